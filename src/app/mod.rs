@@ -1,0 +1,155 @@
+//! The only module that knows every other: builds the house, runs it, drains it.
+
+mod gateway;
+mod privacy;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
+use crate::config::{BrokerChoice, Config};
+use crate::fanout::Fanout;
+use crate::http::{self, HttpError, PageBroker, PageInfo};
+use crate::media::{Media, MediaError};
+use crate::peer::{Factory, PeerError};
+use crate::sessions::{Parts, Sessions};
+use crate::signaling::broker_url::{BrokerUrl, Scheme};
+use crate::signaling::mqtt::LinkError;
+use gateway::{Gateway, GatewayParts};
+use privacy::PrivacySwitch;
+
+/// How long a stopping daemon waits for its sessions, its camera and its broker, each.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// Events about sessions that may wait to be published.
+const EVENT_QUEUE: usize = 256;
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The embedded broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The page.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The capture side.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// The media connections.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The MQTT connection.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The embedded broker's own address.
+    #[error("the built-in broker's address {0} cannot be used as a URL")]
+    Address(SocketAddr),
+}
+
+/// A running daemon.
+pub struct App {
+    /// Where the page is, if it is served.
+    pub page: Option<SocketAddr>,
+    /// The broker inside this process, if there is one.
+    pub broker: Option<EmbeddedBroker>,
+    sessions: Sessions,
+    media: Media,
+    gateway: Gateway,
+}
+
+impl App {
+    /// Builds everything and starts it. A camera or an external broker that is not there yet is
+    /// waited for; an address that cannot be bound is an error.
+    pub async fn start(config: Config) -> Result<Self, AppError> {
+        let broker = match config.mqtt.broker {
+            BrokerChoice::Embedded => Some(EmbeddedBroker::start(config.broker).await?),
+            BrokerChoice::External(_) => None,
+        };
+        let page = match config.http_listen {
+            Some(address) => Some(http::serve(address, page_info(&config, broker.as_ref())).await?),
+            None => None,
+        };
+        let url = match (&config.mqtt.broker, &broker) {
+            (BrokerChoice::External(url), _) => url.clone(),
+            (BrokerChoice::Embedded, Some(broker)) => own_url(broker.tcp)?,
+            (BrokerChoice::Embedded, None) => return Err(AppError::Address(config.broker.listen)),
+        };
+
+        let privacy = PrivacySwitch::load(&config.device.state_dir);
+        let fanout = Fanout::default();
+        let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
+        let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let connection = gateway::connect(&config, url)?;
+        let sessions = Sessions::spawn(Parts {
+            max_viewers: config.max_viewers,
+            streaming: privacy.is_on(),
+            factory: Arc::new(Factory::new(config.ice.clone(), fanout.clone())?),
+            fanout: fanout.clone(),
+            media: media.status(),
+            replies: connection.replies(),
+            events: event_tx,
+        });
+        let gateway = connection.serve(GatewayParts {
+            sessions: sessions.clone(),
+            media: media.clone(),
+            fanout,
+            events,
+            privacy,
+            max_viewers: config.max_viewers,
+            commands: config.commands,
+        });
+        Ok(Self { page, broker, sessions, media, gateway })
+    }
+
+    /// Ends it in order: viewers are told, the camera is closed, the broker hears `offline`.
+    /// Bounded in time, whatever hangs.
+    pub async fn drain(self) {
+        if tokio::time::timeout(DRAIN_LIMIT, self.sessions.shutdown()).await.is_err() {
+            tracing::warn!("some sessions did not end in time");
+        }
+        if tokio::time::timeout(DRAIN_LIMIT, self.media.shutdown()).await.is_err() {
+            tracing::warn!("the camera did not close in time");
+        }
+        self.gateway.close(DRAIN_LIMIT).await;
+    }
+}
+
+/// How this process reaches its own broker.
+fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
+    let mut address = tcp;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    format!("mqtt://{address}").parse().map_err(|_| AppError::Address(tcp))
+}
+
+fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {
+    let page_broker = match (&config.mqtt.broker, broker) {
+        (_, Some(broker)) => PageBroker::SameHost { port: broker.websocket.port(), path: WEBSOCKET_PATH },
+        (BrokerChoice::External(url), _) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => {
+            PageBroker::Url(url.address())
+        }
+        _ => PageBroker::Unknown,
+    };
+    PageInfo {
+        device: config.device.id.to_string(),
+        name: config.device.name.clone(),
+        root: config.mqtt.root.clone(),
+        broker: page_broker,
+        // TURN passwords are for viewers whose offer was accepted: they come with the answer.
+        ice_servers: config
+            .ice
+            .servers
+            .iter()
+            .filter(|server| server.credential.is_none())
+            .cloned()
+            .collect(),
+    }
+}

@@ -1,0 +1,54 @@
+//! `porthole check`: says what a configuration means, or what is wrong with it; opens nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::bad_configuration;
+use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
+
+pub(super) fn run(file: Option<&Path>) -> ExitCode {
+    let config = match Config::load(file, Flavour::Run) {
+        Ok(config) => config,
+        Err(error) => return bad_configuration(&error),
+    };
+    let source = file.map_or_else(
+        || if Path::new(DEFAULT_FILE).exists() { DEFAULT_FILE.to_owned() } else { "environment".to_owned() },
+        |file| file.display().to_string(),
+    );
+    println!("{source}: this configuration can be used.");
+    for (what, value) in summary(&config) {
+        println!("  {what:<11}{value}");
+    }
+    ExitCode::SUCCESS
+}
+
+fn summary(config: &Config) -> Vec<(&'static str, String)> {
+    let media = &config.media;
+    let size = match (media.width, media.height) {
+        (Some(width), Some(height)) => format!("{width}x{height}"),
+        _ => "size by board".to_owned(),
+    };
+    let fps = media.fps.map_or_else(|| "rate by board".to_owned(), |fps| format!("{fps} fps"));
+    let bitrate = media.bitrate_kbps.map_or_else(|| "by size".to_owned(), |kbps| format!("{kbps} kbit/s"));
+    let broker = match &config.mqtt.broker {
+        BrokerChoice::Embedded => {
+            format!("built in, at {} and ws {}", config.broker.listen, config.broker.websocket)
+        }
+        BrokerChoice::External(url) => url.to_string(),
+    };
+    let ports = config.ice.port_range.as_ref().map_or_else(
+        || "any UDP port".to_owned(),
+        |range| format!("UDP ports {} to {}", range.start(), range.end()),
+    );
+    vec![
+        ("device", format!("{} ({})", config.device.id, config.device.name)),
+        ("broker", broker),
+        ("topics", format!("{}/{}/…", config.mqtt.root, config.device.id)),
+        ("camera", format!("{}, {size}, {fps}", media.device)),
+        ("encoder", format!("{}, {bitrate}", media.encoder)),
+        ("viewers", format!("at most {}", config.max_viewers)),
+        ("access", "open: whoever may publish to this broker may watch".to_owned()),
+        ("page", config.http_listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/"))),
+        ("network", format!("{ports}, {} STUN/TURN servers", config.ice.servers.len())),
+    ]
+}

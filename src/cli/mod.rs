@@ -1,0 +1,128 @@
+//! One file per subcommand: arguments in, exit code out.
+
+mod cameras;
+mod check;
+mod demo;
+mod memory;
+mod run;
+pub mod watch;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::ConfigError;
+
+/// Exit code of a configuration that cannot be used (EX_USAGE of sysexits.h).
+pub const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+/// Live video from a Raspberry Pi camera to any browser: WebRTC, signalled over MQTT.
+#[derive(Debug, Parser)]
+#[command(name = "porthole", version, about, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  porthole demo                             see a live picture in a minute, nothing to configure
+  porthole check --config porthole.toml     what is wrong with my configuration?
+  porthole run --config porthole.toml       the daemon, against your MQTT broker
+  porthole watch --broker mqtt://broker --device front-door
+
+Exit codes: 0 all is well, 1 it did not work, 64 the configuration cannot be used.
+PORTHOLE_LOG=debug shows more of what happens.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: camera to viewers, signalled over your MQTT broker
+    Run(ConfigArg),
+    /// Show a live picture at once: built-in broker, your camera or a test picture, the viewer page
+    Demo,
+    /// List the cameras of this machine and what they can deliver
+    Cameras(cameras::CamerasArgs),
+    /// Check a configuration without starting anything
+    Check(ConfigArg),
+    /// Watch a device without a browser: counts pictures, does not show them
+    Watch(Box<watch::WatchArgs>),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// Configuration file; without it /etc/porthole/porthole.toml if that exists.
+    /// Every key can also be set in the environment: PORTHOLE_SECTION_KEY
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are what was asked for; anything else is a usage error.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(EXIT_BAD_CONFIGURATION)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.command {
+        Command::Run(args) => {
+            memory::configure();
+            run::run(args.config.as_deref())
+        }
+        Command::Demo => {
+            memory::configure();
+            demo::run()
+        }
+        Command::Cameras(args) => cameras::run(&args),
+        Command::Check(args) => check::run(args.config.as_deref()),
+        Command::Watch(args) => watch::main(*args),
+    }
+}
+
+/// Two workers serve a Pi: the pictures come from the capture thread, these only send.
+fn in_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(future);
+            // Whatever still waits inside a library does not hold up the end.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+            code
+        }
+        Err(error) => fail(&format!("threads cannot be started: {error}")),
+    }
+}
+
+/// Prints an error for people and gives exit code 1.
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("porthole: {error}");
+    ExitCode::FAILURE
+}
+
+/// Prints what is wrong with the configuration and gives exit code 64.
+fn bad_configuration(error: &ConfigError) -> ExitCode {
+    eprintln!("porthole: {error}");
+    ExitCode::from(EXIT_BAD_CONFIGURATION)
+}
+
+/// Resolves on SIGINT or SIGTERM.
+async fn stop_signal() -> &'static str {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}

@@ -1,0 +1,142 @@
+//! `porthole watch`: viewers without a browser. They count what arrives, they do not decode it.
+
+mod count;
+mod report;
+mod viewer;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::signaling::broker_url::BrokerUrl;
+use crate::signaling::mqtt::{LinkError, TlsFiles};
+use crate::signaling::topic::{Id, Topics};
+pub use report::Report;
+use viewer::Plan;
+
+const FIGURES: &str = "\
+It counts what arrives, it does not decode. The exit code is 0 only if every viewer got video.
+  first frame   from the published offer to the first whole key frame
+  frames, fps   access units that arrived whole; broken ones lack a packet
+  lost          packets that never came, not by retransmission within half a second either
+  gap           longest time between two whole frames, or from the last one to the end
+  bitrate       H.264 payload, each packet once and without headers";
+
+/// What to watch.
+#[derive(Args, Debug, Clone)]
+#[command(after_help = FIGURES)]
+pub struct WatchArgs {
+    /// The broker: mqtt://HOST[:1883], mqtts://HOST[:8883], ws://HOST[:PORT][/PATH] or wss://…
+    #[arg(long, value_name = "URL")]
+    pub broker: BrokerUrl,
+    /// The device id, as in `[device] id`
+    #[arg(long, value_name = "ID")]
+    pub device: Id,
+    /// How many viewers, each with its own connection to the broker and to the device
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub viewers: u16,
+    /// How long each of them watches, from its offer on
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: u32,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// The first part of all topics, as in `[mqtt] root`
+    #[arg(long, value_name = "TOPIC", default_value = "porthole")]
+    pub root: String,
+    /// PEM file with the CA that signed the broker's certificate, when the system does not know it
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The user name at the broker
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// File with the password at the broker
+    #[arg(long, value_name = "FILE", requires = "username")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// Why watching cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The password's file.
+    #[error("cannot read the password from {}: {source}; check --password-file", path.display())]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// Something about TLS.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// The subcommand: exit code 0 only if every viewer got video.
+pub(super) fn main(args: WatchArgs) -> ExitCode {
+    super::in_runtime(async move {
+        match run(args).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => super::fail(&error),
+        }
+    })
+}
+
+/// Runs the viewers and prints what they counted. True if every one of them got video.
+pub async fn run(args: WatchArgs) -> Result<bool, WatchError> {
+    let report = measure(&args).await?;
+    let text = if args.json { report.json() } else { report.table() };
+    println!("{text}");
+    Ok(report.all_got_video())
+}
+
+/// Runs the viewers until all have watched long enough, or Ctrl-C is pressed.
+pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
+    let password = args.password_file.as_deref().map(read_password).transpose()?;
+    let plan = Arc::new(Plan {
+        url: args.broker.clone(),
+        topics: Topics::new(&args.root, &args.device),
+        device: args.device.clone(),
+        username: args.username.clone(),
+        password,
+        tls: TlsFiles { ca_file: args.ca_file.clone(), ..TlsFiles::default() },
+        watch_for: Duration::from_secs(args.seconds.into()),
+    });
+    // Sent when Ctrl-C is pressed.
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            let _ = stop.send(true);
+        } else {
+            // Without the signal the sender has to live on: its end means stop.
+            std::future::pending::<()>().await;
+        }
+    });
+    let run: u32 = rand::random();
+    let mut viewers = JoinSet::new();
+    for n in 1..=args.viewers {
+        let id = format!("watch-{run:08x}-{n}");
+        let (plan, stopped) = (Arc::clone(&plan), stopped.clone());
+        viewers.spawn(async move { (n, viewer::watch(&plan, &id, stopped).await) });
+    }
+    let mut rows = Vec::with_capacity(args.viewers.into());
+    while let Some(ended) = viewers.join_next().await {
+        match ended {
+            Ok((n, row)) => rows.push((n, row?)),
+            Err(error) => tracing::error!(%error, "a viewer broke down; please report this"),
+        }
+    }
+    rows.sort_by_key(|(n, _)| *n);
+    Ok(Report::new(args.viewers, rows.into_iter().map(|(_, row)| row).collect()))
+}
+
+fn read_password(path: &Path) -> Result<String, WatchError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| WatchError::PasswordFile { path: path.to_owned(), source })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,404 @@
+//! One viewer's session: to the broker, to the device, and back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::count::{Counter, Packet};
+use super::report::{Row, Trouble};
+use crate::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
+use crate::signaling::broker_url::BrokerUrl;
+use crate::signaling::message::Candidate;
+use crate::signaling::mqtt::{Incoming, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles, connect};
+use crate::signaling::topic::{Id, Topics};
+
+/// Each viewer has one peer connection.
+const SESSION: &str = "watch";
+const BROKER_LIMIT: Duration = Duration::from_secs(10);
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(100);
+/// Without a key frame for this long the viewer asks for one, and again.
+const KEY_FRAME_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What all viewers of one run have in common.
+pub(super) struct Plan {
+    pub url: BrokerUrl,
+    pub topics: Topics,
+    pub device: Id,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub tls: TlsFiles,
+    pub watch_for: Duration,
+}
+
+/// A message from the device, as far as a viewer that only counts needs it.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum Down {
+    Answer { sdp: String },
+    Candidate { candidate: Option<RemoteCandidate> },
+    Bye { reason: Option<String> },
+    Error { code: String, message: Option<String> },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RemoteCandidate {
+    candidate: String,
+    sdp_mid: Option<String>,
+    #[serde(rename = "sdpMLineIndex")]
+    sdp_mline_index: Option<u16>,
+    username_fragment: Option<String>,
+}
+
+/// The counter, fed by the connection's own task.
+#[derive(Default)]
+struct Sink(Mutex<Counter>);
+
+impl Sink {
+    fn counter(&self) -> MutexGuard<'_, Counter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PacketSink for Sink {
+    fn packet(&self, packet: Received<'_>) {
+        let Received { sequence, timestamp, marker, payload } = packet;
+        self.counter().packet(Instant::now(), Packet { sequence, timestamp, marker, payload });
+    }
+}
+
+/// Watches once. Everything that goes wrong after the start is in the row.
+pub(super) async fn watch(plan: &Plan, id: &str, stopped: watch::Receiver<bool>) -> Result<Row, LinkError> {
+    let mut config = LinkConfig::new(plan.url.clone(), id);
+    config.username.clone_from(&plan.username);
+    config.password.clone_from(&plan.password);
+    config.tls = plan.tls.clone();
+    let signal = format!("signal/{id}");
+    let (up, down) = (plan.topics.leaf(&format!("{signal}/up")), plan.topics.leaf(&format!("{signal}/down")));
+    config.will =
+        Some(Outgoing::signal(up.clone(), message("bye", json!({"reason": "the viewer vanished"}))));
+    // `availability` only serves to say that a device is offline; a broker may refuse it.
+    config.subscriptions = vec![down.clone(), plan.topics.leaf("availability")];
+    let (link, events) = connect(config)?;
+    let mut session = Session {
+        id: id.to_owned(),
+        link,
+        events,
+        up,
+        down,
+        sink: Arc::default(),
+        offered: None,
+        answered: false,
+        connected: false,
+        device_offline: false,
+        early: Vec::new(),
+        asked: None,
+        trouble: Vec::new(),
+    };
+    session.run(plan, stopped).await;
+    session.say("bye", json!({"reason": "watched long enough"}));
+    session.link.close(GOODBYE_LIMIT).await;
+    Ok(session.row())
+}
+
+struct Session {
+    id: String,
+    link: Link,
+    events: mpsc::Receiver<LinkEvent>,
+    up: String,
+    down: String,
+    sink: Arc<Sink>,
+    offered: Option<Instant>,
+    answered: bool,
+    connected: bool,
+    device_offline: bool,
+    /// Candidates that overtook the answer.
+    early: Vec<Candidate>,
+    /// When a key frame was last asked for.
+    asked: Option<Instant>,
+    trouble: Vec<Trouble>,
+}
+
+/// Whether to go on.
+type Next = std::ops::ControlFlow<()>;
+
+impl Session {
+    async fn run(&mut self, plan: &Plan, mut stopped: watch::Receiver<bool>) {
+        let reached = tokio::select! {
+            reached = self.reach_broker() => reached,
+            () = stop(&mut stopped) => return,
+        };
+        if !reached {
+            return;
+        }
+        let sink: Arc<dyn PacketSink> = Arc::clone(&self.sink) as Arc<dyn PacketSink>;
+        let (mut viewer, sdp) = match Viewer::offer(sink).await {
+            Ok(made) => made,
+            Err(error) => return self.fail("peer", error.to_string()),
+        };
+        self.offered = Some(Instant::now());
+        self.say("offer", json!({ "sdp": sdp }));
+        self.drive(&mut viewer, plan.watch_for, stopped).await;
+        self.conclude(plan);
+        viewer.close().await;
+    }
+
+    /// Waits for the broker. Its last complaint is the trouble if it is not reached in time.
+    async fn reach_broker(&mut self) -> bool {
+        let mut complaint = "the broker was not reached in time".to_owned();
+        let reached = timeout(BROKER_LIMIT, async {
+            while let Some(event) = self.events.recv().await {
+                match event {
+                    LinkEvent::Connected => return true,
+                    LinkEvent::Disconnected { reason } => complaint = reason,
+                    LinkEvent::Message(_) => {}
+                }
+            }
+            false
+        })
+        .await;
+        if reached != Ok(true) {
+            self.fail("broker", complaint);
+        }
+        reached == Ok(true)
+    }
+
+    async fn drive(&mut self, viewer: &mut Viewer, watch_for: Duration, mut stopped: watch::Receiver<bool>) {
+        let end = tokio::time::Instant::now() + watch_for;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            let next = tokio::select! {
+                () = sleep_until(end) => return,
+                () = stop(&mut stopped) => return,
+                event = self.events.recv() => match event {
+                    Some(event) => self.link_event(viewer, event).await,
+                    None => return,
+                },
+                event = viewer.next() => match event {
+                    Some(event) => self.viewer_event(event),
+                    None => return,
+                },
+                _ = tick.tick() => {
+                    self.tick(viewer).await;
+                    Next::Continue(())
+                }
+            };
+            if next.is_break() {
+                return;
+            }
+        }
+    }
+
+    async fn link_event(&mut self, viewer: &Viewer, event: LinkEvent) -> Next {
+        match event {
+            LinkEvent::Message(message) if message.topic == self.down => {
+                self.device_says(viewer, &message).await
+            }
+            LinkEvent::Message(message) => {
+                self.device_offline = &message.payload[..] == b"offline";
+                Next::Continue(())
+            }
+            // Media does not need the broker, so watching goes on; but it is told.
+            LinkEvent::Disconnected { reason } => {
+                self.fail("broker", reason);
+                Next::Continue(())
+            }
+            LinkEvent::Connected => Next::Continue(()),
+        }
+    }
+
+    async fn device_says(&mut self, viewer: &Viewer, message: &Incoming) -> Next {
+        let Ok(said) = serde_json::from_slice::<Down>(&message.payload) else {
+            let shown =
+                String::from_utf8_lossy(&message.payload[..message.payload.len().min(80)]).into_owned();
+            self.fail("bad-message", format!("the device said what is not in the protocol: {shown}"));
+            return Next::Continue(());
+        };
+        match said {
+            // QoS 1 repeats.
+            Down::Answer { .. } if self.answered => {}
+            Down::Answer { sdp } => {
+                if let Err(error) = viewer.accept(sdp).await {
+                    self.fail("bad-answer", format!("the answer cannot be used: {error}"));
+                    return Next::Break(());
+                }
+                self.answered = true;
+                for candidate in std::mem::take(&mut self.early) {
+                    self.add(viewer, candidate).await;
+                }
+            }
+            Down::Candidate { candidate } => {
+                if let Some(candidate) = candidate.filter(|c| !c.candidate.is_empty()) {
+                    self.remote_candidate(viewer, candidate).await;
+                }
+            }
+            Down::Bye { reason } => {
+                self.fail("bye", reason.unwrap_or_else(|| "the device ended the session".to_owned()));
+                return Next::Break(());
+            }
+            Down::Error { code, message } => {
+                self.fail(&code, message.unwrap_or_default());
+                // Refused before there was anything; later errors leave the session as it is.
+                if !self.answered {
+                    return Next::Break(());
+                }
+            }
+        }
+        Next::Continue(())
+    }
+
+    async fn remote_candidate(&mut self, viewer: &Viewer, remote: RemoteCandidate) {
+        let candidate = Candidate {
+            candidate: remote.candidate,
+            sdp_mid: remote.sdp_mid,
+            sdp_mline_index: remote.sdp_mline_index,
+            username_fragment: remote.username_fragment,
+        };
+        if self.answered {
+            self.add(viewer, candidate).await;
+        } else if self.early.len() < 32 {
+            self.early.push(candidate);
+        }
+    }
+
+    async fn add(&mut self, viewer: &Viewer, candidate: Candidate) {
+        // One that cannot be used is no trouble as long as another one works.
+        if let Err(error) = viewer.add_candidate(candidate).await {
+            tracing::debug!(viewer = self.id, %error, "a candidate of the device was not usable");
+        }
+    }
+
+    fn viewer_event(&mut self, event: ViewerEvent) -> Next {
+        match event {
+            ViewerEvent::Candidate(candidate) => self.say("candidate", json!({ "candidate": candidate })),
+            ViewerEvent::Connected => {
+                self.connected = true;
+                self.asked = Some(Instant::now());
+            }
+            ViewerEvent::Ended => {
+                self.fail("connection", "the connection to the device failed or was closed by it".to_owned());
+                return Next::Break(());
+            }
+        }
+        Next::Continue(())
+    }
+
+    async fn tick(&mut self, viewer: &Viewer) {
+        let now = Instant::now();
+        let waiting = {
+            let mut counter = self.sink.counter();
+            counter.tick(now);
+            counter.first_key_frame().is_none()
+        };
+        if waiting && self.asked.is_some_and(|asked| now - asked >= KEY_FRAME_PATIENCE) {
+            self.asked = Some(now);
+            viewer.request_key_frame().await;
+        }
+    }
+
+    /// Names what was missing, if nothing else has been said about it.
+    fn conclude(&mut self, plan: &Plan) {
+        if !self.trouble.is_empty() || self.sink.counter().first_key_frame().is_some() {
+            return;
+        }
+        let device = &plan.device;
+        if !self.answered && self.device_offline {
+            self.fail("no-answer", format!("the device `{device}` is offline, says the broker"));
+        } else if !self.answered {
+            self.fail(
+                "no-answer",
+                format!("no answer from the device `{device}`: check its id, that it runs, and --root"),
+            );
+        } else if !self.connected {
+            self.fail("no-connection", "the device answered, but no UDP path to it was found".to_owned());
+        } else if self.sink.counter().has_packets() {
+            self.fail("no-key-frame", "video came, but no whole key frame".to_owned());
+        } else {
+            self.fail("no-video", "connected, but no video came".to_owned());
+        }
+    }
+
+    fn fail(&mut self, code: &str, message: String) {
+        self.trouble.push(Trouble { viewer: self.id.clone(), code: code.to_owned(), message });
+    }
+
+    fn say(&self, kind: &str, fields: Value) {
+        // Refused only when the broker has been away for long, which is told elsewhere.
+        self.link.publish(Outgoing::signal(self.up.clone(), message(kind, fields)));
+    }
+
+    fn row(self) -> Row {
+        let figures = self.sink.counter().finish(Instant::now());
+        let first_frame = self
+            .offered
+            .zip(figures.first_key_frame)
+            .map(|(offered, first)| first.saturating_duration_since(offered));
+        Row { viewer: self.id, connected: self.connected, first_frame, figures, trouble: self.trouble }
+    }
+}
+
+/// Waits for the word to end.
+async fn stop(stopped: &mut watch::Receiver<bool>) {
+    // Without its sender nobody can say it any more, which is the same.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+fn message(kind: &str, fields: Value) -> Vec<u8> {
+    let mut message = json!({ "v": 1, "type": kind, "session": SESSION });
+    if let (Some(message), Value::Object(fields)) = (message.as_object_mut(), fields) {
+        message.extend(fields);
+    }
+    message.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signaling::message::{Up, UpKind};
+
+    #[test]
+    fn what_it_says_is_what_devices_understand() {
+        let offer = Up::parse(&message("offer", json!({ "sdp": "v=0" }))).expect("an offer");
+        assert_eq!(offer.session.as_str(), SESSION);
+        assert_eq!(offer.kind, UpKind::Offer { sdp: "v=0".into(), full_ice: false });
+        let candidate = Candidate {
+            candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host".into(),
+            sdp_mid: Some("0".into()),
+            sdp_mline_index: Some(0),
+            username_fragment: None,
+        };
+        for one in [Some(candidate), None] {
+            let text = message("candidate", json!({ "candidate": one }));
+            assert_eq!(Up::parse(&text).expect("a candidate").kind, UpKind::Candidate(one));
+        }
+        let bye = Up::parse(&message("bye", json!({ "reason": "x" }))).expect("a bye");
+        assert_eq!(bye.kind, UpKind::Bye { reason: Some("x".into()) });
+    }
+
+    #[test]
+    fn it_understands_what_devices_say() {
+        let parse = |text: &str| serde_json::from_str::<Down>(text).expect(text);
+        assert!(matches!(parse(r#"{"type":"answer","sdp":"v=0","future":1}"#), Down::Answer { .. }));
+        assert!(matches!(
+            parse(r#"{"type":"candidate","candidate":null}"#),
+            Down::Candidate { candidate: None }
+        ));
+        let Down::Candidate { candidate: Some(candidate) } =
+            parse(r#"{"type":"candidate","candidate":{"candidate":"c","sdpMid":"0","sdpMLineIndex":0}}"#)
+        else {
+            panic!("no candidate")
+        };
+        assert_eq!((candidate.sdp_mid.as_deref(), candidate.sdp_mline_index), (Some("0"), Some(0)));
+        assert!(matches!(parse(r#"{"type":"bye"}"#), Down::Bye { reason: None }));
+        assert!(matches!(
+            parse(r#"{"type":"error","code":"busy","message":"full","retryAfter":5}"#),
+            Down::Error { code, .. } if code == "busy"
+        ));
+    }
+}

@@ -1,0 +1,137 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::media::DeviceChoice;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_as(text, Flavour::Run)
+}
+
+fn load_as(text: &str, flavour: Flavour) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("porthole.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::load(Some(&file), flavour)
+}
+
+fn refusal(text: &str) -> String {
+    load(text).unwrap_err().to_string()
+}
+
+const MINIMAL: &str = "[mqtt]\nurl = \"mqtt://broker\"\n";
+
+#[test]
+fn a_broker_is_all_that_is_needed() {
+    let config = load(MINIMAL).unwrap();
+    assert!(matches!(config.mqtt.broker, BrokerChoice::External(_)));
+    assert_eq!(config.mqtt.root, "porthole");
+    assert_eq!(config.max_viewers, 8);
+    assert_eq!(config.media.device, DeviceChoice::Auto);
+    assert_eq!(config.http_listen, Some("0.0.0.0:8080".parse().unwrap()));
+    assert_eq!(config.device.state_dir, PathBuf::from("/var/lib/porthole"));
+}
+
+#[test]
+fn the_demo_needs_nothing() {
+    let config = load_as("", Flavour::Demo).unwrap();
+    assert_eq!(config.mqtt.broker, BrokerChoice::Embedded);
+    assert_eq!(config.media.device, DeviceChoice::AutoOrTest);
+}
+
+#[test]
+fn run_without_a_broker_says_what_to_write() {
+    let text = refusal("");
+    assert!(text.contains("mqtt.url") && text.contains("embedded"), "{text}");
+}
+
+#[test]
+fn a_refusal_names_file_key_value_and_what_is_right() {
+    let cases = [
+        ("[camera]\nwidth = 641\nheight = 480", "camera.width", "641", "even"),
+        ("[camera]\nwidth = 640", "camera.height", "not set", "belong together"),
+        ("[camera]\ndevice = \"test\"\nwidth = 320\nheight = 240", "camera.width", "320", "at least 640"),
+        ("[device]\nid = \"front/door\"", "device.id", "front/door", "letters"),
+        ("[http]\nlisten = \"8080\"", "http.listen", "8080", "ADDRESS:PORT"),
+        ("[ice]\nport_range = \"9-2\"", "ice.port_range", "9-2", "FIRST-LAST"),
+        ("[ice]\npublic_ip = \"example.org\"", "ice.public_ip", "example.org", "IP address"),
+        ("[ice]\nservers = [{ urls = [\"http://x\"] }]", "ice.servers[0].urls", "http://x", "stun:"),
+        ("[ice]\nservers = [{ urls = [\"turn:x\"] }]", "ice.servers[0].urls", "turn:x", "credential_file"),
+        ("[viewers]\nmax = 0", "viewers.max", "0", "from 1 to"),
+        ("[video]\nencoder = \"nvenc\"", "video.encoder", "nvenc", "x264enc"),
+        ("[video]\nbitrate_kbps = 500\nmin_bitrate_kbps = 600", "video.min_bitrate_kbps", "600", "500"),
+        ("[access]\nmode = \"grants\"", "access.mode", "grants", "open"),
+        ("[http]\ntls_cert_file = \"x\"", "http.tls_cert_file", "x", "not do that yet"),
+    ];
+    for (text, key, value, right) in cases {
+        let text = refusal(&format!("{MINIMAL}{text}\n"));
+        for part in ["porthole.toml", key, value, right] {
+            assert!(text.contains(part), "{part:?} is missing in: {text}");
+        }
+    }
+}
+
+#[test]
+fn mqtt_refusals_name_the_key() {
+    for (text, part) in [
+        ("[mqtt]\nurl = \"http://broker\"", "mqtt.url = http://broker cannot be used"),
+        ("[mqtt]\nurl = \"mqtt://b\"\npassword_file = \"/nonexistent\"", "/nonexistent"),
+        ("[mqtt]\nurl = \"mqtts://b\"\nca_file = \"/nonexistent.pem\"", "mqtt.ca_file"),
+        ("[mqtt]\nurl = \"mqtt://b\"\nroot = \"a/#\"", "mqtt.root"),
+    ] {
+        let text = refusal(text);
+        assert!(text.contains(part), "{part:?} is missing in: {text}");
+    }
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_named() {
+    let text = refusal("[mqtt]\nurll = \"x\"\n");
+    assert!(text.contains("urll") && text.contains("[mqtt]") && text.contains("password_file"), "{text}");
+    let text = refusal("[viewers]\nmax = \"many\"\n");
+    assert!(text.contains("viewers.max") && text.contains("many"), "{text}");
+    let text = refusal("[camra]\n");
+    assert!(text.contains("camra") && text.contains("camera"), "{text}");
+    let text = refusal("[mqtt\n");
+    assert!(text.contains("TOML") && text.contains("line 1"), "{text}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Some(Path::new("/nonexistent/porthole.toml")), Flavour::Run).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/porthole.toml"));
+}
+
+#[test]
+#[allow(clippy::result_large_err)] // figment's own error, in figment's own closure
+fn the_environment_overrides_the_file() {
+    figment::Jail::expect_with(|jail| {
+        jail.create_file("porthole.toml", MINIMAL)?;
+        jail.set_env("PORTHOLE_DEVICE_ID", "12");
+        jail.set_env("PORTHOLE_MQTT_ROOT", "cams");
+        jail.set_env("PORTHOLE_HTTP_LISTEN", "");
+        jail.set_env("PORTHOLE_ICE_PORT_RANGE", "50000-50100");
+        jail.set_env("PORTHOLE_ICE_SERVERS", "[{urls=[\"stun:stun.example.org\"]}]");
+        jail.set_env("PORTHOLE_LOG", "debug");
+        let config = Config::load(Some(Path::new("porthole.toml")), Flavour::Run).unwrap();
+        assert_eq!(config.device.id.as_str(), "12");
+        assert_eq!(config.mqtt.root, "cams");
+        assert_eq!(config.http_listen, None);
+        assert_eq!(config.ice.port_range, Some(50000..=50100));
+        assert_eq!(config.ice.servers[0].urls, ["stun:stun.example.org"]);
+        jail.set_env("PORTHOLE_VIEWERS_MAX", "0");
+        let error = Config::load(Some(Path::new("porthole.toml")), Flavour::Run).unwrap_err().to_string();
+        assert!(error.contains("PORTHOLE_VIEWERS_MAX"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn secrets_are_read_from_files_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let config =
+        load(&format!("[mqtt]\nurl = \"mqtt://b\"\nusername = \"u\"\npassword_file = {file:?}\n")).unwrap();
+    assert_eq!(config.mqtt.password.as_ref().unwrap().expose(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

@@ -1,0 +1,5 @@
+//! What MQTT dashboards see and may ask (protocol.md sections 3 and 4).
+
+pub mod command;
+pub mod documents;
+pub mod pace;

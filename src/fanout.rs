@@ -1,0 +1,258 @@
+//! One publisher, N subscriptions: bounded, never blocks the camera, drops to the next key frame.
+//!
+//! The publisher is the capture thread. Each subscription owns a short ring; a subscriber that
+//! falls behind loses everything up to the next key frame (a decoder cannot use the rest) and asks
+//! for one. Demand (does anybody need pictures?) is counted here too, apart from subscriptions:
+//! a session demands pictures from the moment of its offer, but subscribes only once connected.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{Notify, watch};
+
+use crate::media::AccessUnit;
+
+/// Units a subscription may hold: two thirds of a second at 30 fps. A viewer further behind than
+/// that is better served by the next key frame than by a queue that turns into latency.
+const RING_UNITS: usize = 20;
+
+/// Why a key frame is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFrameReason {
+    /// Somebody has no picture yet and waits for the first.
+    Join,
+    /// Somebody's picture is damaged.
+    Loss,
+}
+
+/// The sharing point between one capture pipeline and all viewers. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Fanout {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rings: Mutex<Vec<Weak<Ring>>>,
+    demand: watch::Sender<usize>,
+    key_frame_wanted: Arc<Notify>,
+    /// Whether one of the requests since the last look came from somebody who has no picture yet.
+    joining: AtomicBool,
+    dropped: AtomicU64,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            rings: Mutex::default(),
+            demand: watch::Sender::new(0),
+            key_frame_wanted: Arc::default(),
+            joining: AtomicBool::default(),
+            dropped: AtomicU64::default(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ring {
+    state: Mutex<RingState>,
+    ready: Notify,
+}
+
+#[derive(Default)]
+struct RingState {
+    units: VecDeque<AccessUnit>,
+    /// Set once the ring has been fed a key frame; cleared when the ring overflowed.
+    in_sync: bool,
+    dropped: u64,
+}
+
+/// A poisoned lock only means that another thread panicked between two plain assignments; the
+/// queue inside is still consistent, and the picture of all other viewers matters more.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fanout {
+    /// Gives `unit` to every subscription. Never blocks on a subscriber.
+    pub fn publish(&self, unit: &AccessUnit) {
+        let mut want_key_frame = false;
+        lock(&self.shared.rings).retain(|ring| {
+            let Some(ring) = ring.upgrade() else { return false };
+            want_key_frame |= ring.push(unit, &self.shared.dropped);
+            true
+        });
+        if want_key_frame {
+            self.request_key_frame();
+        }
+    }
+
+    /// A new subscription. Its first unit is a key frame, which this call asks for.
+    pub fn subscribe(&self) -> Subscription {
+        let ring = Arc::new(Ring::default());
+        lock(&self.shared.rings).push(Arc::downgrade(&ring));
+        self.shared.joining.store(true, Ordering::Release);
+        self.request_key_frame();
+        Subscription { ring }
+    }
+
+    /// Declares that pictures are needed until the returned guard is dropped.
+    pub fn demand(&self) -> Demand {
+        self.shared.demand.send_modify(|count| *count += 1);
+        Demand { shared: self.shared.clone() }
+    }
+
+    /// How many demands there are; the capture side starts and stops by it.
+    pub fn watch_demand(&self) -> watch::Receiver<usize> {
+        self.shared.demand.subscribe()
+    }
+
+    /// Asks the encoder for a key frame; requests are merged by the capture side.
+    pub fn request_key_frame(&self) {
+        self.shared.key_frame_wanted.notify_one();
+    }
+
+    /// Resolves when at least one key frame has been asked for since the last call.
+    pub async fn key_frame_wanted(&self) -> KeyFrameReason {
+        self.shared.key_frame_wanted.notified().await;
+        if self.shared.joining.swap(false, Ordering::AcqRel) {
+            KeyFrameReason::Join
+        } else {
+            KeyFrameReason::Loss
+        }
+    }
+
+    /// Units dropped for slow subscribers since the process started.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Ring {
+    /// Returns whether the subscriber now needs a key frame.
+    fn push(&self, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
+        let mut state = lock(&self.state);
+        if !state.in_sync && !unit.key_frame {
+            return false;
+        }
+        if state.units.len() >= RING_UNITS {
+            let lost = state.units.len() as u64;
+            state.dropped += lost;
+            dropped_total.fetch_add(lost, Ordering::Relaxed);
+            state.units.clear();
+            state.in_sync = false;
+            if !unit.key_frame {
+                state.dropped += 1;
+                dropped_total.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+        }
+        state.in_sync = true;
+        state.units.push_back(unit.clone());
+        drop(state);
+        self.ready.notify_one();
+        false
+    }
+}
+
+/// One viewer's end of the fan-out.
+pub struct Subscription {
+    ring: Arc<Ring>,
+}
+
+impl Subscription {
+    /// The next unit in order. After a gap the next unit is always a key frame.
+    pub async fn next(&mut self) -> AccessUnit {
+        loop {
+            let ready = self.ring.ready.notified();
+            if let Some(unit) = lock(&self.ring.state).units.pop_front() {
+                return unit;
+            }
+            ready.await;
+        }
+    }
+
+    /// Units this subscriber lost by being slow.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.ring.state).dropped
+    }
+}
+
+/// A standing need for pictures; dropping it ends the need.
+pub struct Demand {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Demand {
+    fn drop(&mut self) {
+        self.shared.demand.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn unit(number: u64, key_frame: bool) -> AccessUnit {
+        let now = Instant::now();
+        AccessUnit::new(Bytes::new(), Duration::from_millis(number), now, now, key_frame)
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_starts_at_a_key_frame_and_asks_for_one() {
+        let fanout = Fanout::default();
+        let mut subscription = fanout.subscribe();
+        assert_eq!(fanout.key_frame_wanted().await, KeyFrameReason::Join);
+        fanout.publish(&unit(1, false));
+        fanout.publish(&unit(2, true));
+        fanout.publish(&unit(3, false));
+        assert_eq!(subscription.next().await.media_time, Duration::from_millis(2));
+        assert_eq!(subscription.next().await.media_time, Duration::from_millis(3));
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_skips_to_a_key_frame_and_others_notice_nothing() {
+        let fanout = Fanout::default();
+        let mut slow = fanout.subscribe();
+        let mut fast = fanout.subscribe();
+        fanout.key_frame_wanted().await;
+        fanout.publish(&unit(0, true));
+        assert!(fast.next().await.key_frame);
+        for number in 1..=30 {
+            fanout.publish(&unit(number, false));
+            assert_eq!(fast.next().await.media_time, Duration::from_millis(number));
+        }
+        assert_eq!(fanout.key_frame_wanted().await, KeyFrameReason::Loss);
+        fanout.publish(&unit(31, true));
+        let first = slow.next().await;
+        assert!(first.key_frame);
+        assert_eq!(first.media_time, Duration::from_millis(31));
+        assert_eq!(slow.dropped(), 21);
+        assert_eq!(fast.dropped(), 0);
+        assert_eq!(fanout.dropped(), 21);
+    }
+
+    #[tokio::test]
+    async fn demand_is_counted_until_the_guard_is_dropped() {
+        let fanout = Fanout::default();
+        let watch = fanout.watch_demand();
+        let first = fanout.demand();
+        let second = fanout.demand();
+        assert_eq!(*watch.borrow(), 2);
+        drop(first);
+        drop(second);
+        assert_eq!(*watch.borrow(), 0);
+    }
+
+    #[test]
+    fn a_dropped_subscription_is_forgotten() {
+        let fanout = Fanout::default();
+        drop(fanout.subscribe());
+        fanout.publish(&unit(1, true));
+        assert!(lock(&fanout.shared.rings).is_empty());
+    }
+}

@@ -1,0 +1,87 @@
+//! The bundled page inside the binary: compressed once, named by its content, cached by browsers.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::OnceLock;
+
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rust_embed::RustEmbed;
+
+#[derive(RustEmbed)]
+#[folder = "viewer/dist"]
+#[allow_missing = true]
+struct Dist;
+
+/// Sent with every file: the page needs its own scripts, its broker and nothing else.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; worker-src blob:; style-src 'self'; img-src 'self' data:; \
+         media-src 'self' blob: mediastream:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-cache"),
+    (header::VARY, "accept-encoding"),
+];
+
+/// One file of the page.
+pub(super) struct Asset {
+    mime: String,
+    etag: String,
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+/// Whether the binary was built before the page was.
+pub(super) fn is_missing() -> bool {
+    Dist::get("index.html").is_none()
+}
+
+/// The file at `path` of the bundle.
+pub(super) fn get(path: &str) -> Option<&'static Asset> {
+    static ASSETS: OnceLock<HashMap<String, Asset>> = OnceLock::new();
+    let assets = ASSETS.get_or_init(|| {
+        let load = |path: std::borrow::Cow<'static, str>| Some((path.to_string(), Asset::load(&path)?));
+        Dist::iter().filter_map(load).collect()
+    });
+    assets.get(path)
+}
+
+impl Asset {
+    fn load(path: &str) -> Option<Self> {
+        let file = Dist::get(path)?;
+        let hash = file.metadata.sha256_hash();
+        let (first, _) = hash.split_at(16);
+        let tag = u128::from_be_bytes(first.try_into().ok()?);
+        let plain = Bytes::from(file.data.into_owned());
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let gzip = encoder.write_all(&plain).and_then(|()| encoder.finish()).ok()?;
+        Some(Self {
+            mime: file.metadata.mimetype().to_owned(),
+            etag: format!("\"{tag:032x}\""),
+            plain,
+            gzip: gzip.into(),
+        })
+    }
+
+    /// The answer to a request with these headers: nothing new, compressed, or as it is.
+    pub fn response(&self, request: &HeaderMap) -> Response {
+        let says = |name: HeaderName, text: &str| {
+            request.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(text))
+        };
+        let own = [(header::CONTENT_TYPE, self.mime.clone()), (header::ETAG, self.etag.clone())];
+        if says(header::IF_NONE_MATCH, &self.etag) {
+            return (StatusCode::NOT_MODIFIED, own, HEADERS).into_response();
+        }
+        if says(header::ACCEPT_ENCODING, "gzip") {
+            let encoding = [(header::CONTENT_ENCODING, "gzip")];
+            return (own, HEADERS, encoding, self.gzip.clone()).into_response();
+        }
+        (own, HEADERS, self.plain.clone()).into_response()
+    }
+}

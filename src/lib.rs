@@ -1,0 +1,62 @@
+//! Porthole: live video from a V4L2 camera to browsers, over WebRTC, signalled over MQTT.
+//!
+//! # The house
+//!
+//! Folders are roles on the data path, in its order.
+//!
+//! ```text
+//! camera ─v4l2→ media (GStreamer) ─AccessUnit→ fanout ─Subscription→ peer ─SRTP→ viewer
+//!                  ↑ start/stop, key frame ←───── Demand ──┘
+//! MQTT ↔ signaling::mqtt ─Request→ sessions (table, cap, expiry) ─offer→ peer ─Down→ signaling::mqtt ↔ MQTT
+//! ```
+//!
+//! | module | its one sentence |
+//! |---|---|
+//! | [`config`] | the documented configuration, parsed into checked types before anything opens |
+//! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
+//! | [`fanout`] | one publisher, N subscriptions: bounded, never blocks the camera |
+//! | [`peer`] | one viewer: its peer connection, its sender, its feedback |
+//! | [`sessions`] | the table of sessions: cap, expiry, routing |
+//! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
+//! | [`dashboard`] | what MQTT dashboards see and may ask |
+//! | [`http`] | the viewer page |
+//! | [`broker`] | the embedded MQTT broker |
+//! | [`app`] | the only module that knows every other: builds, runs, drains |
+//! | [`cli`] | one file per subcommand |
+//! | [`stats`], [`log`] | figures of the process, pulled when wanted; where log lines go |
+//!
+//! # Invariants
+//!
+//! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt`
+//!   names rumqttc; only `broker` names mqtt5. `tests/architecture.rs` reads the sources and holds this.
+//! - The camera thread never waits for a viewer: every queue between them is bounded and drops.
+//! - No viewer, no open device: the pipeline runs only while something demands it.
+//! - Nothing that arrives from outside can panic the process; every refusal has a code.
+//! - Control plane and data plane meet in one place: where a session is made.
+//!
+//! # Decisions and edges
+//!
+//! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
+//! (who may watch), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
+//! [`media::mode`] (what the camera is asked for), [`peer::offer`] (what an offer may get),
+//! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
+//! `sessions`, `media::worker`, `peer::session`, `signaling::mqtt`, `app`.
+//!
+//! # The other side
+//!
+//! `porthole watch` is a viewer: [`cli::watch`] counts, [`peer::viewer`] receives. It shares the
+//! message types and the MQTT link with the daemon, and nothing else.
+
+pub mod app;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod dashboard;
+pub mod fanout;
+pub mod http;
+pub mod log;
+pub mod media;
+pub mod peer;
+pub mod sessions;
+pub mod signaling;
+pub mod stats;

@@ -1,0 +1,257 @@
+//! What the capture side is told: which camera, which encoder, how long to stay warm.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::MediaError;
+use super::test_picture;
+
+/// The `[camera]` and `[video]` sections of the configuration, already parsed.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// Which camera.
+    pub device: DeviceChoice,
+    /// Wanted width in pixels; `None` lets the board decide ([`super::mode::default_wish`]).
+    pub width: Option<u32>,
+    /// Wanted height in pixels; `None` lets the board decide.
+    pub height: Option<u32>,
+    /// Wanted pictures per second; the nearest rate the camera lists is taken.
+    pub fps: Option<u32>,
+    /// Which of the camera's pixel formats.
+    pub format: FormatChoice,
+    /// Which encoder to try first.
+    pub encoder: EncoderChoice,
+    /// Bit rate asked of the encoder in kbit/s; `None` follows size and rate.
+    pub bitrate_kbps: Option<u32>,
+    /// Lowest bit rate the adaptation may ask for, in kbit/s.
+    pub min_bitrate_kbps: Option<u32>,
+    /// Longest time between two key frames, in seconds.
+    pub keyframe_interval_s: u32,
+    /// How long the camera keeps running after the last viewer left.
+    pub linger: Duration,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            width: None,
+            height: None,
+            fps: None,
+            format: FormatChoice::Auto,
+            encoder: EncoderChoice::Auto,
+            bitrate_kbps: None,
+            min_bitrate_kbps: None,
+            keyframe_interval_s: 10,
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+impl MediaConfig {
+    /// Refuses what can be known to be impossible before anything is opened. The test picture
+    /// needs 640 pixels of width for its time blocks, so a smaller one is refused here.
+    pub fn check(&self) -> Result<(), MediaError> {
+        in_range("camera.width", self.width, 16..=8192, "16 to 8192 pixels")?;
+        in_range("camera.height", self.height, 16..=8192, "16 to 8192 pixels")?;
+        in_range("camera.fps", self.fps, 1..=240, "1 to 240 pictures per second")?;
+        in_range("video.bitrate_kbps", self.bitrate_kbps, 50..=50_000, "50 to 50000 kbit/s")?;
+        let interval = Some(self.keyframe_interval_s);
+        in_range("video.keyframe_interval_s", interval, 1..=3600, "1 to 3600 seconds")?;
+        if self.device == DeviceChoice::Test {
+            let (width, height) = self.size_or((640, 480));
+            test_picture::check_size(width, height)?;
+        }
+        Ok(())
+    }
+
+    /// The wanted size in pixels. One configured dimension implies the other at 16:9.
+    pub(crate) fn size_or(&self, default: (u32, u32)) -> (u32, u32) {
+        match (self.width, self.height) {
+            (Some(width), Some(height)) => (width, height),
+            (Some(width), None) => (width, (width * 9 / 16) & !1),
+            (None, Some(height)) => ((height * 16 / 9) & !7, height),
+            (None, None) => default,
+        }
+    }
+}
+
+fn in_range(
+    setting: &'static str,
+    value: Option<u32>,
+    range: std::ops::RangeInclusive<u32>,
+    allowed: &'static str,
+) -> Result<(), MediaError> {
+    match value {
+        Some(value) if !range.contains(&value) => Err(MediaError::OutOfRange { setting, value, allowed }),
+        _ => Ok(()),
+    }
+}
+
+/// `camera.device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first camera found.
+    Auto,
+    /// The test picture, no camera.
+    Test,
+    /// A camera if there is one when the pipeline is planned, else the test picture (the demo).
+    AutoOrTest,
+    /// A device node or, better, a stable link under `/dev/v4l/by-id`.
+    Path(PathBuf),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = MediaError;
+
+    fn from_str(text: &str) -> Result<Self, MediaError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "test" => Ok(Self::Test),
+            path if path.starts_with('/') => Ok(Self::Path(PathBuf::from(path))),
+            other => Err(MediaError::UnknownSetting {
+                setting: "camera.device",
+                value: other.to_owned(),
+                allowed: "\"auto\", \"test\" or a path such as \"/dev/video0\"",
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Test => f.write_str("test"),
+            Self::AutoOrTest => f.write_str("auto, or the test picture"),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// `camera.format`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormatChoice {
+    /// Whatever needs least work.
+    Auto,
+    /// Any uncompressed format.
+    Raw,
+    /// One V4L2 format by its four characters, e.g. `YUYV`.
+    Fourcc(String),
+}
+
+impl FromStr for FormatChoice {
+    type Err = MediaError;
+
+    fn from_str(text: &str) -> Result<Self, MediaError> {
+        let lower = text.to_ascii_lowercase();
+        let fourcc = match lower.as_str() {
+            "auto" => return Ok(Self::Auto),
+            "raw" => return Ok(Self::Raw),
+            "mjpeg" | "jpeg" => "MJPG".to_owned(),
+            "i420" => "YU12".to_owned(),
+            "yuy2" => "YUYV".to_owned(),
+            other => other.to_ascii_uppercase(),
+        };
+        if super::mode::handling(&fourcc).is_some() {
+            return Ok(Self::Fourcc(fourcc));
+        }
+        Err(MediaError::UnknownSetting {
+            setting: "camera.format",
+            value: text.to_owned(),
+            allowed: "\"auto\", \"raw\", \"h264\", \"mjpeg\", \"yuyv\", \"uyvy\", \"nv12\" or \"i420\"",
+        })
+    }
+}
+
+impl std::fmt::Display for FormatChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Raw => f.write_str("raw"),
+            Self::Fourcc(fourcc) => f.write_str(fourcc),
+        }
+    }
+}
+
+/// `video.encoder`: the one to try first. The others follow when it does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncoderChoice {
+    /// The order of the table: hardware first.
+    Auto,
+    /// The board's encoder (`v4l2h264enc`).
+    V4l2H264,
+    /// x264 (`x264enc`).
+    X264,
+    /// Cisco's OpenH264 (`openh264enc`).
+    OpenH264,
+}
+
+impl std::fmt::Display for EncoderChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::V4l2H264 => "v4l2h264enc",
+            Self::X264 => "x264enc",
+            Self::OpenH264 => "openh264enc",
+        })
+    }
+}
+
+impl FromStr for EncoderChoice {
+    type Err = MediaError;
+
+    fn from_str(text: &str) -> Result<Self, MediaError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "v4l2h264enc" => Ok(Self::V4l2H264),
+            "x264enc" => Ok(Self::X264),
+            "openh264enc" => Ok(Self::OpenH264),
+            other => Err(MediaError::UnknownSetting {
+                setting: "video.encoder",
+                value: other.to_owned(),
+                allowed: "\"auto\", \"v4l2h264enc\", \"x264enc\" or \"openh264enc\"",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_configuration_are_read() {
+        assert_eq!("auto".parse::<DeviceChoice>().unwrap(), DeviceChoice::Auto);
+        assert_eq!("test".parse::<DeviceChoice>().unwrap(), DeviceChoice::Test);
+        let by_id = "/dev/v4l/by-id/usb-cam-index0";
+        assert_eq!(by_id.parse::<DeviceChoice>().unwrap(), DeviceChoice::Path(by_id.into()));
+        assert!("video0".parse::<DeviceChoice>().is_err());
+        assert_eq!("MJPEG".parse::<FormatChoice>().unwrap(), FormatChoice::Fourcc("MJPG".into()));
+        assert_eq!("h264".parse::<FormatChoice>().unwrap(), FormatChoice::Fourcc("H264".into()));
+        assert_eq!("raw".parse::<FormatChoice>().unwrap(), FormatChoice::Raw);
+        assert!("vp8".parse::<FormatChoice>().is_err());
+        assert_eq!("x264enc".parse::<EncoderChoice>().unwrap(), EncoderChoice::X264);
+        let error = "nvenc".parse::<EncoderChoice>().unwrap_err().to_string();
+        assert!(error.contains("video.encoder") && error.contains("x264enc"), "{error}");
+    }
+
+    #[test]
+    fn a_test_picture_too_narrow_for_its_clock_is_refused() {
+        let narrow = MediaConfig {
+            device: DeviceChoice::Test,
+            width: Some(320),
+            height: Some(240),
+            ..MediaConfig::default()
+        };
+        assert!(matches!(narrow.check(), Err(MediaError::TestPictureSize { width: 320, .. })));
+        assert!(MediaConfig { width: Some(1280), height: Some(720), ..narrow }.check().is_ok());
+    }
+
+    #[test]
+    fn nonsense_numbers_are_refused() {
+        let zero = MediaConfig { fps: Some(0), ..MediaConfig::default() };
+        assert!(matches!(zero.check(), Err(MediaError::OutOfRange { setting: "camera.fps", .. })));
+    }
+}

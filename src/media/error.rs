@@ -1,0 +1,145 @@
+//! What can go wrong between a camera and H.264, in words for the person who has to act on it.
+
+/// Everything this folder can fail with. Each message names the thing and the next step.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MediaError {
+    /// A word in the configuration that this folder does not know.
+    #[error("{setting} = {value:?} is not known; use {allowed}")]
+    UnknownSetting {
+        /// The configuration key.
+        setting: &'static str,
+        /// What was written there.
+        value: String,
+        /// What may be written there.
+        allowed: &'static str,
+    },
+    /// The test picture cannot carry its time blocks at this size.
+    #[error(
+        "the test picture cannot be {width}x{height}: it needs a width of 640 to 4096 that is a \
+         multiple of 8 and an even height of 160 to 2304; change camera.width and camera.height"
+    )]
+    TestPictureSize {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A number in the configuration that makes no sense.
+    #[error("{setting} = {value} is out of range; use {allowed}")]
+    OutOfRange {
+        /// The configuration key.
+        setting: &'static str,
+        /// What was written there.
+        value: u32,
+        /// What may be written there.
+        allowed: &'static str,
+    },
+    /// GStreamer itself does not start.
+    #[error("GStreamer does not start: {reason}; reinstall libgstreamer1.0-0 and its plugins")]
+    Framework {
+        /// GStreamer's words.
+        reason: String,
+    },
+    /// A GStreamer element is not installed.
+    #[error("the GStreamer element {element} is missing; install {package}")]
+    MissingElement {
+        /// The element's name.
+        element: String,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// An encoder is installed but did not encode.
+    #[error("the encoder {encoder} does not work: {reason}")]
+    Encoder {
+        /// The element's name.
+        encoder: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// No encoder of the table works.
+    #[error(
+        "no H.264 encoder works ({tried}); install gstreamer1.0-plugins-ugly for x264enc or \
+         gstreamer1.0-plugins-bad for openh264enc"
+    )]
+    NoEncoder {
+        /// Each encoder with its reason.
+        tried: String,
+    },
+    /// There is no camera at all.
+    #[error("no camera found; plug one in, or set camera.device = \"test\" for the test picture")]
+    NoCamera,
+    /// The configured camera is not there.
+    #[error("the camera {device} is not there; plug it in or change camera.device")]
+    DeviceMissing {
+        /// The configured path.
+        device: String,
+    },
+    /// The device is there but does not answer as a camera.
+    #[error("{device} cannot be used as a camera: {reason}; `porthole cameras` lists what can be used")]
+    NotACamera {
+        /// The device's path.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// Another program has the device.
+    #[error("the camera {device} is in use by another program; `fuser -v {device}` names it")]
+    DeviceBusy {
+        /// The device's path.
+        device: String,
+    },
+    /// The process may not open the device.
+    #[error(
+        "no permission to open the camera {device}; run the service with the group `video` \
+         (SupplementaryGroups=video)"
+    )]
+    DeviceDenied {
+        /// The device's path.
+        device: String,
+    },
+    /// Nothing that the camera offers can be used.
+    #[error(
+        "the camera {device} offers no mode for camera.format = {wanted} (it has: {offered}); set \
+         camera.format = \"auto\" or use another camera"
+    )]
+    NoMode {
+        /// The device's path.
+        device: String,
+        /// The configured format.
+        wanted: String,
+        /// The formats it has.
+        offered: String,
+    },
+    /// The camera's own H.264 cannot be sent to browsers as it is.
+    #[error("the H.264 of {device} cannot be passed through: {reason}")]
+    PassThroughUnfit {
+        /// The device's path.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// The pipeline stopped.
+    #[error("the pipeline on {device} stopped: {reason}")]
+    Pipeline {
+        /// The device's path, or `test`.
+        device: String,
+        /// GStreamer's words.
+        reason: String,
+    },
+    /// The operating system refused something.
+    #[error("{what} failed: {reason}; the system may be out of memory or of file descriptors")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// A V4L2 control that the camera does not have or does not accept.
+    #[error("the camera control {control} cannot be set: {reason}")]
+    Control {
+        /// The control's name.
+        control: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,163 @@
+//! The handle by which the rest of the daemon sees the camera.
+
+use std::ffi::OsStr;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use inotify::{Inotify, WatchMask};
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::worker::{Message, Worker, first_status};
+use super::{DeviceChoice, MediaConfig, MediaError, MediaStatus};
+use crate::fanout::Fanout;
+
+/// How long [`Media::shutdown`] waits for the device to be closed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Room for a few dozen inotify events; more than fit stay in the kernel.
+const INOTIFY_BUFFER_BYTES: usize = 4096;
+
+/// The capture side. Cheap to clone; the camera is closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Media {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// `mpsc::Sender` is `Sync`, but a lock keeps the order of messages plain.
+    outbox: Mutex<Sender<Message>>,
+    status: watch::Receiver<MediaStatus>,
+    bridge: AbortHandle,
+}
+
+impl Media {
+    /// Starts the capture thread. `GStreamer`, cameras and encoders are looked at there, in the
+    /// background ([`MediaStatus::ready`] says when it is done); an absent camera is no error.
+    /// `streaming` is the privacy switch. Must be called inside a tokio runtime.
+    pub fn start(config: MediaConfig, fanout: Fanout, streaming: bool) -> Result<Self, MediaError> {
+        config.check()?;
+        let system =
+            |what| move |error: std::io::Error| MediaError::System { what, reason: error.to_string() };
+        let (outbox, inbox) = mpsc::channel();
+        let (status_sender, status) = watch::channel(first_status(&config, streaming));
+        if config.device != DeviceChoice::Test
+            && let Err(error) = watch_dev(outbox.clone())
+        {
+            tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
+        }
+        let bridge = tokio::spawn(bridge(fanout.clone(), outbox.clone())).abort_handle();
+        let channel = (outbox.clone(), inbox);
+        let worker = Worker::new(config, fanout, streaming, channel, status_sender);
+        thread::Builder::new()
+            .name("media".into())
+            .spawn(move || worker.work())
+            .map_err(system("starting the capture thread"))?;
+        Ok(Self { inner: Arc::new(Inner { outbox: Mutex::new(outbox), status, bridge }) })
+    }
+
+    /// The capture side's condition, updated on every change and once a second while live.
+    pub fn status(&self) -> watch::Receiver<MediaStatus> {
+        self.inner.status.clone()
+    }
+
+    /// The privacy switch: off closes the device and keeps it closed.
+    pub fn set_streaming(&self, on: bool) {
+        self.inner.send(Message::Streaming(on));
+    }
+
+    /// Restarts the capture pipeline; viewers' sessions live on.
+    pub fn restart(&self) {
+        self.inner.send(Message::Restart);
+    }
+
+    /// Keeps the camera running for `duration` from now, so that the next viewer starts at once.
+    pub fn warm(&self, duration: Duration) {
+        self.inner.send(Message::Warm(duration));
+    }
+
+    /// Changes the encoder's bit rate, in kbit/s, without a key frame; `None` goes back to the
+    /// configured one. Without effect on a camera that encodes itself.
+    pub fn set_bitrate_kbps(&self, bitrate_kbps: Option<u32>) {
+        self.inner.send(Message::Bitrate(bitrate_kbps));
+    }
+
+    /// Wants another size (pixels) and rate (pictures per second), as `set/resolution` does; the
+    /// nearest mode of the camera is taken and a running pipeline restarted. `None` lets the board
+    /// decide.
+    pub fn set_mode(&self, size: Option<(u32, u32)>, fps: Option<u32>) {
+        self.inner.send(Message::Mode(size, fps));
+    }
+
+    /// Closes the device and ends the capture thread. Returns after three seconds at the latest,
+    /// even if a driver hangs.
+    pub async fn shutdown(&self) {
+        let (done, closed) = oneshot::channel();
+        self.inner.bridge.abort();
+        self.inner.send(Message::Shutdown(done));
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the camera did not close within {SHUTDOWN_TIMEOUT:?}; leaving it to the kernel");
+        }
+    }
+}
+
+impl Inner {
+    fn send(&self, message: Message) {
+        let outbox = self.outbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // After a shutdown nobody listens, and nothing is left to be done.
+        let _ = outbox.send(message);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.bridge.abort();
+        self.send(Message::Shutdown(oneshot::channel().0));
+    }
+}
+
+/// Carries demand and key-frame requests from the async world to the worker.
+async fn bridge(fanout: Fanout, outbox: Sender<Message>) {
+    let mut demand = fanout.watch_demand();
+    demand.mark_changed();
+    loop {
+        let message = tokio::select! {
+            changed = demand.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                Message::Demand(*demand.borrow_and_update())
+            }
+            reason = fanout.key_frame_wanted() => Message::KeyFrame(reason),
+        };
+        if outbox.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+/// Watches /dev for video nodes and their links on a thread of its own. It sits in a blocking
+/// read, so after a shutdown it ends with the next event, or with the process.
+fn watch_dev(outbox: Sender<Message>) -> std::io::Result<()> {
+    let mut inotify = Inotify::init()?;
+    // ATTRIB: udev creates the node first and gives it its group afterwards.
+    let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ATTRIB | WatchMask::MOVED_TO;
+    inotify.watches().add("/dev", mask)?;
+    let is_video =
+        |name: Option<&OsStr>| name.and_then(OsStr::to_str).is_some_and(|name| name.starts_with('v'));
+    thread::Builder::new().name("dev-watch".into()).spawn(move || {
+        let mut buffer = [0; INOTIFY_BUFFER_BYTES];
+        while let Ok(events) = inotify.read_events_blocking(&mut buffer) {
+            let changed = events.filter(|event| is_video(event.name)).count() > 0;
+            if changed && outbox.send(Message::DeviceChanged).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

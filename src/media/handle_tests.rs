@@ -1,0 +1,233 @@
+//! The whole capture side with the test picture and a real encoder.
+
+use std::time::Instant;
+
+use super::*;
+use crate::fanout::Subscription;
+use crate::media::h264;
+use crate::media::{AccessUnit, CameraState, EncoderChoice, EncoderKind};
+
+/// Bound on waits for events, never reached on a working machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn config() -> MediaConfig {
+    MediaConfig {
+        device: DeviceChoice::Test,
+        width: Some(640),
+        height: Some(360),
+        fps: Some(30),
+        linger: Duration::ZERO,
+        encoder: EncoderChoice::X264,
+        keyframe_interval_s: 60,
+        ..MediaConfig::default()
+    }
+}
+
+async fn until(
+    status: &mut watch::Receiver<MediaStatus>,
+    wanted: impl Fn(&MediaStatus) -> bool,
+) -> MediaStatus {
+    let reached = tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await;
+    reached.expect("in time").expect("the worker lives").clone()
+}
+
+async fn next(subscription: &mut Subscription) -> AccessUnit {
+    tokio::time::timeout(PATIENCE, subscription.next()).await.expect("a picture in time")
+}
+
+#[tokio::test]
+async fn the_first_picture_is_a_key_frame_of_the_promised_profile() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut status = media.status();
+    let ready = until(&mut status, |status| status.ready).await;
+    assert_eq!(ready.state, CameraState::Idle);
+    assert_eq!((ready.width, ready.height), (640, 360));
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    let first = next(&mut subscription).await;
+    assert!(first.key_frame);
+    let kinds: Vec<u8> = h264::nals(&first.data).map(|nal| nal[0] & 0x1f).collect();
+    let at = |kind| kinds.iter().position(|found| *found == kind).unwrap();
+    assert!(at(7) < at(8) && at(8) < at(5), "SPS, PPS, IDR in {kinds:?}");
+    let sps = h264::find_sps(&first.data).unwrap();
+    assert_eq!(sps.profile.as_offered(), ready.profile);
+    assert_eq!((sps.width, sps.height), (640, 360));
+    assert!(first.captured_at <= first.encoded_at);
+    let second = next(&mut subscription).await;
+    assert!(!second.key_frame && second.media_time > first.media_time);
+    let live = until(&mut status, |status| status.encode_latency.is_some()).await;
+    assert_eq!(live.state, CameraState::Live);
+    assert_eq!(live.encoder.unwrap().kind, EncoderKind::Software);
+    assert!(live.fps > 1.0 && live.bitrate > 1000 && live.key_frames >= 1);
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_late_joiner_gets_a_key_frame_and_the_first_one_gets_only_one() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut first = fanout.subscribe();
+    let _demand = fanout.demand();
+    assert!(next(&mut first).await.key_frame);
+    for _ in 0..20 {
+        assert!(!next(&mut first).await.key_frame, "no second key frame without need");
+    }
+    let mut second = fanout.subscribe();
+    assert!(next(&mut second).await.key_frame);
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_runs_without_viewers() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut status = media.status();
+    let demand = fanout.demand();
+    until(&mut status, |status| status.state == CameraState::Live).await;
+    drop(demand);
+    until(&mut status, |status| status.state == CameraState::Idle).await;
+    // Stopped is stopped: a subscriber without demand gets nothing.
+    let mut subscription = fanout.subscribe();
+    let demand = fanout.demand();
+    assert!(next(&mut subscription).await.key_frame);
+    drop(demand);
+    let idle = until(&mut status, |status| status.state == CameraState::Idle).await;
+    assert_eq!((idle.bitrate, idle.restarts), (0, 0));
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn another_size_is_used_at_once_by_the_same_subscription() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    next(&mut subscription).await;
+    media.set_mode(Some((1280, 720)), Some(15));
+    let mut unit = next(&mut subscription).await;
+    let mut last = unit.media_time;
+    while !unit.key_frame {
+        unit = next(&mut subscription).await;
+        assert!(unit.media_time > last);
+        last = unit.media_time;
+    }
+    let sps = h264::find_sps(&unit.data).unwrap();
+    assert_eq!((sps.width, sps.height), (1280, 720));
+    let live = until(&mut media.status(), |status| status.width == 1280).await;
+    assert_eq!(live.profile.to_string(), sps.profile.as_offered().to_string());
+    media.set_mode(Some((320, 240)), None);
+    let error = until(&mut media.status(), |status| status.error.is_some()).await.error;
+    assert!(error.unwrap().contains("320x240"));
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_in_the_same_subscription_with_rising_time() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    let mut last = next(&mut subscription).await.media_time;
+    for _ in 0..5 {
+        last = next(&mut subscription).await.media_time;
+    }
+    media.restart();
+    let mut key_frames = 0;
+    while key_frames == 0 {
+        let unit = next(&mut subscription).await;
+        assert!(unit.media_time > last);
+        last = unit.media_time;
+        key_frames += u32::from(unit.key_frame);
+    }
+    let mut status = media.status();
+    until(&mut status, |status| status.restarts == 1).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn it_stops_after_lingering() {
+    let fanout = Fanout::default();
+    let linger = Duration::from_millis(300);
+    let media = Media::start(MediaConfig { linger, ..config() }, fanout.clone(), true).unwrap();
+    let mut status = media.status();
+    let demand = fanout.demand();
+    until(&mut status, |status| status.state == CameraState::Live).await;
+    drop(demand);
+    until(&mut status, |status| status.state == CameraState::Idle).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_privacy_switch_stops_and_starts_it() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), false).unwrap();
+    let mut status = media.status();
+    let _demand = fanout.demand();
+    until(&mut status, |status| status.ready).await;
+    assert_eq!(status.borrow().state, CameraState::Off);
+    media.set_streaming(true);
+    until(&mut status, |status| status.state == CameraState::Live).await;
+    media.set_streaming(false);
+    until(&mut status, |status| status.state == CameraState::Off).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn warm_runs_without_viewers() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    media.warm(Duration::from_mins(10));
+    until(&mut media.status(), |status| status.state == CameraState::Live).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_camera_that_is_not_there_is_lost_and_not_fatal() {
+    let device = DeviceChoice::Path("/dev/v4l/by-id/none".into());
+    let fanout = Fanout::default();
+    let media = Media::start(MediaConfig { device, ..config() }, fanout.clone(), true).unwrap();
+    let _demand = fanout.demand();
+    let mut status = media.status();
+    let lost = until(&mut status, |status| status.state == CameraState::Lost).await;
+    assert!(lost.error.unwrap().contains("/dev/v4l/by-id/none"));
+    assert!(!lost.ready);
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_time_in_the_picture_is_the_time_it_was_made() {
+    // Drawn, encoded, published: `captured_at` must be close to the clock in the picture. Only
+    // the order is asserted, because a busy machine may be slow.
+    let before = Instant::now();
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    let unit = next(&mut subscription).await;
+    assert!(unit.captured_at >= before && unit.captured_at <= unit.encoded_at);
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_bit_rate_changes_without_a_key_frame() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    assert!(next(&mut subscription).await.key_frame);
+    media.set_bitrate_kbps(Some(300));
+    until(&mut media.status(), |status| status.target == 300_000).await;
+    for _ in 0..10 {
+        assert!(!next(&mut subscription).await.key_frame);
+    }
+    media.set_bitrate_kbps(None);
+    until(&mut media.status(), |status| status.target > 300_000).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_impossible_configuration_is_refused_at_once() {
+    let small = MediaConfig { width: Some(320), height: Some(240), ..config() };
+    assert!(Media::start(small, Fanout::default(), true).is_err());
+}

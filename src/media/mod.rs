@@ -1,0 +1,42 @@
+//! Camera to H.264. The only folder that names gstreamer and v4l.
+//!
+//! ```text
+//! camera, board ─→ mode (pure) ─→ planner ─Plan→ worker ─→ pipeline ─AccessUnit→ fanout
+//!                  encoder (probe) ───┘            ↑↓
+//!                                     lifecycle, key_frame_gate (pure)
+//! ```
+//!
+//! [`Media`] is the handle; one thread (`worker`) owns everything that may block: GStreamer's
+//! state changes and the camera's ioctls. Decisions are pure functions and state machines that
+//! take the time as an argument.
+
+pub mod access_unit;
+pub mod board;
+pub mod camera;
+pub mod config;
+pub mod controls;
+pub mod encoder;
+pub mod error;
+mod font;
+pub mod h264;
+mod handle;
+pub mod key_frame_gate;
+pub mod lifecycle;
+pub mod mode;
+pub mod pass_through;
+mod pipeline;
+mod planner;
+pub mod status;
+pub mod test_picture;
+mod test_source;
+mod timeline;
+mod worker;
+
+pub use access_unit::AccessUnit;
+pub use board::board;
+pub use camera::{CameraInfo, cameras};
+pub use config::{DeviceChoice, EncoderChoice, FormatChoice, MediaConfig};
+pub use controls::{ControlInfo, ControlType, set_control};
+pub use error::MediaError;
+pub use handle::Media;
+pub use status::{CameraState, EncoderKind, EncoderStatus, Latency, MediaStatus, ProfileLevelId};

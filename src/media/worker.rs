@@ -1,0 +1,355 @@
+//! The thread that owns the pipeline: it turns messages into inputs of the life cycle, does what
+//! the life cycle says, and keeps the status up to date. Only this thread may block on devices.
+
+mod report;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use gstreamer as gst;
+use tokio::sync::{oneshot, watch};
+
+use super::key_frame_gate::KeyFrameGate;
+use super::lifecycle::{Action, Device, Input, Lifecycle};
+use super::pipeline::{Flow, Pipeline, PipelineEvent};
+use super::planner::{Plan, Planner, Source};
+use super::{CameraState, MediaConfig, MediaError, MediaStatus};
+use crate::fanout::{Fanout, KeyFrameReason};
+
+pub use report::first_status;
+
+/// How often an absent camera is looked for when inotify says nothing.
+const LOOK_ABSENT: Duration = Duration::from_secs(1);
+/// How often one that is there but unusable is tried again.
+const LOOK_UNUSABLE: Duration = Duration::from_secs(3);
+/// How often one that is there is checked for having gone.
+const LOOK_READY: Duration = Duration::from_secs(5);
+/// Figures of a live stream are published this often.
+const REPORT: Duration = Duration::from_secs(1);
+/// Failed starts in a row before another mode or encoder is tried.
+const START_FAILURES: u32 = 2;
+
+/// What the worker is told.
+pub enum Message {
+    /// This many sessions need pictures.
+    Demand(usize),
+    /// A subscriber needs a key frame.
+    KeyFrame(KeyFrameReason),
+    /// Something changed under /dev.
+    DeviceChanged,
+    /// The privacy switch.
+    Streaming(bool),
+    /// Restart the pipeline.
+    Restart,
+    /// Keep running for this long.
+    Warm(Duration),
+    /// Another bit rate in kbit/s; `None` goes back to the plan's.
+    Bitrate(Option<u32>),
+    /// Another size and rate.
+    Mode(Option<(u32, u32)>, Option<u32>),
+    /// From the pipeline's threads; the number tells runs apart.
+    Pipeline(u64, PipelineEvent),
+    /// Stop, answer, end.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// What the worker owns.
+pub struct Worker {
+    inbox: Receiver<Message>,
+    /// For the pipeline's callbacks.
+    outbox: Sender<Message>,
+    status: watch::Sender<MediaStatus>,
+    planner: Planner,
+    life: Lifecycle,
+    gate: KeyFrameGate,
+    flow: Arc<Flow>,
+    plan: Option<Plan>,
+    pipeline: Option<Pipeline>,
+    run: u64,
+    failed_starts: u32,
+    /// Whether the current or last run gave a picture.
+    saw_picture: bool,
+    bitrate_kbps: Option<u32>,
+    next_look: Instant,
+    next_report: Instant,
+}
+
+impl Worker {
+    /// A worker that has not looked for anything yet.
+    pub fn new(
+        config: MediaConfig,
+        fanout: Fanout,
+        streaming: bool,
+        channel: (Sender<Message>, Receiver<Message>),
+        status: watch::Sender<MediaStatus>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            inbox: channel.1,
+            outbox: channel.0,
+            status,
+            life: Lifecycle::new(config.linger, streaming),
+            planner: Planner::new(config),
+            gate: KeyFrameGate::default(),
+            flow: Arc::new(Flow::new(fanout)),
+            plan: None,
+            pipeline: None,
+            run: 0,
+            failed_starts: 0,
+            saw_picture: false,
+            bitrate_kbps: None,
+            next_look: now,
+            next_report: now,
+        }
+    }
+
+    /// Works until told to shut down. The first look for devices happens here, in the background.
+    pub fn work(mut self) {
+        if let Err(error) = gst::init() {
+            let error = MediaError::Framework { reason: error.to_string() };
+            tracing::error!(%error, "no video is possible");
+            self.feed(Input::Device(Device::Unusable(error.to_string())));
+            self.wait_for_shutdown();
+            return;
+        }
+        self.look();
+        loop {
+            let wait = self.deadline().saturating_duration_since(Instant::now());
+            match self.inbox.recv_timeout(wait) {
+                Ok(Message::Shutdown(done)) => {
+                    self.stop();
+                    // The other side may have stopped waiting; both are fine.
+                    let _ = done.send(());
+                    return;
+                }
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.keep_time();
+        }
+    }
+
+    fn wait_for_shutdown(&self) {
+        while let Ok(message) = self.inbox.recv() {
+            if let Message::Shutdown(done) = message {
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let look = self.planner.has_device().then_some(self.next_look);
+        let report = self.pipeline.is_some().then_some(self.next_report);
+        let hour = Instant::now() + Duration::from_hours(1);
+        [self.life.deadline(), self.gate.deadline(), look, report]
+            .into_iter()
+            .flatten()
+            .fold(hour, Instant::min)
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Demand(count) => self.feed(Input::Demand(count)),
+            Message::KeyFrame(reason) => self.gate.request(reason),
+            Message::DeviceChanged => self.device_changed(),
+            Message::Streaming(on) => self.set_streaming(on),
+            Message::Restart => {
+                tracing::info!("restart of the pipeline asked for");
+                self.feed(Input::Restart);
+            }
+            Message::Warm(duration) => self.feed(Input::Warm(duration)),
+            Message::Bitrate(bitrate_kbps) => self.set_bitrate(bitrate_kbps),
+            Message::Mode(size, fps) => {
+                self.planner.want(size, fps);
+                self.look();
+            }
+            Message::Pipeline(run, event) if run == self.run => self.pipeline_event(event),
+            // A late report of a run that is over; shutting down is handled by the caller.
+            Message::Pipeline(..) | Message::Shutdown(_) => {}
+        }
+    }
+
+    fn keep_time(&mut self) {
+        let now = Instant::now();
+        if self.pipeline.is_some() {
+            self.feed(Input::FrameAt(self.flow.last_picture()));
+        }
+        if let Some(pipeline) = &self.pipeline
+            && self.gate.poll(now)
+            && !pipeline.force_key_frame()
+        {
+            tracing::debug!("nobody to ask for a key frame; the camera's own interval must do");
+            self.gate.reset();
+        }
+        self.feed(Input::Tick);
+        if self.planner.has_device() && now >= self.next_look {
+            self.device_changed();
+        }
+        if self.pipeline.is_some() && now >= self.next_report {
+            self.next_report = now + REPORT;
+            self.publish();
+        }
+    }
+
+    /// Tells the life cycle and does what it says.
+    fn feed(&mut self, input: Input) {
+        let was_up = self.pipeline.is_some() && !matches!(input, Input::Failed(_));
+        for action in self.life.handle(Instant::now(), input) {
+            match action {
+                Action::Stop => self.stop(),
+                Action::Start => self.start(),
+            }
+        }
+        self.publish_changes();
+        // The start time-out is a failed start that no element reports.
+        let timed_out = was_up && self.pipeline.is_none() && self.life.state() == CameraState::Error;
+        if timed_out
+            && !self.saw_picture
+            && let Some(plan) = self.plan.clone()
+        {
+            let reason = self.life.error().unwrap_or_default().to_owned();
+            self.start_failed(&plan, false, &reason);
+        }
+    }
+
+    fn start(&mut self) {
+        self.run += 1;
+        self.gate.reset();
+        self.saw_picture = false;
+        let Some(plan) = &self.plan else { return };
+        let (run, outbox) = (self.run, self.outbox.clone());
+        let report = move |event| {
+            // The worker ends only after its pipeline did.
+            let _ = outbox.send(Message::Pipeline(run, event));
+        };
+        match Pipeline::start(plan, &self.flow, report) {
+            Ok(pipeline) => {
+                if let Some(bitrate_kbps) = self.bitrate_kbps {
+                    pipeline.set_bitrate(bitrate_kbps);
+                }
+                self.pipeline = Some(pipeline);
+                self.next_report = Instant::now() + REPORT;
+            }
+            Err(error) => {
+                // The bus had the details first: they are in the inbox and come before this one.
+                let event = PipelineEvent::Failed { error, by_encoder: false };
+                let _ = self.outbox.send(Message::Pipeline(run, event));
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.run += 1;
+        self.gate.reset();
+        self.pipeline = None;
+    }
+
+    fn pipeline_event(&mut self, event: PipelineEvent) {
+        match event {
+            PipelineEvent::FirstPicture { key_frame } => {
+                self.failed_starts = 0;
+                self.saw_picture = true;
+                if !key_frame {
+                    self.gate.begins_without_key_frame(Instant::now());
+                }
+                self.feed(Input::FirstFrame);
+            }
+            PipelineEvent::KeyFrame => self.gate.key_frame_out(Instant::now()),
+            PipelineEvent::Failed { error, by_encoder } => self.failed(&error, by_encoder),
+        }
+    }
+
+    fn failed(&mut self, error: &MediaError, by_encoder: bool) {
+        tracing::warn!(%error, "the pipeline failed");
+        let was_live = self.life.state() == CameraState::Live;
+        if self.plan.as_ref().is_some_and(|plan| !self.planner.is_there(plan)) {
+            // Unplugged: lost, not broken.
+            self.look();
+            return;
+        }
+        self.feed(Input::Failed(error.to_string()));
+        let Some(plan) = self.plan.clone() else { return };
+        let busy = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
+        if was_live || busy {
+            return;
+        }
+        self.start_failed(&plan, by_encoder, &error.to_string());
+    }
+
+    /// After a few failed starts in a row another mode or encoder is tried.
+    fn start_failed(&mut self, plan: &Plan, by_encoder: bool, reason: &str) {
+        self.failed_starts += 1;
+        if self.failed_starts >= START_FAILURES {
+            self.failed_starts = 0;
+            self.planner.demote(plan, by_encoder, reason);
+            self.look();
+        }
+    }
+
+    fn set_streaming(&mut self, on: bool) {
+        self.feed(Input::Streaming(on));
+        // Switched off, a camera's own H.264 could not be looked at.
+        if on && self.plan.as_ref().is_some_and(|plan| plan.profile.is_none()) {
+            self.look();
+        }
+    }
+
+    fn set_bitrate(&mut self, bitrate_kbps: Option<u32>) {
+        self.bitrate_kbps = bitrate_kbps;
+        let wanted = bitrate_kbps.or(self.plan.as_ref().map(|plan| plan.settings.bitrate_kbps));
+        if let (Some(wanted), Some(pipeline)) = (wanted, &self.pipeline) {
+            pipeline.set_bitrate(wanted);
+        }
+        self.publish();
+    }
+
+    fn device_changed(&mut self) {
+        let plan = self.plan.as_ref();
+        let there = plan.is_some_and(|plan| self.planner.is_there(plan));
+        let stand_in = plan.is_some_and(|plan| plan.source == Source::Test) && self.pipeline.is_none();
+        if !there || (stand_in && self.planner.has_device()) {
+            self.look();
+        } else {
+            self.next_look = Instant::now() + LOOK_READY;
+        }
+    }
+
+    /// Looks for the camera and plans anew.
+    fn look(&mut self) {
+        if self.plan.as_ref().is_some_and(|plan| !self.planner.is_there(plan)) {
+            // What runs on a device that is gone must be closed before its successor is opened.
+            let gone = MediaError::DeviceMissing { device: self.shown_device() };
+            self.plan = None;
+            self.feed(Input::Device(Device::Absent(gone.to_string())));
+        }
+        let (device, interval) = match self.planner.plan(self.life.is_streaming()) {
+            Ok(plan) => {
+                let same = |old: &Plan| old.source == plan.source && old.settings == plan.settings;
+                let restart = self.pipeline.is_some() && !self.plan.as_ref().is_some_and(same);
+                self.plan = Some(plan);
+                if restart {
+                    self.feed(Input::Restart);
+                }
+                (Device::Ready, LOOK_READY)
+            }
+            Err(error @ (MediaError::NoCamera | MediaError::DeviceMissing { .. })) => {
+                self.plan = None;
+                (Device::Absent(error.to_string()), LOOK_ABSENT)
+            }
+            Err(error) => {
+                self.plan = None;
+                (Device::Unusable(error.to_string()), LOOK_UNUSABLE)
+            }
+        };
+        self.next_look = Instant::now() + interval;
+        self.feed(Input::Device(device));
+    }
+
+    fn shown_device(&self) -> String {
+        let planned = self.plan.as_ref().map(|plan| plan.device.clone());
+        planned.or_else(|| self.planner.device_name()).unwrap_or_else(|| "auto".into())
+    }
+}

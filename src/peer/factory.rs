@@ -1,0 +1,353 @@
+//! Makes peer connections: codec, feedback chain, sockets and candidates as configured.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+};
+use tokio::sync::mpsc;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    SettingEngineBuilder,
+};
+use webrtc::rtp_transceiver::RtpSender;
+
+use super::PeerError;
+use super::candidate::{with_public_address, with_tcp_port};
+use super::feedback::{Feedback, FeedbackInterceptor};
+use super::offer::VideoCodec;
+use super::tcp_port::{PeerRuntime, TcpPort, TcpRoute};
+use crate::config::Ice;
+use crate::fanout::Fanout;
+use crate::signaling::message::Candidate;
+
+/// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
+/// picture as soon as it is decoded.
+pub(super) const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+/// RTP clock of video (RFC 6184 section 8.2.1).
+pub(super) const CLOCK_RATE_HZ: u32 = 90_000;
+
+/// A peer that has been silent this long is `disconnected`; [`ICE_FAILED`] later it is gone.
+/// Together the 15 s of protocol.md section 2.
+const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
+const ICE_FAILED: Duration = Duration::from_secs(10);
+const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
+/// Pacing of connectivity checks (RFC 8445 section 14.2: Ta is 50 ms unless the path is known; ours
+/// are few and small). The library's 200 ms would be most of the wait for a first picture.
+const ICE_CHECK_EVERY: Duration = Duration::from_millis(20);
+/// Checks of one pair before it is given up: as long as a session may take to connect.
+const ICE_CHECKS: u16 = 500;
+
+/// Events kept for a session that is busy; gathering a board with many addresses stays below.
+const EVENT_QUEUE: usize = 128;
+
+/// What the library reports, forwarded off its driver task.
+#[derive(Debug)]
+pub(super) enum PeerEvent {
+    /// One of our candidates.
+    Candidate(Candidate),
+    /// All of our candidates are known.
+    GatheringComplete,
+    /// The connection changed.
+    State(RTCPeerConnectionState),
+}
+
+/// One viewer's connection with its only track.
+pub(super) struct Connection {
+    pub peer: Arc<dyn PeerConnection>,
+    pub track: Arc<TrackLocalStaticRTP>,
+    pub sender: Arc<dyn RtpSender>,
+    pub ssrc: u32,
+    pub events: mpsc::Receiver<PeerEvent>,
+    /// This connection's share of the TCP port.
+    pub tcp: Option<TcpRoute>,
+    /// Held until the connection is closed.
+    _port: Option<PortLease>,
+}
+
+/// Makes [`Connection`]s.
+pub struct Factory {
+    ice: Ice,
+    fanout: Fanout,
+    ports: PortPool,
+    tcp: Option<TcpPort>,
+}
+
+impl Factory {
+    /// A factory for viewers of `fanout`. Binds the TCP port if one is configured, so it must be
+    /// called inside a tokio runtime.
+    pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
+        let ports = PortPool::new(ice.port_range.clone());
+        let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
+        Ok(Self { ice, fanout, ports, tcp })
+    }
+
+    /// The configured servers, as answers tell them to viewers.
+    pub fn ice_servers(&self) -> &[crate::signaling::message::IceServer] {
+        &self.ice.servers
+    }
+
+    pub(super) async fn connect(
+        &self,
+        codec: &VideoCodec,
+        feedback: Arc<Feedback>,
+    ) -> Result<Connection, PeerError> {
+        let port = self.ports.lease()?;
+        let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let (engine, video) = media_engine(codec)?;
+        let (runtime, tcp) = PeerRuntime::new(self.tcp.as_ref());
+        let handler = Events {
+            tx: events_tx,
+            public_ip: self.ice.public_ip,
+            tcp_port: self.tcp.as_ref().map(TcpPort::port),
+        };
+        let building = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::default().with_ice_servers(self.servers()).build())
+            .with_media_engine(engine)
+            .with_setting_engine(
+                SettingEngineBuilder::new()
+                    .with_multicast_dns_mode(multicast_dns())
+                    .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
+                    .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
+                    .build(),
+            )
+            .with_interceptor_registry(
+                Registry::new()
+                    .with(Slot::NackResponder, NackResponderBuilder::new().build())
+                    .with(Slot::SenderReport, SenderReportBuilder::new().build())
+                    .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, self.fanout.clone())),
+            )
+            .with_handler(Arc::new(handler))
+            .with_runtime(Arc::new(runtime))
+            .with_udp_addrs(udp_addresses(port.as_ref()))
+            .with_tcp_addrs(self.tcp.as_ref().map(|_| any_address(0)).unwrap_or_default())
+            .build();
+        // Boxed: the library's future is 20 KB, and every session's task would carry it for ever.
+        let peer = Box::pin(building).await?;
+        let peer: Arc<dyn PeerConnection> = Arc::new(peer);
+        match add_track(peer.as_ref(), video).await {
+            Ok((track, sender, ssrc)) => {
+                Ok(Connection { peer, track, sender, ssrc, events, tcp, _port: port })
+            }
+            Err(error) => {
+                // An unclosed connection would leave its driver task behind.
+                let _ = peer.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn servers(&self) -> Vec<RTCIceServer> {
+        let servers = self.ice.servers.iter();
+        servers
+            .map(|server| RTCIceServer {
+                urls: server.urls.clone(),
+                username: server.username.clone().unwrap_or_default(),
+                credential: server.credential.clone().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+/// Registers exactly the one codec that the offer inspection chose.
+fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerError> {
+    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
+    let video = RTCRtpCodec {
+        mime_type: MIME_TYPE_H264.to_owned(),
+        clock_rate: CLOCK_RATE_HZ,
+        channels: 0,
+        sdp_fmtp_line: codec.fmtp(),
+        rtcp_feedback: vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")],
+    };
+    let mut engine = MediaEngine::default();
+    let parameters = RTCRtpCodecParameters { rtp_codec: video.clone(), payload_type: codec.payload_type };
+    engine.register_codec(parameters, RtpCodecKind::Video)?;
+    if let Some(payload_type) = codec.rtx_payload_type {
+        let rtx = RTCRtpCodec {
+            mime_type: MIME_TYPE_RTX.to_owned(),
+            clock_rate: CLOCK_RATE_HZ,
+            channels: 0,
+            sdp_fmtp_line: format!("apt={}", codec.payload_type),
+            rtcp_feedback: vec![],
+        };
+        engine.register_codec(RTCRtpCodecParameters { rtp_codec: rtx, payload_type }, RtpCodecKind::Video)?;
+    }
+    let extension = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY_URI.to_owned() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    Ok((engine, video))
+}
+
+async fn add_track(
+    peer: &dyn PeerConnection,
+    codec: RTCRtpCodec,
+) -> Result<(Arc<TrackLocalStaticRTP>, Arc<dyn RtpSender>, u32), PeerError> {
+    let ssrc = rand::random::<u32>();
+    let coding = RTCRtpCodingParameters {
+        ssrc: Some(ssrc),
+        rtx: Some(RTCRtpRtxParameters { ssrc: rand::random() }),
+        ..Default::default()
+    };
+    let encoding =
+        RTCRtpEncodingParameters { rtp_coding_parameters: coding, active: true, codec, ..Default::default() };
+    let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        "porthole".to_owned(),
+        "video".to_owned(),
+        "camera".to_owned(),
+        RtpCodecKind::Video,
+        vec![encoding],
+    )));
+    let sender = peer.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await?;
+    Ok((track, sender, ssrc))
+}
+
+/// A wildcard means one socket for each address of the machine. Loopback is added only where
+/// there is nothing else, so that a viewer on an offline machine still gets a picture.
+fn udp_addresses(port: Option<&PortLease>) -> Vec<String> {
+    let port = port.map_or(0, |lease| lease.port);
+    let mut addresses = any_address(port);
+    if !has_route() {
+        addresses.push(format!("127.0.0.1:{port}"));
+    }
+    addresses
+}
+
+/// Browsers hide their addresses behind `.local` names (RFC 6762), which are asked for by multicast.
+/// The library refuses to connect at all where that is impossible, as on a machine without a network.
+fn multicast_dns() -> MulticastDnsMode {
+    const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+    let joined = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.join_multicast_v4(&GROUP, &Ipv4Addr::UNSPECIFIED));
+    if joined.is_ok() { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled }
+}
+
+fn any_address(port: u16) -> Vec<String> {
+    vec![format!("0.0.0.0:{port}"), format!("[::]:{port}")]
+}
+
+/// Connecting a UDP socket sends nothing; it only asks the routing table.
+fn has_route() -> bool {
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)))
+        .is_ok()
+}
+
+/// Runs on the library's driver task, so it only forwards.
+struct Events {
+    tx: mpsc::Sender<PeerEvent>,
+    public_ip: Option<IpAddr>,
+    tcp_port: Option<u16>,
+}
+
+impl Events {
+    fn forward(&self, event: PeerEvent) {
+        // A full queue means that the session no longer reads; it is being closed then.
+        let _ = self.tx.try_send(event);
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Events {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let Ok(init) = event.candidate.to_json() else { return };
+        let candidate = Candidate {
+            candidate: init.candidate,
+            sdp_mid: init.sdp_mid,
+            sdp_mline_index: init.sdp_mline_index,
+            username_fragment: init.username_fragment,
+        };
+        if let Some(public) = self.public_ip.and_then(|ip| with_public_address(&candidate, ip)) {
+            self.forward(PeerEvent::Candidate(public));
+        }
+        if let Some(candidate) = with_tcp_port(candidate, self.tcp_port) {
+            self.forward(PeerEvent::Candidate(candidate));
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.forward(PeerEvent::GatheringComplete);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.forward(PeerEvent::State(state));
+    }
+}
+
+/// The UDP ports of `[ice] port_range`, each used by one session at a time.
+struct PortPool {
+    range: Option<RangeInclusive<u16>>,
+    in_use: Arc<Mutex<Vec<u16>>>,
+}
+
+#[derive(Debug)]
+struct PortLease {
+    port: u16,
+    in_use: Arc<Mutex<Vec<u16>>>,
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).retain(|port| *port != self.port);
+    }
+}
+
+impl PortPool {
+    fn new(range: Option<RangeInclusive<u16>>) -> Self {
+        Self { range, in_use: Arc::default() }
+    }
+
+    /// A port that is neither leased nor bound by somebody else; `None` when any port will do.
+    fn lease(&self) -> Result<Option<PortLease>, PeerError> {
+        let Some(range) = self.range.clone() else { return Ok(None) };
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ports: Vec<u16> = range.clone().filter(|port| !in_use.contains(port)).collect();
+        ports.shuffle(&mut rand::rng());
+        let free = |port: &u16| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+        let port = ports
+            .into_iter()
+            .find(free)
+            .ok_or(PeerError::NoFreePort { first: *range.start(), last: *range.end() })?;
+        in_use.push(port);
+        Ok(Some(PortLease { port, in_use: self.in_use.clone() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_hands_out_each_port_once_and_takes_it_back() {
+        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = probe.local_addr().unwrap().port();
+        drop(probe);
+        let pool = PortPool::new(Some(port..=port));
+        let lease = pool.lease().unwrap();
+        assert_eq!(lease.as_ref().map(|lease| lease.port), Some(port));
+        let refused = pool.lease().unwrap_err().to_string();
+        assert!(refused.contains("ice.port_range"), "{refused}");
+        drop(lease);
+        assert!(pool.lease().is_ok());
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_holds_is_skipped() {
+        let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        assert!(PortPool::new(Some(port..=port)).lease().is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! RTCP from the viewer: key-frame requests and receiver reports, taken off inside the chain.
+//!
+//! The library's own RTCP statistics stay at zero, so this interceptor reads the packets itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+
+use crate::fanout::Fanout;
+
+/// What a viewer's RTCP told, readable from anywhere.
+#[derive(Debug, Default)]
+pub struct Feedback {
+    /// Key frames asked for (PLI and FIR).
+    pub key_frame_requests: AtomicU64,
+    /// Packets asked for again (NACK).
+    pub nacked_packets: AtomicU64,
+    fraction_lost: AtomicU8,
+    packets_lost: AtomicU32,
+}
+
+impl Feedback {
+    /// Loss in the last report interval, 0 to 1 (RFC 3550 section 6.4.1, before repair).
+    pub fn loss(&self) -> f64 {
+        f64::from(self.fraction_lost.load(Ordering::Relaxed)) / 256.0
+    }
+}
+
+/// Reads inbound RTCP on its way up and passes everything on unchanged.
+pub struct FeedbackInterceptor {
+    feedback: Arc<Feedback>,
+    fanout: Fanout,
+    read_queue: VecDeque<TaggedPacket>,
+    write_queue: VecDeque<TaggedPacket>,
+}
+
+impl FeedbackInterceptor {
+    /// Records into `feedback`; asks `fanout` for key frames.
+    pub fn new(feedback: Arc<Feedback>, fanout: Fanout) -> Self {
+        Self { feedback, fanout, read_queue: VecDeque::new(), write_queue: VecDeque::new() }
+    }
+
+    fn take(&self, packet: &dyn rtc::rtcp::Packet) {
+        let packet = packet.as_any();
+        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            self.feedback.key_frame_requests.fetch_add(1, Ordering::Relaxed);
+            self.fanout.request_key_frame();
+        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            // One stream is sent, its RTX stream is reported apart: the first report is the media's.
+            if let Some(report) = report.reports.first() {
+                self.feedback.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
+                self.feedback.packets_lost.store(report.total_lost, Ordering::Relaxed);
+            }
+        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            let asked: u64 =
+                nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
+            self.feedback.nacked_packets.fetch_add(asked, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackInterceptor {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            for packet in packets {
+                self.take(packet.as_ref());
+            }
+        }
+        self.read_queue.push_back(message);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.read_queue.pop_front()
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        self.write_queue.push_back(message);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.write_queue.pop_front()
+    }
+}
+
+impl Interceptor for FeedbackInterceptor {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}

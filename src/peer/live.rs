@@ -1,0 +1,129 @@
+//! What the outside may know of a session while it lives, and how it ended.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::feedback::Feedback;
+use crate::signaling::message::Refusal;
+use crate::signaling::topic::Id;
+
+/// The path that media takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PathStats {
+    /// `host`, `srflx`, `prflx` or `relay`: the device's end of the path.
+    pub path: String,
+    /// `udp` or `tcp`.
+    pub protocol: String,
+    /// Round-trip time in ms.
+    pub rtt: f64,
+}
+
+/// What `state` shows of a session, written by its task and read by the publisher.
+#[derive(Debug)]
+pub struct Live {
+    /// Whose it is.
+    pub viewer: Id,
+    /// Which one of the viewer's.
+    pub session: Id,
+    /// Tells it from an earlier one of the same viewer and name.
+    pub generation: u64,
+    /// When the offer came.
+    pub since: SystemTime,
+    /// The same on the clock that cannot jump.
+    pub offered_at: Instant,
+    /// What was sent.
+    pub sent: Arc<Sent>,
+    /// What came back.
+    pub feedback: Arc<Feedback>,
+    /// From offer to the first access unit handed to the network, once that happened.
+    pub first_frame: Arc<OnceLock<Duration>>,
+    path: Mutex<Option<PathStats>>,
+}
+
+impl Live {
+    /// A session that begins now.
+    pub fn new(viewer: Id, session: Id, generation: u64) -> Self {
+        Self {
+            viewer,
+            session,
+            generation,
+            since: SystemTime::now(),
+            offered_at: Instant::now(),
+            sent: Arc::default(),
+            feedback: Arc::default(),
+            first_frame: Arc::default(),
+            path: Mutex::default(),
+        }
+    }
+
+    /// The path, once connected.
+    pub fn path(&self) -> Option<PathStats> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_path(&self, path: PathStats) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+}
+
+/// What was sent, readable from anywhere.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// RTP payload bytes.
+    pub bytes: AtomicU64,
+    /// RTP packets.
+    pub packets: AtomicU64,
+    /// Access units.
+    pub units: AtomicU64,
+    /// Microseconds from encoder output to the last packet handed on, last unit.
+    pub send_us: AtomicU64,
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The viewer said `bye`, in its words.
+    ViewerLeft(String),
+    /// The viewer closed the connection or was not heard for 15 s.
+    ViewerGone,
+    /// No connection came about within 15 s.
+    NeverConnected,
+    /// The viewer started anew under the same session id.
+    Replaced,
+    /// A dashboard closed it.
+    Requested,
+    /// The privacy switch was turned off.
+    Privacy,
+    /// The daemon stops.
+    Shutdown,
+    /// It never came about.
+    Refused(Refusal),
+}
+
+impl EndReason {
+    /// For people and for the `session-ended` event.
+    pub fn text(&self) -> String {
+        match self {
+            Self::ViewerLeft(reason) => format!("the viewer left: {reason}"),
+            Self::ViewerGone => "the viewer is gone".to_owned(),
+            Self::NeverConnected => {
+                "no connection to the viewer came about within 15 s; check that UDP can pass between both, \
+                 or configure a TURN server"
+                    .to_owned()
+            }
+            Self::Replaced => "the viewer started anew".to_owned(),
+            Self::Requested => "closed from a dashboard".to_owned(),
+            Self::Privacy => "the privacy switch is off".to_owned(),
+            Self::Shutdown => "the device stops".to_owned(),
+            Self::Refused(refusal) => refusal.to_string(),
+        }
+    }
+}
+
+/// Whole milliseconds, for logs.
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

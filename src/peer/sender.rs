@@ -1,0 +1,156 @@
+//! Access units of the fan-out to RTP packets of one viewer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtc::rtp::codec::h264::H264Payloader;
+use rtc::rtp::packetizer::Payloader;
+use rtc::rtp::{Header, Packet};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+
+use super::factory::{CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
+use super::live::{Live, ms};
+use crate::fanout::Subscription;
+use crate::media::AccessUnit;
+
+/// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
+/// extensions, RTX header) within the 1200 bytes that every path on the internet carries.
+const MAX_PAYLOAD_BYTES: usize = 1100;
+
+/// Playout delay 0 to 0 (two 12-bit values): show each picture at once.
+const PLAYOUT_DELAY_NONE: Bytes = Bytes::from_static(&[0, 0, 0]);
+
+/// The negotiated numbers that every packet of one viewer carries.
+pub(super) struct Stamp {
+    ssrc: u32,
+    payload_type: u8,
+    playout_delay_id: Option<u8>,
+    sequence_number: u16,
+    timestamp_base: u32,
+}
+
+impl Stamp {
+    /// Reads what was negotiated; call after the local description is set.
+    pub async fn of(connection: &Connection) -> Option<Self> {
+        let parameters = connection.sender.get_parameters().await.ok()?.rtp_parameters;
+        let playout_delay =
+            parameters.header_extensions.iter().find(|extension| extension.uri == PLAYOUT_DELAY_URI);
+        Some(Self {
+            ssrc: connection.ssrc,
+            payload_type: parameters.codecs.first()?.payload_type,
+            playout_delay_id: playout_delay.and_then(|extension| u8::try_from(extension.id).ok()),
+            sequence_number: rand::random(),
+            timestamp_base: rand::random(),
+        })
+    }
+
+    fn packet(&mut self, payload: Bytes, media_time: Duration, marker: bool) -> Packet {
+        let mut header = Header {
+            version: 2,
+            marker,
+            payload_type: self.payload_type,
+            sequence_number: self.sequence_number,
+            timestamp: self.timestamp_base.wrapping_add(rtp_time(media_time)),
+            ssrc: self.ssrc,
+            ..Default::default()
+        };
+        self.sequence_number = self.sequence_number.wrapping_add(1);
+        if let Some(id) = self.playout_delay_id {
+            // Fails only for ids that negotiation cannot give.
+            let _ = header.set_extension(id, PLAYOUT_DELAY_NONE);
+        }
+        Packet { header, payload }
+    }
+}
+
+/// Media time in the 90 kHz clock, modulo 2^32 as RFC 3550 wants it.
+fn rtp_time(media_time: Duration) -> u32 {
+    let ticks = media_time.as_nanos() * u128::from(CLOCK_RATE_HZ) / 1_000_000_000;
+    u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or_default()
+}
+
+/// The RTP payloads of `unit` (RFC 6184 packetization mode 1), made once for all viewers.
+pub fn payloads(unit: &AccessUnit) -> &[Bytes] {
+    unit.payloads.get_or_init(|| {
+        H264Payloader::default().payload(MAX_PAYLOAD_BYTES, &unit.data).unwrap_or_else(|error| {
+            tracing::warn!(%error, "an access unit could not be packetised and is skipped");
+            Vec::new()
+        })
+    })
+}
+
+/// Sends until the connection closes.
+pub(super) async fn run(
+    track: Arc<TrackLocalStaticRTP>,
+    mut stamp: Stamp,
+    mut subscription: Subscription,
+    live: Arc<Live>,
+) {
+    let sent = &live.sent;
+    loop {
+        let unit = subscription.next().await;
+        let payloads = payloads(&unit);
+        let last = payloads.len().saturating_sub(1);
+        for (index, payload) in payloads.iter().enumerate() {
+            let packet = stamp.packet(payload.clone(), unit.media_time, index == last);
+            if track.write_rtp(packet).await.is_err() {
+                return;
+            }
+            sent.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        }
+        sent.packets.fetch_add(payloads.len() as u64, Ordering::Relaxed);
+        sent.units.fetch_add(1, Ordering::Relaxed);
+        live.first_frame.get_or_init(|| {
+            let first_frame = live.offered_at.elapsed();
+            tracing::info!(ms = ms(first_frame), "first picture sent");
+            first_frame
+        });
+        let send_us = Instant::now().saturating_duration_since(unit.encoded_at).as_micros();
+        sent.send_us.store(u64::try_from(send_us).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_time_becomes_90_khz_and_wraps() {
+        assert_eq!(rtp_time(Duration::from_secs(1)), 90_000);
+        assert_eq!(rtp_time(Duration::from_millis(33)), 2_970);
+        let wrap = Duration::from_secs(u64::from(u32::MAX) / 90_000 + 1);
+        assert!(rtp_time(wrap) < 90_000);
+    }
+
+    #[test]
+    fn payloads_are_made_once_and_fit() {
+        let mut data = vec![0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0, 0, 0, 1, 0x68, 0xce, 0, 0, 0, 1, 0x65];
+        data.extend(std::iter::repeat_n(0xaa, 5_000));
+        let now = Instant::now();
+        let unit = AccessUnit::new(data.into(), Duration::ZERO, now, now, true);
+        let first = payloads(&unit).as_ptr();
+        assert_eq!(payloads(&unit.clone()).as_ptr(), first, "shared, not made again");
+        assert!(payloads(&unit).len() >= 5);
+        assert!(payloads(&unit).iter().all(|payload| payload.len() <= MAX_PAYLOAD_BYTES));
+    }
+
+    #[test]
+    fn packets_are_numbered_and_share_a_timestamp() {
+        let mut stamp = Stamp {
+            ssrc: 7,
+            payload_type: 99,
+            playout_delay_id: Some(3),
+            sequence_number: u16::MAX,
+            timestamp_base: u32::MAX,
+        };
+        let first = stamp.packet(Bytes::from_static(b"a"), Duration::from_secs(1), false);
+        let second = stamp.packet(Bytes::from_static(b"b"), Duration::from_secs(1), true);
+        assert_eq!(first.header.timestamp, 89_999);
+        assert_eq!((first.header.sequence_number, second.header.sequence_number), (u16::MAX, 0));
+        assert!(!first.header.marker && second.header.marker);
+        assert_eq!(first.header.get_extension(3), Some(PLAYOUT_DELAY_NONE));
+    }
+}

@@ -1,0 +1,380 @@
+//! ICE over TCP through one port for all viewers (RFC 6544), told apart by the ICE user name.
+//!
+//! The library wants a listener for each connection. It gets one that is never bound: what comes in
+//! on the shared port is read up to its first STUN request, whose USERNAME begins with our user
+//! fragment, and is then handed to the session of that name. This side never connects out: a
+//! viewer's candidates must not make the device open connections inside its network.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::time::timeout;
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
+};
+
+use super::PeerError;
+
+/// Connections that have not yet said whose they are.
+const MAX_UNKNOWN: usize = 32;
+/// How long they may take to say it.
+const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// The longest STUN request that is read (RFC 8489 section 6.1: below 1500 bytes).
+const MAX_REQUEST_BYTES: usize = 1500;
+/// Connections one session may have waiting.
+const MAX_WAITING: usize = 4;
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type Accepted = (TcpStream, Vec<u8>, SocketAddr);
+/// One session's listeners by their address: a connection belongs to the one it was made to.
+type Listeners = Arc<Mutex<HashMap<IpAddr, mpsc::Sender<Accepted>>>>;
+
+/// Nobody panics while holding one of these locks; a map has no broken state anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The shared port; cheap to clone.
+#[derive(Clone)]
+pub(super) struct TcpPort {
+    port: u16,
+    routes: Arc<Mutex<HashMap<String, Listeners>>>,
+}
+
+impl TcpPort {
+    /// Binds `port` on all addresses and begins to accept.
+    pub fn bind(port: u16) -> Result<Self, PeerError> {
+        let this = Self { port, routes: Arc::default() };
+        let failed = |reason| PeerError::TcpPort { port, reason };
+        let listener = |address: SocketAddr| {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        // Where IPv6 is dual-stack one socket serves both families, and the second bind fails.
+        let six = listener((Ipv6Addr::UNSPECIFIED, port).into());
+        let four = listener((Ipv4Addr::UNSPECIFIED, port).into());
+        let listeners: Vec<TcpListener> = match (six, four) {
+            (Err(_), Err(reason)) => return Err(failed(reason)),
+            (six, four) => six.into_iter().chain(four).collect(),
+        };
+        for listener in listeners {
+            tokio::spawn(this.clone().accept(listener));
+        }
+        Ok(this)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    async fn accept(self, listener: TcpListener) {
+        let unknown = Arc::new(Semaphore::new(MAX_UNKNOWN));
+        loop {
+            let Ok(permit) = Arc::clone(&unknown).acquire_owned().await else { return };
+            let Ok((stream, peer)) = listener.accept().await else {
+                // Out of file descriptors, most likely: give others time to close some.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let this = self.clone();
+            tokio::spawn(async move {
+                let _ = timeout(FIRST_REQUEST_LIMIT, this.route(stream, peer)).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn route(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<()> {
+        stream.set_nodelay(true).ok()?;
+        let mut frame = vec![0; 2];
+        stream.read_exact(&mut frame).await.ok()?;
+        let length = usize::from(u16::from_be_bytes([frame[0], frame[1]]));
+        if length > MAX_REQUEST_BYTES {
+            return None;
+        }
+        frame.resize(2 + length, 0);
+        stream.read_exact(&mut frame[2..]).await.ok()?;
+        let fragment = local_fragment(&frame[2..])?;
+        // A dual-stack socket shows IPv4 peers as mapped addresses; candidates do not.
+        let to = stream.local_addr().ok()?.ip().to_canonical();
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let listeners = lock(&self.routes).get(&fragment).cloned()?;
+        let listener = lock(&listeners).get(&to).cloned()?;
+        listener.try_send((stream, frame, peer)).ok()
+    }
+}
+
+/// One session's share of the port: what its library connection sees as its listeners.
+pub(super) struct TcpRoute {
+    port: TcpPort,
+    listeners: Listeners,
+    fragments: Vec<String>,
+}
+
+impl TcpRoute {
+    /// Connections whose first request is for the user fragment of `answer` come here from now on.
+    pub fn register(&mut self, answer: &str) {
+        for line in answer.lines() {
+            if let Some(fragment) = line.trim_end().strip_prefix("a=ice-ufrag:")
+                && !self.fragments.iter().any(|known| known == fragment)
+            {
+                self.fragments.push(fragment.to_owned());
+                lock(&self.port.routes).insert(fragment.to_owned(), Arc::clone(&self.listeners));
+            }
+        }
+    }
+}
+
+impl Drop for TcpRoute {
+    fn drop(&mut self) {
+        let mut routes = lock(&self.port.routes);
+        for fragment in &self.fragments {
+            routes.remove(fragment);
+        }
+    }
+}
+
+/// Our user fragment out of a STUN Binding request: USERNAME is `ours:theirs` (RFC 8445 section 7.2.2).
+fn local_fragment(request: &[u8]) -> Option<String> {
+    const BINDING_REQUEST: [u8; 2] = [0, 1];
+    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    const USERNAME: [u8; 2] = [0, 6];
+    if request.get(..2)? != BINDING_REQUEST || request.get(4..8)? != MAGIC_COOKIE {
+        return None;
+    }
+    let mut attributes = request.get(20..)?;
+    while let Some(&[kind_high, kind_low, length_high, length_low]) = attributes.first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+        let value = attributes.get(4..4 + length)?;
+        if [kind_high, kind_low] == USERNAME {
+            let (ours, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
+            return Some(ours.to_owned());
+        }
+        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// Tokio for the library, but with TCP only as this file allows it.
+pub(super) struct PeerRuntime {
+    tokio: TokioRuntime,
+    listeners: Listeners,
+}
+
+impl fmt::Debug for PeerRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerRuntime")
+    }
+}
+
+impl PeerRuntime {
+    /// A runtime for one connection, with its share of `port` if there is one.
+    pub fn new(port: Option<&TcpPort>) -> (Self, Option<TcpRoute>) {
+        let listeners = Listeners::default();
+        let route = port.map(|port| TcpRoute {
+            port: port.clone(),
+            listeners: Arc::clone(&listeners),
+            fragments: Vec::new(),
+        });
+        (Self { tokio: TokioRuntime, listeners }, route)
+    }
+}
+
+impl Runtime for PeerRuntime {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        self.tokio.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        self.tokio.wrap_udp_socket(socket)
+    }
+
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        // Only its address is wanted; dropping it closes the port that nobody is to use.
+        let address = listener.local_addr()?;
+        let (sender, incoming) = mpsc::channel(MAX_WAITING);
+        lock(&self.listeners).insert(address.ip(), sender);
+        Ok(Arc::new(RoutedListener { address, incoming: AsyncMutex::new(incoming) }))
+    }
+
+    fn connect_tcp(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Arc<dyn AsyncTcpStream>>> {
+        Box::pin(async {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "this side never connects out"))
+        })
+    }
+
+    fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        self.tokio.resolve_host(host)
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.tokio.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.tokio.block_on(future);
+    }
+
+    fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.tokio.yield_now()
+    }
+}
+
+#[derive(Debug)]
+struct RoutedListener {
+    address: SocketAddr,
+    incoming: AsyncMutex<mpsc::Receiver<Accepted>>,
+}
+
+impl AsyncTcpListener for RoutedListener {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Arc<dyn AsyncTcpStream>, SocketAddr)>> {
+        Box::pin(async {
+            let Some((stream, first, peer)) = self.incoming.lock().await.recv().await else {
+                // Replaced by a newer one of the same address: there is nothing more to accept.
+                return std::future::pending().await;
+            };
+            // The library knows its candidate by the address that it was given.
+            let stream = RoutedStream::new(stream, first, self.address, peer);
+            Ok((Arc::new(stream) as Arc<dyn AsyncTcpStream>, peer))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+struct RoutedStream {
+    local: SocketAddr,
+    peer: SocketAddr,
+    /// What was read to find the session; the library reads it first.
+    read: AsyncMutex<(Vec<u8>, OwnedReadHalf)>,
+    write: AsyncMutex<OwnedWriteHalf>,
+}
+
+impl RoutedStream {
+    fn new(stream: TcpStream, first: Vec<u8>, local: SocketAddr, peer: SocketAddr) -> Self {
+        let (read, write) = stream.into_split();
+        Self { local, peer, read: AsyncMutex::new((first, read)), write: AsyncMutex::new(write) }
+    }
+}
+
+impl fmt::Debug for RoutedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoutedStream({} ← {})", self.local, self.peer)
+    }
+}
+
+impl AsyncTcpStream for RoutedStream {
+    fn read<'a, 'b>(&'a self, buf: &'b mut [u8]) -> BoxFuture<'b, io::Result<usize>>
+    where
+        'a: 'b,
+    {
+        Box::pin(async move {
+            let mut guard = self.read.lock().await;
+            let (first, stream) = &mut *guard;
+            if first.is_empty() {
+                return stream.read(buf).await;
+            }
+            let taken = first.len().min(buf.len());
+            for (to, from) in buf.iter_mut().zip(first.drain(..taken)) {
+                *to = from;
+            }
+            Ok(taken)
+        })
+    }
+
+    fn write_all<'a, 'b>(&'a self, buf: &'b [u8]) -> BoxFuture<'b, io::Result<()>>
+    where
+        'a: 'b,
+    {
+        Box::pin(async move { self.write.lock().await.write_all(buf).await })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(username: &[u8]) -> Vec<u8> {
+        let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        request.extend([7; 12]);
+        // An unknown attribute of odd length comes first.
+        request.extend([0x80, 0x22, 0, 3, b'a', b'b', b'c', 0]);
+        request.extend([0, 6, 0, u8::try_from(username.len()).unwrap()]);
+        request.extend(username);
+        request
+    }
+
+    #[test]
+    fn the_user_fragment_is_found_in_a_binding_request() {
+        assert_eq!(local_fragment(&request(b"ours:theirs")).as_deref(), Some("ours"));
+        assert_eq!(local_fragment(&request(b"nocolon")), None);
+        assert_eq!(local_fragment(&request(b"\xff:x")), None);
+    }
+
+    #[test]
+    fn cut_and_random_requests_are_nobodys() {
+        let whole = request(b"ours:theirs");
+        for length in 0..whole.len() {
+            assert_eq!(local_fragment(&whole[..length]), None, "cut at {length}");
+        }
+        assert_eq!(local_fragment(&[0xff; 300]), None);
+        assert_eq!(local_fragment(b"GET / HTTP/1.1\r\n\r\n"), None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_reaches_the_session_of_its_name() {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = probe.local_addr().unwrap().port();
+        drop(probe);
+        let port = TcpPort::bind(number).unwrap();
+        let (runtime, route) = PeerRuntime::new(Some(&port));
+        let mut route = route.unwrap();
+        route.register("v=0\r\na=ice-ufrag:ours\r\n");
+        let listener =
+            runtime.wrap_tcp_listener(std::net::TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+
+        let mut stranger = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        stranger.write_all(b"\x00\x04oops").await.unwrap();
+        assert_eq!(stranger.read(&mut [0; 8]).await.unwrap_or(0), 0, "a stranger is hung up on");
+
+        let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        let message = request(b"ours:theirs");
+        let mut frame = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(&message);
+        viewer.write_all(&frame).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer, viewer.local_addr().unwrap());
+        assert_eq!(stream.local_addr().unwrap(), listener.local_addr().unwrap());
+        let mut seen = vec![0; 1500];
+        let length = stream.read(&mut seen).await.unwrap();
+        assert_eq!(seen[..length], frame[..], "the first request is not lost");
+
+        drop(route);
+        assert!(lock(&port.routes).is_empty(), "an ended session leaves no route");
+    }
+}

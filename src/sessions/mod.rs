@@ -1,0 +1,308 @@
+//! The table of sessions: cap, expiry, routing. The one place where control plane and data plane meet.
+//!
+//! [`table`] decides, this file carries out: it starts and ends the sessions' tasks and passes
+//! messages on. It never waits for a session, so one stuck viewer cannot hold up the others.
+
+mod rate;
+pub mod table;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+use tracing::Instrument;
+
+use crate::fanout::Fanout;
+use crate::media::MediaStatus;
+use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies};
+use crate::signaling::message::{Down, ErrorCode, Refusal, UpKind};
+use crate::signaling::topic::Id;
+use table::{Action, Generation, Key, Limits, Table};
+
+/// Messages that may wait for the table. Beyond it whoever feeds it waits, which is the broker.
+const INPUT_QUEUE: usize = 256;
+/// Messages that may wait for one session; candidates beyond it are dropped.
+const COMMAND_QUEUE: usize = 64;
+
+/// What happened to sessions, for the `event` topic and the logs.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// A session began.
+    Started {
+        /// Whose.
+        key: Key,
+    },
+    /// A session ended.
+    Ended {
+        /// Whose.
+        key: Key,
+        /// Why.
+        reason: EndReason,
+    },
+    /// Somebody was told no.
+    Refused {
+        /// Whom.
+        key: Key,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// What everything outside may ask of the sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    input: mpsc::Sender<Input>,
+    live: LiveList,
+}
+
+/// The sessions that there are, for whoever describes them.
+type LiveList = Arc<Mutex<Vec<Arc<Live>>>>;
+
+enum Input {
+    Message { key: Key, kind: UpKind },
+    Streaming(bool),
+    Close { viewer: Option<Id>, session: Option<Id> },
+    Ended { key: Key, generation: Generation, reason: EndReason },
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+/// Everything the sessions need from the rest of the house.
+pub struct Parts {
+    /// The cap.
+    pub max_viewers: usize,
+    /// The privacy switch as it was left.
+    pub streaming: bool,
+    /// Makes connections.
+    pub factory: Arc<Factory>,
+    /// The pictures.
+    pub fanout: Fanout,
+    /// The capture side's condition.
+    pub media: watch::Receiver<MediaStatus>,
+    /// Where messages to viewers go.
+    pub replies: Arc<dyn Replies>,
+    /// Where events go; one that does not fit is dropped.
+    pub events: mpsc::Sender<SessionEvent>,
+}
+
+impl Sessions {
+    /// Starts the task that owns the table.
+    pub fn spawn(parts: Parts) -> Self {
+        let (input, inputs) = mpsc::channel(INPUT_QUEUE);
+        let live = LiveList::default();
+        let limits = Limits { max_viewers: parts.max_viewers };
+        let owner = Owner {
+            table: Table::new(limits, parts.streaming),
+            running: HashMap::new(),
+            live: Arc::clone(&live),
+            input: input.clone(),
+            parts,
+        };
+        tokio::spawn(owner.run(inputs));
+        Self { input, live }
+    }
+
+    /// A message of a viewer.
+    pub async fn message(&self, viewer: Id, session: Id, kind: UpKind) {
+        self.put(Input::Message { key: Key { viewer, session }, kind }).await;
+    }
+
+    /// Turns the privacy switch.
+    pub async fn set_streaming(&self, on: bool) {
+        self.put(Input::Streaming(on)).await;
+    }
+
+    /// Ends the sessions of `viewer`, those called `session`, or all.
+    pub async fn close(&self, viewer: Option<Id>, session: Option<Id>) {
+        self.put(Input::Close { viewer, session }).await;
+    }
+
+    /// Ends all sessions and resolves when the last is gone.
+    pub async fn shutdown(&self) {
+        let (done, gone) = oneshot::channel();
+        self.put(Input::Shutdown { done }).await;
+        let _ = gone.await;
+    }
+
+    /// The sessions there are now.
+    pub fn live(&self) -> Vec<Arc<Live>> {
+        lock(&self.live).clone()
+    }
+
+    /// Fails only while the process ends.
+    async fn put(&self, input: Input) {
+        let _ = self.input.send(input).await;
+    }
+}
+
+fn lock(live: &LiveList) -> MutexGuard<'_, Vec<Arc<Live>>> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Running {
+    generation: Generation,
+    commands: mpsc::Sender<Command>,
+    close: Option<oneshot::Sender<EndReason>>,
+}
+
+struct Owner {
+    table: Table,
+    running: HashMap<Key, Running>,
+    live: LiveList,
+    input: mpsc::Sender<Input>,
+    parts: Parts,
+}
+
+impl Owner {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let mut leaving: Option<oneshot::Sender<()>> = None;
+        loop {
+            let expiry = self.table.next_expiry();
+            let actions = tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(Input::Shutdown { done }) => {
+                        leaving = Some(done);
+                        self.table.close_where(&EndReason::Shutdown, |_| true)
+                    }
+                    // Nothing new starts while the last sessions end.
+                    Some(Input::Message { .. }) if leaving.is_some() => Vec::new(),
+                    Some(input) => self.input(input),
+                    None => return,
+                },
+                () = sleep_until(expiry.unwrap_or_else(Instant::now).into()), if expiry.is_some() => {
+                    self.table.expire(Instant::now())
+                }
+            };
+            for action in actions {
+                self.act(action);
+            }
+            if lock(&self.live).is_empty()
+                && let Some(done) = leaving.take()
+            {
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Action> {
+        match input {
+            Input::Message { key, kind } => {
+                self.table.message(Instant::now(), key, kind, &self.parts.media.borrow())
+            }
+            Input::Streaming(on) => self.table.set_streaming(on),
+            Input::Close { viewer, session } => self.table.close_where(&EndReason::Requested, |key| {
+                viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)
+                    && session.as_ref().is_none_or(|session| *session == key.session)
+            }),
+            Input::Ended { key, generation, reason } => {
+                self.ended(&key, generation, reason);
+                Vec::new()
+            }
+            Input::Shutdown { .. } => Vec::new(),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start { key, generation, sdp, full_ice, early } => {
+                let live = Arc::new(Live::new(key.viewer.clone(), key.session.clone(), generation));
+                let commands = self.start(&key, generation, sdp, full_ice, live);
+                for candidate in early {
+                    let _ = commands.try_send(Command::Candidate(candidate));
+                }
+                self.event(SessionEvent::Started { key });
+            }
+            Action::Renegotiate { key, sdp, full_ice } => {
+                self.command(&key, Command::Offer { sdp, full_ice });
+            }
+            Action::Candidate { key, candidate } => self.command(&key, Command::Candidate(candidate)),
+            Action::Close { key, reason } => {
+                if let Some(close) = self.running.get_mut(&key).and_then(|running| running.close.take()) {
+                    let _ = close.send(reason);
+                }
+            }
+            Action::Refuse { key, refusal } => self.refuse(key, refusal),
+        }
+    }
+
+    fn start(
+        &mut self,
+        key: &Key,
+        generation: Generation,
+        sdp: String,
+        full_ice: bool,
+        live: Arc<Live>,
+    ) -> mpsc::Sender<Command> {
+        let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+        let (close, closed) = oneshot::channel();
+        lock(&self.live).push(Arc::clone(&live));
+        self.running
+            .insert(key.clone(), Running { generation, commands: commands.clone(), close: Some(close) });
+        let new = NewSession {
+            sdp,
+            full_ice,
+            live,
+            commands: command_queue,
+            closed,
+            replies: Arc::clone(&self.parts.replies),
+            factory: Arc::clone(&self.parts.factory),
+            fanout: self.parts.fanout.clone(),
+            media: self.parts.media.clone(),
+        };
+        let span = tracing::info_span!("session", viewer = %key.viewer, session = %key.session);
+        let task = tokio::spawn(peer::run(new).instrument(span));
+        let (key, input) = (key.clone(), self.input.clone());
+        tokio::spawn(async move {
+            // A panic inside a library ends that session, not the daemon.
+            let reason = task.await.unwrap_or_else(|_| {
+                let text = "the session failed inside the device; try again";
+                EndReason::Refused(Refusal::new(ErrorCode::Internal, text).retry_after(5))
+            });
+            let _ = input.send(Input::Ended { key, generation, reason }).await;
+        });
+        commands
+    }
+
+    fn command(&self, key: &Key, command: Command) {
+        // A full queue means that the viewer sends faster than its own session reads: its loss.
+        if let Some(running) = self.running.get(key) {
+            let _ = running.commands.try_send(command);
+        }
+    }
+
+    fn ended(&mut self, key: &Key, generation: Generation, reason: EndReason) {
+        lock(&self.live).retain(|live| live.generation != generation);
+        let current = self.table.ended(key, generation);
+        if current {
+            self.running.retain(|_, running| running.generation != generation);
+        }
+        match &reason {
+            EndReason::Refused(refusal) => {
+                self.refuse(key.clone(), refusal.clone());
+                return;
+            }
+            EndReason::ViewerLeft(_) | EndReason::Replaced => {}
+            // A successor of the same name would take the `bye` for its own.
+            _ if !current => {}
+            _ => self.reply(key, Down::Bye { reason: reason.text() }),
+        }
+        tracing::info!(viewer = %key.viewer, session = %key.session, reason = reason.text(), "session ended");
+        self.event(SessionEvent::Ended { key: key.clone(), reason });
+    }
+
+    fn refuse(&self, key: Key, refusal: Refusal) {
+        tracing::info!(viewer = %key.viewer, session = %key.session, %refusal, "refused");
+        self.reply(&key, Down::Error(refusal.clone()));
+        self.event(SessionEvent::Refused { key, refusal });
+    }
+
+    fn reply(&self, key: &Key, message: Down) {
+        self.parts.replies.send(&key.viewer, &key.session, message);
+    }
+
+    fn event(&self, event: SessionEvent) {
+        let _ = self.parts.events.try_send(event);
+    }
+}

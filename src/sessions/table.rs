@@ -1,0 +1,275 @@
+//! Who has a session, who may have one, and what becomes of each message: pure decisions.
+//!
+//! The table takes messages and the time, and returns actions. It opens nothing, sends nothing and
+//! never waits, so cap, expiry, repetition and replacement are tested with simulated time.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::rate::RateLimit;
+use crate::media::{CameraState, MediaStatus};
+use crate::peer::{self, EndReason, offer};
+use crate::signaling::message::{Candidate, ErrorCode, Refusal, UpKind};
+use crate::signaling::topic::Id;
+
+/// How long candidates wait for their offer (protocol.md section 2).
+const EARLY_LIMIT: Duration = Duration::from_secs(5);
+/// How many of them wait for one session.
+const EARLY_MAX: usize = 32;
+/// For how many sessions candidates may wait at once.
+const EARLY_SESSIONS_MAX: usize = 64;
+
+/// One session: a viewer's, by its session id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The viewer.
+    pub viewer: Id,
+    /// The viewer's name for the session.
+    pub session: Id,
+}
+
+/// Tells a session from an earlier one of the same key.
+pub type Generation = u64;
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a session.
+    Start {
+        /// Whose.
+        key: Key,
+        /// Its generation, to be given back to [`Table::ended`].
+        generation: Generation,
+        /// The offer.
+        sdp: String,
+        /// The answer waits for all candidates.
+        full_ice: bool,
+        /// Candidates that came before the offer.
+        early: Vec<Option<Candidate>>,
+    },
+    /// Hand an offer of the same browser-side connection to the running session.
+    Renegotiate {
+        /// Whose.
+        key: Key,
+        /// The offer.
+        sdp: String,
+        /// The answer waits for all candidates.
+        full_ice: bool,
+    },
+    /// Hand a candidate to the running session.
+    Candidate {
+        /// Whose.
+        key: Key,
+        /// `None` for the end of candidates.
+        candidate: Option<Candidate>,
+    },
+    /// End the running session. Comes before a `Start` that replaces it.
+    Close {
+        /// Whose.
+        key: Key,
+        /// Why.
+        reason: EndReason,
+    },
+    /// Tell the viewer no.
+    Refuse {
+        /// Whom, about what.
+        key: Key,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// What decides over new sessions.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Sessions at the same time.
+    pub max_viewers: usize,
+}
+
+struct Entry {
+    generation: Generation,
+    /// The `o=` session id of its browser-side peer connection.
+    origin: String,
+    /// Told to end: nothing that comes now is for it any more.
+    closing: bool,
+}
+
+struct Early {
+    since: Instant,
+    candidates: Vec<Option<Candidate>>,
+}
+
+/// The sessions there are.
+pub struct Table {
+    limits: Limits,
+    sessions: HashMap<Key, Entry>,
+    early: HashMap<Key, Early>,
+    rate: RateLimit,
+    next_generation: Generation,
+    streaming: bool,
+}
+
+impl Table {
+    /// An empty table.
+    pub fn new(limits: Limits, streaming: bool) -> Self {
+        Self {
+            limits,
+            sessions: HashMap::new(),
+            early: HashMap::new(),
+            rate: RateLimit::default(),
+            next_generation: 0,
+            streaming,
+        }
+    }
+
+    /// Sessions running or starting.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether nobody watches.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Judges one message of a viewer.
+    pub fn message(&mut self, now: Instant, key: Key, kind: UpKind, media: &MediaStatus) -> Vec<Action> {
+        match kind {
+            UpKind::Offer { sdp, full_ice } => self.offer(now, key, sdp, full_ice, media),
+            UpKind::Candidate(candidate) => self.candidate(now, key, candidate),
+            UpKind::Bye { reason } => self.bye(key, reason),
+        }
+    }
+
+    fn offer(
+        &mut self,
+        now: Instant,
+        key: Key,
+        sdp: String,
+        full_ice: bool,
+        media: &MediaStatus,
+    ) -> Vec<Action> {
+        if let Err(wait) = self.rate.take(now, &key.viewer) {
+            let text = "too many offers in a short time";
+            return vec![refuse(key, Refusal::new(ErrorCode::RateLimited, text).retry_after(wait))];
+        }
+        let Some(origin) = offer::origin(&sdp).map(str::to_owned) else {
+            let text = "the SDP has no o= line";
+            return vec![refuse(key, Refusal::new(ErrorCode::BadOffer, text))];
+        };
+        let existing = self.sessions.get(&key);
+        if existing.is_some_and(|entry| !entry.closing && entry.origin == origin) {
+            return vec![Action::Renegotiate { key, sdp, full_ice }];
+        }
+        let replaces = existing.is_some();
+        if let Err(refusal) = self.admit(replaces, &sdp, media) {
+            return vec![refuse(key, refusal)];
+        }
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        self.sessions.insert(key.clone(), Entry { generation, origin, closing: false });
+        let early = self.early.remove(&key).map(|early| early.candidates).unwrap_or_default();
+        let close = replaces.then(|| Action::Close { key: key.clone(), reason: EndReason::Replaced });
+        close.into_iter().chain([Action::Start { key, generation, sdp, full_ice, early }]).collect()
+    }
+
+    /// May one more session start? Judged before anything is opened, and before a running session
+    /// of the same key is given up: a refused message changes nothing.
+    fn admit(&self, replaces: bool, sdp: &str, media: &MediaStatus) -> Result<(), Refusal> {
+        if !self.streaming {
+            let text = "the camera's privacy switch is off";
+            return Err(Refusal::new(ErrorCode::Privacy, text));
+        }
+        if media.ready {
+            offer::inspect(sdp, media.profile)?;
+        }
+        if matches!(media.state, CameraState::Lost | CameraState::Error) {
+            return Err(peer::camera_refusal(media));
+        }
+        let max = self.limits.max_viewers;
+        if !replaces && self.sessions.len() >= max {
+            let text = format!("all {max} places are taken");
+            return Err(Refusal::new(ErrorCode::Busy, text).retry_after(5));
+        }
+        Ok(())
+    }
+
+    fn candidate(&mut self, now: Instant, key: Key, candidate: Option<Candidate>) -> Vec<Action> {
+        if self.sessions.get(&key).is_some_and(|entry| !entry.closing) {
+            return vec![Action::Candidate { key, candidate }];
+        }
+        if !self.early.contains_key(&key) && self.early.len() >= EARLY_SESSIONS_MAX {
+            let text = "too many candidates wait for offers; send the offer first";
+            return vec![refuse(key, Refusal::new(ErrorCode::NoSession, text))];
+        }
+        let early = self.early.entry(key.clone()).or_insert(Early { since: now, candidates: Vec::new() });
+        if early.candidates.len() < EARLY_MAX {
+            early.candidates.push(candidate);
+        }
+        Vec::new()
+    }
+
+    /// A `bye` for a session that is gone is the normal end of most wills: nobody waits for a reply.
+    fn bye(&mut self, key: Key, reason: Option<String>) -> Vec<Action> {
+        self.early.remove(&key);
+        let Some(entry) = self.sessions.get_mut(&key) else { return Vec::new() };
+        entry.closing = true;
+        let reason = EndReason::ViewerLeft(reason.unwrap_or_else(|| "bye".to_owned()));
+        vec![Action::Close { key, reason }]
+    }
+
+    /// Drops candidates whose offer never came; call it when [`Table::next_expiry`] is reached.
+    pub fn expire(&mut self, now: Instant) -> Vec<Action> {
+        let late: Vec<Key> = self
+            .early
+            .iter()
+            .filter(|(_, early)| now.saturating_duration_since(early.since) >= EARLY_LIMIT)
+            .map(|(key, _)| key.clone())
+            .collect();
+        late.into_iter()
+            .map(|key| {
+                self.early.remove(&key);
+                let text = "candidates came, but no offer followed within 5 s";
+                refuse(key, Refusal::new(ErrorCode::NoSession, text))
+            })
+            .collect()
+    }
+
+    /// When [`Table::expire`] has something to do.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.early.values().map(|early| early.since + EARLY_LIMIT).min()
+    }
+
+    /// A session's task has ended. Returns whether it was the current one of its key.
+    pub fn ended(&mut self, key: &Key, generation: Generation) -> bool {
+        let current = self.sessions.get(key).is_some_and(|entry| entry.generation == generation);
+        if current {
+            self.sessions.remove(key);
+        }
+        current
+    }
+
+    /// The privacy switch. Off ends all sessions.
+    pub fn set_streaming(&mut self, on: bool) -> Vec<Action> {
+        self.streaming = on;
+        if on { Vec::new() } else { self.close_where(&EndReason::Privacy, |_| true) }
+    }
+
+    /// Ends every session that `which` names.
+    pub fn close_where(&mut self, reason: &EndReason, which: impl Fn(&Key) -> bool) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (key, entry) in self.sessions.iter_mut().filter(|(key, _)| which(key)) {
+            entry.closing = true;
+            actions.push(Action::Close { key: key.clone(), reason: reason.clone() });
+        }
+        actions
+    }
+}
+
+fn refuse(key: Key, refusal: Refusal) -> Action {
+    Action::Refuse { key, refusal }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+use super::*;
+
+const NOW_MAX: usize = 2;
+
+fn sdp(origin: u32) -> String {
+    format!(
+        "v=0\r\no=- {origin} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+         m=video 9 UDP/TLS/RTP/SAVPF 99\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n\
+         a=fingerprint:sha-256 AA\r\na=recvonly\r\na=rtpmap:99 H264/90000\r\n\
+         a=fmtp:99 packetization-mode=1;profile-level-id=42e01f\r\n"
+    )
+}
+
+fn offer(origin: u32) -> UpKind {
+    UpKind::Offer { sdp: sdp(origin), full_ice: false }
+}
+
+fn key(viewer: &str) -> Key {
+    Key { viewer: Id::new(viewer).unwrap(), session: Id::default_session() }
+}
+
+fn media(state: CameraState) -> MediaStatus {
+    MediaStatus::sample(state)
+}
+
+fn table() -> Table {
+    Table::new(Limits { max_viewers: NOW_MAX }, true)
+}
+
+fn code(actions: &[Action]) -> Option<ErrorCode> {
+    match actions {
+        [Action::Refuse { refusal, .. }] => Some(refusal.code),
+        _ => None,
+    }
+}
+
+fn started(actions: &[Action]) -> Option<Generation> {
+    match actions {
+        [Action::Start { generation, .. }] => Some(*generation),
+        _ => None,
+    }
+}
+
+fn candidate() -> Candidate {
+    Candidate {
+        candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host".into(),
+        sdp_mid: None,
+        sdp_mline_index: None,
+        username_fragment: None,
+    }
+}
+
+#[test]
+fn an_offer_starts_a_session_and_a_bye_ends_it() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let generation = started(&table.message(now, key("a"), offer(1), &idle)).expect("started");
+    let end = table.message(now, key("a"), UpKind::Bye { reason: None }, &idle);
+    assert!(matches!(&end[..], [Action::Close { .. }]));
+    assert!(table.ended(&key("a"), generation));
+    assert!(table.is_empty());
+    assert!(table.message(now, key("a"), UpKind::Bye { reason: None }, &idle).is_empty(), "a late will");
+}
+
+#[test]
+fn a_session_that_is_ending_takes_nothing_more() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let first = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    table.message(now, key("a"), UpKind::Bye { reason: None }, &idle);
+    // Its task still closes the connection; whatever comes now is for the session after it.
+    assert!(table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle).is_empty());
+    let anew = table.message(now, key("a"), offer(1), &idle);
+    let [Action::Close { .. }, Action::Start { generation, early, .. }] = &anew[..] else {
+        panic!("{anew:?}")
+    };
+    assert_eq!(early.len(), 1);
+    assert!(!table.ended(&key("a"), first), "the end of the first is not that of the second");
+    assert!(table.ended(&key("a"), *generation));
+    started(&table.message(now, key("b"), offer(2), &idle)).unwrap();
+    table.set_streaming(false);
+    assert_eq!(code(&table.message(now, key("b"), offer(2), &idle)), Some(ErrorCode::Privacy));
+}
+
+#[test]
+fn the_cap_is_busy_and_frees_again() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let generation = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    assert!(started(&table.message(now, key("b"), offer(2), &idle)).is_some());
+    assert_eq!(code(&table.message(now, key("c"), offer(3), &idle)), Some(ErrorCode::Busy));
+    table.ended(&key("a"), generation);
+    assert!(started(&table.message(now, key("c"), offer(3), &idle)).is_some());
+}
+
+#[test]
+fn the_same_connection_renegotiates_and_a_new_one_replaces() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let first = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    assert!(started(&table.message(now, key("b"), offer(9), &idle)).is_some());
+    let again = table.message(now, key("a"), offer(1), &idle);
+    assert!(matches!(&again[..], [Action::Renegotiate { .. }]));
+    let replaced = table.message(now, key("a"), offer(2), &idle);
+    assert!(
+        matches!(&replaced[..], [Action::Close { reason: EndReason::Replaced, .. }, Action::Start { .. }]),
+        "also at the cap: {replaced:?}"
+    );
+    assert!(!table.ended(&key("a"), first), "the old task's end does not remove the new session");
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn a_refused_offer_leaves_the_running_session_alone() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    let no_video = UpKind::Offer { sdp: "v=0\r\no=- 5 2 IN IP4 0.0.0.0\r\n".into(), full_ice: false };
+    assert_eq!(code(&table.message(now, key("a"), no_video, &idle)), Some(ErrorCode::BadOffer));
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn no_camera_and_privacy_have_their_codes() {
+    let (mut table, now) = (table(), Instant::now());
+    let mut lost = media(CameraState::Lost);
+    lost.error = Some("no camera was found".into());
+    let actions = table.message(now, key("a"), offer(1), &lost);
+    assert_eq!(code(&actions), Some(ErrorCode::CameraUnavailable));
+    let idle = media(CameraState::Idle);
+    started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    let closed = table.set_streaming(false);
+    assert!(matches!(&closed[..], [Action::Close { reason: EndReason::Privacy, .. }]));
+    assert_eq!(code(&table.message(now, key("b"), offer(2), &idle)), Some(ErrorCode::Privacy));
+    assert!(table.set_streaming(true).is_empty());
+    assert!(started(&table.message(now, key("b"), offer(2), &idle)).is_some());
+}
+
+#[test]
+fn early_candidates_wait_for_their_offer() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    for _ in 0..40 {
+        assert!(table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle).is_empty());
+    }
+    let actions = table.message(now + Duration::from_secs(4), key("a"), offer(1), &idle);
+    let [Action::Start { early, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(early.len(), 32, "at most 32 are kept");
+    assert_eq!(table.next_expiry(), None);
+    let later = table.message(now, key("a"), UpKind::Candidate(None), &idle);
+    assert!(matches!(&later[..], [Action::Candidate { candidate: None, .. }]));
+}
+
+#[test]
+fn early_candidates_without_an_offer_are_dropped_and_told() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle);
+    let expiry = table.next_expiry().unwrap();
+    assert_eq!(expiry, now + Duration::from_secs(5));
+    assert!(table.expire(now + Duration::from_secs(4)).is_empty());
+    assert_eq!(code(&table.expire(expiry)), Some(ErrorCode::NoSession));
+    assert!(table.is_empty(), "candidates never create a session");
+    assert_eq!(table.next_expiry(), None);
+}
+
+#[test]
+fn early_candidates_are_bounded_over_all_sessions() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let refused = (0..1_000)
+        .filter(|n| {
+            let actions =
+                table.message(now, key(&format!("v{n}")), UpKind::Candidate(Some(candidate())), &idle);
+            code(&actions) == Some(ErrorCode::NoSession)
+        })
+        .count();
+    assert_eq!(refused, 1_000 - EARLY_SESSIONS_MAX);
+}
+
+#[test]
+fn a_flood_of_offers_is_rate_limited() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let codes: Vec<_> = (0..100).map(|n| code(&table.message(now, key("a"), offer(n), &idle))).collect();
+    assert!(codes.contains(&Some(ErrorCode::RateLimited)));
+    assert!(started(&table.message(now, key("b"), offer(7), &idle)).is_some(), "another viewer gets in");
+}

@@ -1,0 +1,158 @@
+//! Topic names of protocol.md section 1: building them and telling what an incoming one means.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// An id as the protocol allows it: `[A-Za-z0-9_-]{1,64}`. Device, viewer and session ids are
+/// `Id`s from the moment they enter, so nothing behind the edge handles `/`, `+` or `#`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Id(String);
+
+/// The text is not an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 1 to 64 letters, digits, `_` or `-`")]
+pub struct InvalidId;
+
+impl Id {
+    /// Checks `text` against the protocol's rule.
+    pub fn new(text: &str) -> Result<Self, InvalidId> {
+        let valid = (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidId) }
+    }
+
+    /// The session that a message without one means.
+    pub fn default_session() -> Self {
+        Self("default".to_owned())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Id {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::new(text)
+    }
+}
+
+/// The topic names of one device under one root.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    base: String,
+}
+
+/// What a message on one of the device's own topics is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound<'a> {
+    /// A signal message from this viewer.
+    Signal(Id),
+    /// A signal topic whose viewer part is no id: nobody can be answered.
+    BadViewer,
+    /// `set/<setting>`; the setting may hold a `/` (`control/brightness`).
+    Set(&'a str),
+    /// `do/<action>`.
+    Do(&'a str),
+    /// Not one of ours.
+    Other,
+}
+
+impl Topics {
+    /// Topics under `<root>/<device>/`.
+    pub fn new(root: &str, device: &Id) -> Self {
+        Self { base: format!("{root}/{device}") }
+    }
+
+    /// `<root>/<device>/<leaf>` for `availability`, `info`, `state`, `event`, `snapshot`.
+    pub fn leaf(&self, leaf: &str) -> String {
+        format!("{}/{leaf}", self.base)
+    }
+
+    /// Where the device answers `viewer`.
+    pub fn down(&self, viewer: &Id) -> String {
+        format!("{}/signal/{viewer}/down", self.base)
+    }
+
+    /// Where `viewer` speaks to the device.
+    pub fn up(&self, viewer: &Id) -> String {
+        format!("{}/signal/{viewer}/up", self.base)
+    }
+
+    /// What the device subscribes to.
+    pub fn subscriptions(&self) -> Vec<String> {
+        ["signal/+/up", "set/#", "do/#"].iter().map(|filter| self.leaf(filter)).collect()
+    }
+
+    /// Tells what a message on `topic` is.
+    pub fn parse<'a>(&self, topic: &'a str) -> Inbound<'a> {
+        let Some(rest) = topic.strip_prefix(&self.base).and_then(|rest| rest.strip_prefix('/')) else {
+            return Inbound::Other;
+        };
+        if let Some(viewer) = rest.strip_prefix("signal/").and_then(|rest| rest.strip_suffix("/up")) {
+            return Id::new(viewer).map_or(Inbound::BadViewer, Inbound::Signal);
+        }
+        match rest.split_once('/') {
+            Some(("set", setting)) if !setting.is_empty() => Inbound::Set(setting),
+            Some(("do", action)) if !action.is_empty() => Inbound::Do(action),
+            _ => Inbound::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> Topics {
+        Topics::new("porthole", &Id::new("front-door").unwrap())
+    }
+
+    #[test]
+    fn ids_are_what_the_protocol_allows() {
+        for good in ["a", "front-door", "A_9-z", &"x".repeat(64)] {
+            assert!(Id::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", "+", "#", "a b", "ä", "a\0", &"x".repeat(65)] {
+            assert_eq!(Id::new(bad), Err(InvalidId), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn incoming_topics_are_told_apart() {
+        let topics = topics();
+        assert_eq!(
+            topics.parse("porthole/front-door/signal/tab-1/up"),
+            Inbound::Signal(Id::new("tab-1").unwrap())
+        );
+        assert_eq!(topics.parse("porthole/front-door/signal/a b/up"), Inbound::BadViewer);
+        assert_eq!(topics.parse("porthole/front-door/signal/a/b/up"), Inbound::BadViewer);
+        assert_eq!(topics.parse("porthole/front-door/signal//up"), Inbound::BadViewer);
+        assert_eq!(topics.parse("porthole/front-door/signal/tab-1/down"), Inbound::Other);
+        assert_eq!(topics.parse("porthole/front-door/set/streaming"), Inbound::Set("streaming"));
+        assert_eq!(topics.parse("porthole/front-door/set/control/hue"), Inbound::Set("control/hue"));
+        assert_eq!(topics.parse("porthole/front-door/do/keyframe"), Inbound::Do("keyframe"));
+        assert_eq!(topics.parse("porthole/front-door/set/"), Inbound::Other);
+        assert_eq!(topics.parse("porthole/front-doorway/do/keyframe"), Inbound::Other);
+        assert_eq!(topics.parse("other/front-door/do/keyframe"), Inbound::Other);
+    }
+
+    #[test]
+    fn topics_are_built_as_documented() {
+        let viewer = Id::new("tab-1").unwrap();
+        assert_eq!(topics().down(&viewer), "porthole/front-door/signal/tab-1/down");
+        assert_eq!(topics().up(&viewer), "porthole/front-door/signal/tab-1/up");
+        assert_eq!(topics().leaf("state"), "porthole/front-door/state");
+    }
+}

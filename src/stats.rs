@@ -1,0 +1,104 @@
+//! Figures of this process and board, pulled when somebody wants them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// Kernel clock ticks a second in `/proc`; fixed at 100 for user space on Linux.
+const TICKS_PER_S: f64 = 100.0;
+const PAGE_BYTES: u64 = 4096;
+
+/// `state.system` of protocol.md section 3.2.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SystemFigures {
+    /// Percent of one core since the last reading.
+    pub cpu: f64,
+    /// Resident memory in bytes.
+    pub rss: u64,
+    /// Of the processor in °C, where the board tells.
+    pub temperature: Option<f64>,
+}
+
+/// Reads [`SystemFigures`]; keeps what a rate needs.
+pub struct System {
+    started: Instant,
+    last: Option<(Instant, f64)>,
+}
+
+impl System {
+    /// Figures from now on.
+    pub fn new() -> Self {
+        Self { started: Instant::now(), last: None }
+    }
+
+    /// Time since the process got here.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The figures now.
+    pub fn read(&mut self) -> SystemFigures {
+        let now = Instant::now();
+        let used_s = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat));
+        let cpu = match (self.last, used_s) {
+            (Some((then, before)), Some(used)) if now > then => {
+                round1((used - before) / now.duration_since(then).as_secs_f64() * 100.0)
+            }
+            _ => 0.0,
+        };
+        if let Some(used) = used_s {
+            self.last = Some((now, used));
+        }
+        let rss = fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident_bytes(&statm));
+        let temperature = fs::read_to_string("/sys/class/thermal/thermal_zone0/temp").ok();
+        SystemFigures {
+            cpu,
+            rss: rss.unwrap_or(0),
+            temperature: temperature
+                .and_then(|text| text.trim().parse::<f64>().ok())
+                .map(|milli| milli / 1000.0),
+        }
+    }
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One decimal is all that people read.
+pub fn round1(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// User and system time; the command name before them may hold spaces and brackets (proc(5)).
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let user: f64 = fields.get(11)?.parse().ok()?;
+    let system: f64 = fields.get(12)?.parse().ok()?;
+    Some((user + system) / TICKS_PER_S)
+}
+
+fn resident_bytes(statm: &str) -> Option<u64> {
+    statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_is_parsed_past_odd_names() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 4 0 100 0 0";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(cpu_seconds("nonsense"), None);
+        assert_eq!(resident_bytes("100 25 3"), Some(102_400));
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        assert!(System::new().read().rss > 1_000_000);
+    }
+}
