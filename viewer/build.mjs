@@ -1,0 +1,45 @@
+// Bundles the page into dist/, which the daemon's build embeds. Same input, same output: no dates, no paths.
+
+import { build } from 'esbuild';
+import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+process.chdir(fileURLToPath(new URL('.', import.meta.url)));
+await rm('dist', { recursive: true, force: true });
+await mkdir('dist');
+
+await build({
+  entryPoints: ['src/app.ts', 'src/app.css'],
+  outdir: 'dist',
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: 'es2020',
+  charset: 'utf8',
+  legalComments: 'none', // THIRD-PARTY.txt says it in full
+  banner: { js: '/* Porthole viewer, MIT OR Apache-2.0. Licences of what it contains: THIRD-PARTY.txt */' },
+  logLevel: 'warning',
+});
+for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/${file}`, `dist/${file}`);
+await writeFile('dist/THIRD-PARTY.txt', await thirdParty());
+
+for (const file of (await readdir('dist')).sort()) {
+  console.log(`dist/${file}  ${((await stat(`dist/${file}`)).size / 1024).toFixed(1)} KiB`);
+}
+
+/** The licences of everything that can be in app.js: mqtt and what it depends on, and what its own bundle adds. */
+async function thirdParty() {
+  const allowed = /^(MIT|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0)$/;
+  const lock = JSON.parse(await readFile('package-lock.json', 'utf8'));
+  const parts = ['app.js contains MQTT.js, whose bundle contains parts of the packages below.\n'];
+  for (const [path, { version, license, dev }] of Object.entries(lock.packages)) {
+    const name = path.split('node_modules/').pop();
+    if (path === '' || dev || name.startsWith('@types/') || name === 'undici-types') continue;
+    if (!allowed.test(license ?? '')) throw new Error(`${name} has the licence "${license}", which is not on the list`);
+    const file = (await readdir(path)).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file ? await readFile(`${path}/${file}`, 'utf8') : `Licence: ${license}\n`;
+    parts.push(`${name} ${version} (${license})\n\n${text.trim()}\n`);
+  }
+  for (const file of (await readdir('licenses')).sort()) parts.push(await readFile(`licenses/${file}`, 'utf8'));
+  return parts.join(`\n${'-'.repeat(80)}\n\n`);
+}

@@ -1,0 +1,135 @@
+// The page: reads the link, starts the player or asks for what is missing, and passes on what happens to the browser.
+
+import { complete, merge, parseFragment, parseServed, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
+import { Player } from './player.ts';
+import { View } from './view.ts';
+import { flawWords, type Say } from './words.ts';
+
+const SERVED_MS = 4_000;
+/** A clock that jumps this far between two looks was asleep. */
+const JUMP_MS = 5_000;
+
+let player: Player | undefined;
+let fields: Fields = parseFragment(location.hash);
+let shown: Say = { phase: 'starting', text: 'Starting.', hint: '', retry: false };
+const pageStart = performance.now();
+
+const view = new View({
+  retry: () => player?.hear({ type: 'retry' }),
+  play: () => void player?.play(),
+  connect: (broker, device) => {
+    location.hash = toFragment({ ...fields, broker: typedBroker(broker, location.protocol), device: device.trim() });
+    location.reload();
+  },
+});
+
+/** For tests and for automation; the README of this folder describes it. */
+const porthole = {
+  state: () => ({
+    ...shown,
+    attempt: player?.attempt ?? 0,
+    device: fields.device,
+    name: player?.name,
+    viewer: player?.viewer,
+    session: player?.session,
+    brokerConnected: player?.brokerIsOpen ?? false,
+  }),
+  stats: async () => (await player?.stats()) ?? { framesDecoded: 0 },
+  get timings() {
+    return { ...player?.timings, pageStart };
+  },
+};
+Object.assign(window, { porthole });
+
+function show(say: Say): void {
+  shown = say;
+  view.show(say);
+}
+
+async function main(): Promise<void> {
+  view.showName(fields.device ?? 'Camera');
+  if (!fields.broker || !fields.device) fields = merge(fields, await fetchServed());
+  const link = complete(fields, location.protocol);
+  if (Array.isArray(link)) return askFor(link);
+  watch(link);
+}
+
+/** What the daemon that served this page knows; a page from elsewhere has no such file. */
+async function fetchServed(): Promise<Fields> {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), SERVED_MS);
+  try {
+    const response = await fetch('viewer.json', { signal: abort.signal, cache: 'no-store' });
+    return response.ok ? parseServed(await response.json()) : {};
+  } catch {
+    return {};
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function askFor(flaws: Flaw[]): void {
+  show({
+    phase: 'setup',
+    text: 'This page does not know yet where the camera is.',
+    hint: `${flaws.map(flawWords).join(' ')} Open the camera's link again, or fill this in:`,
+    retry: false,
+    code: flaws.join(' '),
+  });
+  view.showName(fields.name ?? fields.device ?? 'Camera');
+  view.fillForm(fields.broker ?? '', fields.device ?? '');
+}
+
+function watch(link: Link): void {
+  const started = new Player(link, view.video, () => {
+    show(started.say());
+    view.showName(started.name);
+  });
+  player = started;
+  listen(started);
+  started.start();
+}
+
+function listen(to: Player): void {
+  let lastLook = Date.now();
+  const look = (): number => {
+    const gap = Date.now() - lastLook;
+    lastLook = Date.now();
+    return gap;
+  };
+  const wake = (): void => to.wake(look());
+
+  setInterval(() => {
+    // A laptop that sleeps with the page in view sends no event at all.
+    if (document.hidden) return;
+    const gap = look();
+    if (gap > JUMP_MS) to.wake(gap);
+  }, 1_000);
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) {
+      look();
+      to.hear({ type: 'hidden', hidden: true });
+    } else wake();
+  });
+  document.addEventListener('resume', wake);
+  window.addEventListener('online', () => to.hear({ type: 'network', up: true }));
+  window.addEventListener('offline', () => to.hear({ type: 'network', up: false }));
+
+  // Its `change` also tells of new estimates of speed; only another kind of network matters here.
+  const connection = (navigator as { connection?: EventTarget & { type?: string } }).connection;
+  let kind = connection?.type;
+  connection?.addEventListener('change', () => {
+    if (connection.type !== kind) to.hear({ type: 'network-changed' });
+    kind = connection.type;
+  });
+
+  window.addEventListener('pagehide', () => to.leave());
+}
+
+// A page that comes back from the browser's cache has hung up: start afresh. The same for another link in this tab.
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted) location.reload();
+});
+window.addEventListener('hashchange', () => location.reload());
+
+void main();

@@ -1,0 +1,162 @@
+// What a viewing link says: `PAGE#broker=URL&device=ID&key=…&grant=…&secret=…`, optionally `root=` and `viewer=`.
+// Everything here comes from outside, so it is checked before anything else sees it.
+
+/** What is known so far, from the fragment or from the daemon's viewer.json. */
+export interface Fields {
+  broker?: string;
+  device?: string;
+  root?: string;
+  viewer?: string;
+  name?: string;
+  key?: string;
+  grant?: string;
+  secret?: string;
+  iceServers?: IceServer[];
+}
+
+export interface IceServer {
+  urls: string[];
+  username?: string;
+  credential?: string;
+}
+
+/** A complete link: enough to connect. `url` carries no user name or password. */
+export interface Link {
+  url: string;
+  username?: string;
+  password?: string;
+  device: string;
+  root: string;
+  viewer?: string;
+  name?: string;
+  key?: string;
+  grant?: string;
+  secret?: string;
+  iceServers: IceServer[];
+}
+
+/** Why a link cannot be used; `words.ts` turns each into a sentence. */
+export type Flaw = 'no-broker' | 'no-device' | 'bad-broker' | 'bad-device' | 'bad-viewer' | 'bad-root' | 'insecure';
+
+const ID = /^[A-Za-z0-9_-]{1,64}$/;
+const ROOT = /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/;
+const FRAGMENT_FIELDS = ['broker', 'device', 'root', 'viewer', 'key', 'grant', 'secret'] as const;
+
+export const isId = (text: unknown): text is string => typeof text === 'string' && ID.test(text);
+
+/** Reads a URL fragment, with or without its `#`. Empty fields count as absent. */
+export function parseFragment(hash: string): Fields {
+  const params = new URLSearchParams(hash.replace(/^#/, ''));
+  const fields: Fields = {};
+  for (const field of FRAGMENT_FIELDS) {
+    const value = params.get(field)?.trim();
+    if (value) fields[field] = value;
+  }
+  return fields;
+}
+
+/** Reads the daemon's viewer.json; anything of the wrong shape counts as absent. */
+export function parseServed(json: unknown): Fields {
+  const fields: Fields = {};
+  if (typeof json !== 'object' || json === null) return fields;
+  const source = json as Record<string, unknown>;
+  for (const field of ['broker', 'device', 'root', 'name'] as const) {
+    const value = source[field];
+    if (typeof value === 'string' && value !== '') fields[field] = value;
+  }
+  const iceServers = parseIceServers(source['iceServers']);
+  if (iceServers) fields.iceServers = iceServers;
+  return fields;
+}
+
+/** The fragment's fields win. The served name belongs to the served device only. */
+export function merge(fragment: Fields, served: Fields): Fields {
+  const fields = { ...served, ...fragment };
+  if (fields.device !== served.device) delete fields.name;
+  return fields;
+}
+
+/** Checks everything and gives a link that can be used as it is, or says what is wrong with it. */
+export function complete(fields: Fields, pageProtocol = 'http:'): Link | Flaw[] {
+  const flaws: Flaw[] = [];
+  const url = fields.broker === undefined ? undefined : parseBroker(fields.broker);
+  const root = fields.root ?? 'porthole';
+  if (fields.broker === undefined) flaws.push('no-broker');
+  else if (!url) flaws.push('bad-broker');
+  else if (pageProtocol === 'https:' && url.protocol === 'ws:' && !isLoopback(url.hostname)) flaws.push('insecure');
+  if (fields.device === undefined) flaws.push('no-device');
+  else if (!isId(fields.device)) flaws.push('bad-device');
+  if (fields.viewer !== undefined && !isId(fields.viewer)) flaws.push('bad-viewer');
+  if (root.length > 128 || !ROOT.test(root)) flaws.push('bad-root');
+  if (!url || !fields.device || flaws.length > 0) return flaws;
+
+  const link: Link = { url: '', device: fields.device, root, iceServers: fields.iceServers ?? [] };
+  for (const field of ['viewer', 'name', 'key', 'grant', 'secret'] as const) {
+    const value = fields[field];
+    if (value !== undefined) link[field] = value;
+  }
+  if (url.username) link.username = decode(url.username);
+  if (url.password) link.password = decode(url.password);
+  url.username = '';
+  url.password = '';
+  link.url = url.href;
+  return link;
+}
+
+/** The fragment that says the same, for the address bar. */
+export function toFragment(fields: Fields): string {
+  const params = new URLSearchParams();
+  for (const field of FRAGMENT_FIELDS) {
+    const value = fields[field];
+    if (value) params.set(field, value);
+  }
+  return `#${params}`;
+}
+
+/** What people type ("camera.local:9001") made into a URL. */
+export function typedBroker(text: string, pageProtocol: string): string {
+  const typed = text.trim();
+  if (typed === '' || /^[a-z][a-z0-9+.-]*:\/\//i.test(typed)) return typed;
+  return `${pageProtocol === 'https:' ? 'wss' : 'ws'}://${typed}`;
+}
+
+/** At most eight servers, each with STUN or TURN URLs; undefined when there is none. */
+export function parseIceServers(json: unknown): IceServer[] | undefined {
+  if (!Array.isArray(json)) return undefined;
+  const servers: IceServer[] = [];
+  for (const entry of json.slice(0, 8) as unknown[]) {
+    if (typeof entry !== 'object' || entry === null) continue;
+    const { urls, username, credential } = entry as Record<string, unknown>;
+    const list = (Array.isArray(urls) ? (urls as unknown[]) : [urls])
+      .filter((url): url is string => typeof url === 'string' && /^(stun|turn)s?:[^\s]+$/i.test(url));
+    if (list.length === 0) continue;
+    const server: IceServer = { urls: list };
+    if (typeof username === 'string') server.username = username;
+    if (typeof credential === 'string') server.credential = credential;
+    servers.push(server);
+  }
+  return servers.length > 0 ? servers : undefined;
+}
+
+function parseBroker(text: string): URL | undefined {
+  try {
+    const url = new URL(text);
+    if ((url.protocol !== 'ws:' && url.protocol !== 'wss:') || url.hostname === '') return undefined;
+    url.hash = '';
+    return url;
+  } catch {
+    return undefined;
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '[::1]' || host.startsWith('127.');
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,153 @@
+// The browser's RTCPeerConnection, one for each attempt: makes the offer, takes the answer, counts frames.
+
+import type { IceServer } from './link.ts';
+import { offersH264, type Candidate } from './signal.ts';
+import type { Event } from './state.ts';
+
+type Emit = (event: Event) => void;
+
+/** Figures of the running picture, flat and named as in WebRTC's statistics. */
+export type Figures = Record<string, number | string>;
+
+export const hasWebRtc = (): boolean => typeof RTCPeerConnection === 'function';
+
+export class Peer {
+  private readonly pc: RTCPeerConnection;
+  private published = false;
+  private closed = false;
+
+  constructor(
+    readonly attempt: number,
+    iceServers: IceServer[],
+    private readonly emit: Emit,
+    onTrack: (stream: MediaStream) => void,
+  ) {
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.pc.onicecandidate = ({ candidate }) => {
+      if (this.published) this.report({ type: 'local-candidate', attempt, candidate: candidate && toJson(candidate) });
+    };
+    this.pc.onconnectionstatechange = () => this.report({ type: 'ice', attempt, state: this.pc.connectionState });
+    this.pc.ontrack = ({ track, receiver }) => {
+      keepLatencyLow(receiver);
+      // A device that goes away says so in DTLS, long before ICE would notice.
+      const { transport } = receiver;
+      transport?.addEventListener('statechange', () => {
+        if (transport.state === 'closed') this.report({ type: 'ice', attempt, state: 'closed' });
+      });
+      onTrack(new MediaStream([track]));
+    };
+  }
+
+  /** Makes the offer and starts to gather candidates; says `peer-ready` or `peer-broken`. */
+  async prepare(): Promise<void> {
+    try {
+      const transceiver = this.pc.addTransceiver('video', { direction: 'recvonly' });
+      preferH264(transceiver);
+      const offer = await this.pc.createOffer();
+      if (!offersH264(offer.sdp ?? '')) return this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-h264' });
+      await this.pc.setLocalDescription(offer);
+      this.report({ type: 'peer-ready', attempt: this.attempt });
+    } catch (error) {
+      console.warn('porthole: no offer', error);
+      this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-offer' });
+    }
+  }
+
+  /** The offer with every candidate found so far; later ones follow as events. */
+  takeOffer(): { sdp: string; gathered: boolean } {
+    this.published = true;
+    return { sdp: this.pc.localDescription?.sdp ?? '', gathered: this.pc.iceGatheringState === 'complete' };
+  }
+
+  async answer(sdp: string, iceServers: IceServer[] | undefined): Promise<void> {
+    try {
+      if (iceServers) this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
+    } catch (error) {
+      console.warn('porthole: the ICE servers of the answer are not usable', error);
+    }
+    try {
+      await this.pc.setRemoteDescription({ type: 'answer', sdp });
+    } catch (error) {
+      console.warn('porthole: the answer is not usable', error);
+      this.report({ type: 'peer-broken', attempt: this.attempt, code: 'bad-answer' });
+    }
+  }
+
+  /** The browser queues this behind a description that is still being applied. */
+  async add(candidate: Candidate | null): Promise<void> {
+    try {
+      if (candidate) await this.pc.addIceCandidate(candidate);
+      else await this.pc.addIceCandidate();
+    } catch (error) {
+      if (!this.closed) console.debug('porthole: candidate not used', error);
+    }
+  }
+
+  async framesDecoded(): Promise<number | undefined> {
+    for (const row of await this.rows()) {
+      if (row['type'] === 'inbound-rtp' && row['kind'] === 'video') return Number(row['framesDecoded'] ?? 0);
+    }
+    return undefined;
+  }
+
+  async figures(): Promise<Figures> {
+    const rows = await this.rows();
+    const byId = new Map(rows.map((row) => [row['id'], row]));
+    const video = rows.find((row) => row['type'] === 'inbound-rtp' && row['kind'] === 'video');
+    const transport = rows.find((row) => row['type'] === 'transport' && row['selectedCandidatePairId']);
+    const pair = byId.get(transport?.['selectedCandidatePairId']) ?? rows.find((row) => row['type'] === 'candidate-pair' && row['nominated']);
+    const codec = byId.get(video?.['codecId']);
+    const figures: Figures = {};
+    copy(figures, video);
+    copy(figures, codec, { mimeType: 'mimeType', sdpFmtpLine: 'sdpFmtpLine' });
+    copy(figures, pair, { currentRoundTripTime: 'roundTripTime', availableIncomingBitrate: 'availableIncomingBitrate' });
+    copy(figures, byId.get(pair?.['localCandidateId']), { candidateType: 'localCandidateType', protocol: 'protocol' });
+    copy(figures, byId.get(pair?.['remoteCandidateId']), { candidateType: 'remoteCandidateType' });
+    return figures;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.pc.close();
+  }
+
+  private async rows(): Promise<Record<string, unknown>[]> {
+    const rows: Record<string, unknown>[] = [];
+    if (!this.closed) (await this.pc.getStats()).forEach((row: Record<string, unknown>) => rows.push(row));
+    return rows;
+  }
+
+  private report(event: Event): void {
+    if (!this.closed) this.emit(event);
+  }
+}
+
+/** Only H.264 and its repair formats: the offer is a third of the size, and nothing else can be chosen. */
+function preferH264(transceiver: RTCRtpTransceiver): void {
+  const wanted = /^video\/(h264|rtx|flexfec-03)$/i;
+  const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs.filter((codec) => wanted.test(codec.mimeType)) ?? [];
+  if (!codecs.some((codec) => /h264/i.test(codec.mimeType))) return; // `prepare` looks at the offer, which decides
+  try {
+    transceiver.setCodecPreferences(codecs);
+  } catch (error) {
+    console.debug('porthole: codec preferences not taken', error);
+  }
+}
+
+function keepLatencyLow(receiver: RTCRtpReceiver): void {
+  const tunable = receiver as RTCRtpReceiver & { jitterBufferTarget?: number | null; playoutDelayHint?: number | null };
+  if ('jitterBufferTarget' in tunable) tunable.jitterBufferTarget = 0;
+  if ('playoutDelayHint' in tunable) tunable.playoutDelayHint = 0;
+}
+
+function toJson(candidate: RTCIceCandidate): Candidate {
+  const { candidate: line, sdpMid, sdpMLineIndex, usernameFragment } = candidate;
+  return { candidate: line, sdpMid, sdpMLineIndex, usernameFragment };
+}
+
+function copy(into: Figures, row: Record<string, unknown> | undefined, names?: Record<string, string>): void {
+  for (const [field, value] of Object.entries(row ?? {})) {
+    const name = names ? names[field] : field;
+    if (name !== undefined && (typeof value === 'number' || typeof value === 'string')) into[name] = value;
+  }
+}

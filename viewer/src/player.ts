@@ -1,0 +1,219 @@
+// Joins the machine to its edges for one <video>: the clock, the broker connection and the peer connection.
+// It knows nothing of the page around the video, so that another host (a custom element) can use it as it is.
+
+import { Broker } from './broker.ts';
+import type { IceServer, Link } from './link.ts';
+import { Machine } from './machine.ts';
+import { hasWebRtc, Peer, type Figures } from './peer.ts';
+import { parseDown } from './signal.ts';
+import type { Action, Event } from './state.ts';
+import { parseInfo, parsePresence, parseState } from './status.ts';
+import { say, type Say } from './words.ts';
+
+const BEAT_MS = 250;
+
+/** `performance.now()` at each step; those after `brokerConnected` are of the latest attempt. */
+export interface Timings {
+  pageStart: number;
+  brokerConnected?: number;
+  offerPublished?: number;
+  answerReceived?: number;
+  firstTrack?: number;
+  firstFrame?: number;
+}
+
+export class Player {
+  readonly viewer: string;
+  readonly session = randomId();
+  readonly timings: Timings = { pageStart: performance.now() };
+  name: string;
+  private readonly machine = new Machine(this.session);
+  private broker: Broker | undefined;
+  private peer: Peer | undefined;
+  private iceServers: IceServer[];
+  private beating = false;
+  private timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(
+    private readonly link: Link,
+    private readonly video: HTMLVideoElement,
+    private readonly onChange: () => void,
+  ) {
+    // A fresh id for each page load: a duplicated tab would copy a stored one, and two clients with one id throw
+    // each other off the broker for ever. Nothing outlives the page that would need the id again.
+    this.viewer = link.viewer ?? `web-${randomId()}`;
+    this.name = link.name ?? link.device;
+    this.iceServers = link.iceServers;
+    // A live picture is never paused: a media key or a locked phone would leave a still that looks live.
+    video.addEventListener('pause', () => this.unpause());
+  }
+
+  start(): void {
+    this.hear({ type: 'hidden', hidden: document.hidden });
+    this.hear({ type: 'start' });
+    this.timer = setInterval(() => void this.beat(), BEAT_MS);
+  }
+
+  get attempt(): number {
+    return this.machine.state.attempt.id;
+  }
+
+  get brokerIsOpen(): boolean {
+    return this.machine.state.broker.at === 'open';
+  }
+
+  say(): Say {
+    const { host, hostname } = new URL(this.link.url);
+    const names = { camera: this.name, broker: host, brokerIsElsewhere: hostname !== location.hostname };
+    return say(this.machine.state, names, performance.now());
+  }
+
+  async stats(): Promise<Figures> {
+    return { framesDecoded: 0, ...(await this.peer?.figures()) };
+  }
+
+  hear(event: Event): void {
+    for (const action of this.machine.on(event, performance.now())) this.act(action);
+    this.onChange();
+  }
+
+  async play(): Promise<void> {
+    try {
+      await this.video.play();
+      this.hear({ type: 'play', refused: false });
+    } catch (error) {
+      // Anything else (a new picture came in between) is followed by another play().
+      if ((error as DOMException).name === 'NotAllowedError') this.hear({ type: 'play', refused: true });
+    }
+  }
+
+  wake(asleepMs: number): void {
+    this.hear({ type: 'wake', asleepMs });
+    this.unpause();
+  }
+
+  leave(): void {
+    clearInterval(this.timer);
+    this.hear({ type: 'leave' });
+  }
+
+  private unpause(): void {
+    if (this.video.srcObject && this.video.paused && !document.hidden) void this.play();
+  }
+
+  /** Frames first, then the clock: in a throttled tab a picture must not be judged by an old count. */
+  private async beat(): Promise<void> {
+    if (this.beating) return;
+    this.beating = true;
+    const { peer } = this;
+    try {
+      const count = await peer?.framesDecoded();
+      if (peer && count) this.onFrames(peer.attempt, count);
+    } finally {
+      this.beating = false;
+      this.hear({ type: 'tick' });
+    }
+  }
+
+  private onFrames(attempt: number, count: number): void {
+    if (attempt === this.attempt) this.timings.firstFrame ??= performance.now();
+    this.hear({ type: 'frames', attempt, count });
+  }
+
+  private act(action: Action): void {
+    switch (action.do) {
+      case 'connect-broker':
+        return this.connectBroker();
+      case 'close-broker':
+        this.broker?.close();
+        return;
+      case 'make-peer':
+        return this.makePeer(action.attempt);
+      case 'close-peer':
+        this.peer?.close();
+        this.peer = undefined;
+        return;
+      case 'publish-offer':
+        return this.publishOffer();
+      case 'apply-answer':
+        this.timings.answerReceived = performance.now();
+        if (action.iceServers) this.iceServers = action.iceServers; // the next attempt begins with them
+        void this.peer?.answer(action.sdp, action.iceServers);
+        return;
+      case 'add-candidate':
+        void this.peer?.add(action.candidate);
+        return;
+      case 'send':
+        if (action.message.type === 'bye' && action.message.reason === 'left') this.broker?.sendLast(action.message);
+        else this.broker?.send(action.message);
+        return;
+    }
+  }
+
+  private connectBroker(): void {
+    this.broker?.close();
+    const broker = new Broker(this.link, this.viewer, this.session, {
+      open: () => {
+        this.timings.brokerConnected = performance.now();
+        this.hear({ type: 'broker-open' });
+      },
+      closed: (why) => this.hear({ type: 'broker-closed', why }),
+      message: (topic, payload) => this.onMessage(topic, payload),
+    });
+    this.broker = broker;
+  }
+
+  private onMessage(topic: string, payload: string): void {
+    switch (topic) {
+      case 'availability':
+        return this.hear({ type: 'presence', presence: parsePresence(payload) });
+      case 'state':
+        return this.hear({ type: 'device', state: parseState(payload) });
+      case 'info':
+        this.name = parseInfo(payload).name ?? this.name;
+        return this.onChange();
+      default: {
+        const message = parseDown(payload);
+        if (message) this.hear({ type: 'signal', message });
+      }
+    }
+  }
+
+  private makePeer(attempt: number): void {
+    this.peer?.close();
+    this.peer = undefined;
+    const { timings } = this;
+    delete timings.offerPublished;
+    delete timings.answerReceived;
+    delete timings.firstTrack;
+    delete timings.firstFrame;
+    if (!hasWebRtc()) {
+      queueMicrotask(() => this.hear({ type: 'peer-broken', attempt, code: 'no-webrtc' }));
+      return;
+    }
+    this.peer = new Peer(attempt, this.iceServers, (event) => this.hear(event), (stream) => this.show(stream, attempt));
+    void this.peer.prepare();
+  }
+
+  private publishOffer(): void {
+    const { peer, broker, session } = this;
+    if (!peer || !broker) return;
+    const { sdp, gathered } = peer.takeOffer();
+    broker.send({ type: 'offer', session, sdp });
+    if (gathered) broker.send({ type: 'candidate', session, candidate: null });
+    this.timings.offerPublished = performance.now();
+  }
+
+  private show(stream: MediaStream, attempt: number): void {
+    const { video } = this;
+    this.timings.firstTrack = performance.now();
+    video.srcObject = stream;
+    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(() => this.onFrames(attempt, 1));
+    void this.play();
+  }
+}
+
+function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_');
+}

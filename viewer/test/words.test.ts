@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Flaw } from '../src/link.ts';
+import { flawWords, when } from '../src/words.ts';
+import { SESSION, World } from './world.ts';
+
+const CODES = [
+  'bad-message', 'too-large', 'unsupported-version', 'bad-offer', 'no-h264', 'unauthorized', 'expired', 'forbidden', 'busy', 'rate-limited',
+  'camera-unavailable', 'privacy', 'no-session', 'internal', 'a-code-of-the-future',
+];
+
+function refusedWith(code: string, message = '') {
+  const world = new World().offered();
+  world.down({ type: 'error', session: SESSION, code, message });
+  return world.say();
+}
+
+test('every error code has a sentence of its own and says what comes next', () => {
+  const texts = new Set<string>();
+  for (const code of CODES) {
+    const said = refusedWith(code);
+    assert.match(said.text, /^\S.*\.$/, code);
+    assert.match(said.hint, /\w.*[.]$/, code);
+    if (code.includes('-')) assert.ok(!said.text.includes(code), `"${said.text}" is not plain words`);
+    assert.equal(said.code, code);
+    assert.ok(said.retry);
+    if (said.phase === 'waiting') assert.ok((said.seconds ?? 0) > 0, `${code} says when it tries again`);
+    texts.add(said.text);
+  }
+  assert.ok(texts.size >= CODES.length - 3, 'only those that mean the same to people share one');
+});
+
+test('the device is quoted where that helps', () => {
+  assert.match(refusedWith('camera-unavailable', '/dev/video0 is in use').hint, /The camera says: \/dev\/video0 is in use\. /);
+  assert.match(refusedWith('internal', 'oh dear!').hint, /oh dear! The page/);
+  assert.doesNotMatch(refusedWith('busy', 'limit reached').hint, /limit reached/);
+});
+
+test('the sentence stays the same while the countdown runs', () => {
+  const world = new World().offered();
+  world.down({ type: 'error', session: SESSION, code: 'busy', message: '', retryAfterS: 9 });
+  const before = world.say();
+  world.pass(3_000);
+  const after = world.say();
+  assert.equal(after.text, before.text);
+  assert.equal(after.hint, before.hint);
+  assert.deepEqual([before.seconds, after.seconds], [9, 6]);
+});
+
+test('the broker\'s troubles are told apart', () => {
+  const texts = (['unreachable', 'lost', 'refused', 'not-allowed'] as const).map((why) => {
+    const world = new World().start();
+    world.on({ type: 'broker-closed', why });
+    assert.ok(world.say().text.includes('host:9001'));
+    return world.say().text;
+  });
+  assert.equal(new Set(texts).size, 4);
+});
+
+test('offline says since when, if the device has said', () => {
+  const world = new World().start();
+  world.on({ type: 'broker-open' });
+  world.on({ type: 'presence', presence: 'offline' });
+  assert.equal(world.say().text, 'Front door is offline.');
+  world.on({ type: 'device', state: { timeMs: new Date(2020, 2, 3, 14, 5).getTime() } });
+  assert.equal(world.say().text, 'Front door is offline. It was last heard from on 3 March at 14:05.');
+});
+
+test('times of today leave out the day', () => {
+  const noon = new Date(2026, 10, 3, 12, 0).getTime();
+  assert.equal(when(noon, noon + 60_000), 'at 12:00');
+  assert.equal(when(noon, noon + 86_400_000), 'on 3 November at 12:00');
+});
+
+test('a picture that needs a tap says so', () => {
+  const world = new World().live();
+  world.on({ type: 'play', refused: true });
+  assert.equal(world.say().phase, 'tap-to-play');
+  world.on({ type: 'play', refused: false });
+  assert.equal(world.say().phase, 'live');
+});
+
+test('every flaw of a link has a sentence', () => {
+  const flaws: Flaw[] = ['no-broker', 'no-device', 'bad-broker', 'bad-device', 'bad-viewer', 'bad-root', 'insecure'];
+  assert.equal(new Set(flaws.map(flawWords)).size, flaws.length);
+});
