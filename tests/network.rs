@@ -1,0 +1,218 @@
+//! Networks that are not kind: loss, no UDP at all, a TURN server, each in a network namespace of its own.
+
+mod support;
+
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use support::browser::Browser;
+use support::daemon::{DEVICE, Daemon, Settings, porthole};
+use support::mosquitto::{Mosquitto, Options};
+use support::viewer::{Dashboard, OFFER, Viewer};
+
+/// Set in the copy of this program that runs inside the namespace.
+const INSIDE: &str = "NETWORK_TEST_INSIDE";
+/// Addresses of the namespace's only network: the machine's, and a second one for the TURN server.
+const HOST: &str = "10.78.0.1";
+const TURN: &str = "10.78.0.2";
+
+/// Runs `test` again in a namespace with a network of its own. True where the test itself is to run.
+fn inside(test: &str, programs: &[(&str, &str)]) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        run("ip link set lo up");
+        run("ip link add br0 type bridge");
+        run("ip link set br0 up");
+        for address in [HOST, TURN] {
+            run(&format!("ip address add {address}/24 dev br0"));
+        }
+        return true;
+    }
+    for (program, package) in programs.iter().chain(&[("unshare", "util-linux"), ("ip", "iproute2")]) {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+        if !found.is_ok_and(|found| found.status.success()) {
+            eprintln!("SKIPPED: there is no {program}; install the package {package} to run this test");
+            return false;
+        }
+    }
+    let can = Command::new("unshare").args(["--net", "true"]).stderr(Stdio::null()).status();
+    if !can.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: only root may make the network namespace that this test needs");
+        return false;
+    }
+    let this = std::env::current_exe().expect("this program");
+    let status = Command::new("unshare")
+        .args(["--net", "--"])
+        .arg(this)
+        .args([test, "--exact", "--nocapture"])
+        .env(INSIDE, "1")
+        .stdin(Stdio::null())
+        .status();
+    assert!(status.expect("run unshare").success(), "the test failed inside its namespace");
+    false
+}
+
+fn run(command: &str) {
+    let done = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).status();
+    assert!(done.expect("run a shell").success(), "{command}");
+}
+
+/// Drops what comes in and fits `rule`, and counts it.
+fn drop_incoming(rule: &str) {
+    run("nft add table inet test");
+    run("nft 'add chain inet test in { type filter hook input priority 0; }'");
+    run(&format!("nft 'add rule inet test in {rule} counter drop'"));
+}
+
+fn dropped() -> u64 {
+    let output =
+        Command::new("nft").args(["--json", "list", "table", "inet", "test"]).output().expect("run nft");
+    let rules: Value = serde_json::from_slice(&output.stdout).expect("nft speaks JSON");
+    let counters = rules["nftables"].as_array().into_iter().flatten();
+    counters
+        .flat_map(|entry| entry["rule"]["expr"].as_array().cloned().unwrap_or_default())
+        .find_map(|expression| expression["counter"]["packets"].as_u64())
+        .expect("a counter")
+}
+
+async fn watch(broker: &str, seconds: u32) -> Value {
+    let seconds = seconds.to_string();
+    let command =
+        porthole(&["watch", "--broker", broker, "--device", DEVICE, "--seconds", &seconds, "--json"]);
+    let output = tokio::process::Command::from(command).output().await.expect("run porthole watch");
+    serde_json::from_slice(&output.stdout).expect("a report")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_are_sent_again() {
+    if !inside("lost_packets_are_sent_again", &[("nft", "nftables")]) {
+        return;
+    }
+    let Some(broker) = Mosquitto::start() else { return };
+    let daemon = Daemon::run(Settings::new(&broker.url()).value("camera.fps", 30));
+    Dashboard::connect(broker.port()).await.availability("online").await;
+    drop_incoming("udp dport 1024-65535 numgen random mod 100 < 5");
+    let report = watch(&broker.url(), 8).await;
+    let (dropped, lost) = (dropped(), report["lost"].as_u64().expect("lost"));
+    assert_eq!(report["connected"], 1, "{report:#}");
+    assert!(dropped >= 10, "the network dropped only {dropped} packets: nothing was shown");
+    // Without repair every dropped packet of media would be lost.
+    assert!(lost * 5 < dropped, "{lost} of {dropped} dropped packets were never repaired: {report:#}");
+    drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_without_udp_gets_the_picture_over_the_one_tcp_port() {
+    let name = "a_viewer_without_udp_gets_the_picture_over_the_one_tcp_port";
+    if !inside(name, &[("nft", "nftables")]) {
+        return;
+    }
+    let options = Options { websocket: true, ..Options::default() };
+    let (Some(broker), Some(browser)) = (Mosquitto::start_with(&options), Browser::start().await) else {
+        return;
+    };
+    let daemon = Daemon::run(Settings::new(&broker.url()).value("ice.tcp_port", 8443));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    drop_incoming("meta l4proto udp");
+    let link = format!("{}#broker={}&device={DEVICE}", daemon.page().await, broker.ws_url());
+    for viewers in 1..=2 {
+        browser.open_tab(&link).await;
+        browser.phase("live").await;
+        browser.frames_advance(10).await;
+        dashboard.viewers(viewers).await;
+    }
+    let over_tcp = |state: &Value| {
+        let sessions = state["viewers"]["sessions"].as_array().cloned().unwrap_or_default();
+        sessions.len() == 2 && sessions.iter().all(|session| session["protocol"] == "tcp")
+    };
+    dashboard.state("two sessions over TCP", over_tcp).await;
+    browser.close().await;
+}
+
+/// A coturn of our own; it ends on drop.
+struct TurnServer {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl TurnServer {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the TURN server");
+        std::fs::write(dir.path().join("credential"), "secret\n").expect("write the credential");
+        let child = Command::new("turnserver")
+            .args([
+                "-n",
+                "--listening-ip",
+                TURN,
+                "--relay-ip",
+                TURN,
+                "--user",
+                "porthole:secret",
+                "--realm",
+                "test",
+            ])
+            .args([
+                "--lt-cred-mech",
+                "--no-cli",
+                "--no-tls",
+                "--no-dtls",
+                "--allow-loopback-peers",
+                "--log-file=stdout",
+            ])
+            .arg(format!("--pidfile={}", dir.path().join("pid").display()))
+            .arg(format!("--userdb={}", dir.path().join("db").display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start turnserver");
+        Self { child, dir }
+    }
+}
+
+impl Drop for TurnServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stun_and_turn_servers_and_the_port_range_show_in_the_candidates() {
+    let name = "stun_and_turn_servers_and_the_port_range_show_in_the_candidates";
+    if !inside(name, &[("turnserver", "coturn")]) {
+        return;
+    }
+    let Some(broker) = Mosquitto::start() else { return };
+    let turn = TurnServer::start();
+    let credential = turn.dir.path().join("credential");
+    let servers = format!(
+        "[{{ urls = [\"stun:{TURN}:3478\"] }}, \
+          {{ urls = [\"turn:{TURN}:3478\"], username = \"porthole\", credential_file = {credential:?} }}]"
+    );
+    let settings = Settings::new(&broker.url())
+        .value("ice.servers", servers)
+        .text("ice.port_range", "50000-50009")
+        .text("ice.public_ip", "203.0.113.7");
+    let _daemon = Daemon::run(settings);
+    Dashboard::connect(broker.port()).await.availability("online").await;
+    let mut viewer = Viewer::connect(broker.port(), "tab-1").await;
+    viewer.say(json!({ "type": "offer", "ice": "full", "sdp": OFFER })).await;
+    let answer = viewer.expect("answer").await;
+    assert_eq!(answer["iceServers"][1]["credential"], "secret", "viewers may use the TURN server too");
+    let sdp = answer["sdp"].as_str().expect("sdp");
+    let candidates: Vec<Vec<&str>> = sdp
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:"))
+        .map(|line| line.split_ascii_whitespace().collect())
+        .collect();
+    let of = |kind: &str| candidates.iter().filter(move |words| words[7] == kind).collect::<Vec<_>>();
+    assert!(!of("relay").is_empty(), "{sdp}");
+    assert!(of("srflx").iter().any(|words| words[4] == "203.0.113.7"), "{sdp}");
+    let hosts = of("host");
+    assert!(!hosts.is_empty(), "{sdp}");
+    for words in hosts {
+        let port: u16 = words[5].parse().expect("a port");
+        assert!((50_000..=50_009).contains(&port), "{words:?}");
+    }
+}

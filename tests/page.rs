@@ -1,0 +1,195 @@
+//! The viewer page in a real Chromium: the picture, its content, and the words when there is none.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::browser::Browser;
+use support::daemon::{DEVICE, Daemon, Settings, porthole};
+use support::free_ports;
+use support::mosquitto::{Mosquitto, Options};
+use support::viewer::{Dashboard, OFFER, Viewer};
+
+/// Mosquitto with a WebSocket listener.
+fn broker() -> Option<Mosquitto> {
+    Mosquitto::start_with(&Options { websocket: true, ..Options::default() })
+}
+
+/// The link to a daemon of `porthole run`, whose broker the page cannot know by itself.
+async fn link(daemon: &Daemon, broker: &Mosquitto) -> String {
+    format!("{}#broker={}&device={DEVICE}", daemon.page().await, broker.ws_url())
+}
+
+async fn assert_live_picture(browser: &Browser) {
+    browser.phase("live").await;
+    browser.frames_advance(20).await;
+    browser.assert_test_picture_is_live().await;
+}
+
+/// A viewer of another kind gets video too.
+async fn assert_another_viewer_gets_video(broker: &str) {
+    let arguments = ["watch", "--broker", broker, "--device", DEVICE, "--seconds", "3", "--json"];
+    let mut command = tokio::process::Command::from(porthole(&arguments));
+    let output = command.output().await.expect("run porthole watch");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert!(output.status.success(), "{report:#}");
+    assert_eq!(report["connected"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_link_opens_the_live_picture() {
+    let Some(browser) = Browser::start().await else { return };
+    let [mqtt_port] = free_ports();
+    let mut daemon = Daemon::demo(mqtt_port);
+    browser.open(&daemon.link().await).await;
+    assert_live_picture(&browser).await;
+    let stats = browser.run_async("return await window.porthole.stats()").await;
+    assert_eq!(stats["mimeType"], "video/H264", "{stats:#}");
+    let mut dashboard = Dashboard::connect(mqtt_port).await;
+    let device = dashboard.viewers(1).await;
+    assert_eq!(device["camera"]["state"], "live", "{device:#}");
+    assert_another_viewer_gets_video(&format!("mqtt://127.0.0.1:{mqtt_port}")).await;
+    daemon.assert_unharmed();
+    // Leaving the page frees the session: pagehide says bye, and the will would.
+    browser.open("about:blank").await;
+    dashboard.viewers(0).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_on_a_broker_of_ones_own_does_not_notice_its_restart() {
+    let (Some(mut broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let daemon = Daemon::run(Settings::new(&broker.url()));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    browser.open(&link(&daemon, &broker).await).await;
+    assert_live_picture(&browser).await;
+    let before = browser.state().await;
+
+    broker.kill();
+    let alone = browser.until("that its broker is gone", |state| state["brokerConnected"] == false).await;
+    browser.frames_advance(30).await;
+    browser.assert_test_picture_is_live().await;
+    let during = browser.state().await;
+    assert_eq!((&during["phase"], &during["attempt"]), (&json!("live"), &before["attempt"]), "{alone:#}");
+    assert!(browser.words().await.contains("goes on without it"), "{}", browser.words().await);
+
+    broker.start_again();
+    // This broker has forgotten everything: whatever is retained now was published again.
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    dashboard.info("its id", |info| info["id"] == DEVICE).await;
+    let state = dashboard.viewers(1).await;
+    assert_eq!(state["camera"]["state"], "live", "{state:#}");
+    let event = dashboard.ask("do/keyframe", "").await;
+    assert_eq!(event["ok"], true, "{event}");
+    assert_another_viewer_gets_video(&broker.url()).await;
+    let after = browser.until("its broker again", |state| state["brokerConnected"] == true).await;
+    assert_eq!((&after["phase"], &after["attempt"]), (&json!("live"), &before["attempt"]));
+    browser.frames_advance(10).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_outlives_a_killed_daemon_and_says_so_meanwhile() {
+    let (Some(broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let mut daemon = Daemon::run(Settings::new(&broker.url()));
+    browser.open(&link(&daemon, &broker).await).await;
+    assert_live_picture(&browser).await;
+    daemon.kill();
+    browser.phase("device-offline").await;
+    let words = browser.words().await;
+    assert!(words.contains("Test camera is offline"), "{words}");
+    daemon.start_again();
+    assert_live_picture(&browser).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_without_h264_is_told_so() {
+    let (Some(broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let mut daemon = Daemon::run(Settings::new(&broker.url()));
+    browser
+        .before_each_page(
+            "const set = RTCRtpTransceiver.prototype.setCodecPreferences;
+             const others = RTCRtpReceiver.getCapabilities('video').codecs.filter((codec) => codec.mimeType !== 'video/H264');
+             RTCRtpTransceiver.prototype.setCodecPreferences = function () { set.call(this, others); };",
+        )
+        .await;
+    browser.open(&link(&daemon, &broker).await).await;
+    let state = browser.phase("refused").await;
+    assert_eq!(state["code"], "no-h264", "{state:#}");
+    let words = browser.words().await;
+    assert!(words.contains("cannot play H.264"), "{words}");
+    daemon.assert_unharmed();
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_house_and_privacy_are_said_in_words_and_end_by_themselves() {
+    let (Some(broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let daemon = Daemon::run(Settings::new(&broker.url()).value("viewers.max", 1));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    let mut first = Viewer::connect(broker.port(), "first").await;
+    first.offer("one", OFFER).await;
+    first.expect("answer").await;
+
+    browser.open(&link(&daemon, &broker).await).await;
+    browser.until("busy", |state| state["code"] == "busy").await;
+    let words = browser.words().await;
+    assert!(words.contains("already has as many viewers"), "{words}");
+    first.say(json!({"type": "bye", "session": "one"})).await;
+    assert_live_picture(&browser).await;
+
+    assert_eq!(dashboard.ask("set/streaming", "OFF").await["ok"], true);
+    browser
+        .until("privacy", |state| state["text"].as_str().is_some_and(|text| text.contains("privacy")))
+        .await;
+    assert_eq!(dashboard.ask("set/streaming", "ON").await["ok"], true);
+    assert_live_picture(&browser).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_camera_is_said_in_words() {
+    let (Some(broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let settings = Settings::new(&broker.url()).text("camera.device", "/dev/video99");
+    let mut daemon = Daemon::run(settings);
+    browser.open(&link(&daemon, &broker).await).await;
+    browser.until("that there is no camera", |state| state["code"] == "camera-unavailable").await;
+    let words = browser.words().await;
+    assert!(words.contains("/dev/video99"), "it does not name the device: {words}");
+    daemon.assert_unharmed();
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_out_of_reach_is_said_in_words() {
+    let (Some(mut broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let daemon = Daemon::run(Settings::new(&broker.url()));
+    let link = link(&daemon, &broker).await;
+    broker.kill();
+    browser.open(&link).await;
+    browser.phase("broker-waiting").await;
+    let words = browser.words().await;
+    assert!(words.contains("cannot be reached"), "{words}");
+    broker.start_again();
+    assert_live_picture(&browser).await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints the offer that tests/support/chromium-offer.sdp holds; candidates and addresses go"]
+async fn an_offer_of_this_chromium() {
+    let Some(browser) = Browser::start().await else { return };
+    let offer = browser
+        .run_async(
+            "const pc = new RTCPeerConnection();
+             pc.addTransceiver('video', { direction: 'recvonly' });
+             await pc.setLocalDescription();
+             return pc.localDescription.sdp;",
+        )
+        .await;
+    println!("{}", offer.as_str().expect("text"));
+    browser.close().await;
+}

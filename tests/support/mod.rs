@@ -1,0 +1,28 @@
+//! The test world: what tests outside the crate start, and clean up.
+
+#![allow(dead_code)] // each test file uses its own part
+
+pub mod browser;
+pub mod certificates;
+pub mod client;
+pub mod daemon;
+pub mod mosquitto;
+pub mod viewer;
+
+use std::time::Duration;
+
+/// A guard against hanging, never a measure of speed: whatever is awaited comes long before.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Ports that were free a moment ago. Held together, so that they differ.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let sockets: [std::net::TcpListener; N] =
+        std::array::from_fn(|_| std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
+    std::array::from_fn(|n| sockets[n].local_addr().expect("an address").port())
+}
+
+/// Sends a signal to one process by its id, with the program `kill`.
+pub fn signal(pid: u32, name: &str) {
+    let done = std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("run kill");
+    assert!(done.success(), "kill {name} {pid}");
+}
