@@ -1,0 +1,220 @@
+# Everything a developer or a newcomer asks of this repository. `make` alone lists it.
+#
+# Each target installs what it lacks and says what before it does; where nothing is missing, nothing is
+# touched. Recipes are whole bash scripts (.ONESHELL), so `cd` and variables last to a recipe's end.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# rustup puts cargo here and a shell that was open before does not know it yet; mosquitto is in sbin.
+CARGO_BIN := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+export PATH := $(CARGO_BIN):$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DEBUG := $(TARGET)/debug/porthole
+LOGS := $(TARGET)/test-logs
+
+# Debian's names. `command:package` is satisfied by a command of any origin.
+BUILD_PACKAGES := build-essential pkg-config:pkg-config libclang-dev \
+	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev ca-certificates
+RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+TEST_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients chromium:chromium chromedriver:chromium-driver \
+	nft:nftables turnserver:coturn procps
+# The lab's guest is an amd64 machine, and only root may make its network: elsewhere its tests are skipped.
+LAB_PACKAGES := qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs ip:iproute2 \
+	ssh:openssh-client unshare:util-linux curl:curl
+CAN_LAB := $(filter x86_64-0,$(shell uname -m)-$(shell id -u))
+LINT_PACKAGES := shellcheck:shellcheck
+# Debian 12's npm wants Debian's own nodejs; a newer Node.js from elsewhere brings an npm with it.
+NODE_WANTED := 18
+NODE_PACKAGES := $(if $(shell v=$$(node -p 'parseInt(process.versions.node)' 2>/dev/null) && \
+	[ "$$v" -ge $(NODE_WANTED) ] && command -v npm),,nodejs npm)
+
+CARGO_DENY := 0.20.2
+
+# $(call install,PACKAGES): says what is missing and installs it, or does nothing.
+define install
+missing=()
+for wanted in $(1); do
+  command=$${wanted%%:*} package=$${wanted##*:}
+  if [ "$$wanted" != "$$package" ] && type -P "$$command" >/dev/null; then continue; fi
+  if [ "$$(dpkg-query -W -f='$${db:Status-Abbrev}' "$$package" 2>/dev/null)" != 'ii ' ]; then missing+=("$$package"); fi
+done
+if [ $${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "make: this is no Debian. Install what these Debian packages hold, and go on: $${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=()
+  if [ "$$(id -u)" != 0 ]; then as_root=(sudo); fi
+  echo "make: these packages are missing, and are installed now with"
+  echo "      $${as_root[*]:+$${as_root[*]} }apt-get update"
+  echo "      $${as_root[*]:+$${as_root[*]} }apt-get install --yes --no-install-recommends $${missing[*]}"
+  if [ "$$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    echo "make: there is no sudo on this machine: run those two lines as root, then make again" >&2
+    exit 1
+  fi
+  "$${as_root[@]}" apt-get update --quiet
+  "$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install --quiet --yes --no-install-recommends "$${missing[@]}"
+  for service in mosquitto coturn; do
+    if [[ " $${missing[*]} " == *" $$service "* && -d /run/systemd/system ]]; then
+      echo "make: Debian starts a $$service service, which only the tests' own is meant to be. It is switched off with"
+      echo "      $${as_root[*]:+$${as_root[*]} }systemctl disable --now $$service"
+      "$${as_root[@]}" systemctl disable --now "$$service"
+    fi
+  done
+fi
+endef
+
+.PHONY: help
+help: ## this list
+	@echo "Porthole. The two to begin with: make run, make test"
+	echo
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+# The development build is fast enough to show a picture, and a third of the wait of the small one.
+.PHONY: run
+run: run-packages rust page ## installs what is missing, builds, runs the demo: a live picture in a browser
+	@echo "make: building the demo (the first time takes some minutes)"
+	cargo build --locked
+	exec $(DEBUG) demo
+
+.PHONY: test
+test: test-packages rust page ## installs what is missing, runs every test
+	@mkdir -p $(LOGS)
+	rm -f $(LOGS)/*
+	failed=0
+	echo "make: the page's types and tests"
+	(cd viewer && npm run --silent check && npm test --silent) 2>&1 | tee $(LOGS)/viewer || failed=1
+	echo "make: the daemon's tests"
+	if cargo nextest --version >/dev/null 2>&1; then
+	  rm -f target/nextest/default/junit.xml # always below the workspace, wherever cargo builds
+	  cargo nextest run --locked --no-fail-fast || failed=1
+	  cp target/nextest/default/junit.xml $(LOGS)/daemon 2>/dev/null || failed=1
+	  cargo test --locked --doc --quiet || failed=1
+	else
+	  echo "make: cargo-nextest would be clearer and ends tests that hang: cargo install --locked cargo-nextest"
+	  # Tests with browsers in them make each other late; nextest knows which, this can only be careful.
+	  export RUST_TEST_THREADS=$$(( ($$(nproc) + 3) / 4 ))
+	  cargo test --locked --no-fail-fast -- --show-output 2>&1 | tee $(LOGS)/daemon | sed -u '$(HIDE_SUCCESSES)' || failed=1
+	fi
+	if [ $$failed != 0 ]; then echo "SOMETHING FAILED" >$(LOGS)/verdict; fi
+	echo
+	awk '$(COUNT_TESTS)' $(LOGS)/* | tee $(TARGET)/test-totals || failed=1
+	exit $$failed
+
+# cargo test shows what passing tests said, for the sake of those that were skipped; nobody wants to read it.
+HIDE_SUCCESSES := /^successes:$$/,/^test result:\|^failures:/{/^test result:\|^failures:/!d}
+
+# One sum over what node --test, nextest (junit) and cargo test wrote. A test that could not run here says
+# SKIPPED: and passes; it is counted as skipped and its reason repeated.
+define COUNT_TESTS
+function skip(reason) { if (!said) { said = 1; skipped++; passed--; reasons[reason]++ } }
+/^(#|ℹ) pass [0-9]+/ { passed += $$3 }
+/^(#|ℹ) fail [0-9]+/ { failed += $$3 }
+/^(#|ℹ) (skipped|todo) [0-9]+/ { skipped += $$3 }
+FNR == 1 { junit = /^<[?]xml/ }
+!junit && /^test result:/ { passed += $$4; failed += $$6; skipped += $$8 }
+/<testcase |^---- .* stdout ----/ { said = 0 }
+junit && /<testcase / { passed++ }
+junit && /<(failure|error)[ >]/ { passed--; failed++ }
+/SKIPPED: / { sub(/.*SKIPPED: /, ""); sub(/<\/system-(err|out)>.*/, ""); skip($$0) }
+/^SOMETHING FAILED/ { something = 1 }
+END {
+  if (something && !failed) { failed = 1; print "something failed that is no test: see above" }
+  for (reason in reasons) printf "skipped %d: %s\n", reasons[reason], reason
+  printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+  exit passed == 0 || failed > 0
+}
+endef
+
+.PHONY: lint
+lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clippy, licences, types and shell scripts
+	@for component in rustfmt clippy; do
+	  if ! cargo $${component/rust/} --version >/dev/null 2>&1; then
+	    echo "make: $$component is missing, and is installed now with: rustup component add $$component"
+	    rustup component add $$component
+	  fi
+	done
+	if [ "$$(cargo deny --version 2>/dev/null)" != "cargo-deny $(CARGO_DENY)" ]; then
+	  echo "make: cargo-deny is missing, and is installed now (some minutes, once) with"
+	  echo "      cargo install --locked cargo-deny --version $(CARGO_DENY)"
+	  cargo install --quiet --locked cargo-deny --version $(CARGO_DENY)
+	fi
+	set -x
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cargo deny --locked --log-level error check licenses bans sources
+	npm --prefix viewer run --silent check
+	shellcheck --external-sources --source-path=SCRIPTDIR $$(git ls-files '*.sh' .ci)
+
+.PHONY: audit
+audit: rust ## known vulnerabilities of the dependencies: needs the advisory database, from the internet
+	@cargo deny --locked check advisories
+
+.PHONY: bench
+bench: test-packages rust page ## the figures of this machine, as a table, then the microbenchmarks
+	@cargo bench --locked --bench '*'
+
+.PHONY: lab
+lab: lab-packages build ## a virtual machine with a V4L2 camera, this daemon in it, watched from here
+	@as_root=()
+	if [ "$$(id -u)" != 0 ]; then as_root=(sudo); echo "make: the lab's network needs root: sudo"; fi
+	"$${as_root[@]}" tests/lab/make-lab.sh $(DEBUG)
+
+.PHONY: build release
+build: build-packages rust page ## the daemon with its page, for development: target/debug/porthole
+	@cargo build --locked
+release: build-packages rust page ## the daemon with its page, small and fast: target/release/porthole
+	@cargo build --locked --release
+
+.PHONY: viewer page
+viewer: build-packages page ## the page alone: viewer/dist
+page: viewer/dist/index.html
+
+viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src viewer/licenses -type f) viewer/build.mjs
+	@echo "make: building the page"
+	cd viewer
+	npm run --silent build
+	touch dist/index.html
+
+viewer/node_modules/.package-lock.json: viewer/package.json viewer/package-lock.json
+	@echo "make: installing the page's own packages with: npm ci (into viewer/node_modules)"
+	cd viewer
+	npm ci --no-audit --no-fund
+	touch node_modules/.package-lock.json
+
+.PHONY: clean
+clean: ## removes what was built here
+	@rm -rf $(TARGET) viewer/dist viewer/node_modules
+
+.PHONY: build-packages run-packages test-packages lab-packages lint-packages
+build-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES))
+run-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES))
+test-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(if $(CAN_LAB),$(LAB_PACKAGES)))
+lab-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(LAB_PACKAGES))
+lint-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(LINT_PACKAGES))
+
+.PHONY: rust
+rust:
+	@want=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+	have=$$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
+	if [ -z "$$have" ] || ! command -v cargo >/dev/null; then
+	  echo "make: Rust is missing. Install it from https://rustup.rs (Debian's own is too old), then run make again." >&2
+	  exit 1
+	fi
+	if [ "$$(printf '%s\n%s\n' "$$want" "$$have" | sort -V | sed -n 1p)" != "$$want" ]; then
+	  echo "make: this is Rust $$have, and Porthole needs $$want or newer. Update it with: rustup update stable" >&2
+	  echo "      (This one is $$(command -v rustc); Debian's own cannot be updated: install from https://rustup.rs.)" >&2
+	  exit 1
+	fi
