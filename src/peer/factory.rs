@@ -28,7 +28,8 @@ use super::PeerError;
 use super::candidate::{with_public_address, with_tcp_port};
 use super::feedback::{Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
-use super::tcp_port::{PeerRuntime, TcpPort, TcpRoute};
+use super::runtime::PeerRuntime;
+use super::tcp_port::{Listeners, TcpPort, TcpRoute};
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::signaling::message::Candidate;
@@ -108,7 +109,8 @@ impl Factory {
         let port = self.ports.lease()?;
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
         let (engine, video) = media_engine(codec)?;
-        let (runtime, tcp) = PeerRuntime::new(self.tcp.as_ref());
+        let listeners = Listeners::default();
+        let tcp = self.tcp.as_ref().map(|port| port.route_to(&listeners));
         let handler = Events {
             tx: events_tx,
             public_ip: self.ice.public_ip,
@@ -131,7 +133,7 @@ impl Factory {
                     .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, self.fanout.clone())),
             )
             .with_handler(Arc::new(handler))
-            .with_runtime(Arc::new(runtime))
+            .with_runtime(Arc::new(PeerRuntime::new(listeners)))
             .with_udp_addrs(udp_addresses(port.as_ref()))
             .with_tcp_addrs(self.tcp.as_ref().map(|_| any_address(0)).unwrap_or_default())
             .build();

@@ -3,8 +3,10 @@
 mod candidate;
 mod factory;
 mod feedback;
+mod handshake;
 mod live;
 pub mod offer;
+mod runtime;
 mod sender;
 mod session;
 mod tcp_port;

@@ -19,9 +19,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio::time::timeout;
-use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
-};
+use webrtc::runtime::{AsyncTcpListener, AsyncTcpStream};
 
 use super::PeerError;
 
@@ -37,7 +35,7 @@ const MAX_WAITING: usize = 4;
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Accepted = (TcpStream, Vec<u8>, SocketAddr);
 /// One session's listeners by their address: a connection belongs to the one it was made to.
-type Listeners = Arc<Mutex<HashMap<IpAddr, mpsc::Sender<Accepted>>>>;
+pub(super) type Listeners = Arc<Mutex<HashMap<IpAddr, mpsc::Sender<Accepted>>>>;
 
 /// Nobody panics while holding one of these locks; a map has no broken state anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,6 +76,11 @@ impl TcpPort {
         self.port
     }
 
+    /// A share of the port, for a connection with these listeners.
+    pub fn route_to(&self, listeners: &Listeners) -> TcpRoute {
+        TcpRoute { port: self.clone(), listeners: Arc::clone(listeners), fragments: Vec::new() }
+    }
+
     async fn accept(self, listener: TcpListener) {
         let unknown = Arc::new(Semaphore::new(MAX_UNKNOWN));
         loop {
@@ -89,13 +92,13 @@ impl TcpPort {
             };
             let this = self.clone();
             tokio::spawn(async move {
-                let _ = timeout(FIRST_REQUEST_LIMIT, this.route(stream, peer)).await;
+                let _ = timeout(FIRST_REQUEST_LIMIT, this.hand_over(stream, peer)).await;
                 drop(permit);
             });
         }
     }
 
-    async fn route(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<()> {
+    async fn hand_over(&self, mut stream: TcpStream, peer: SocketAddr) -> Option<()> {
         stream.set_nodelay(true).ok()?;
         let mut frame = vec![0; 2];
         stream.read_exact(&mut frame).await.ok()?;
@@ -166,73 +169,11 @@ fn local_fragment(request: &[u8]) -> Option<String> {
     None
 }
 
-/// Tokio for the library, but with TCP only as this file allows it.
-pub(super) struct PeerRuntime {
-    tokio: TokioRuntime,
-    listeners: Listeners,
-}
-
-impl fmt::Debug for PeerRuntime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PeerRuntime")
-    }
-}
-
-impl PeerRuntime {
-    /// A runtime for one connection, with its share of `port` if there is one.
-    pub fn new(port: Option<&TcpPort>) -> (Self, Option<TcpRoute>) {
-        let listeners = Listeners::default();
-        let route = port.map(|port| TcpRoute {
-            port: port.clone(),
-            listeners: Arc::clone(&listeners),
-            fragments: Vec::new(),
-        });
-        (Self { tokio: TokioRuntime, listeners }, route)
-    }
-}
-
-impl Runtime for PeerRuntime {
-    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
-        self.tokio.spawn(future)
-    }
-
-    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        self.tokio.wrap_udp_socket(socket)
-    }
-
-    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        // Only its address is wanted; dropping it closes the port that nobody is to use.
-        let address = listener.local_addr()?;
-        let (sender, incoming) = mpsc::channel(MAX_WAITING);
-        lock(&self.listeners).insert(address.ip(), sender);
-        Ok(Arc::new(RoutedListener { address, incoming: AsyncMutex::new(incoming) }))
-    }
-
-    fn connect_tcp(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Arc<dyn AsyncTcpStream>>> {
-        Box::pin(async {
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, "this side never connects out"))
-        })
-    }
-
-    fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.tokio.resolve_host(host)
-    }
-
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.tokio.sleep(duration)
-    }
-
-    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        self.tokio.interval(period)
-    }
-
-    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
-        self.tokio.block_on(future);
-    }
-
-    fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.tokio.yield_now()
-    }
+/// A listener of one connection that gets what is routed to `address`.
+pub(super) fn listen(listeners: &Listeners, address: SocketAddr) -> Arc<dyn AsyncTcpListener> {
+    let (sender, incoming) = mpsc::channel(MAX_WAITING);
+    lock(listeners).insert(address.ip(), sender);
+    Arc::new(RoutedListener { address, incoming: AsyncMutex::new(incoming) })
 }
 
 #[derive(Debug)]
@@ -352,11 +293,10 @@ mod tests {
         let number = probe.local_addr().unwrap().port();
         drop(probe);
         let port = TcpPort::bind(number).unwrap();
-        let (runtime, route) = PeerRuntime::new(Some(&port));
-        let mut route = route.unwrap();
+        let listeners = Listeners::default();
+        let mut route = port.route_to(&listeners);
         route.register("v=0\r\na=ice-ufrag:ours\r\n");
-        let listener =
-            runtime.wrap_tcp_listener(std::net::TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let listener = listen(&listeners, "127.0.0.1:0".parse().unwrap());
 
         let mut stranger = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
         stranger.write_all(b"\x00\x04oops").await.unwrap();

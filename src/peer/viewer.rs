@@ -20,6 +20,8 @@ use webrtc::peer_connection::{
 };
 
 use super::PeerError;
+use super::runtime::PeerRuntime;
+use super::tcp_port::Listeners;
 use crate::signaling::message::Candidate;
 use retransmitted::Retransmitted;
 
@@ -94,6 +96,7 @@ impl Viewer {
                     .with(Slot::NackGenerator, NackGeneratorBuilder::new().with_interval(NACK_EVERY).build()),
             )
             .with_handler(Arc::new(handler))
+            .with_runtime(Arc::new(PeerRuntime::new(Listeners::default())))
             .with_udp_addrs(udp_addresses())
             .build();
         // Its future is large, and there are many viewers.

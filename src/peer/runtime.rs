@@ -1,0 +1,257 @@
+//! Tokio for the library: with TCP only as `tcp_port` allows it, and UDP sockets that mend handshakes.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
+    TokioRuntime, Transmit,
+};
+
+use super::handshake::{FIRST_REPEAT, Handshake, Verdict};
+use super::tcp_port::{Listeners, listen};
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The runtime of one connection.
+pub(super) struct PeerRuntime {
+    tokio: TokioRuntime,
+    listeners: Listeners,
+}
+
+impl fmt::Debug for PeerRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerRuntime")
+    }
+}
+
+impl PeerRuntime {
+    /// A runtime whose listeners get what is routed to `listeners`.
+    pub fn new(listeners: Listeners) -> Self {
+        Self { tokio: TokioRuntime, listeners }
+    }
+}
+
+impl Runtime for PeerRuntime {
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        self.tokio.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let repeats = socket.try_clone()?;
+        let inner = self.tokio.wrap_udp_socket(socket)?;
+        Ok(Arc::new(MendingSocket { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))) }))
+    }
+
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        // Only its address is wanted; dropping it closes the port that nobody is to use.
+        Ok(listen(&self.listeners, listener.local_addr()?))
+    }
+
+    fn connect_tcp(&self, _to: SocketAddr) -> BoxFuture<'_, io::Result<Arc<dyn AsyncTcpStream>>> {
+        Box::pin(async {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "this side never connects out"))
+        })
+    }
+
+    fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        self.tokio.resolve_host(host)
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.tokio.sleep(duration)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.tokio.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.tokio.block_on(future);
+    }
+
+    fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.tokio.yield_now()
+    }
+}
+
+/// A socket that looks on while its connection shakes hands, and mends that.
+struct MendingSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    mending: Arc<Mutex<Mending>>,
+}
+
+/// What mends one socket's handshake.
+struct Mending {
+    handshake: Handshake,
+    /// The same socket once more, so that a repeat takes no waker from the library. Gone when done.
+    socket: Option<UdpSocket>,
+    /// Somebody waits to repeat.
+    watched: bool,
+}
+
+impl Mending {
+    fn new(socket: UdpSocket) -> Self {
+        Self { handshake: Handshake::default(), socket: Some(socket), watched: false }
+    }
+
+    /// Forgets the socket with the handshake.
+    fn settle(&mut self) {
+        if self.handshake.is_done() {
+            self.socket = None;
+        }
+    }
+
+    /// Sends again what is due. Gives whether there is more to come.
+    fn repeat(&mut self, now: Instant) -> bool {
+        let repeated = self.handshake.repeat(now);
+        if let Some(socket) = &self.socket {
+            for (to, datagram) in repeated {
+                // A full or unreachable network loses this repeat like any other packet.
+                let _ = socket.send_to(&datagram, to);
+            }
+        }
+        self.watched = self.handshake.is_waiting();
+        self.watched
+    }
+}
+
+fn lock(mending: &Mutex<Mending>) -> MutexGuard<'_, Mending> {
+    mending.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Repeats flights until the handshake is over or its socket is gone.
+async fn watch(mending: Weak<Mutex<Mending>>) {
+    loop {
+        // No longer, because the next flight may be out by then and wants its first repeat.
+        tokio::time::sleep(FIRST_REPEAT).await;
+        let Some(mending) = mending.upgrade() else { return };
+        if !lock(&mending).repeat(Instant::now()) {
+            return;
+        }
+    }
+}
+
+impl fmt::Debug for MendingSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MendingSocket({:?})", self.inner)
+    }
+}
+
+impl MendingSocket {
+    fn sent(&self, transmit: &Transmit<'_>) {
+        let mut mending = lock(&self.mending);
+        if mending.socket.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let length = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        for datagram in transmit.contents.chunks(length) {
+            mending.handshake.sent(transmit.destination, datagram, now);
+        }
+        mending.settle();
+        if mending.handshake.is_waiting() && !mending.watched {
+            mending.watched = true;
+            tokio::spawn(watch(Arc::downgrade(&self.mending)));
+        }
+    }
+
+    /// Empties what is not for the library.
+    fn received(&self, datagrams: &[u8], meta: &mut RecvMeta) {
+        let mut mending = lock(&self.mending);
+        if mending.socket.is_none() {
+            return;
+        }
+        let datagrams = datagrams.get(..meta.len).unwrap_or_default();
+        let verdicts =
+            datagrams.chunks(meta.stride.max(1)).map(|datagram| mending.handshake.received(datagram));
+        // All are asked: each of them counts.
+        let stale = verdicts.filter(|verdict| *verdict == Verdict::Stale).count();
+        if stale > 0 && stale == datagrams.len().div_ceil(meta.stride.max(1)) {
+            meta.len = 0;
+        }
+        mending.settle();
+    }
+}
+
+impl AsyncUdpSocket for MendingSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let sent = self.inner.poll_send(cx, transmit);
+        if matches!(sent, Poll::Ready(Ok(_))) {
+            self.sent(transmit);
+        }
+        sent
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = received {
+            for (buf, meta) in bufs.iter().zip(meta).take(count) {
+                self.received(buf, meta);
+            }
+        }
+        received
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.inner.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.inner.max_gro_segments()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ClientHello's head: one plain record with one message.
+    const HELLO: &[u8] = &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn a_flight_that_nobody_answers_is_sent_again() {
+        let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let runtime = PeerRuntime::new(Listeners::default());
+        let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
+        let mut seen = [0; 1500];
+        for _ in 0..3 {
+            let (length, from) = peer.recv_from(&mut seen).await.unwrap();
+            assert_eq!((&seen[..length], from), (HELLO, socket.local_addr().unwrap()));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_ended_connection_repeats_nothing() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let runtime = PeerRuntime::new(Listeners::default());
+        let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let mut mending = Mending::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
+        mending.handshake.sent(peer.local_addr().unwrap(), HELLO, Instant::now());
+        mending.handshake.sent(peer.local_addr().unwrap(), &[0x80; 20], Instant::now());
+        mending.settle();
+        assert!(mending.socket.is_none(), "the second descriptor is closed");
+        let weak = {
+            let shared = Arc::new(Mutex::new(mending));
+            Arc::downgrade(&shared)
+        };
+        watch(weak).await;
+    }
+}
