@@ -39,6 +39,7 @@ struct Shared {
     /// Whether one of the requests since the last look came from somebody who has no picture yet.
     joining: AtomicBool,
     dropped: AtomicU64,
+    published: AtomicU64,
 }
 
 impl Default for Shared {
@@ -49,6 +50,7 @@ impl Default for Shared {
             key_frame_wanted: Arc::default(),
             joining: AtomicBool::default(),
             dropped: AtomicU64::default(),
+            published: AtomicU64::default(),
         }
     }
 }
@@ -76,6 +78,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Fanout {
     /// Gives `unit` to every subscription. Never blocks on a subscriber.
     pub fn publish(&self, unit: &AccessUnit) {
+        self.shared.published.fetch_add(1, Ordering::Relaxed);
         let mut want_key_frame = false;
         lock(&self.shared.rings).retain(|ring| {
             let Some(ring) = ring.upgrade() else { return false };
@@ -120,6 +123,11 @@ impl Fanout {
         } else {
             KeyFrameReason::Loss
         }
+    }
+
+    /// Units published since the process started.
+    pub fn published(&self) -> u64 {
+        self.shared.published.load(Ordering::Relaxed)
     }
 
     /// Units dropped for slow subscribers since the process started.

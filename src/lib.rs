@@ -23,7 +23,7 @@
 //! | [`broker`] | the embedded MQTT broker |
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
 //! | [`cli`] | one file per subcommand |
-//! | [`stats`], [`log`] | figures of the process, pulled when wanted; where log lines go |
+//! | [`stats`], [`log`], [`systemd`] | figures of the process, pulled when wanted; where log lines go; what the service manager is told |
 //!
 //! # Invariants
 //!
@@ -60,3 +60,4 @@ pub mod peer;
 pub mod sessions;
 pub mod signaling;
 pub mod stats;
+pub mod systemd;

@@ -19,6 +19,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
+    ("sd_notify", &["systemd"]),
 ];
 
 /// A module, and what alone it may import of ours.
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http", &["http", "signaling"]),
     ("stats", &[]),
     ("log", &[]),
+    ("systemd", &[]),
 ];
 
 /// A module, and what it may never import.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::privacy::PrivacySwitch;
@@ -29,8 +29,7 @@ pub(super) struct GatewayParts {
     pub fanout: Fanout,
     pub events: mpsc::Receiver<SessionEvent>,
     pub privacy: PrivacySwitch,
-    pub max_viewers: usize,
-    pub commands: Commands,
+    pub settings: Settings,
 }
 
 /// The link to the broker, before anything is routed over it.
@@ -46,6 +45,70 @@ pub(super) struct Gateway {
     link: Link,
     topics: Arc<Topics>,
     stop: oneshot::Sender<()>,
+    pulse: Pulse,
+}
+
+/// How the gateway is, for whoever watches over the daemon.
+#[derive(Clone)]
+pub(super) struct Pulse {
+    link: Link,
+    asks: mpsc::Sender<Ask>,
+    presence: watch::Receiver<Presence>,
+}
+
+/// What the rest of the daemon asks of the task that routes.
+enum Ask {
+    Ping(oneshot::Sender<()>),
+    Settings(Settings),
+}
+
+/// What can change while the gateway runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub name: String,
+    pub max_viewers: usize,
+    pub commands: Commands,
+}
+
+impl Settings {
+    pub fn of(config: &Config) -> Self {
+        Self { name: config.device.name.clone(), max_viewers: config.max_viewers, commands: config.commands }
+    }
+}
+
+/// Whether the broker is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Presence {
+    Connecting,
+    Online,
+    /// Gone, for this reason.
+    Offline(String),
+}
+
+impl Pulse {
+    /// Resolves when the task that routes has answered.
+    pub async fn ping(&self) {
+        let (done, answered) = oneshot::channel();
+        if self.asks.send(Ask::Ping(done)).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
+    /// Takes over other settings; `info` and `state` say so at once.
+    pub async fn change(&self, settings: Settings) {
+        // Fails only while the daemon ends.
+        let _ = self.asks.send(Ask::Settings(settings)).await;
+    }
+
+    /// How long the task of the MQTT connection has not moved.
+    pub fn link_silence(&self) -> Duration {
+        self.link.silence()
+    }
+
+    /// Changes with the connection.
+    pub fn presence(&self) -> watch::Receiver<Presence> {
+        self.presence.clone()
+    }
 }
 
 /// Sends what the device says to viewers through the broker.
@@ -95,7 +158,10 @@ impl Connection {
     /// Routes from now on.
     pub fn serve(self, parts: GatewayParts) -> Gateway {
         let (stop, stopped) = oneshot::channel();
-        let gateway = Gateway { link: self.link.clone(), topics: Arc::clone(&self.topics), stop };
+        let (asks, asked) = mpsc::channel(1);
+        let (told, presence) = watch::channel(Presence::Connecting);
+        let pulse = Pulse { link: self.link.clone(), asks, presence };
+        let gateway = Gateway { link: self.link.clone(), topics: Arc::clone(&self.topics), stop, pulse };
         let router = Router {
             link: self.link,
             topics: self.topics,
@@ -105,14 +171,19 @@ impl Connection {
             state: StateWriter::default(),
             system: System::new(),
             info_sent: None,
-            online: false,
+            presence: told,
         };
-        tokio::spawn(router.run(self.inbox, stopped));
+        tokio::spawn(router.run(self.inbox, asked, stopped));
         gateway
     }
 }
 
 impl Gateway {
+    /// How it is.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Says `offline` and goodbye, in at most `limit`.
     pub async fn close(self, limit: Duration) {
         let _ = self.stop.send(());
@@ -131,15 +202,21 @@ struct Router {
     system: System,
     /// The `info` that the broker has, to publish it again only when it differs.
     info_sent: Option<Value>,
-    online: bool,
+    presence: watch::Sender<Presence>,
 }
 
 impl Router {
-    async fn run(mut self, mut inbox: mpsc::Receiver<LinkEvent>, mut stopped: oneshot::Receiver<()>) {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<LinkEvent>,
+        mut asked: mpsc::Receiver<Ask>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
         let mut media = self.parts.media.status();
         let mut before = media.borrow_and_update().clone();
         loop {
             let due = self.pace.due(Instant::now());
+            let online = *self.presence.borrow() == Presence::Online;
             tokio::select! {
                 _ = &mut stopped => return,
                 event = inbox.recv() => match event {
@@ -160,7 +237,22 @@ impl Router {
                     before = MediaStatus { encoder, ..after };
                     self.pace.change();
                 }
-                () = sleep_until(due.into()), if self.online => self.publish_state(),
+                Some(ask) = asked.recv() => self.ask(ask),
+                () = sleep_until(due.into()), if online => self.publish_state(),
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Ping(done) => {
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+            }
+            Ask::Settings(settings) => {
+                self.identity.name.clone_from(&settings.name);
+                self.parts.settings = settings;
+                self.pace.change();
             }
         }
     }
@@ -168,12 +260,14 @@ impl Router {
     async fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connected => {
-                self.online = true;
+                self.presence.send_replace(Presence::Online);
                 self.info_sent = None;
                 self.pace.reset();
                 self.link.publish(Outgoing::retained(self.topics.leaf("availability"), "online"));
             }
-            LinkEvent::Disconnected { .. } => self.online = false,
+            LinkEvent::Disconnected { reason } => {
+                self.presence.send_replace(Presence::Offline(reason));
+            }
             LinkEvent::Message(incoming) => self.message(incoming).await,
         }
     }
@@ -186,8 +280,8 @@ impl Router {
         let topics = Arc::clone(&self.topics);
         let request = match topics.parse(&incoming.topic) {
             Inbound::Signal(viewer) => return self.signal(viewer, &incoming.payload).await,
-            Inbound::Set(setting) => command::set(setting, &incoming.payload, self.parts.commands),
-            Inbound::Do(action) => command::action(action, &incoming.payload, self.parts.commands),
+            Inbound::Set(setting) => command::set(setting, &incoming.payload, self.parts.settings.commands),
+            Inbound::Do(action) => command::action(action, &incoming.payload, self.parts.settings.commands),
             // Nobody could be answered: the topic of the reply would not be valid either.
             Inbound::BadViewer | Inbound::Other => return,
         };
@@ -265,7 +359,7 @@ impl Router {
             uptime: self.system.uptime(),
             streaming: self.parts.privacy.is_on(),
             media: &media,
-            max_viewers: self.parts.max_viewers,
+            max_viewers: self.parts.settings.max_viewers,
             sessions: &self.parts.sessions.live(),
             system: self.system.read(),
         });

@@ -1,7 +1,9 @@
 //! The only module that knows every other: builds the house, runs it, drains it.
 
 mod gateway;
+mod health;
 mod privacy;
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,8 +20,11 @@ use crate::peer::{Factory, PeerError};
 use crate::sessions::{Parts, Sessions};
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
 use crate::signaling::mqtt::LinkError;
-use gateway::{Gateway, GatewayParts};
+use gateway::{Gateway, GatewayParts, Settings};
+pub use health::Checkup;
 use privacy::PrivacySwitch;
+use reload::Change;
+pub use reload::Reloaded;
 
 /// How long a stopping daemon waits for its sessions, its camera and its broker, each.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -58,6 +63,8 @@ pub struct App {
     sessions: Sessions,
     media: Media,
     gateway: Gateway,
+    fanout: Fanout,
+    config: Config,
 }
 
 impl App {
@@ -95,13 +102,31 @@ impl App {
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),
-            fanout,
+            fanout: fanout.clone(),
             events,
             privacy,
-            max_viewers: config.max_viewers,
-            commands: config.commands,
+            settings: Settings::of(&config),
         });
-        Ok(Self { page, broker, sessions, media, gateway })
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config })
+    }
+
+    /// What watches over this daemon's health, and over how it is in words.
+    pub fn checkup(&self) -> Checkup {
+        Checkup::new(self.sessions.clone(), self.media.clone(), self.gateway.pulse(), self.fanout.clone())
+    }
+
+    /// Takes over what can change without ending a session; the rest waits for a restart.
+    pub async fn reload(&mut self, config: Config) -> Reloaded {
+        let (changes, reloaded) = reload::compare(&self.config, &config);
+        for change in changes {
+            match change {
+                Change::Settings => self.gateway.pulse().change(Settings::of(&config)).await,
+                Change::MaxViewers => self.sessions.set_max_viewers(config.max_viewers).await,
+                Change::Bitrate(kbps) => self.media.set_bitrate_kbps(Some(kbps)),
+            }
+        }
+        self.config = config;
+        reloaded
     }
 
     /// Ends it in order: viewers are told, the camera is closed, the broker hears `offline`.

@@ -1,11 +1,19 @@
 //! `porthole run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{bad_configuration, fail, in_runtime, stop_signal};
-use crate::app::App;
+use crate::app::{App, Checkup};
 use crate::config::{BrokerChoice, Config, Flavour};
+use crate::systemd;
+
+/// How often the daemon looks at itself where no watchdog waits for it.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
     let config = match Config::load(file, Flavour::Run) {
@@ -13,26 +21,88 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         Err(error) => return bad_configuration(&error),
     };
     crate::log::start();
-    in_runtime(serve(config))
+    in_runtime(serve(config, file.map(Path::to_owned)))
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     let broker = match &config.mqtt.broker {
         BrokerChoice::Embedded => "embedded".to_owned(),
         BrokerChoice::External(url) => url.to_string(),
     };
     tracing::info!(device = %config.device.id, broker, "porthole {} starts", env!("CARGO_PKG_VERSION"));
     tracing::warn!("access is open: whoever may publish to this broker may watch this camera");
-    let app = match App::start(config).await {
+    let mut app = match App::start(config).await {
         Ok(app) => app,
         Err(error) => return fail(&error),
     };
     if let Some(page) = app.page {
         tracing::info!(%page, "the viewer page is served");
     }
-    let signal = stop_signal().await;
+    let checkup = tokio::spawn(watch_over(app.checkup()));
+    let signal = tokio::select! {
+        signal = stop_signal() => signal,
+        () = reload_when_asked(&mut app, file.as_deref()) => "",
+    };
+    checkup.abort();
+    systemd::stopping();
     tracing::info!(signal, "stopping");
     app.drain().await;
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// Tells the service manager how the daemon is, and feeds its watchdog while all is well. Never ends.
+async fn watch_over(mut checkup: Checkup) {
+    systemd::ready();
+    let mut tick = interval(systemd::feed_every().unwrap_or(CHECK_EVERY));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut said, mut ailing) = (String::new(), None);
+    loop {
+        let words = checkup.words();
+        if words != said {
+            systemd::status(&words);
+            said = words;
+        }
+        tokio::select! {
+            _ = tick.tick() => {
+                let found = checkup.check().await.err();
+                if found.is_none() {
+                    systemd::feed_watchdog();
+                }
+                match found {
+                    Some(ailment) if ailing != found => tracing::error!(%ailment, "the daemon is not well"),
+                    None if ailing.is_some() => tracing::info!("the daemon is well again"),
+                    _ => {}
+                }
+                ailing = found;
+            }
+            () = checkup.changed() => {}
+        }
+    }
+}
+
+/// Reads the configuration again at each SIGHUP (`systemctl reload`). Ends only where signals cannot be had.
+async fn reload_when_asked(app: &mut App, file: Option<&Path>) {
+    let Ok(mut asked) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while asked.recv().await.is_some() {
+        systemd::reloading();
+        match Config::load(file, Flavour::Run) {
+            Ok(config) => {
+                let reloaded = app.reload(config).await;
+                let list =
+                    |keys: Vec<String>| if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+                tracing::info!(changed = list(reloaded.applied), "the configuration was read again");
+                if !reloaded.waiting.is_empty() {
+                    let keys = list(reloaded.waiting);
+                    tracing::warn!(
+                        keys,
+                        "these keys take effect with the next restart: systemctl restart porthole"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(%error, "the configuration cannot be used; the one in force stays"),
+        }
+        systemd::ready();
+    }
+    std::future::pending::<()>().await;
 }

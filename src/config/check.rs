@@ -1,11 +1,13 @@
 //! From what is written to what is meant: every value checked, every refusal says what is right.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::device_id;
 use super::raw::{RawConfig, RawIce, RawIceServer, RawMqtt, Text};
 use super::{Broker, BrokerChoice, Commands, Config, Device, Flavour, Ice, Mqtt, Secret};
 use crate::media::{DeviceChoice, MediaConfig, MediaError};
@@ -44,6 +46,7 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour) -> Checked<Config> {
             listen: address("broker.listen", raw.broker.listen.as_ref(), "0.0.0.0:1883")?,
             websocket: address("broker.websocket", raw.broker.websocket.as_ref(), "0.0.0.0:9001")?,
         },
+        written: BTreeMap::new(),
     })
 }
 
@@ -86,7 +89,7 @@ fn not_yet_built(raw: &RawConfig) -> Checked<()> {
 fn device(raw: &RawConfig, flavour: Flavour) -> Checked<Device> {
     let id = match &raw.device.id {
         Some(id) => Id::new(&id.0).map_err(|error| problem("device.id", &id.0, error))?,
-        None => default_id(),
+        None => device_id::default_id(),
     };
     let name = raw.device.name.as_ref().map_or_else(|| id.to_string(), |name| name.0.trim().to_owned());
     if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
@@ -98,18 +101,6 @@ fn device(raw: &RawConfig, flavour: Flavour) -> Checked<Device> {
         None => PathBuf::from("/var/lib/porthole"),
     };
     Ok(Device { id, name, state_dir })
-}
-
-/// The host name with everything that an id may not hold replaced.
-fn default_id() -> Id {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let clean: String = host
-        .trim()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
-        .take(64)
-        .collect();
-    Id::new(&clean).unwrap_or_else(|_| Id::new("porthole").unwrap_or_else(|_| Id::default_session()))
 }
 
 fn mqtt(raw: RawMqtt, flavour: Flavour) -> Checked<Mqtt> {
@@ -344,14 +335,21 @@ fn in_range(key: &str, value: u32, range: RangeInclusive<u32>) -> Checked<u32> {
     }
 }
 
+/// A name without a folder may be a systemd credential (`LoadCredential=` in systemd.exec(5)).
+fn located(file: &Path) -> PathBuf {
+    let is_name = file.components().count() == 1 && file.file_name().is_some();
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
+    credential.filter(|path| is_name && path.is_file()).unwrap_or_else(|| file.to_owned())
+}
+
 fn read(key: &str, file: &Path) -> Checked<String> {
-    let text = std::fs::read_to_string(file)
+    let text = std::fs::read_to_string(located(file))
         .map_err(|error| problem(key, file.display(), format!("the file cannot be read: {error}")))?;
     if text.trim().is_empty() { Err(problem(key, file.display(), "the file is empty")) } else { Ok(text) }
 }
 
 fn existing(key: &str, file: Option<Text>) -> Checked<Option<PathBuf>> {
     let Some(file) = file else { return Ok(None) };
-    let path = PathBuf::from(&file.0);
+    let path = located(Path::new(&file.0));
     read(key, &path).map(|_| Some(path))
 }

@@ -5,8 +5,10 @@
 //! parses, every named file could be read.
 
 mod check;
+mod device_id;
 mod raw;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ pub struct Config {
     pub commands: Commands,
     /// `[broker]`, used when `mqtt.url = "embedded"`.
     pub broker: Broker,
+    /// Every key that is set, as `section.key`, with its value as JSON; a URL may hold a password.
+    written: BTreeMap<String, Secret>,
 }
 
 /// Who this device is.
@@ -200,7 +204,8 @@ impl Config {
         }
         let figment = figment.merge(environment());
         let raw: raw::RawConfig = figment.extract().map_err(malformed)?;
-        check::checked(raw, flavour).map_err(|problem| {
+        let written = figment.extract().map(written).map_err(malformed)?;
+        check::checked(raw, flavour).map(|config| Self { written, ..config }).map_err(|problem| {
             // `ice.servers[0].urls` comes from wherever `ice.servers` does.
             let written = problem.key.split('[').next().unwrap_or_default();
             let nowhere = || file.map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
@@ -212,6 +217,19 @@ impl Config {
             }
         })
     }
+
+    /// The keys (`section.key`) that are set to something else in `other`, or in only one of the two.
+    pub fn changed_keys<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+        let keys = self.written.keys().chain(other.written.keys());
+        keys.filter(|key| self.written.get(*key) != other.written.get(*key)).map(String::as_str).collect()
+    }
+}
+
+fn written(sections: BTreeMap<String, BTreeMap<String, serde_json::Value>>) -> BTreeMap<String, Secret> {
+    let keys = sections.into_iter().flat_map(|(section, keys)| {
+        keys.into_iter().map(move |(key, value)| (format!("{section}.{key}"), Secret::new(value.to_string())))
+    });
+    keys.collect()
 }
 
 /// `PORTHOLE_MQTT_PASSWORD_FILE` is `mqtt.password_file`: only the first underscore separates.

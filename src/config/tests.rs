@@ -126,6 +126,25 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
+#[allow(clippy::result_large_err)] // figment's own error, in figment's own closure
+fn a_bare_name_may_be_a_credential_of_the_service_manager() {
+    figment::Jail::expect_with(|jail| {
+        let folder = jail.create_dir("credentials")?;
+        jail.create_file("credentials/mqtt-password", "hunter2\n")?;
+        jail.create_file(
+            "porthole.toml",
+            &format!("{MINIMAL}username = \"u\"\npassword_file = \"mqtt-password\"\n"),
+        )?;
+        let load = || Config::load(Some(Path::new("porthole.toml")), Flavour::Run);
+        let error = load().unwrap_err().to_string();
+        assert!(error.contains("mqtt-password"), "{error}");
+        jail.set_env("CREDENTIALS_DIRECTORY", folder.display());
+        assert_eq!(load().unwrap().mqtt.password.as_ref().unwrap().expose(), "hunter2");
+        Ok(())
+    });
+}
+
+#[test]
 fn secrets_are_read_from_files_and_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");

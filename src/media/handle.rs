@@ -90,6 +90,13 @@ impl Media {
         self.inner.send(Message::Mode(size, fps));
     }
 
+    /// Resolves when the capture thread has answered; one that a driver holds up does not.
+    pub async fn ping(&self) {
+        let (done, answered) = oneshot::channel();
+        self.inner.send(Message::Ping(done));
+        let _ = answered.await;
+    }
+
     /// Closes the device and ends the capture thread. Returns after three seconds at the latest,
     /// even if a driver hangs.
     pub async fn shutdown(&self) {

@@ -50,6 +50,8 @@ pub enum Message {
     Mode(Option<(u32, u32)>, Option<u32>),
     /// From the pipeline's threads; the number tells runs apart.
     Pipeline(u64, PipelineEvent),
+    /// Answer, as a sign of life.
+    Ping(oneshot::Sender<()>),
     /// Stop, answer, end.
     Shutdown(oneshot::Sender<()>),
 }
@@ -133,9 +135,15 @@ impl Worker {
 
     fn wait_for_shutdown(&self) {
         while let Ok(message) = self.inbox.recv() {
-            if let Message::Shutdown(done) = message {
-                let _ = done.send(());
-                return;
+            match message {
+                Message::Shutdown(done) => {
+                    let _ = done.send(());
+                    return;
+                }
+                Message::Ping(done) => {
+                    let _ = done.send(());
+                }
+                _ => {}
             }
         }
     }
@@ -167,6 +175,10 @@ impl Worker {
                 self.look();
             }
             Message::Pipeline(run, event) if run == self.run => self.pipeline_event(event),
+            Message::Ping(done) => {
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+            }
             // A late report of a run that is over; shutting down is handled by the caller.
             Message::Pipeline(..) | Message::Shutdown(_) => {}
         }

@@ -65,6 +65,8 @@ enum Input {
     Streaming(bool),
     Close { viewer: Option<Id>, session: Option<Id> },
     Ended { key: Key, generation: Generation, reason: EndReason },
+    MaxViewers(usize),
+    Ping { done: oneshot::Sender<()> },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -113,9 +115,21 @@ impl Sessions {
         self.put(Input::Streaming(on)).await;
     }
 
+    /// Sets the cap. Sessions beyond a lower one go on.
+    pub async fn set_max_viewers(&self, max_viewers: usize) {
+        self.put(Input::MaxViewers(max_viewers)).await;
+    }
+
     /// Ends the sessions of `viewer`, those called `session`, or all.
     pub async fn close(&self, viewer: Option<Id>, session: Option<Id>) {
         self.put(Input::Close { viewer, session }).await;
+    }
+
+    /// Resolves when the table's task has answered.
+    pub async fn ping(&self) {
+        let (done, answered) = oneshot::channel();
+        self.put(Input::Ping { done }).await;
+        let _ = answered.await;
     }
 
     /// Ends all sessions and resolves when the last is gone.
@@ -188,6 +202,15 @@ impl Owner {
 
     fn input(&mut self, input: Input) -> Vec<Action> {
         match input {
+            Input::MaxViewers(max_viewers) => {
+                self.table.set_limits(Limits { max_viewers });
+                Vec::new()
+            }
+            Input::Ping { done } => {
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+                Vec::new()
+            }
             Input::Message { key, kind } => {
                 self.table.message(Instant::now(), key, kind, &self.parts.media.borrow())
             }

@@ -249,6 +249,11 @@ impl Table {
         current
     }
 
+    /// Other limits, for sessions to come.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// The privacy switch. Off ends all sessions.
     pub fn set_streaming(&mut self, on: bool) -> Vec<Action> {
         self.streaming = on;

@@ -11,9 +11,8 @@ mod task;
 mod tls;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -159,7 +158,12 @@ struct Shared {
     queue: Mutex<OutQueue>,
     wake: Notify,
     closing: AtomicBool,
+    /// When the task last got round its loop, since [`STARTED`].
+    turned_ms: AtomicU64,
 }
+
+/// The zero of `Shared::turned_ms`.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, OutQueue> {
@@ -170,6 +174,12 @@ impl Shared {
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
+
+    /// The task is alive.
+    fn turn(&self) {
+        let since_start = u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned_ms.store(since_start, Ordering::Relaxed);
+    }
 }
 
 /// Starts a link. It begins to connect at once and never gives up; TLS files are read here.
@@ -179,6 +189,7 @@ pub fn connect(config: LinkConfig) -> Result<(Link, mpsc::Receiver<LinkEvent>), 
     tls::install_crypto_provider();
     let options = task::options(&config)?;
     let shared = Arc::new(Shared::default());
+    shared.turn();
     let (events, receiver) = mpsc::channel(16);
     let (end, ended) = watch::channel(false);
     let link_task = task::LinkTask::new(config, options, Arc::clone(&shared), events);
@@ -200,6 +211,13 @@ impl Link {
         let queued = shared.queue().push(Instant::now(), message);
         shared.wake.notify_one();
         queued
+    }
+
+    /// How long the link's task has not got round its loop: connected or not, it does so at least
+    /// every 40 s.
+    pub fn silence(&self) -> Duration {
+        let turned = Duration::from_millis(self.guard.shared.turned_ms.load(Ordering::Relaxed));
+        STARTED.elapsed().saturating_sub(turned)
     }
 
     /// Sends what is queued, waits for its acknowledgements, says goodbye to the broker; all of it in

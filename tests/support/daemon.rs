@@ -102,12 +102,31 @@ pub struct Daemon {
 impl Daemon {
     /// `porthole run` with these settings; `device.state_dir` is added.
     pub fn run(settings: Settings) -> Self {
+        Self::run_with(settings, Vec::new())
+    }
+
+    fn prepare(settings: Settings) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the daemon");
         let settings = settings.path("device.state_dir", &dir.path().join("state"));
         let file = dir.path().join("porthole.toml");
         std::fs::write(&file, settings.toml()).expect("write the configuration");
         let file = file.to_str().expect("a path in UTF-8").to_owned();
-        Self::start(dir, vec!["run".into(), "--config".into(), file], Vec::new())
+        Self::new(dir, vec!["run".into(), "--config".into(), file], Vec::new())
+    }
+
+    /// Writes other settings into its file, for a restart or a reload.
+    pub fn configure(&self, settings: Settings) {
+        let settings = settings.path("device.state_dir", &self.dir.path().join("state"));
+        std::fs::write(self.dir.path().join("porthole.toml"), settings.toml())
+            .expect("write the configuration");
+    }
+
+    /// The same, with more in its environment.
+    pub fn run_with(settings: Settings, environment: Vec<(String, String)>) -> Self {
+        let mut daemon = Self::prepare(settings);
+        daemon.environment = environment;
+        daemon.start_again();
+        daemon
     }
 
     /// `porthole demo`, its ports free ones, MQTT over TCP at `mqtt_port`.
@@ -131,10 +150,14 @@ impl Daemon {
     }
 
     fn start(dir: tempfile::TempDir, command: Vec<String>, environment: Vec<(String, String)>) -> Self {
-        let output = Arc::new(watch::Sender::new(String::new()));
-        let mut daemon = Self { child: None, command, environment, dir: Arc::new(dir), output };
+        let mut daemon = Self::new(dir, command, environment);
         daemon.start_again();
         daemon
+    }
+
+    fn new(dir: tempfile::TempDir, command: Vec<String>, environment: Vec<(String, String)>) -> Self {
+        let output = Arc::new(watch::Sender::new(String::new()));
+        Self { child: None, command, environment, dir: Arc::new(dir), output }
     }
 
     /// Starts it once more with the same configuration and state.

@@ -157,6 +157,7 @@ impl LinkTask {
             self.tell_lost(reason);
             let proven = connection.ready.is_some_and(|since| since.elapsed() >= PROVEN);
             failures = if proven { 1 } else { failures.saturating_add(1) };
+            self.shared.turn();
             self.wait(retry::pause(failures, rand::random())).await;
             if self.shared.is_closing() {
                 return;
@@ -169,6 +170,7 @@ impl LinkTask {
     async fn serve(&mut self, connection: &mut Connection) -> End {
         let (client, mut eventloop) = AsyncClient::new(self.options.clone(), usize::from(IN_FLIGHT) + 4);
         loop {
+            self.shared.turn();
             let polled = self.poll(&client, &mut eventloop, connection).await;
             let handled = match polled {
                 Some(Ok(event)) => self.handle(event, &client, &mut eventloop, connection),
