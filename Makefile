@@ -29,12 +29,20 @@ LAB_PACKAGES := qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mkfs.ex
 	ssh:openssh-client unshare:util-linux curl:curl
 CAN_LAB := $(filter x86_64-0,$(shell uname -m)-$(shell id -u))
 LINT_PACKAGES := shellcheck:shellcheck
+# For a package of another processor; its libraries are unpacked into the cache, not installed.
+ARCH ?= $(shell dpkg --print-architecture 2>/dev/null)
+CROSS_PACKAGES := mmdebstrap:mmdebstrap util-linux dpkg-dev:dpkg-dev \
+	$(if $(filter arm64,$(ARCH)),aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu) \
+	$(if $(filter armhf,$(ARCH)),arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf) \
+	$(if $(filter amd64,$(ARCH)),x86_64-linux-gnu-gcc:gcc-x86-64-linux-gnu)
+PACKAGE_PACKAGES := lintian:lintian
 # Debian 12's npm wants Debian's own nodejs; a newer Node.js from elsewhere brings an npm with it.
 NODE_WANTED := 18
 NODE_PACKAGES := $(if $(shell v=$$(node -p 'parseInt(process.versions.node)' 2>/dev/null) && \
 	[ "$$v" -ge $(NODE_WANTED) ] && command -v npm),,nodejs npm)
 
 CARGO_DENY := 0.20.2
+CARGO_DEB := 3.8.0
 
 # $(call install,PACKAGES): says what is missing and installs it, or does nothing.
 define install
@@ -71,6 +79,15 @@ if [ $${#missing[@]} -gt 0 ]; then
 fi
 endef
 
+# $(call cargo_tool,NAME,VERSION): installs cargo-NAME unless that version is there.
+define cargo_tool
+if [[ "$$(cargo $(1) --version 2>/dev/null)" != *"$(2)" ]]; then
+  echo "make: cargo-$(1) is missing, and is installed now (some minutes, once) with"
+  echo "      cargo install --locked cargo-$(1) --version $(2)"
+  cargo install --quiet --locked cargo-$(1) --version $(2)
+fi
+endef
+
 .PHONY: help
 help: ## this list
 	@echo "Porthole. The two to begin with: make run, make test"
@@ -85,7 +102,7 @@ run: run-packages rust page ## installs what is missing, builds, runs the demo: 
 	exec $(DEBUG) demo
 
 .PHONY: test
-test: test-packages rust page ## installs what is missing, runs every test
+test: test-packages test-deb ## installs what is missing, runs every test
 	@mkdir -p $(LOGS)
 	rm -f $(LOGS)/*
 	failed=0
@@ -141,11 +158,7 @@ lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clipp
 	    rustup component add $$component
 	  fi
 	done
-	if [ "$$(cargo deny --version 2>/dev/null)" != "cargo-deny $(CARGO_DENY)" ]; then
-	  echo "make: cargo-deny is missing, and is installed now (some minutes, once) with"
-	  echo "      cargo install --locked cargo-deny --version $(CARGO_DENY)"
-	  cargo install --quiet --locked cargo-deny --version $(CARGO_DENY)
-	fi
+	$(call cargo_tool,deny,$(CARGO_DENY))
 	set -x
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
@@ -166,6 +179,18 @@ lab: lab-packages build ## a virtual machine with a V4L2 camera, this daemon in 
 	@as_root=()
 	if [ "$$(id -u)" != 0 ]; then as_root=(sudo); echo "make: the lab's network needs root: sudo"; fi
 	"$${as_root[@]}" tests/lab/make-lab.sh $(DEBUG)
+
+# What is linked against is Debian 12's, so one package serves Debian 12 and 13.
+.PHONY: deb
+deb: cross-packages rust page ## a Debian package: make deb ARCH=arm64 (or amd64, armhf)
+	@$(call cargo_tool,deb,$(CARGO_DEB))
+	cross/deb.sh $(ARCH)
+
+# The development build as a package, for the tests of installing it.
+.PHONY: test-deb
+test-deb: build
+	@$(call cargo_tool,deb,$(CARGO_DEB))
+	cross/deb.sh --debug >/dev/null
 
 .PHONY: build release
 build: build-packages rust page ## the daemon with its page, for development: target/debug/porthole
@@ -193,15 +218,17 @@ viewer/node_modules/.package-lock.json: viewer/package.json viewer/package-lock.
 clean: ## removes what was built here
 	@rm -rf $(TARGET) viewer/dist viewer/node_modules
 
-.PHONY: build-packages run-packages test-packages lab-packages lint-packages
+.PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages
 build-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES))
 run-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES))
 test-packages:
-	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(if $(CAN_LAB),$(LAB_PACKAGES)))
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(if $(CAN_LAB),$(LAB_PACKAGES)))
 lab-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(LAB_PACKAGES))
+cross-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(CROSS_PACKAGES))
 lint-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(LINT_PACKAGES))
 

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ConfigError;
@@ -57,6 +57,11 @@ struct ConfigArg {
     /// Every key can also be set in the environment: PORTHOLE_SECTION_KEY
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// All commands and their options, for man pages and the completions of shells.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the arguments name.
