@@ -186,11 +186,12 @@ deb: cross-packages rust page ## a Debian package: make deb ARCH=arm64 (or amd64
 	@$(call cargo_tool,deb,$(CARGO_DEB))
 	cross/deb.sh $(ARCH)
 
-# The development build as a package, for the tests of installing it.
+# The program that the tests run, as a package, for the tests of installing it.
 .PHONY: test-deb
-test-deb: build
+test-deb: build-packages rust page
 	@$(call cargo_tool,deb,$(CARGO_DEB))
-	cross/deb.sh --debug >/dev/null
+	cargo test --locked --no-run --quiet
+	cross/deb.sh --debug >/dev/null 2>&1
 
 .PHONY: build release
 build: build-packages rust page ## the daemon with its page, for development: target/debug/porthole

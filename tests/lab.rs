@@ -5,166 +5,13 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Settings, porthole};
+use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, look, package};
 use support::viewer::Dashboard;
-
-/// Set in the copy of this program that runs inside the namespace.
-const INSIDE: &str = "LAB_TEST_INSIDE";
-/// This side of the guest's network.
-const HOST: &str = "10.77.0.1";
-const GUEST: &str = "10.77.0.2";
-/// `lab.sh`'s "cannot run on this machine".
-const CANNOT_RUN: i32 = 77;
-
-fn lab_sh() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab.sh")
-}
-
-/// A guest that is up. It ends on drop, and with this process.
-struct Lab {
-    state: tempfile::TempDir,
-    broker: Option<Child>,
-}
-
-impl Lab {
-    fn up() -> Self {
-        let state = tempfile::tempdir().expect("a directory for the lab");
-        let lab = Self { state, broker: None };
-        lab.must(&["up"]);
-        lab
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(lab_sh());
-        command
-            .args(arguments)
-            .env("LAB_STATE", self.state.path())
-            .env("LAB_OWNER", std::process::id().to_string());
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a lab command that has to succeed and gives what it printed.
-    fn must(&self, arguments: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.command(arguments).output().expect("run lab.sh");
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        assert!(
-            status.success(),
-            "lab.sh {arguments:?}: {status}\n{stdout}\n{}",
-            String::from_utf8_lossy(&stderr)
-        );
-        eprintln!("lab.sh {arguments:?}");
-        stdout
-    }
-
-    /// Runs a shell command in the guest.
-    fn run(&self, command: &str) -> String {
-        self.must(&["run", command])
-    }
-
-    /// A broker for the guest and for browsers, on this side.
-    fn start_broker(&mut self) {
-        let file = self.state.path().join("mosquitto.conf");
-        let text = format!(
-            "user root\npersistence false\nallow_anonymous true\n\
-             listener 1883 {HOST}\nlistener 9001 {HOST}\nprotocol websockets\n"
-        );
-        std::fs::write(&file, text).expect("write mosquitto.conf");
-        let program = support::mosquitto::program().expect("it was looked for before");
-        let child = Command::new(program).arg("-c").arg(file).stderr(Stdio::null()).spawn();
-        self.broker = Some(child.expect("start mosquitto"));
-    }
-
-    /// The binary without its debug information, which would take most of a minute to copy.
-    fn push_daemon(&self) {
-        let stripped = self.state.path().join("porthole");
-        let done =
-            Command::new("strip").args(["-o"]).arg(&stripped).arg(env!("CARGO_BIN_EXE_porthole")).status();
-        if !done.is_ok_and(|status| status.success()) {
-            std::fs::copy(env!("CARGO_BIN_EXE_porthole"), &stripped).expect("copy the binary");
-        }
-        self.must(&["push", stripped.to_str().expect("UTF-8"), "/usr/bin/porthole"]);
-    }
-
-    /// As systemd/porthole.service says it is done by hand.
-    fn install_service(&self) {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
-        self.run("mkdir -p /etc/porthole /etc/systemd/system/porthole.service.d");
-        for (file, to) in [
-            ("porthole.service", "/etc/systemd/system/porthole.service"),
-            ("sandbox.conf", "/etc/systemd/system/porthole.service.d/10-sandbox.conf"),
-        ] {
-            self.must(&["push", source.join(file).to_str().expect("UTF-8"), to]);
-        }
-        self.run(
-            "useradd --system --home-dir /var/lib/porthole --shell /usr/sbin/nologin porthole && \
-             install -D -o porthole -g porthole /var/lib/lab/gst-registry.bin /var/lib/porthole/gstreamer-registry && \
-             systemctl daemon-reload",
-        );
-    }
-
-    fn start_daemon(&self) {
-        let settings = Settings::new(&format!("mqtt://{HOST}:1883"))
-            .text("camera.device", "auto")
-            .value("camera.height", 360)
-            .text("http.listen", "0.0.0.0:8080");
-        let file = self.state.path().join("porthole.toml");
-        std::fs::write(&file, settings.toml()).expect("write the configuration");
-        self.must(&["push", file.to_str().expect("UTF-8"), "/etc/porthole/porthole.toml"]);
-        // Returns when the daemon has said that it serves.
-        self.run("systemctl start porthole");
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = self.command(&["run", "journalctl -u porthole -n 60 --no-pager -o cat"]).output();
-            eprintln!(
-                "--- the guest's daemon ---\n{}",
-                log.map(|log| String::from_utf8_lossy(&log.stdout).into_owned()).unwrap_or_default()
-            );
-        }
-        let _ = self.command(&["down"]).output();
-        if let Some(mut broker) = self.broker.take() {
-            let _ = broker.kill();
-            let _ = broker.wait();
-        }
-    }
-}
-
-/// Runs `test` again in a namespace of its own. Returns whether this already is that run.
-fn in_namespace(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    if support::mosquitto::program().is_none() {
-        return false;
-    }
-    // Outside, because making the image needs the network.
-    let prepared = Command::new(lab_sh()).arg("prepare").stdin(Stdio::null()).output().expect("run lab.sh");
-    let said = String::from_utf8_lossy(&prepared.stderr);
-    if prepared.status.code() == Some(CANNOT_RUN) {
-        eprintln!("SKIPPED: the lab cannot run on this machine:\n{said}");
-        return false;
-    }
-    assert!(prepared.status.success(), "lab.sh prepare failed:\n{said}");
-    let status = Command::new("unshare")
-        .arg("--net")
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("run unshare");
-    assert!(status.success(), "inside the namespace it failed");
-    false
-}
 
 /// Counts what a viewer without a browser gets.
 async fn watch(seconds: u32) -> Value {
@@ -177,50 +24,6 @@ async fn watch(seconds: u32) -> Value {
     report
 }
 
-/// One row of the picture, as `[r, g, b]` of 16 columns, and a sum over the whole picture.
-async fn look(browser: &Browser) -> (Vec<[f64; 3]>, f64) {
-    let seen = browser
-        .run(
-            "const context = window.grab();
-             if (!context) return null;
-             const { width, height } = context.canvas;
-             const columns = [];
-             for (let n = 0; n < 16; n++) {
-                 const pixel = context.getImageData(Math.floor((n + 0.5) * width / 16), Math.floor(height * 0.6), 1, 1).data;
-                 columns.push([pixel[0], pixel[1], pixel[2]]);
-             }
-             const all = context.getImageData(0, 0, width, height).data;
-             let sum = 0;
-             for (let at = 0; at < all.length; at += 4) sum += (all[at] + 2 * all[at + 1] + 3 * all[at + 2]) * ((at % 9973) + 1);
-             return { columns, sum };",
-        )
-        .await;
-    let columns = serde_json::from_value(seen["columns"].clone()).unwrap_or_default();
-    (columns, seen["sum"].as_f64().unwrap_or_default())
-}
-
-/// How far two colours are apart.
-fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum()
-}
-
-/// The picture has colour bars and goes on moving.
-async fn assert_colour_bars_in_motion(browser: &Browser) {
-    let (columns, first) = look(browser).await;
-    let mut hues: Vec<[f64; 3]> = Vec::new();
-    for column in &columns {
-        if hues.iter().all(|hue| distance(*hue, *column) > 60.0) {
-            hues.push(*column);
-        }
-    }
-    assert!(hues.len() >= 5, "these are no colour bars: {columns:?}");
-    let deadline = Instant::now() + support::PATIENCE;
-    while (look(browser).await.1 - first).abs() < f64::EPSILON {
-        assert!(Instant::now() < deadline, "the picture stands still");
-        browser.a_moment().await;
-    }
-}
-
 #[test]
 fn a_real_camera_from_its_device_to_the_browser() {
     if !in_namespace("a_real_camera_from_its_device_to_the_browser") {
@@ -231,51 +34,21 @@ fn a_real_camera_from_its_device_to_the_browser() {
         let mut lab = Lab::up();
         lab.must(&["camera", "on"]);
         lab.start_broker();
-        lab.push_daemon();
+        lab.install(&package());
         the_camera_is_listed(&lab);
-        lab.install_service();
-        lab.start_daemon();
+        let settings = Settings::new(&format!("mqtt://{HOST}:1883"))
+            .text("camera.device", "auto")
+            .value("camera.height", 360)
+            .text("http.listen", "0.0.0.0:8080");
+        lab.configure(&settings);
+        lab.run("systemctl restart porthole");
         let mut dashboard = Dashboard::open(HOST, 1883).await;
         dashboard.availability("online").await;
-        the_service_is_locked_up_and_well(&lab);
         vivid_is_watched(&lab, &mut dashboard).await;
         a_browser_shows_vivid_and_forgives_a_loose_plug(&lab, &mut dashboard).await;
         a_session_outlives_its_camera(&lab, &mut dashboard).await;
         a_camera_that_encodes_is_used_as_it_is(&lab, &mut dashboard).await;
-        a_daemon_that_hangs_is_brought_back(&lab, &mut dashboard).await;
     });
-}
-
-fn the_service_is_locked_up_and_well(lab: &Lab) {
-    let property = |name: &str| lab.run(&format!("systemctl show porthole -P {name}")).trim().to_owned();
-    assert_eq!((property("ActiveState").as_str(), property("NRestarts").as_str()), ("active", "0"));
-    let status = property("StatusText");
-    assert!(status.contains("nobody watches"), "{status}");
-    let failed = lab.run("systemctl --failed --no-legend --plain");
-    assert!(!failed.contains("porthole"), "{failed}");
-    let verdict = lab.run("systemd-analyze security --no-pager porthole.service | tail -n 1");
-    let exposure = verdict.split_whitespace().find_map(|word| word.parse::<f64>().ok());
-    assert!(exposure.is_some_and(|exposure| exposure <= 2.0), "{verdict}");
-    eprintln!("{}", verdict.trim());
-}
-
-/// Stopped like by a kernel bug: it neither answers nor dies.
-async fn a_daemon_that_hangs_is_brought_back(lab: &Lab, dashboard: &mut Dashboard) {
-    lab.run(
-        "printf '[Service]\\nWatchdogSec=6\\n' >/etc/systemd/system/porthole.service.d/20-test.conf && \
-         systemctl daemon-reload && systemctl restart porthole",
-    );
-    let pid = lab.run("systemctl show porthole -P MainPID");
-    lab.run(&format!("kill -STOP {}", pid.trim()));
-    lab.run(
-        "timeout 120 sh -c 'until [ \"$(systemctl show porthole -P NRestarts)\" = 1 ] && \
-         systemctl --quiet is-active porthole; do sleep 1; done'",
-    );
-    let journal = lab.run("journalctl -u porthole --no-pager -o cat");
-    assert!(journal.contains("Watchdog timeout"), "{journal}");
-    assert_ne!(lab.run("systemctl show porthole -P MainPID"), pid);
-    dashboard.new_state("the device is back", |state| state["camera"]["state"] == "idle").await;
-    dashboard.availability("online").await;
 }
 
 fn the_camera_is_listed(lab: &Lab) {

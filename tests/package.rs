@@ -1,0 +1,149 @@
+//! The Debian package, in the lab machine: installed, looked at, hung, upgraded, removed, purged.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use support::browser::Browser;
+use support::daemon::DEVICE;
+use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, package};
+use support::viewer::Dashboard;
+
+/// A line by which an installer's own file is known again.
+const MARK: &str = "# edited by the installer";
+
+#[test]
+fn lintian_finds_no_error() {
+    let Ok(output) =
+        Command::new("lintian").args(["--allow-root", "--fail-on", "error"]).arg(package()).output()
+    else {
+        eprintln!(
+            "SKIPPED: there is no lintian on this machine; install the package lintian to run this test"
+        );
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_installed_package_from_first_picture_to_purge() {
+    if !in_namespace("an_installed_package_from_first_picture_to_purge") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut lab = Lab::up();
+        lab.must(&["camera", "on"]);
+        lab.start_broker();
+        lab.install(&package());
+        the_service_is_locked_up_and_well(&lab);
+        a_picture_comes_without_any_configuration(&lab).await;
+        let mut dashboard = an_installer_names_a_broker(&lab).await;
+        a_daemon_that_hangs_is_brought_back(&lab, &mut dashboard).await;
+        an_upgrade_keeps_what_was_edited(&lab, &mut dashboard).await;
+        removing_keeps_the_configuration_and_purging_nothing(&lab);
+    });
+}
+
+fn the_service_is_locked_up_and_well(lab: &Lab) {
+    assert_eq!((lab.service("ActiveState").as_str(), lab.service("NRestarts").as_str()), ("active", "0"));
+    let status = lab.service("StatusText");
+    assert!(status.contains("nobody watches"), "{status}");
+    assert_eq!(
+        lab.run("systemctl is-system-running || systemctl --failed --no-legend --plain").trim(),
+        "running"
+    );
+    assert_eq!(lab.service("UnitFileState"), "enabled");
+    let owner = lab.run("stat -c '%U:%G %a' /etc/porthole /var/lib/porthole");
+    assert_eq!(owner, "root:porthole 750\nporthole:porthole 750\n");
+    let verdict = lab.run("systemd-analyze security --no-pager porthole.service | tail -n 1");
+    let exposure = verdict.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+    assert!(exposure.is_some_and(|exposure| exposure <= 2.0), "{verdict}");
+    eprintln!("{}", verdict.trim());
+}
+
+async fn a_picture_comes_without_any_configuration(lab: &Lab) {
+    let Some(browser) = Browser::start().await else { return };
+    browser.open(&format!("http://{GUEST}:8080/")).await;
+    browser.phase("live").await;
+    browser.frames_advance(20).await;
+    assert_colour_bars_in_motion(&browser).await;
+    browser.close().await;
+    let journal = lab.run("journalctl -u porthole --no-pager -o cat");
+    assert!(journal.contains("vivid"), "it was another camera: {journal}");
+}
+
+async fn an_installer_names_a_broker(lab: &Lab) -> Dashboard {
+    lab.run(&format!(
+        "cd /etc/porthole && sed -i -e 's|^url = .*|url = \"mqtt://{HOST}:1883\"|' \
+         -e 's|^#id = .*|id = \"{DEVICE}\"|' porthole.toml && echo '{MARK}' >>porthole.toml && porthole check"
+    ));
+    let mut dashboard = Dashboard::open(HOST, 1883).await;
+    let started = Instant::now();
+    lab.run("systemctl restart porthole");
+    dashboard.availability("online").await;
+    eprintln!("from `systemctl restart` to `online`: {:.1} s", started.elapsed().as_secs_f32());
+    dashboard
+}
+
+/// Stopped like by a kernel bug: it neither answers nor dies.
+async fn a_daemon_that_hangs_is_brought_back(lab: &Lab, dashboard: &mut Dashboard) {
+    lab.run(
+        "mkdir -p /run/systemd/system/porthole.service.d && \
+         printf '[Service]\\nWatchdogSec=6\\n' >/run/systemd/system/porthole.service.d/20-test.conf && \
+         systemctl daemon-reload && systemctl restart porthole",
+    );
+    let pid = lab.service("MainPID");
+    lab.run(&format!("kill -STOP {pid}"));
+    lab.run(
+        "timeout 120 sh -c 'until [ \"$(systemctl show porthole -P NRestarts)\" = 1 ] && \
+         systemctl --quiet is-active porthole; do sleep 1; done'",
+    );
+    let journal = lab.run("journalctl -u porthole --no-pager -o cat");
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    assert_ne!(lab.service("MainPID"), pid);
+    dashboard.new_state("the device is back", |state| state["camera"]["state"] == "idle").await;
+    dashboard.availability("online").await;
+    lab.run("rm -r /run/systemd/system/porthole.service.d && systemctl daemon-reload");
+}
+
+/// The same package as a later version, which ships another example configuration.
+fn later_version(of: &Path, into: &Path) -> PathBuf {
+    let (tree, later) = (into.join("tree"), into.join("later.deb"));
+    let script = "dpkg-deb -R \"$1\" \"$2\" && sed -i 's/^Version: .*/Version: 99.0-1/' \"$2/DEBIAN/control\" && \
+                  echo '# a later example' >>\"$2/etc/porthole/porthole.toml\" && \
+                  dpkg-deb --root-owner-group -b -Znone \"$2\" \"$3\"";
+    let done =
+        Command::new("sh").args(["-ec", script, "sh"]).args([of, &tree, &later]).output().expect("run sh");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    later
+}
+
+async fn an_upgrade_keeps_what_was_edited(lab: &Lab, dashboard: &mut Dashboard) {
+    let dir = tempfile::tempdir().expect("a directory for the package");
+    let pid = lab.service("MainPID");
+    lab.must(&["push", later_version(&package(), dir.path()).to_str().expect("UTF-8"), "/root/later.deb"]);
+    lab.run("dpkg --force-confdef --force-confold -i /root/later.deb </dev/null 2>&1");
+    assert_eq!(lab.run("dpkg-query -W -f '${Version}' porthole"), "99.0-1");
+    assert!(lab.run("cat /etc/porthole/porthole.toml").contains(MARK), "the edited configuration is gone");
+    assert!(lab.run("cat /etc/porthole/porthole.toml.dpkg-dist").contains("a later example"));
+    assert_eq!(lab.service("ActiveState"), "active");
+    assert_ne!(lab.service("MainPID"), pid, "the old program still runs");
+    dashboard.new_state("the device is back", |state| state["camera"]["state"] == "idle").await;
+    dashboard.availability("online").await;
+}
+
+fn removing_keeps_the_configuration_and_purging_nothing(lab: &Lab) {
+    lab.run("dpkg -r porthole 2>&1");
+    assert_eq!(lab.run("pidof porthole || echo none").trim(), "none");
+    assert!(lab.run("cat /etc/porthole/porthole.toml").contains(MARK), "the configuration is gone");
+    assert_eq!(lab.run("command -v porthole || echo none").trim(), "none");
+    lab.run("dpkg -P porthole 2>&1");
+    let left =
+        lab.run("find / -xdev -name '*porthole*' ! -path '/proc/*' ! -path '/root/*' ! -path '/sys/*'");
+    assert_eq!(left, "", "purging left something");
+    assert_eq!(lab.run("systemctl is-system-running").trim(), "running");
+}
