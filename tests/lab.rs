@@ -44,6 +44,7 @@ fn a_real_camera_from_its_device_to_the_browser() {
         lab.run("systemctl restart porthole");
         let mut dashboard = Dashboard::open(HOST, 1883).await;
         dashboard.availability("online").await;
+        dashboard.camera("idle").await;
         vivid_is_watched(&lab, &mut dashboard).await;
         a_browser_shows_vivid_and_forgives_a_loose_plug(&lab, &mut dashboard).await;
         a_session_outlives_its_camera(&lab, &mut dashboard).await;

@@ -21,8 +21,10 @@ use super::mode::{Mode, Rate, handling};
 
 /// Where the kernel puts device nodes.
 const DEV: &str = "/dev";
-/// Drivers whose capture nodes are not cameras: image processors and codecs of the Raspberry Pi.
-const NOT_CAMERAS: [&str; 5] = ["bcm2835-isp", "bcm2835-codec", "bcm2835-codec-decode", "pispbe", "rpivid"];
+/// Drivers whose capture nodes are not cameras: image processors and codecs of the Raspberry Pi, and its receiver
+/// of CSI data, which lists formats that no sensor behind it has.
+const NOT_CAMERAS: [&str; 6] =
+    ["bcm2835-isp", "bcm2835-codec", "bcm2835-codec-decode", "pispbe", "rpivid", "rp1-cfe"];
 /// Sizes picked out of a driver's "any size from … to …".
 const COMMON_SIZES: [(u32, u32); 9] = [
     (320, 240),
@@ -38,10 +40,22 @@ const COMMON_SIZES: [(u32, u32); 9] = [
 /// Rates picked out of a driver's "any rate from … to …".
 const COMMON_RATES_FPS: [u32; 10] = [5, 10, 15, 20, 24, 25, 30, 50, 60, 90];
 
+/// How a camera is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureApi {
+    /// A device node of the kernel.
+    V4l2,
+    /// The library that makes pictures of what a bare sensor delivers.
+    Libcamera,
+}
+
 /// One camera as its driver describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CameraInfo {
-    /// The device node, e.g. `/dev/video0`. Changes when cameras are plugged differently.
+    /// How it is reached.
+    #[serde(skip)]
+    pub api: CaptureApi,
+    /// The device node, e.g. `/dev/video0`, which changes when cameras are plugged differently; or libcamera's name.
     pub path: PathBuf,
     /// The stable link that names the camera itself, if udev made one.
     pub by_id: Option<PathBuf>,
@@ -60,6 +74,11 @@ pub struct CameraInfo {
 }
 
 impl CameraInfo {
+    /// Whether it is reached through libcamera.
+    pub(crate) fn is_libcamera(&self) -> bool {
+        self.api == CaptureApi::Libcamera
+    }
+
     /// Whether any of its formats can be used.
     pub(crate) fn is_usable(&self) -> bool {
         self.modes.iter().any(|mode| handling(&mode.format).is_some())
@@ -71,7 +90,7 @@ impl CameraInfo {
     }
 }
 
-/// All cameras, sorted by node number. Metadata nodes, codecs and nodes that do not answer are
+/// All cameras of V4L2, sorted by node number. Metadata nodes, codecs and nodes that do not answer are
 /// left out. Opens each node for a moment, without streaming.
 pub fn cameras() -> Result<Vec<CameraInfo>, MediaError> {
     let nodes = video_nodes()?;
@@ -110,6 +129,7 @@ pub fn inspect(path: &Path, size: Option<(u32, u32)>) -> Result<CameraInfo, Medi
     }
     let node = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     Ok(CameraInfo {
+        api: CaptureApi::V4l2,
         by_id: link_to(&node, "/dev/v4l/by-id"),
         by_path: link_to(&node, "/dev/v4l/by-path"),
         path: node,
@@ -196,7 +216,7 @@ fn sizes(device: &Device, fourcc: FourCC, wanted: Option<(u32, u32)>) -> Vec<(u3
 
 /// A range of numbers with a step.
 #[derive(Clone, Copy, Debug)]
-struct Steps {
+pub(super) struct Steps {
     min: u32,
     max: u32,
     step: u32,
@@ -204,7 +224,7 @@ struct Steps {
 
 impl Steps {
     /// A step of 0 means "any".
-    fn new(min: u32, max: u32, step: u32) -> Self {
+    pub(super) fn new(min: u32, max: u32, step: u32) -> Self {
         Self { min, max, step: step.max(1) }
     }
 
@@ -213,7 +233,7 @@ impl Steps {
     }
 }
 
-fn sizes_within(width: Steps, height: Steps, wanted: Option<(u32, u32)>) -> Vec<(u32, u32)> {
+pub(super) fn sizes_within(width: Steps, height: Steps, wanted: Option<(u32, u32)>) -> Vec<(u32, u32)> {
     let mut sizes: Vec<(u32, u32)> = COMMON_SIZES
         .into_iter()
         .chain(wanted)

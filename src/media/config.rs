@@ -100,6 +100,8 @@ pub enum DeviceChoice {
     AutoOrTest,
     /// A device node or, better, a stable link under `/dev/v4l/by-id`.
     Path(PathBuf),
+    /// A camera that libcamera drives (CSI): the first, or the first whose name holds this text.
+    Libcamera(Option<String>),
 }
 
 impl FromStr for DeviceChoice {
@@ -109,11 +111,15 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "test" => Ok(Self::Test),
+            "libcamera" => Ok(Self::Libcamera(None)),
+            name if name.strip_prefix("libcamera:").is_some_and(|name| !name.is_empty()) => {
+                Ok(Self::Libcamera(Some(name["libcamera:".len()..].to_owned())))
+            }
             path if path.starts_with('/') => Ok(Self::Path(PathBuf::from(path))),
             other => Err(MediaError::UnknownSetting {
                 setting: "camera.device",
                 value: other.to_owned(),
-                allowed: "\"auto\", \"test\" or a path such as \"/dev/video0\"",
+                allowed: "\"auto\", \"libcamera\", \"libcamera:NAME\", \"test\" or a path such as \"/dev/video0\"",
             }),
         }
     }
@@ -125,6 +131,8 @@ impl std::fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Test => f.write_str("test"),
             Self::AutoOrTest => f.write_str("auto, or the test picture"),
+            Self::Libcamera(None) => f.write_str("libcamera"),
+            Self::Libcamera(Some(name)) => write!(f, "libcamera:{name}"),
             Self::Path(path) => path.display().fmt(f),
         }
     }
@@ -228,6 +236,14 @@ mod tests {
         let by_id = "/dev/v4l/by-id/usb-cam-index0";
         assert_eq!(by_id.parse::<DeviceChoice>().unwrap(), DeviceChoice::Path(by_id.into()));
         assert!("video0".parse::<DeviceChoice>().is_err());
+        for text in ["libcamera", "libcamera:imx219"] {
+            let choice = text.parse::<DeviceChoice>().unwrap();
+            assert_eq!(
+                (choice.to_string().as_str(), matches!(choice, DeviceChoice::Libcamera(_))),
+                (text, true)
+            );
+        }
+        assert!("libcamera:".parse::<DeviceChoice>().is_err());
         assert_eq!("MJPEG".parse::<FormatChoice>().unwrap(), FormatChoice::Fourcc("MJPG".into()));
         assert_eq!("h264".parse::<FormatChoice>().unwrap(), FormatChoice::Fourcc("H264".into()));
         assert_eq!("raw".parse::<FormatChoice>().unwrap(), FormatChoice::Raw);

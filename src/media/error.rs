@@ -68,6 +68,15 @@ pub enum MediaError {
     /// There is no camera at all.
     #[error("no camera found; plug one in, or set camera.device = \"test\" for the test picture")]
     NoCamera,
+    /// There is a camera, but the kernel gives only the raw data of its sensor.
+    #[error(
+        "{device} gives only the raw data of a sensor, as CSI cameras do: libcamera makes pictures of it; \
+         install gstreamer1.0-libcamera"
+    )]
+    BareSensor {
+        /// The device's path.
+        device: String,
+    },
     /// The configured camera is not there.
     #[error("the camera {device} is not there; plug it in or change camera.device")]
     DeviceMissing {

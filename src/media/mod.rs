@@ -1,7 +1,7 @@
 //! Camera to H.264. The only folder that names gstreamer and v4l.
 //!
 //! ```text
-//! camera, board ─→ mode (pure) ─→ planner ─Plan→ worker ─→ pipeline ─AccessUnit→ fanout
+//! camera, libcamera ─→ find ─→ mode (pure) ─→ planner ─Plan→ worker ─→ pipeline ─AccessUnit→ fanout
 //!                  encoder (probe) ───┘            ↑↓
 //!                                     lifecycle, key_frame_gate (pure)
 //! ```
@@ -17,10 +17,12 @@ pub mod config;
 pub mod controls;
 pub mod encoder;
 pub mod error;
+mod find;
 mod font;
 pub mod h264;
 mod handle;
 pub mod key_frame_gate;
+mod libcamera;
 pub mod lifecycle;
 pub mod mode;
 pub mod pass_through;
@@ -34,9 +36,10 @@ mod worker;
 
 pub use access_unit::AccessUnit;
 pub use board::board;
-pub use camera::{CameraInfo, cameras};
+pub use camera::{CameraInfo, CaptureApi};
 pub use config::{DeviceChoice, EncoderChoice, FormatChoice, MediaConfig};
 pub use controls::{ControlInfo, ControlType, set_control};
 pub use error::MediaError;
+pub use find::cameras;
 pub use handle::Media;
 pub use status::{CameraState, EncoderKind, EncoderStatus, Latency, MediaStatus, ProfileLevelId};

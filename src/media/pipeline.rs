@@ -19,7 +19,7 @@ use super::mode::{Handling, ModeChoice};
 use super::planner::{Plan, Source};
 use super::test_source::{self, Feeder};
 use super::timeline::{Meter, Timeline};
-use super::{AccessUnit, CameraInfo, MediaError};
+use super::{AccessUnit, CameraInfo, MediaError, libcamera};
 use crate::fanout::Fanout;
 
 /// What a pipeline says of itself, from its own threads.
@@ -275,6 +275,13 @@ pub fn camera_elements(
     mode: &ModeChoice,
     settings: &EncodeSettings,
 ) -> Result<Vec<gst::Element>, MediaError> {
+    if camera.is_libcamera() {
+        let source = make(libcamera::ELEMENT, libcamera::PACKAGE)?;
+        source.set_property("camera-name", &camera.bus_info);
+        // It lists no rates, but takes one.
+        let rate = mode.rate.unwrap_or(settings.rate);
+        return Ok(vec![source, filter(camera_caps(&ModeChoice { rate: Some(rate), ..mode.clone() }))?]);
+    }
     let source = make("v4l2src", "gstreamer1.0-plugins-good")?;
     source.set_property("device", camera.path.display().to_string());
     if mode.handling == Handling::PassThrough {

@@ -65,6 +65,7 @@ fn camera_plan(format: &str) -> Plan {
         rate: Some(crate::media::mode::Rate::whole(30)),
     };
     let camera = CameraInfo {
+        api: crate::media::CaptureApi::V4l2,
         path: "/dev/video-none".into(),
         by_id: None,
         by_path: None,

@@ -3,20 +3,18 @@
 //! Planning opens devices and may take seconds, so it happens when something changed, never
 //! between an offer and its first picture.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::{self, BoardClass};
-use super::camera::{self, shown};
+use super::camera::shown;
 use super::encoder::{self, EncodeSettings, EncoderSpec, default_bitrate_kbps};
 use super::h264::Sps;
 use super::mode::{self, Handling, ModeChoice, Rate, Wish};
 use super::pipeline::camera_elements;
 use super::{
     CameraInfo, DeviceChoice, EncoderChoice, EncoderKind, EncoderStatus, MediaConfig, MediaError,
-    ProfileLevelId, pass_through, test_picture,
+    ProfileLevelId, find, pass_through, test_picture,
 };
 
 /// How long a camera may take to show its H.264; some need seconds to start.
@@ -128,11 +126,7 @@ impl Planner {
 
     /// Whether the device of `plan` is still where the configuration means it.
     pub fn is_there(&self, plan: &Plan) -> bool {
-        let Some(camera) = &plan.camera else { return true };
-        match &self.config.device {
-            DeviceChoice::Path(path) => fs::canonicalize(path).is_ok_and(|node| node == camera.path),
-            _ => camera.path.exists(),
-        }
+        plan.camera.as_ref().is_none_or(|camera| find::is_there(&self.config.device, camera))
     }
 
     /// Whether there is a device that can come and go.
@@ -145,6 +139,7 @@ impl Planner {
         match &self.config.device {
             DeviceChoice::Path(path) => Some(shown(path)),
             DeviceChoice::Test => Some("test".into()),
+            DeviceChoice::Libcamera(_) => Some(self.config.device.to_string()),
             DeviceChoice::Auto | DeviceChoice::AutoOrTest => None,
         }
     }
@@ -251,12 +246,7 @@ impl Planner {
     /// `None` means the test picture.
     fn find_camera(&self, wish: &Wish) -> Result<Option<CameraInfo>, MediaError> {
         let size = Some((wish.width, wish.height));
-        match &self.config.device {
-            DeviceChoice::Test => Ok(None),
-            DeviceChoice::Path(path) => inspect_link(path, size).map(Some),
-            DeviceChoice::AutoOrTest => Ok(first_camera(size).ok()),
-            DeviceChoice::Auto => first_camera(size).map(Some),
-        }
+        find::find(&self.config.device, size)
     }
 
     fn plan_test(&mut self, spec: &'static EncoderSpec, wish: &Wish) -> Result<Plan, MediaError> {
@@ -359,27 +349,6 @@ fn no_mode(device: String, camera: &CameraInfo, wish: &Wish) -> MediaError {
     let mut offered: Vec<&str> = camera.modes.iter().map(|mode| mode.format.as_str()).collect();
     offered.dedup();
     MediaError::NoMode { device, wanted: wish.format.to_string(), offered: offered.join(", ") }
-}
-
-fn first_camera(size: Option<(u32, u32)>) -> Result<CameraInfo, MediaError> {
-    let mut refusal = None;
-    for node in camera::video_nodes()? {
-        match camera::inspect(&node, size) {
-            Ok(info) if info.is_usable() => return Ok(info),
-            // A node that may not be opened or is going away says more than "none found".
-            Err(error @ (MediaError::DeviceDenied { .. } | MediaError::DeviceBusy { .. })) => {
-                refusal.get_or_insert(error);
-            }
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Err(refusal.unwrap_or(MediaError::NoCamera))
-}
-
-fn inspect_link(path: &Path, size: Option<(u32, u32)>) -> Result<CameraInfo, MediaError> {
-    let missing = |_| MediaError::DeviceMissing { device: shown(path) };
-    let node: PathBuf = fs::canonicalize(path).map_err(missing)?;
-    camera::inspect(&node, size)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn a_camera_that_is_not_there_is_named() {
 #[test]
 fn a_demo_shows_the_test_picture_where_there_is_no_camera() {
     gst::init().unwrap();
-    if camera::cameras().unwrap().iter().any(CameraInfo::is_usable) {
+    if find::cameras().unwrap().iter().any(CameraInfo::is_usable) {
         return; // a machine with a camera shows that
     }
     let config = MediaConfig { device: DeviceChoice::AutoOrTest, ..MediaConfig::default() };

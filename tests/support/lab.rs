@@ -78,6 +78,8 @@ impl Lab {
     pub fn install(&self, package: &Path) {
         self.must(&["push", package.to_str().expect("UTF-8"), "/root/porthole.deb"]);
         self.run("DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes /root/porthole.deb 2>&1");
+        // The first start lists GStreamer's plugins: seconds on a board, tens of them under emulation.
+        self.run("timeout 240 sh -c 'until [ -s /var/lib/porthole/gstreamer-registry ]; do sleep 1; done'");
     }
 
     /// Puts a configuration in place of the package's.
