@@ -10,7 +10,7 @@ use super::planner::{Planner, Source};
 use super::{EncoderChoice, MediaConfig, MediaError};
 
 /// Longer than every probe that a plan may try, one after the other. A driver may block for ever.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A choice that was tried on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

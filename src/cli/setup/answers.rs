@@ -29,6 +29,7 @@ pub(super) struct Answers {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // there is only ever one
 pub(super) enum Broker {
     /// The one inside Porthole.
     Embedded,
@@ -252,7 +253,9 @@ mod tests {
         assert!(name(" Front door ").is_ok_and(|name| name == "Front door"));
         assert!(name("a\nb").is_err() && name(" ").is_err() && name(&"x".repeat(101)).is_err());
         assert!(root("home/porthole").is_ok());
-        assert!(root("").is_err() && root("a//b").is_err() && root("a/#").is_err() && root("a\nuser x").is_err());
+        assert!(
+            root("").is_err() && root("a//b").is_err() && root("a/#").is_err() && root("a\nuser x").is_err()
+        );
         assert!(camera("auto").is_ok() && camera("webcam").is_err() && camera("/dev/a\nb").is_err());
     }
 }

@@ -58,11 +58,7 @@ pub(super) fn all(
 /// The files that a renewed certificate replaces.
 pub(super) fn certificate(server: &Server) -> [BrokerFile; 2] {
     [
-        BrokerFile {
-            name: "server.pem",
-            readers: Readers::Everybody,
-            text: server.certificate.clone(),
-        },
+        BrokerFile { name: "server.pem", readers: Readers::Everybody, text: server.certificate.clone() },
         BrokerFile { name: "server.key", readers: Readers::Owner, text: server.key.clone() },
     ]
 }
@@ -101,29 +97,25 @@ fn configuration(host: &Host, secure_websocket: bool) -> String {
 /// docs/protocol.md, section "Topics": everybody gets what their part needs, and nothing else.
 fn rules(answers: &Answers) -> String {
     let (id, root, topics) = (&answers.id, &answers.root, answers.topics());
-    let mut text = format!("# Who may do what. Read again with: systemctl reload mosquitto\n\n# The camera.\nuser {id}\n");
-    for leaf in ["availability", "info", "state", "event", "snapshot", "signal/+/down"] {
-        text.push_str(&format!("topic write {}\n", topics.leaf(leaf)));
-    }
-    for filter in topics.subscriptions() {
-        text.push_str(&format!("topic read {filter}\n"));
-    }
-    text.push_str(&format!("\n# Dashboards: see how cameras are, and give commands.\nuser {DASHBOARD}\n"));
-    for leaf in ["event", "snapshot"] {
-        text.push_str(&format!("topic read {root}/+/{leaf}\n"));
-    }
-    for kind in ["set", "do"] {
-        text.push_str(&format!("topic write {root}/+/{kind}/#\n"));
-    }
-    text.push_str(&format!(
-        "\n# Everybody with a password, so also the user `{VIEWER}`, who has no rules of their own: watch, each\n\
-         # client in its own name only (%c is the client id).\n"
-    ));
-    for leaf in ["availability", "info", "state", "signal/%c/down"] {
-        text.push_str(&format!("pattern read {root}/+/{leaf}\n"));
-    }
-    text.push_str(&format!("pattern write {root}/+/signal/%c/up\n"));
-    text
+    let publishes = ["availability", "info", "state", "event", "snapshot", "signal/+/down"];
+    let lines = |rule: &str, names: &[String]| -> String {
+        names.iter().flat_map(|name| [rule, " ", name, "\n"].map(str::to_owned)).collect()
+    };
+    let of_all = |leaves: &[&str]| leaves.iter().map(|leaf| format!("{root}/+/{leaf}")).collect::<Vec<_>>();
+    [
+        "# Who may do what. Read again with: systemctl reload mosquitto\n".to_owned(),
+        format!("\n# The camera.\nuser {id}\n"),
+        lines("topic write", &publishes.map(|leaf| topics.leaf(leaf))),
+        lines("topic read", &topics.subscriptions()),
+        format!("\n# Dashboards: see how cameras are, and give commands.\nuser {DASHBOARD}\n"),
+        lines("topic read", &of_all(&["event", "snapshot"])),
+        lines("topic write", &of_all(&["set/#", "do/#"])),
+        format!("\n# Everybody with a password, so also the user `{VIEWER}`, who has no rules of their own: watch,\n"),
+        "# each client in its own name only (%c is the client id).\n".to_owned(),
+        lines("pattern read", &of_all(&["availability", "info", "state", "signal/%c/down"])),
+        lines("pattern write", &of_all(&["signal/%c/up"])),
+    ]
+    .concat()
 }
 
 fn password_file(answers: &Answers, passwords: &Passwords) -> Result<String, NoRandom> {

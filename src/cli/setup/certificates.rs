@@ -15,7 +15,7 @@ const CA_DAYS: u64 = 20 * 365;
 /// Clocks differ, and a board without one may be behind.
 const BACKDATED_DAYS: u64 = 2;
 /// The beginning of 2026: earlier than that no clock can be right.
-const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+const EARLIEST: Duration = Duration::from_hours(20_454 * 24);
 const DAY: Duration = Duration::from_hours(24);
 
 /// Why there is no certificate.
@@ -56,8 +56,9 @@ pub(super) fn authority(host: &Host, now: SystemTime) -> Result<Authority, Certi
 /// authority's key.
 pub(super) fn server(host: &Host, authority_key: &str, now: SystemTime) -> Result<Server, CertificateError> {
     let issuer = Issuer::new(authority_params(host), KeyPair::from_pem(authority_key)?);
-    let mut names = vec![host.as_str().to_owned()];
-    names.extend(["localhost", "127.0.0.1"].map(str::to_owned).into_iter().filter(|name| *name != names[0]));
+    let mut names = vec![host.as_str()];
+    names.extend(["localhost", "127.0.0.1"].into_iter().filter(|name| *name != host.as_str()));
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let mut params = CertificateParams::new(names)?;
     // Without a subject of its own OpenSSL takes it for the authority itself.
     params.distinguished_name.remove(DnType::CommonName);
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_noticed() {
-        let error = authority(&host("broker"), UNIX_EPOCH + Duration::from_secs(86_400 * 365)).err();
+        let error = authority(&host("broker"), UNIX_EPOCH + Duration::from_hours(365 * 24)).err();
         assert!(error.expect("refused").to_string().contains("clock"));
     }
 

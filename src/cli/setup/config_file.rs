@@ -202,11 +202,9 @@ mod tests {
     #[test]
     fn a_typed_password_is_only_named() {
         let (url, _) = existing_url("ws://broker/mqtt").expect("a url");
-        let login =
-            Some(Login { username: "cam".into(), password: Password::Typed(Secret::new("s3cret")) });
+        let login = Some(Login { username: "cam".into(), password: Password::Typed(Secret::new("s3cret")) });
         let websocket = usual_websocket(&url).expect("itself");
-        let broker =
-            Broker::Existing { url, login, ca_file: None, websocket, websocket_is_guessed: false };
+        let broker = Broker::Existing { url, login, ca_file: None, websocket, websocket_is_guessed: false };
         let camera = CameraSettings { device: DeviceChoice::Auto, proposal: None };
         let (text, table) = written(&answers(broker), &camera);
         assert!(!text.contains("s3cret"));

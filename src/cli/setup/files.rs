@@ -35,11 +35,12 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
 }
 
 /// Writes files, and takes all of it back on drop unless [`Writer::keep`] was called.
-#[derive(Default)]
 pub(super) struct Writer {
     /// The group that may read [`Readers::Daemon`]'s files.
     group: Option<u32>,
     done: Vec<Done>,
+    /// Those that were made, outer ones first.
+    folders: Vec<PathBuf>,
 }
 
 struct Done {
@@ -50,7 +51,11 @@ struct Done {
 
 impl Writer {
     pub fn new() -> Self {
-        Self { group: if is_root() { group_id(GROUP) } else { None }, done: Vec::new() }
+        Self::for_group(if is_root() { group_id(GROUP) } else { None })
+    }
+
+    fn for_group(group: Option<u32>) -> Self {
+        Self { group, done: Vec::new(), folders: Vec::new() }
     }
 
     /// Whether secrets can be read by the service's own user.
@@ -58,9 +63,22 @@ impl Writer {
         self.group.is_some() || !is_root()
     }
 
-    /// Makes a folder that only its owner may enter.
-    pub fn private_dir(path: &Path) -> Result<(), WriteError> {
-        fs::create_dir_all(path).map_err(failed(path))?;
+    /// Makes a folder with all that lead to it, if it is missing.
+    pub fn make_dir(&mut self, path: &Path) -> Result<(), WriteError> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        for folder in missing.into_iter().rev() {
+            fs::create_dir(folder).map_err(failed(folder))?;
+            self.folders.push(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The same, for a folder that only its owner may enter. One that is there stays as it is.
+    pub fn make_private_dir(&mut self, path: &Path) -> Result<(), WriteError> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        self.make_dir(path)?;
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed(path))
     }
 
@@ -72,7 +90,7 @@ impl Writer {
 
     /// Writes the file under another name beside it, so that it can be looked at first.
     pub fn stage(&self, path: &Path, readers: Readers, text: &str) -> Result<Staged, WriteError> {
-        let staged = Staged(beside(path, &format!(".new-{}", std::process::id())));
+        let new = beside(path, &format!(".new-{}", std::process::id()));
         let group = self.group.filter(|_| readers == Readers::Daemon);
         let mode = match (readers, group) {
             (Readers::Everybody, _) => 0o644,
@@ -80,12 +98,9 @@ impl Writer {
             (Readers::Daemon | Readers::Owner, _) => 0o600,
         };
         // Nobody else may look while the group is not set yet; and never through somebody's link.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&staged.0)
-            .map_err(failed(path))?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed(path))?;
+        let staged = Staged(new);
         if group.is_some() {
             chown(&staged.0, None, group).map_err(failed(path))?;
         }
@@ -112,6 +127,7 @@ impl Writer {
 
     /// Everything stays. Returns the backups that were made.
     pub fn keep(mut self) -> Vec<PathBuf> {
+        self.folders.clear();
         std::mem::take(&mut self.done).into_iter().filter_map(|done| done.backup).collect()
     }
 }
@@ -126,6 +142,10 @@ impl Drop for Writer {
             if let Err(error) = undone {
                 eprintln!("porthole: {} could not be put back as it was: {error}", path.display());
             }
+        }
+        for folder in self.folders.drain(..).rev() {
+            // One that somebody else has put something into stays.
+            let _ = fs::remove_dir(folder);
         }
     }
 }
@@ -175,16 +195,20 @@ fn back_up(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("there are too many .bak files beside it; remove some"))
 }
 
-/// Whether files can be made in `dir`, which is made if it is missing.
+/// Whether files can be made in `dir`, or the folder itself where it is missing.
 pub(super) fn is_writable(dir: &Path) -> bool {
-    let probe = dir.join(format!(".porthole-setup-{}", std::process::id()));
-    let made = fs::create_dir_all(dir)
-        .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&probe).map(drop));
-    let _ = fs::remove_file(&probe);
-    made.is_ok()
+    let Some(there) = dir.ancestors().find(|folder| folder.exists()) else { return false };
+    let probe = there.join(format!(".porthole-setup-{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe).is_ok();
+    if made {
+        // What cannot be removed is empty and named after us.
+        let _ = fs::remove_file(&probe);
+    }
+    made
 }
 
-fn is_root() -> bool {
+/// Whether this runs as root.
+pub(super) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
@@ -207,8 +231,9 @@ mod tests {
 
     fn names(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).expect("a folder");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -216,7 +241,7 @@ mod tests {
     #[test]
     fn secrets_are_for_their_owner() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut writer = Writer { group: None, done: Vec::new() };
+        let mut writer = Writer::for_group(None);
         for (name, readers, expected) in [
             ("all", Readers::Everybody, 0o644),
             ("daemon", Readers::Daemon, 0o600),
@@ -233,7 +258,7 @@ mod tests {
     fn the_service_may_read_what_root_wrote_for_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let own = fs::metadata(dir.path()).expect("its owner").gid();
-        let mut writer = Writer { group: Some(own), done: Vec::new() };
+        let mut writer = Writer::for_group(Some(own));
         let path = dir.path().join("password");
         writer.put(&path, Readers::Daemon, "x").expect("written");
         assert_eq!(mode(&path), 0o640);
@@ -246,7 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("a");
         for text in ["one", "two", "two", "three"] {
-            let mut writer = Writer::default();
+            let mut writer = Writer::for_group(None);
             writer.put(&path, Readers::Owner, text).expect("written");
             writer.keep();
         }
@@ -261,9 +286,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
         fs::write(&old, "before").expect("written");
-        let mut writer = Writer::default();
+        let mut writer = Writer::for_group(None);
         writer.put(&old, Readers::Everybody, "after").expect("written");
         writer.put(&new, Readers::Everybody, "new").expect("written");
+        writer.make_private_dir(&dir.path().join("made/folder")).expect("made");
+        assert_eq!(mode(&dir.path().join("made/folder")), 0o700);
         let staged = writer.stage(&dir.path().join("x"), Readers::Owner, "x").expect("staged");
         assert!(writer.put(&dir.path().join("no/such/folder"), Readers::Owner, "x").is_err());
         drop((staged, writer));

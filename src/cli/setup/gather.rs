@@ -7,7 +7,6 @@ use super::answers::{self, Answers, BadAnswer, Broker, Host, Login, Password, ba
 use super::dialogue::{Dialogue, DialogueError};
 use crate::config::Secret;
 use crate::media::{CameraInfo, DeviceChoice};
-use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Id;
 
 /// What this machine says of itself.
@@ -103,9 +102,11 @@ fn ask_broker(dialogue: &mut Dialogue<'_>) -> Result<String, DialogueError> {
         }),
     })?;
     if choice.is_empty() {
-        return dialogue.ask("Its URL (mqtt://, mqtts://, ws:// or wss://)", "mqtt://localhost:1883", |url| {
-            answers::existing_url(url).map(|_| url.to_owned())
-        });
+        return dialogue.ask(
+            "Its URL (mqtt://, mqtts://, ws:// or wss://)",
+            "mqtt://localhost:1883",
+            |url| answers::existing_url(url).map(|_| url.to_owned()),
+        );
     }
     Ok(choice)
 }
@@ -171,29 +172,25 @@ fn existing(
     Ok(Broker::Existing { url, login, ca_file, websocket, websocket_is_guessed })
 }
 
+fn user(name: &str) -> Result<String, &'static str> {
+    if name.chars().any(char::is_control) { Err("write printable characters") } else { Ok(name.to_owned()) }
+}
+
 fn login(
     args: &SetupArgs,
-    dialogue: Option<&mut Dialogue<'_>>,
+    mut dialogue: Option<&mut Dialogue<'_>>,
     user_in_url: Option<String>,
 ) -> Result<Option<Login>, GatherError> {
-    let given = args.username.clone().or(user_in_url);
-    let username = match (given, dialogue.as_ref()) {
-        (Some(username), _) => Some(username),
-        (None, _) if args.password_file.is_some() => {
+    let mut username = args.username.clone().or(user_in_url);
+    if username.is_none() {
+        if args.password_file.is_some() {
             return Err(bad("--password-file", "a user name is needed too: --username").into());
         }
-        (None, None) => None,
-        (None, Some(_)) => None,
-    };
-    let (username, dialogue) = match (username, dialogue) {
-        (None, Some(dialogue)) => {
-            let answer = dialogue.ask("User name at the broker", "none", |answer| {
-                if answer.chars().any(char::is_control) { Err("write printable characters") } else { Ok(answer.to_owned()) }
-            })?;
-            ((answer != "none").then_some(answer), Some(dialogue))
+        if let Some(dialogue) = dialogue.as_deref_mut() {
+            let answer = dialogue.ask("User name at the broker", "none", user)?;
+            username = (answer != "none").then_some(answer);
         }
-        other => other,
-    };
+    }
     let Some(username) = username else { return Ok(None) };
     let password = match (&args.password_file, dialogue) {
         (Some(file), _) => Password::File(answers::readable("--password-file", file)?),
@@ -221,7 +218,9 @@ fn ask_ca(dialogue: &mut Dialogue<'_>) -> Result<Option<PathBuf>, DialogueError>
 fn ask_camera(dialogue: &mut Dialogue<'_>, cameras: &[CameraInfo]) -> Result<DeviceChoice, DialogueError> {
     match cameras {
         [] => {
-            dialogue.say("\nNo camera was found. It may come later (auto), or a test picture takes its place (test).")?;
+            dialogue.say(
+                "\nNo camera was found. It may come later (auto), or a test picture takes its place (test).",
+            )?;
             dialogue.ask("Camera", "auto", answers::camera)
         }
         [only] => {

@@ -19,8 +19,8 @@ pub(super) struct Outcome<'a> {
     pub backups: &'a [PathBuf],
     /// Whether the files belong to root, so that commands on them need `sudo`.
     pub as_root: bool,
-    /// Whether the service's user can read the passwords.
-    pub daemon_can_read: bool,
+    /// A password was written that the service's user has no right to read yet.
+    pub has_secret_for_daemon: bool,
 }
 
 pub(super) fn text(outcome: &Outcome<'_>) -> String {
@@ -49,7 +49,7 @@ pub(super) fn text(outcome: &Outcome<'_>) -> String {
             ));
         }
     }
-    if !outcome.daemon_can_read {
+    if outcome.has_secret_for_daemon {
         steps.push(format!(
             "There is no group `porthole` on this system, so make the password readable for the user of the service:\n\
              \x20      sudo chown porthole {}",
@@ -68,7 +68,8 @@ pub(super) fn text(outcome: &Outcome<'_>) -> String {
     text
 }
 
-fn copy(host: &Host, files: &Path, is_here: bool, as_root: bool) -> String {
+/// How the folder gets to where it belongs.
+pub(super) fn copy(host: &Host, files: &Path, is_here: bool, as_root: bool) -> String {
     let shown = quoted(files);
     if is_here {
         return format!("Install the broker's settings: sudo sh {}", quoted(&files.join("install.sh")));
@@ -103,8 +104,9 @@ pub(super) fn link(
         Broker::Existing { websocket, .. } => websocket.address(),
         Broker::Mosquitto { host, secure_websocket } => {
             let scheme = if *secure_websocket { "wss" } else { "ws" };
-            let login =
-                viewer_password.map(|password| format!("{VIEWER}:{}@", password.expose())).unwrap_or_default();
+            let login = viewer_password
+                .map(|password| format!("{VIEWER}:{}@", password.expose()))
+                .unwrap_or_default();
             format!("{scheme}://{login}{}:{WEBSOCKET_PORT}", host.in_url())
         }
     };
@@ -130,7 +132,9 @@ pub(super) fn remark(answers: &Answers) -> Option<String> {
                 );
             }
             if login.is_some() {
-                words.push("Viewers need a user of the broker too: write USER:PASSWORD@ behind the :// in it.");
+                words.push(
+                    "Viewers need a user of the broker too: write USER:PASSWORD@ behind the :// in it.",
+                );
             }
             (!words.is_empty()).then(|| words.join("\n  "))
         }
@@ -209,7 +213,8 @@ mod tests {
     #[test]
     fn the_steps_fit_the_machine() {
         let answers = mosquitto("broker.local", true);
-        let (config, files) = (Path::new("/etc/porthole/porthole.toml"), Path::new("/etc/porthole/my broker"));
+        let (config, files) =
+            (Path::new("/etc/porthole/porthole.toml"), Path::new("/etc/porthole/my broker"));
         let mut outcome = Outcome {
             answers: &answers,
             config,
@@ -217,7 +222,7 @@ mod tests {
             broker_files: Some((files, false)),
             backups: &["/etc/porthole/porthole.toml.bak".into()],
             as_root: true,
-            daemon_can_read: true,
+            has_secret_for_daemon: false,
         };
         let elsewhere = text(&outcome);
         for part in [
@@ -230,7 +235,7 @@ mod tests {
         }
         assert!(!elsewhere.contains("chown"));
         outcome.broker_files = Some((files, true));
-        (outcome.is_service, outcome.daemon_can_read) = (false, false);
+        (outcome.is_service, outcome.has_secret_for_daemon) = (false, true);
         let here = text(&outcome);
         assert!(here.contains("sudo sh '/etc/porthole/my broker/install.sh'"), "{here}");
         assert!(here.contains("porthole run --config /etc/porthole/porthole.toml"), "{here}");
