@@ -30,7 +30,7 @@ use crate::media::{DeviceChoice, MediaConfig, cameras, propose};
 use answers::{Answers, Broker, Host};
 use config_file::CameraSettings;
 use dialogue::Dialogue;
-use gather::{Found, GatherError, gather, lasting};
+use gather::{Found, GatherError, gather, now_and_later};
 use next_steps::Outcome;
 use produce::ProduceError;
 
@@ -214,22 +214,17 @@ fn found() -> Found {
     Found { id: crate::config::default_id(), address, cameras }
 }
 
-/// A lasting name for the camera that `auto` means now, and what was found to work with it.
+/// The camera by a name that lasts, and what is found to work with it.
 fn camera(answers: &Answers, found: &Found) -> CameraSettings {
-    let device = match (&answers.camera, found.cameras.first()) {
-        (DeviceChoice::Auto, Some(camera)) => DeviceChoice::Path(lasting(camera)),
-        (chosen, _) => chosen.clone(),
-    };
-    let DeviceChoice::Path(path) = &device else {
+    let (now, device) = now_and_later(&answers.camera, &found.cameras);
+    let DeviceChoice::Path(path) = &now else {
         return CameraSettings { device, proposal: None };
     };
     eprintln!("Trying {}, which may take some seconds.", path.display());
-    let proposal = propose(MediaConfig { device: device.clone(), ..MediaConfig::default() });
+    let proposal = propose(MediaConfig { device: now.clone(), ..MediaConfig::default() });
     let proposal =
         proposal.map_err(|error| eprintln!("{error}. Size, rate and encoder stay automatic.")).ok();
-    // A node's number is no lasting name: then `auto` is the better word.
-    let is_lasting = answers.camera != DeviceChoice::Auto || path.starts_with("/dev/v4l");
-    CameraSettings { device: if is_lasting { device } else { DeviceChoice::Auto }, proposal }
+    CameraSettings { device, proposal }
 }
 
 fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made) -> Result<(), SetupError> {

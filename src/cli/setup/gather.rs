@@ -244,8 +244,22 @@ fn ask_camera(dialogue: &mut Dialogue<'_>, cameras: &[CameraInfo]) -> Result<Dev
     }
 }
 
+/// The device to try now, and the one to write down: `auto` becomes the camera that it means, by a name that lasts.
+/// A node's number is none, so where there is nothing else `auto` is the better word.
+pub(super) fn now_and_later(choice: &DeviceChoice, cameras: &[CameraInfo]) -> (DeviceChoice, DeviceChoice) {
+    match (choice, cameras.first()) {
+        (DeviceChoice::Auto, Some(camera)) => {
+            let path = lasting(camera);
+            let later =
+                if path == camera.path { DeviceChoice::Auto } else { DeviceChoice::Path(path.clone()) };
+            (DeviceChoice::Path(path), later)
+        }
+        (chosen, _) => (chosen.clone(), chosen.clone()),
+    }
+}
+
 /// The path that names the camera as long as possible.
-pub(super) fn lasting(camera: &CameraInfo) -> PathBuf {
+fn lasting(camera: &CameraInfo) -> PathBuf {
     camera.by_id.as_ref().or(camera.by_path.as_ref()).unwrap_or(&camera.path).clone()
 }
 

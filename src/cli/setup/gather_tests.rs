@@ -145,3 +145,18 @@ fn flags_that_do_not_fit_are_refused_with_what_would() {
         assert!(!refusal.contains("s3cret"), "{refusal}");
     }
 }
+
+#[test]
+fn auto_becomes_the_camera_that_it_means() {
+    let (path, by_id) = (|text: &str| DeviceChoice::Path(text.into()), "/dev/v4l/by-id/usb-One");
+    let one = path(by_id);
+    for (choice, cameras, now, later) in [
+        (DeviceChoice::Auto, vec![camera(1, Some(by_id)), camera(2, None)], one.clone(), one.clone()),
+        (DeviceChoice::Auto, vec![camera(1, None)], path("/dev/video1"), DeviceChoice::Auto),
+        (DeviceChoice::Auto, vec![], DeviceChoice::Auto, DeviceChoice::Auto),
+        (path("/dev/video7"), vec![camera(1, Some(by_id))], path("/dev/video7"), path("/dev/video7")),
+        (DeviceChoice::Test, vec![camera(1, Some(by_id))], DeviceChoice::Test, DeviceChoice::Test),
+    ] {
+        assert_eq!(now_and_later(&choice, &cameras), (now, later), "{choice:?}, {} cameras", cameras.len());
+    }
+}

@@ -49,7 +49,7 @@ pub(super) fn text(outcome: &Outcome<'_>) -> String {
             ));
         }
     }
-    if outcome.has_secret_for_daemon {
+    if outcome.has_secret_for_daemon && outcome.is_service {
         steps.push(format!(
             "There is no group `porthole` on this system, so make the password readable for the user of the service:\n\
              \x20      sudo chown porthole {}",
@@ -235,10 +235,11 @@ mod tests {
         }
         assert!(!elsewhere.contains("chown"));
         outcome.broker_files = Some((files, true));
-        (outcome.is_service, outcome.has_secret_for_daemon) = (false, true);
+        outcome.has_secret_for_daemon = true;
+        assert!(text(&outcome).contains("sudo chown porthole /etc/porthole/mqtt-password"));
+        outcome.is_service = false;
         let here = text(&outcome);
         assert!(here.contains("sudo sh '/etc/porthole/my broker/install.sh'"), "{here}");
         assert!(here.contains("porthole run --config /etc/porthole/porthole.toml"), "{here}");
-        assert!(here.contains("sudo chown porthole /etc/porthole/mqtt-password"), "{here}");
     }
 }
