@@ -44,14 +44,19 @@ fn announce(link: &str) {
     println!();
     println!("{link}");
     println!();
+    show_code(link);
+    println!("  Anyone on this network can watch while the demo runs. Ctrl-C ends it.");
+    println!();
+}
+
+/// The link as a QR code, where somebody looks.
+pub(super) fn show_code(link: &str) {
     if std::io::stdout().is_terminal()
         && let Ok(code) = QrCode::new(link.as_bytes())
     {
         println!("{}", code.render::<unicode::Dense1x2>().quiet_zone(true).build());
         println!();
     }
-    println!("  Anyone on this network can watch while the demo runs. Ctrl-C ends it.");
-    println!();
 }
 
 /// The viewing link of protocol.md section 2.2, without a grant: access is open.
@@ -61,7 +66,7 @@ fn link(page: SocketAddr, websocket: SocketAddr, device: &str) -> String {
 }
 
 /// An address that another machine can open: a wildcard becomes this machine's own address.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
     }
@@ -69,7 +74,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The address that this machine would use towards the network; nothing is sent.
-fn own_address() -> Option<IpAddr> {
+pub(super) fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod memory;
 mod run;
+mod setup;
 pub mod watch;
 
 use std::future::Future;
@@ -30,6 +31,7 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   porthole demo                             see a live picture in a minute, nothing to configure
+  sudo porthole setup                       answer a few questions, get a configuration
   porthole check --config porthole.toml     what is wrong with my configuration?
   porthole run --config porthole.toml       the daemon, against your MQTT broker
   porthole watch --broker mqtt://broker --device front-door
@@ -45,6 +47,8 @@ enum Command {
     Demo,
     /// List the cameras of this machine and what they can deliver
     Cameras(cameras::CamerasArgs),
+    /// Write a configuration, and all settings of a broker if you want: asks a few questions
+    Setup(Box<setup::SetupArgs>),
     /// Check a configuration without starting anything
     Check(ConfigArg),
     /// Watch a device without a browser: counts pictures, does not show them
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
             demo::run()
         }
         Command::Cameras(args) => cameras::run(&args),
+        Command::Setup(args) => setup::run(&args),
         Command::Check(args) => check::run(args.config.as_deref()),
         Command::Watch(args) => watch::main(*args),
     }

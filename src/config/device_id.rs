@@ -10,7 +10,7 @@ const SHARED_NAMES: [&str; 6] = ["raspberrypi", "raspberry", "debian", "localhos
 const SERIAL_CHARACTERS: usize = 8;
 
 /// The id of this machine.
-pub(super) fn default_id() -> Id {
+pub fn default_id() -> Id {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let serial = ["/proc/device-tree/serial-number", "/etc/machine-id"]
         .iter()

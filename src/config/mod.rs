@@ -24,6 +24,8 @@ use crate::signaling::topic::Id;
 /// Where `porthole run` looks when no `--config` is given.
 pub const DEFAULT_FILE: &str = "/etc/porthole/porthole.toml";
 
+pub use device_id::default_id;
+
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -189,9 +191,25 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], before anything was opened.
     pub fn load(file: Option<&Path>, flavour: Flavour) -> Result<Self, ConfigError> {
-        let mut figment = Figment::new();
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| (flavour == Flavour::Run && default.exists()).then_some(default));
+        Self::from_sources(file, Some(environment()), flavour)
+    }
+
+    /// What `file` means to `porthole run` where the environment says nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`], before anything was opened.
+    pub fn load_file_alone(file: &Path) -> Result<Self, ConfigError> {
+        Self::from_sources(Some(file), None, Flavour::Run)
+    }
+
+    fn from_sources(
+        file: Option<&Path>,
+        environment: Option<Env>,
+        flavour: Flavour,
+    ) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new();
         if let Some(file) = file {
             let text = std::fs::read_to_string(file)
                 .map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })?;
@@ -202,7 +220,9 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        let figment = figment.merge(environment());
+        if let Some(environment) = environment {
+            figment = figment.merge(environment);
+        }
         let raw: raw::RawConfig = figment.extract().map_err(malformed)?;
         let written = figment.extract().map(written).map_err(malformed)?;
         check::checked(raw, flavour).map(|config| Self { written, ..config }).map_err(|problem| {

@@ -52,6 +52,11 @@ pub struct Browser {
 impl Browser {
     /// Starts one, or tells that the test is skipped and why.
     pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further arguments.
+    pub async fn start_with(further: &[&str]) -> Option<Self> {
         for (program, package) in [(CHROMIUM, "chromium"), (DRIVER, "chromium-driver")] {
             if !Path::new(program).exists() {
                 eprintln!("SKIPPED: there is no {program}; install the package {package} to run this test");
@@ -90,6 +95,7 @@ impl Browser {
             "--autoplay-policy=no-user-gesture-required",
             &format!("--user-data-dir={}", user_data.display()),
         ];
+        let arguments = [&arguments, further].concat();
         let options = json!({ "binary": CHROMIUM, "args": arguments });
         let capabilities =
             json!({ "goog:chromeOptions": options, "timeouts": { "script": PATIENCE.as_secs() * 1000 } });

@@ -105,6 +105,13 @@ impl Daemon {
         Self::run_with(settings, Vec::new())
     }
 
+    /// `porthole run` with a file that is there.
+    pub fn run_file(config: &Path, environment: Vec<(String, String)>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the daemon");
+        let file = config.to_str().expect("a path in UTF-8").to_owned();
+        Self::start(dir, vec!["run".into(), "--config".into(), file], environment)
+    }
+
     fn prepare(settings: Settings) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the daemon");
         let settings = settings.path("device.state_dir", &dir.path().join("state"));
