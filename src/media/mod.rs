@@ -22,6 +22,7 @@ pub mod h264;
 mod handle;
 pub mod key_frame_gate;
 pub mod lifecycle;
+pub mod measure;
 pub mod mode;
 pub mod pass_through;
 mod pipeline;
