@@ -3,6 +3,7 @@
 mod cameras;
 mod check;
 mod demo;
+mod doctor;
 mod memory;
 mod run;
 pub mod watch;
@@ -47,6 +48,8 @@ enum Command {
     Cameras(cameras::CamerasArgs),
     /// Check a configuration without starting anything
     Check(ConfigArg),
+    /// Check everything that video needs, and say what to do
+    Doctor(doctor::DoctorArgs),
     /// Watch a device without a browser: counts pictures, does not show them
     Watch(Box<watch::WatchArgs>),
 }
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         }
         Command::Cameras(args) => cameras::run(&args),
         Command::Check(args) => check::run(args.config.as_deref()),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::main(*args),
     }
 }

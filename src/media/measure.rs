@@ -81,7 +81,7 @@ impl Chosen {
 pub struct Outlook {
     /// What the daemon would use, or why it has nothing.
     pub chosen: Result<Chosen, MediaError>,
-    /// Camera and mode alone, where all that is missing is an encoder.
+    /// Camera and mode alone, where it is an encoder that is missing, or the camera did not start.
     pub camera_only: Option<Chosen>,
     /// What an encoder would be asked to do where nothing was chosen.
     pub usual: EncodeSettings,
@@ -97,7 +97,9 @@ pub fn outlook(config: &MediaConfig, may_capture: bool) -> Result<Outlook, Media
         let chosen = planner.plan(may_capture).map(|plan| Chosen { plan });
         let kind = planner.encoder().map_or(EncoderKind::Software, |(status, _)| status.kind);
         let camera_only = match &chosen {
-            Err(MediaError::NoEncoder { .. }) => planner.plan_source(kind).ok().map(|plan| Chosen { plan }),
+            Err(MediaError::NoEncoder { .. } | MediaError::Pipeline { .. }) => {
+                planner.plan_source(kind).ok().map(|plan| Chosen { plan })
+            }
             _ => None,
         };
         Ok(Outlook { chosen, camera_only, usual: planner.usual_settings(kind) })
@@ -107,7 +109,8 @@ pub fn outlook(config: &MediaConfig, may_capture: bool) -> Result<Outlook, Media
 /// The GStreamer elements that this configuration needs and this machine lacks, each with the
 /// Debian package that has it. Of the encoders one is enough.
 pub fn missing_elements(config: &MediaConfig, chosen: Option<&Chosen>) -> Vec<(&'static str, &'static str)> {
-    let mut needed = vec![("capsfilter", CORE), ("queue", CORE), ("videoconvert", BASE), ("videotestsrc", BASE)];
+    let mut needed =
+        vec![("capsfilter", CORE), ("queue", CORE), ("videoconvert", BASE), ("videotestsrc", BASE)];
     needed.push(("h264parse", BAD));
     if config.device != DeviceChoice::Test {
         needed.push(("v4l2src", GOOD));
@@ -225,8 +228,7 @@ pub fn measure_encoder(
     cpu_s: fn() -> f64,
 ) -> Result<Encoded, MediaError> {
     let limit = span + FIRST_PICTURE_LIMIT + DRAIN_LIMIT + CLOSE_LIMIT;
-    let measured =
-        on_a_thread("encoding", limit, move || encode_rate(spec, &settings, span, cpu_s));
+    let measured = on_a_thread("encoding", limit, move || encode_rate(spec, &settings, span, cpu_s));
     measured.map_err(|error| match error {
         MediaError::System { .. } => MediaError::Encoder { encoder: spec.name, reason: "it hangs".into() },
         other => other,
@@ -241,11 +243,7 @@ fn encode_rate(
 ) -> Result<Encoded, MediaError> {
     let failed = |reason: String| MediaError::Encoder { encoder: spec.name, reason };
     let chain = spec.build(settings)?;
-    let source = AppSrc::builder()
-        .caps(&raw_caps(settings))
-        .format(gst::Format::Time)
-        .block(true)
-        .build();
+    let source = AppSrc::builder().caps(&raw_caps(settings)).format(gst::Format::Time).block(true).build();
     for (property, value) in [("max-buffers", "2"), ("max-bytes", "0")] {
         set(source.upcast_ref(), property, value);
     }
@@ -339,9 +337,7 @@ impl Running {
     fn error(&self, device: &str) -> Option<MediaError> {
         let message = self.0.bus()?.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
-            gst::MessageView::Error(error) => {
-                Some(explain(device, &error.error(), error.debug().as_deref()))
-            }
+            gst::MessageView::Error(error) => Some(explain(device, &error.error(), error.debug().as_deref())),
             _ => None,
         }
     }
@@ -380,7 +376,8 @@ fn on_a_thread<T: Send + 'static>(
         .spawn(move || drop(sender.send(work())))
         .map_err(|error| failed(error.to_string()))?;
     let outcome = receiver.recv_timeout(limit);
-    outcome.unwrap_or_else(|_| Err(failed(format!("a driver did not come back within {} s", limit.as_secs()))))
+    outcome
+        .unwrap_or_else(|_| Err(failed(format!("a driver did not come back within {} s", limit.as_secs()))))
 }
 
 #[cfg(test)]
@@ -411,7 +408,8 @@ mod tests {
     fn encoders_are_measured_by_encoding() {
         let outlook = outlook(&test_config(), true).expect("an outlook");
         let spec = outlook.chosen.expect("an encoder").encoder().expect("an encoder");
-        let encoded = measure_encoder(spec, outlook.usual, Duration::from_millis(300), || 0.0).expect("pictures");
+        let encoded =
+            measure_encoder(spec, outlook.usual, Duration::from_millis(300), || 0.0).expect("pictures");
         assert!(encoded.pictures > 1 && encoded.fps() > 1.0, "{encoded:?}");
         assert!(encoded.wall < Duration::from_mins(1), "{encoded:?}");
     }

@@ -118,7 +118,14 @@ impl Planner {
         let wish = self.wish(kind);
         let Some(camera) = self.find_camera(&wish)? else {
             let (settings, device) = (self.usual_settings(kind), "test".into());
-            return Ok(Plan { source: Source::Test, device, camera: None, encoder: None, settings, profile: None });
+            return Ok(Plan {
+                source: Source::Test,
+                device,
+                camera: None,
+                encoder: None,
+                settings,
+                profile: None,
+            });
         };
         let device = shown(&camera.path);
         let Some(mode) = mode::rank(&camera.modes, &wish).into_iter().next() else {

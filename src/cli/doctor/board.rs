@@ -56,11 +56,14 @@ fn clock(now: SystemTime, synchronised: Option<bool>, needs_clock: bool) -> Find
     let shown = humantime::format_rfc3339_seconds(now);
     if since_1970 < YOUNGER_THAN {
         let what = format!("it is not {shown}");
-        let next = "set the clock (sudo timedatectl set-ntp true); boards without a battery need a time server";
+        let next =
+            "set the clock (sudo timedatectl set-ntp true); boards without a battery need a time server";
         return if needs_clock {
-            Finding::fail("clock", format!("{what}: the broker's certificate will look not yet valid")).next(next)
+            Finding::fail("clock", format!("{what}: the broker's certificate will look not yet valid"))
+                .next(next)
         } else {
-            Finding::warn("clock", format!("{what}; times in `state` and in the log will be wrong")).next(next)
+            Finding::warn("clock", format!("{what}; times in `state` and in the log will be wrong"))
+                .next(next)
         };
     }
     match synchronised {
@@ -86,7 +89,8 @@ fn disk(state_dir: &Path) -> Finding {
             let free = space.f_bavail.saturating_mul(space.f_frsize);
             let words = format!("{shown}{made} can be written, {} MiB free", free / MIB);
             let finding = if free < LOW_DISK_BYTES {
-                Finding::warn("disk", words).next("make room: sudo journalctl --vacuum-size=50M, sudo apt-get clean")
+                Finding::warn("disk", words)
+                    .next("make room: sudo journalctl --vacuum-size=50M, sudo apt-get clean")
             } else {
                 Finding::ok("disk", words)
             };
@@ -112,7 +116,8 @@ fn memory(meminfo: &str) -> Finding {
     };
     let words = format!("{} of {} MiB available", available / MIB, total / MIB);
     let finding = if available < LOW_MEMORY_BYTES {
-        Finding::warn("memory", words).next("stop what else runs, or set a smaller camera.width and camera.height")
+        Finding::warn("memory", words)
+            .next("stop what else runs, or set a smaller camera.width and camera.height")
     } else {
         Finding::ok("memory", words)
     };
@@ -152,7 +157,8 @@ fn throttling(sys: &Path) -> Option<Finding> {
         return u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok().map(throttled);
     }
     let sensors = fs::read_dir(sys.join("class/hwmon")).into_iter().flatten().flatten();
-    let named = |path: &PathBuf| fs::read_to_string(path.join("name")).is_ok_and(|name| name.trim() == "rpi_volt");
+    let named =
+        |path: &PathBuf| fs::read_to_string(path.join("name")).is_ok_and(|name| name.trim() == "rpi_volt");
     let sensor = sensors.map(|entry| entry.path()).find(named)?;
     let alarm = fs::read_to_string(sensor.join("in0_lcrit_alarm")).ok()?;
     Some(throttled(u32::from(alarm.trim() == "1") << 16))
@@ -194,7 +200,10 @@ mod tests {
         assert_eq!(clock(at(100), None, true).verdict, Verdict::Fail);
         assert_eq!(clock(at(100), Some(true), false).verdict, Verdict::Warn);
         let (now, know) = (at(1_800_000_000), |known| clock(at(1_800_000_000), known, true).verdict);
-        assert_eq!([know(Some(true)), know(Some(false)), know(None)], [Verdict::Ok, Verdict::Warn, Verdict::Ok]);
+        assert_eq!(
+            [know(Some(true)), know(Some(false)), know(None)],
+            [Verdict::Ok, Verdict::Warn, Verdict::Ok]
+        );
         assert!(clock(now, None, true).what.starts_with("2027-01-15T"), "{:?}", clock(now, None, true));
     }
 

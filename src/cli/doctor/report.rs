@@ -170,7 +170,8 @@ impl Report {
 
     /// The last line.
     pub fn summary(&self) -> String {
-        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let plural =
+            |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let warnings = match self.count(Verdict::Warn) {
             0 => String::new(),
             count => format!(", {}", plural(count, "warning")),
@@ -220,10 +221,7 @@ mod tests {
         let ok = Finding::ok("camera", "/dev/video0");
         let bad = Finding::fail("first frame", "no\n picture").next("plug it in");
         assert_eq!(ok.line(), "ok    camera       /dev/video0");
-        assert_eq!(
-            bad.line(),
-            "FAIL  first frame  no picture\n                   → plug it in"
-        );
+        assert_eq!(bad.line(), "FAIL  first frame  no picture\n                   → plug it in");
         assert_eq!(ok.line().find("/dev"), bad.line().find("no"));
         assert_eq!(Finding::skip("ice", "x").line(), "-     ice          x");
     }
@@ -245,10 +243,8 @@ mod tests {
 
     #[test]
     fn the_json_is_as_documented() {
-        let findings = vec![
-            Finding::ok("camera", "x").figure("fps", 29.5),
-            Finding::fail("clock", "y").next("set it"),
-        ];
+        let findings =
+            vec![Finding::ok("camera", "x").figure("fps", 29.5), Finding::fail("clock", "y").next("set it")];
         let value: Value = serde_json::from_str(&report(findings).json("porthole.toml")).expect("JSON");
         assert_eq!(
             value["findings"],

@@ -121,7 +121,8 @@ enum Payload {
 
 /// All topic classes of a device, as `viewer` would use them (docs/protocol.md, Topics).
 fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
-    let written = |topic: String, payload| Trial { filter: topic.clone(), topic, usage: Use::Writes, payload };
+    let written =
+        |topic: String, payload| Trial { filter: topic.clone(), topic, usage: Use::Writes, payload };
     let read = |filter: &str, topic: String, payload| Trial {
         filter: topics.leaf(filter),
         topic,
@@ -197,7 +198,10 @@ impl Visit {
             _ => None,
         });
         let greeting = greeting.await?.ok_or_else(|| {
-            ProbeError::Broker(format!("the broker {} does not answer: check the port and firewalls between", self.url))
+            ProbeError::Broker(format!(
+                "the broker {} does not answer: check the port and firewalls between",
+                self.url
+            ))
         })?;
         self.greeted = true;
         Ok(greeting)
@@ -214,9 +218,13 @@ impl Visit {
             _ => None,
         });
         let codes = answer.await?.ok_or_else(|| {
-            ProbeError::Broker(format!("the broker {} does not answer a subscription: look into its log", self.url))
+            ProbeError::Broker(format!(
+                "the broker {} does not answer a subscription: look into its log",
+                self.url
+            ))
         })?;
-        let granted = |code: Option<&SubscribeReasonCode>| matches!(code, Some(SubscribeReasonCode::Success(_)));
+        let granted =
+            |code: Option<&SubscribeReasonCode>| matches!(code, Some(SubscribeReasonCode::Success(_)));
         Ok((0..trials.len()).map(|at| granted(codes.get(at))).collect())
     }
 
