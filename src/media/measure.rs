@@ -21,8 +21,6 @@ use super::{CameraInfo, DeviceChoice, EncoderKind, MediaConfig, MediaError};
 
 /// How long a device or an encoder may take for its first picture; some cameras need seconds.
 const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
-/// How long an encoder may take to give what is still in it.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// What closing a device may take on top.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How long planning may take: it probes up to three encoders, and a camera's own H.264.
@@ -227,7 +225,7 @@ pub fn measure_encoder(
     span: Duration,
     cpu_s: fn() -> f64,
 ) -> Result<Encoded, MediaError> {
-    let limit = span + FIRST_PICTURE_LIMIT + DRAIN_LIMIT + CLOSE_LIMIT;
+    let limit = span + FIRST_PICTURE_LIMIT + CLOSE_LIMIT;
     let measured = on_a_thread("encoding", limit, move || encode_rate(spec, &settings, span, cpu_s));
     measured.map_err(|error| match error {
         MediaError::System { .. } => MediaError::Encoder { encoder: spec.name, reason: "it hangs".into() },
@@ -273,15 +271,14 @@ fn encode_rate(
             break;
         }
     }
-    // Refused where an error has stopped the pipeline, which is told below.
-    let _ = source.end_of_stream();
-    let ended = running.wait_for_end(DRAIN_LIMIT);
-    let (wall, cpu_s) = (started.elapsed(), cpu_s() - cpu_before);
-    let pictures = count.load(Ordering::Relaxed);
-    match ended {
-        Err(reason) => Err(failed(reason)),
-        Ok(()) if pictures == 0 => Err(failed("it gave no picture".into())),
-        Ok(()) => Ok(Encoded { pictures, wall, cpu_s }),
+    // What is still inside is a picture or two. Ended without an end of stream, because that makes
+    // OpenH264 complain aloud.
+    let (pictures, wall, cpu_s) = (count.load(Ordering::Relaxed), started.elapsed(), cpu_s() - cpu_before);
+    match running.error(spec.name) {
+        Some(MediaError::Pipeline { reason, .. }) => Err(failed(reason)),
+        Some(other) => Err(failed(other.to_string())),
+        None if pictures == 0 => Err(failed("it gave no picture".into())),
+        None => Ok(Encoded { pictures, wall, cpu_s }),
     }
 }
 
@@ -339,18 +336,6 @@ impl Running {
         match message.view() {
             gst::MessageView::Error(error) => Some(explain(device, &error.error(), error.debug().as_deref())),
             _ => None,
-        }
-    }
-
-    /// Waits until the stream has ended; an error's words if it ended that way.
-    fn wait_for_end(&self, limit: Duration) -> Result<(), String> {
-        let limit = gst::ClockTime::try_from(limit).unwrap_or(gst::ClockTime::ZERO);
-        let bus = self.0.bus().ok_or("it has no bus")?;
-        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-        let message = bus.timed_pop_filtered(limit, &kinds).ok_or("it hangs at the end of its stream")?;
-        match message.view() {
-            gst::MessageView::Error(error) => Err(error.error().message().to_owned()),
-            _ => Ok(()),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn check(config: &Config, way: &Way) -> Finding {
             let outcome = first_frame(watched(config, url.clone()), LIMIT).await;
             judge(outcome, "through the running daemon and the broker", true)
         }
-        Way::Own => own(config.clone(), "from the camera to a viewer on this machine").await,
+        Way::Own => own(config.clone(), "through a broker and a viewer of its own").await,
         Way::OwnTestPicture => {
             let mut config = config.clone();
             let media = &mut config.media;
@@ -50,7 +50,7 @@ pub(super) async fn check(config: &Config, way: &Way) -> Finding {
             if media.width.is_some_and(|width| width < TEST_WIDTH || !width.is_multiple_of(8)) {
                 (media.width, media.height) = (None, None);
             }
-            own(config, "with the test picture, because the camera gives none").await
+            own(config, "but with the test picture, because the camera gives none").await
         }
     }
 }
