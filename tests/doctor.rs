@@ -206,7 +206,7 @@ async fn a_camera_that_may_not_be_opened_names_the_group() {
     let patient = Patient::with(dir, &settings.text("device.state_dir", "/nowhere/state"));
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&program);
-    command.args(patient.command.get_args()).env("USER", "nobody").stdin(Stdio::null());
+    command.args(patient.command.get_args()).stdin(Stdio::null());
     command.env("GST_REGISTRY", "/dev/null/none");
     let said = Patient { command, dir: patient.dir }.examined().await;
     let (what, next) = said.only_failure("camera");
@@ -408,8 +408,9 @@ impl TurnServer {
     /// `ice.servers` with this server alone.
     fn servers(&self, credential: &Path) -> String {
         format!(
-            "[{{ urls = [\"turn:127.0.0.1:{}\"], username = \"porthole\", credential_file = {credential:?} }}]",
-            self.port
+            "[{{ urls = [\"turn:127.0.0.1:{}\"], username = \"porthole\", credential_file = \"{}\" }}]",
+            self.port,
+            credential.display()
         )
     }
 }

@@ -160,38 +160,47 @@ fn capture_rate(plan: &Plan, span: Duration) -> Result<SourceRate, MediaError> {
     elements.push(sink.clone().upcast());
     let running = Running::new(&elements).map_err(failed)?;
     let started = Instant::now();
+    // Why it does not start is told by the bus, below.
     let playing = running.0.set_state(gst::State::Playing).is_ok();
     let feeder = match (&plan.source, source) {
         (Source::Test, Some(source)) => Some(Feeder::start(source, plan.settings)?),
         _ => None,
     };
-    let mut times: Option<(Instant, Instant)> = None;
-    let mut pictures = 0;
-    while playing {
-        let end = times.map_or(started + FIRST_PICTURE_LIMIT, |(first, _)| first + span);
-        let left = end.saturating_duration_since(Instant::now());
-        let left = gst::ClockTime::try_from(left).unwrap_or(gst::ClockTime::ZERO);
-        if sink.try_pull_sample(left).is_none() {
-            break;
-        }
-        let now = Instant::now();
-        times = Some((times.map_or(now, |(first, _)| first), now));
-        pictures += 1;
-        if now >= end && pictures > 1 {
-            break;
-        }
-    }
+    let seen = if playing { watch(&sink, started, span) } else { None };
     drop(feeder);
     if let Some(error) = running.error(&plan.device) {
         return Err(error);
     }
-    match times {
-        Some((first, last)) if pictures > 1 => {
+    match seen {
+        Some(Seen { first, last, pictures }) if pictures > 1 => {
             let fps = (pictures - 1) as f64 / last.duration_since(first).as_secs_f64().max(1e-6);
             Ok(SourceRate { fps, pictures, first: first.duration_since(started) })
         }
         Some(_) => Err(failed("it stopped after one picture".into())),
         None => Err(failed(format!("no picture came within {} s", FIRST_PICTURE_LIMIT.as_secs()))),
+    }
+}
+
+/// Pictures that came, and when.
+struct Seen {
+    first: Instant,
+    last: Instant,
+    pictures: u64,
+}
+
+/// Counts pictures for `span` after the first; `None` when none comes.
+fn watch(sink: &AppSink, started: Instant, span: Duration) -> Option<Seen> {
+    let mut seen: Option<Seen> = None;
+    loop {
+        let end = seen.as_ref().map_or(started + FIRST_PICTURE_LIMIT, |seen| seen.first + span);
+        let left = end.saturating_duration_since(Instant::now());
+        let left = gst::ClockTime::try_from(left).unwrap_or(gst::ClockTime::ZERO);
+        if sink.try_pull_sample(left).is_none() {
+            return seen;
+        }
+        let now = Instant::now();
+        let seen = seen.get_or_insert(Seen { first: now, last: now, pictures: 0 });
+        (seen.last, seen.pictures) = (now, seen.pictures + 1);
     }
 }
 
@@ -306,7 +315,8 @@ fn pictures(settings: &EncodeSettings) -> Vec<gst::Buffer> {
             let textured = (y / 32) % 2 == 0;
             data.extend((0..width).map(|x| {
                 let x = x + number * pace * 2;
-                let texture = if textured { (x.wrapping_mul(2_654_435_761) >> 7 ^ y * 31) & 0x1f } else { 0 };
+                let texture =
+                    if textured { ((x.wrapping_mul(2_654_435_761) >> 7) ^ (y * 31)) & 0x1f } else { 0 };
                 // Masked to a byte.
                 #[allow(clippy::cast_possible_truncation)]
                 let luma = ((x / 4 + y / 4) & 0x7f) as u8;

@@ -3,7 +3,7 @@
 //! Gathering alone does not tell why a candidate is missing, so each server is also asked directly:
 //! one binding (RFC 8489), or one allocation (RFC 8656) that is given back at once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ impl Asking {
     }
 
     async fn bind(&self) -> Result<Reached, ReachError> {
-        let request = self.build(vec![Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)])?;
+        let request = self.build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)])?;
         let answer = self.ask(&request).await?;
         if answer.typ.class != CLASS_SUCCESS_RESPONSE {
             return Err(self.refusal(&answer).1);
@@ -234,7 +234,7 @@ impl Asking {
         challenge: Option<&Challenge>,
     ) -> Result<Message, ReachError> {
         let Some(Challenge { realm, nonce }) = challenge else {
-            return self.build(vec![Box::new(TransactionId::new()), Box::new(kind), what]);
+            return self.build(&[Box::new(TransactionId::new()), Box::new(kind), what]);
         };
         let user = server.username.clone().unwrap_or_default();
         let password = server.credential.clone().unwrap_or_default();
@@ -246,7 +246,7 @@ impl Asking {
             password,
             provider.crypto(),
         );
-        self.build(vec![
+        self.build(&[
             Box::new(TransactionId::new()),
             Box::new(kind),
             what,
@@ -257,10 +257,10 @@ impl Asking {
         ])
     }
 
-    fn build(&self, parts: Vec<Box<dyn Setter + '_>>) -> Result<Message, ReachError> {
+    fn build(&self, parts: &[Box<dyn Setter + '_>]) -> Result<Message, ReachError> {
         let mut message = Message::new();
         // Fails for a user name beyond the protocol's 513 bytes.
-        message.build(&parts).map_err(|_| ReachError::Credentials { address: self.address })?;
+        message.build(parts).map_err(|_| ReachError::Credentials { address: self.address })?;
         Ok(message)
     }
 
@@ -356,7 +356,10 @@ pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerErr
 
 fn gathered(candidate: &Candidate) -> Option<Gathered> {
     let mut words = candidate.candidate.split_ascii_whitespace().skip(4);
-    let address = words.next()?.to_owned();
+    let address = words.next()?;
+    // Where there is no IPv6 the library names its wildcard, which nobody can connect to.
+    let is_wildcard = address.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let address = Some(address.to_owned()).filter(|_| !is_wildcard)?;
     let kind = words.skip_while(|word| *word != "typ").nth(1)?.to_owned();
     Some(Gathered { kind, address })
 }

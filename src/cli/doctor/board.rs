@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::report::Finding;
 
-/// Clocks before it are wrong: this program is younger (2026-01-01).
-const YOUNGER_THAN: Duration = Duration::from_secs(1_767_225_600);
+/// Clocks before it are wrong: this program is younger (20454 days after 1970 is 2026-01-01).
+const YOUNGER_THAN: Duration = Duration::from_hours(20_454 * 24);
 /// Written by systemd-timesyncd once it has set the clock.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 const TIMEDATECTL_LIMIT: Duration = Duration::from_secs(3);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::processes::{Holders, holders_of_file};
+use super::processes::{Holders, holders_of_file, own_user};
 use super::report::{Finding, Verdict};
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
@@ -154,9 +154,8 @@ fn refusal(error: &MediaError, holders: &Holders, config: &MediaConfig) -> Findi
                 .next("end that program: a camera serves one at a time"),
         },
         MediaError::DeviceDenied { device } => {
-            let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
-            let user = user.unwrap_or_else(|| "USER".to_owned());
-            Finding::fail(AREA, format!("{device} is there, but this user may not open it")).next(format!(
+            let user = own_user();
+            Finding::fail(AREA, format!("{device} is there, but {user} may not open it")).next(format!(
                 "sudo usermod -aG video {user}, then log in again (the service has the group already)"
             ))
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::report::Finding;
 use crate::media::encoder::{EncodeSettings, EncoderSpec, order};
-use crate::media::measure::{Encoded, Outlook, has_element, measure_encoder, missing_elements};
+use crate::media::measure::{Chosen, Encoded, Outlook, has_element, measure_encoder, missing_elements};
 use crate::media::{EncoderChoice, MediaConfig, MediaError};
 use crate::stats::{cpu_used_s, round1};
 
@@ -31,7 +31,7 @@ pub(super) fn plugins(config: &MediaConfig, outlook: &Outlook) -> Finding {
 /// Encodes with each encoder in the order in which they are tried. Blocks for seconds.
 pub(super) fn encoders(config: &MediaConfig, outlook: &Outlook) -> Vec<Finding> {
     let chosen = outlook.chosen.as_ref().ok();
-    let settings = chosen.map_or(outlook.usual, |chosen| chosen.settings());
+    let settings = chosen.map_or(outlook.usual, Chosen::settings);
     let tried: Vec<Tried> = order(config.encoder)
         .into_iter()
         .map(|spec| {
@@ -43,7 +43,7 @@ pub(super) fn encoders(config: &MediaConfig, outlook: &Outlook) -> Vec<Finding> 
             Tried { spec, result }
         })
         .collect();
-    let passes_through = chosen.is_some_and(|chosen| chosen.passes_through());
+    let passes_through = chosen.is_some_and(Chosen::passes_through);
     judge(&tried, &settings, config.encoder, passes_through)
 }
 
@@ -87,12 +87,14 @@ fn measured(spec: &EncoderSpec, encoded: Encoded, settings: &EncodeSettings, use
     let asked = settings.rate.fps();
     let load = encoded.load_percent(asked);
     let words = format!(
-        "{}{}: {}x{} at up to {:.0} fps; {load:.0} % of a core at {asked:.0}",
+        "{}{}: {}x{} at up to {:.0} fps{}",
         spec.name,
         if used { " (used)" } else { "" },
         settings.width,
         settings.height,
         encoded.fps(),
+        // One that is too slow never gets there.
+        if encoded.fps() < asked { String::new() } else { format!("; {load:.0} % of a core at {asked:.0}") },
     );
     let finding = if used && encoded.fps() < asked * ROOM {
         Finding::warn("encoder", format!("{words}: too slow for the asked rate, the picture will stutter"))
@@ -148,11 +150,11 @@ mod tests {
         }
     }
 
-    fn encoded(fps: u32) -> Result<Encoded, MediaError> {
-        Ok(Encoded { pictures: fps.into(), wall: Duration::from_secs(1), cpu_s: 1.0 })
+    fn figures(fps: u32) -> Encoded {
+        Encoded { pictures: fps.into(), wall: Duration::from_secs(1), cpu_s: 1.0 }
     }
 
-    fn missing() -> Result<Encoded, MediaError> {
+    fn missing<T>() -> Result<T, MediaError> {
         Err(MediaError::MissingElement { element: "x".into(), package: "y" })
     }
 
@@ -169,18 +171,20 @@ mod tests {
     #[test]
     fn only_the_encoder_that_is_used_decides() {
         use EncoderChoice::{Auto, OpenH264};
-        use Verdict::{Fail, Ok, Skip, Warn};
-        assert_eq!(verdicts(vec![missing(), encoded(100), encoded(5)], Auto, false), [Skip, Ok, Skip]);
-        assert_eq!(verdicts(vec![missing(), encoded(31), encoded(500)], Auto, false), [Skip, Warn, Skip]);
+        use Verdict::{Fail, Skip, Warn};
+        let ok = Verdict::Ok;
+        let good = |fps| Ok(figures(fps));
+        assert_eq!(verdicts(vec![missing(), good(100), good(5)], Auto, false), [Skip, ok, Skip]);
+        assert_eq!(verdicts(vec![missing(), good(31), good(500)], Auto, false), [Skip, Warn, Skip]);
         assert_eq!(verdicts(vec![missing(), missing(), missing()], Auto, false), [Skip, Skip, Skip, Fail]);
-        assert_eq!(verdicts(vec![missing(), missing(), encoded(100)], OpenH264, false), [Warn, Skip, Ok]);
-        assert_eq!(verdicts(vec![missing(), missing(), missing()], Auto, true), [Ok, Skip, Skip, Skip]);
+        assert_eq!(verdicts(vec![missing(), missing(), good(100)], OpenH264, false), [Warn, Skip, ok]);
+        assert_eq!(verdicts(vec![missing(), missing(), missing()], Auto, true), [ok, Skip, Skip, Skip]);
     }
 
     #[test]
     fn figures_are_in_the_line_and_beside_it() {
         let spec = order(EncoderChoice::X264)[0];
-        let finding = measured(spec, encoded(400).expect("figures"), &settings(), true);
+        let finding = measured(spec, figures(400), &settings(), true);
         assert_eq!(finding.what, "x264enc (used): 640x480 at up to 400 fps; 8 % of a core at 30");
         assert_eq!(finding.figures["fps"], 400.0);
         assert_eq!(finding.figures["cpu_percent_at_asked"], 7.5);

@@ -12,7 +12,6 @@ mod network;
 mod processes;
 mod report;
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,7 +48,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
             if args.json {
                 let mut report = Report::new(false);
                 report.add(Finding::fail("config", error.to_string()));
-                println!("{}", report.json(&shown(args.config.as_deref())));
+                report::print(&report.json(&shown(args.config.as_deref())));
             }
             return bad_configuration(&error);
         }
@@ -61,11 +60,12 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let json = args.json;
     in_runtime(async move {
         let mut report = Report::new(!json);
-        examine(&config, &source, &mut report).await;
+        // Boxed: its future is 16 KB.
+        Box::pin(examine(&config, &source, &mut report)).await;
         if json {
-            println!("{}", report.json(&source.words()));
+            report::print(&report.json(&source.words()));
         } else {
-            println!("\n{}", report.summary());
+            report::print(&format!("\n{}", report.summary()));
         }
         ExitCode::from(u8::from(!report.video_would_work()))
     })
@@ -179,9 +179,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn configuration(config: &Config, source: &Source) -> Finding {
-    // The owner of /proc/self is whom this process acts for.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    let who = if is_root { "; checked as root, who may more than the service's user" } else { "" };
+    let who = if processes::own_user() == "root" {
+        "; checked as root, who may more than the service's user"
+    } else {
+        ""
+    };
     match source {
         Source::Written(name) => {
             let broker = match &config.mqtt.broker {

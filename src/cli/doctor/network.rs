@@ -70,8 +70,7 @@ fn servers(asked: &[Asked]) -> Vec<Finding> {
                 Finding::warn(ICE, format!("{url}: {error}")).explained()
             }
             Err(error) => {
-                let words = format!("{url}: {error}");
-                let finding = Finding::fail(ICE, words).explained();
+                let finding = Finding::fail(ICE, format!("{url}: {error}")).explained();
                 let next = finding.next.clone().unwrap_or_default();
                 finding.next(format!("{next} (viewers outside the local network would get no video)"))
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// State `LISTEN` in /proc/net/tcp.
@@ -99,6 +100,20 @@ fn daemon() -> Option<Process> {
     pids().filter(|pid| *pid != std::process::id()).map(process).find(|process| process.is_porthole)
 }
 
+/// The user that this process acts for, by name where the system has one for the number.
+pub(super) fn own_user() -> String {
+    // The owner of /proc/self is the effective user.
+    let uid = fs::metadata("/proc/self").map_or_else(|_| String::new(), |process| process.uid().to_string());
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    user_name(&passwd, &uid).unwrap_or(&uid).to_owned()
+}
+
+/// The name in the first field, the number in the third (passwd(5)).
+fn user_name<'a>(passwd: &'a str, uid: &str) -> Option<&'a str> {
+    let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    lines.find(|fields| fields.get(2) == Some(&uid)).map(|fields| fields[0])
+}
+
 fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -156,6 +171,14 @@ nonsense
         let ours = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = ours.local_addr().expect("an address");
         assert!(holders_of_port(address).processes.is_empty(), "this process itself is not meant");
+    }
+
+    #[test]
+    fn users_have_names() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/none\n";
+        assert_eq!((user_name(passwd, "0"), user_name(passwd, "65534")), (Some("root"), Some("nobody")));
+        assert_eq!(user_name(passwd, "7"), None);
+        assert!(!own_user().is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What was found: one line each for people, one object for programs, and what the exit code says.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -131,6 +132,11 @@ fn split_advice(text: &str) -> Option<(String, String)> {
         .min_by_key(|(what, _)| what.len())
 }
 
+/// Prints a line. Whoever stops reading (`| head`) has read enough.
+pub(super) fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -150,7 +156,7 @@ impl Report {
 
     pub fn add(&mut self, finding: Finding) {
         if self.live {
-            println!("{}", finding.line());
+            print(&finding.line());
         }
         self.findings.push(finding);
     }
@@ -177,7 +183,10 @@ impl Report {
             count => format!(", {}", plural(count, "warning")),
         };
         if self.video_would_work() {
-            return format!("Video works here: {} well{warnings}.", plural(self.count(Verdict::Ok), "check"));
+            return format!(
+                "Video works here: {} passed{warnings}.",
+                plural(self.count(Verdict::Ok), "check")
+            );
         }
         let areas: Vec<&str> = self
             .findings
@@ -230,7 +239,7 @@ mod tests {
     fn only_a_failure_says_that_video_would_not_work() {
         let good = report(vec![Finding::ok("a", ""), Finding::warn("b", ""), Finding::skip("c", "")]);
         assert!(good.video_would_work());
-        assert_eq!(good.summary(), "Video works here: 1 check well, 1 warning.");
+        assert_eq!(good.summary(), "Video works here: 1 check passed, 1 warning.");
         let bad = report(vec![
             Finding::ok("a", ""),
             Finding::fail("broker", ""),

@@ -119,6 +119,9 @@ enum Payload {
     Kept(&'static str),
 }
 
+/// The end of a session that never was.
+const BYE: &str = r#"{"v":1,"type":"bye","reason":"porthole doctor"}"#;
+
 /// All topic classes of a device, as `viewer` would use them (docs/protocol.md, Topics).
 fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
     let written =
@@ -129,7 +132,6 @@ fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
         usage: Use::Reads,
         payload: Payload::Fixed(payload),
     };
-    const BYE: &str = r#"{"v":1,"type":"bye","reason":"porthole doctor"}"#;
     vec![
         read("signal/+/up", topics.up(viewer), BYE),
         // An empty name is no setting and no action: a daemon passes over it in silence.
