@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod client;
 pub mod daemon;
 pub mod mosquitto;
+pub mod patient;
 pub mod viewer;
 
 use std::time::Duration;

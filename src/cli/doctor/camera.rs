@@ -7,7 +7,7 @@ use super::processes::{Holders, holders_of_file, own_user};
 use super::report::{Finding, Verdict};
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
-use crate::media::mode::Mode;
+use crate::media::mode::{Mode, handling};
 use crate::media::{CameraInfo, DeviceChoice, MediaConfig, MediaError};
 use crate::stats::round1;
 
@@ -16,8 +16,8 @@ const AREA: &str = "camera";
 const SPAN: Duration = Duration::from_secs(2);
 /// A rate this much below the asked one is no rounding any more.
 const ENOUGH: f64 = 0.85;
-/// Sizes named in one line.
-const MODES_SHOWN: usize = 5;
+/// Formats named in one line.
+const MODES_SHOWN: usize = 4;
 
 /// What the checks found, and what the later ones need of it.
 pub(super) struct Looked {
@@ -79,10 +79,10 @@ fn present(camera: &CameraInfo) -> Finding {
     Finding::ok(AREA, words).figure("modes", camera.modes.len())
 }
 
-/// The largest size of each format with its best rate, the formats in the driver's order.
+/// The largest size of each format that can be used, with its best rate, in the driver's order.
 fn modes(modes: &[Mode]) -> String {
     let mut formats: Vec<&str> = Vec::new();
-    for mode in modes {
+    for mode in modes.iter().filter(|mode| handling(&mode.format).is_some()) {
         if !formats.contains(&mode.format.as_str()) {
             formats.push(&mode.format);
         }
@@ -257,8 +257,10 @@ mod tests {
             mode("YUYV", 1280, 720, 10_010),
         ];
         assert_eq!(modes(&list), "MJPG to 1920x1080 at 29.97, YUYV to 1280x720 at 10");
-        let many: Vec<Mode> = (0..9).map(|n| mode(&format!("F{n}"), 64, 64, 30_000)).collect();
-        assert!(modes(&many).ends_with("4 more formats"));
+        let many = ["YU12", "XR24", "NV12", "UYVY", "RGB3", "BGR3", "GREY"];
+        let many: Vec<Mode> = many.iter().map(|format| mode(format, 64, 64, 30_000)).collect();
+        assert!(!modes(&many).contains("XR24"), "it cannot be used");
+        assert!(modes(&many).ends_with(", 2 more formats"), "{}", modes(&many));
         assert_eq!(modes(&[Mode { rates: vec![], ..mode("GREY", 64, 64, 1) }]), "GREY to 64x64");
     }
 }
