@@ -46,6 +46,9 @@
 //!
 //! `porthole watch` is a viewer: [`cli::watch`] counts, [`peer::viewer`] receives. It shares the
 //! message types and the MQTT link with the daemon, and nothing else.
+//!
+//! `porthole doctor` tries what the daemon would use. What needs a library that only one folder may name is
+//! there: [`media::measure`], [`signaling::mqtt::probe`], [`peer::reach`].
 
 pub mod app;
 pub mod broker;

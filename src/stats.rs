@@ -68,6 +68,12 @@ impl Default for System {
     }
 }
 
+/// Processor time that this process has used, in seconds of one core; steps of 10 ms.
+pub fn cpu_used_s() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_seconds(&stat).unwrap_or_default()
+}
+
 /// One decimal is all that people read.
 pub fn round1(value: f64) -> f64 {
     (value * 10.0).round() / 10.0

@@ -36,6 +36,7 @@ fn a_real_camera_from_its_device_to_the_browser() {
         lab.start_broker();
         lab.install(&package());
         the_camera_is_listed(&lab);
+        the_doctor_sees_it_and_who_has_it(&lab);
         let settings = Settings::new(&format!("mqtt://{HOST}:1883"))
             .text("camera.device", "auto")
             .value("camera.height", 360)
@@ -62,6 +63,27 @@ fn the_camera_is_listed(lab: &Lab) {
         "{listed:#}"
     );
     assert!(cameras[0]["modes"].as_array().is_some_and(|modes| modes.len() > 3), "{listed:#}");
+}
+
+fn the_doctor_sees_it_and_who_has_it(lab: &Lab) {
+    let doctor = |before: &str| -> Value {
+        let command = format!("{before} PORTHOLE_MQTT_URL=mqtt://{HOST} porthole doctor --json || true");
+        serde_json::from_str(&lab.run(&command)).expect("JSON")
+    };
+    let camera = |report: &Value| -> Vec<Value> {
+        let findings = report["findings"].as_array().expect("findings").iter();
+        findings.filter(|finding| finding["area"] == "camera").cloned().collect()
+    };
+    let seen = camera(&doctor(""));
+    assert!(seen.iter().all(|finding| finding["verdict"] != "fail"), "{seen:#?}");
+    assert!(seen.iter().any(|finding| finding["figures"]["fps"].as_f64() > Some(0.0)), "{seen:#?}");
+    // It prints a character for each picture, and ends with the shell that started it.
+    let holder = "v4l2-ctl -d /dev/video0 --stream-mmap --stream-count=9000 >/tmp/holder 2>&1 & \
+                  trap \"kill $!\" EXIT; until [ -s /tmp/holder ]; do sleep 0.1; done;";
+    let busy = doctor(holder);
+    assert_eq!(busy["video"], false, "{busy:#}");
+    let named = camera(&busy).into_iter().find(|finding| finding["verdict"] == "fail").expect("a failure");
+    assert!(named["what"].as_str().is_some_and(|what| what.contains("v4l2-ctl (pid ")), "{named:#}");
 }
 
 async fn vivid_is_watched(lab: &Lab, dashboard: &mut Dashboard) {

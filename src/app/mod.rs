@@ -6,6 +6,7 @@ mod privacy;
 mod reload;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +111,18 @@ impl App {
         Ok(Self { page, broker, sessions, media, gateway, fanout, config })
     }
 
+    /// Resolves once cameras and encoders have been looked at, with the capture side's trouble if there
+    /// is any, in words.
+    pub async fn looked(&self) -> Result<(), String> {
+        let mut status = self.media.status();
+        let looked = status.wait_for(|status| status.ready || status.error.is_some()).await;
+        match looked.map(|status| (status.ready, status.error.clone())) {
+            Ok((true, _)) => Ok(()),
+            Ok((false, error)) => Err(error.unwrap_or_default()),
+            Err(_) => Err("the capture side has ended".to_owned()),
+        }
+    }
+
     /// What watches over this daemon's health, and over how it is in words.
     pub fn checkup(&self) -> Checkup {
         Checkup::new(self.sessions.clone(), self.media.clone(), self.gateway.pulse(), self.fanout.clone())
@@ -140,6 +153,11 @@ impl App {
         }
         self.gateway.close(DRAIN_LIMIT).await;
     }
+}
+
+/// Whether the privacy switch that `state_dir` remembers lets a camera run.
+pub fn may_stream(state_dir: &Path) -> bool {
+    PrivacySwitch::load(state_dir).is_on()
 }
 
 /// How this process reaches its own broker.

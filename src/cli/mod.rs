@@ -3,6 +3,7 @@
 mod cameras;
 mod check;
 mod demo;
+mod doctor;
 mod memory;
 mod run;
 mod setup;
@@ -51,6 +52,8 @@ enum Command {
     Setup(Box<setup::SetupArgs>),
     /// Check a configuration without starting anything
     Check(ConfigArg),
+    /// Check everything that video needs, and say what to do
+    Doctor(doctor::DoctorArgs),
     /// Watch a device without a browser: counts pictures, does not show them
     Watch(Box<watch::WatchArgs>),
 }
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Cameras(args) => cameras::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Check(args) => check::run(args.config.as_deref()),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => watch::main(*args),
     }
 }

@@ -106,6 +106,7 @@ pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
         password,
         tls: TlsFiles { ca_file: args.ca_file.clone(), ..TlsFiles::default() },
         watch_for: Duration::from_secs(args.seconds.into()),
+        first_picture_only: false,
     });
     // Sent when Ctrl-C is pressed.
     let (stop, stopped) = watch::channel(false);
@@ -133,6 +134,33 @@ pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
     }
     rows.sort_by_key(|(n, _)| *n);
     Ok(Report::new(args.viewers, rows.into_iter().map(|(_, row)| row).collect()))
+}
+
+/// Where a device is watched, with what its broker wants to see.
+pub(super) struct Watched {
+    pub url: BrokerUrl,
+    pub topics: Topics,
+    pub device: Id,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub tls: TlsFiles,
+}
+
+/// Watches with one viewer until its first picture, for at most `limit` from its offer on. Gives the
+/// time from the offer to the first whole key frame, or what went wrong, as code and words.
+pub(super) async fn first_frame(watched: Watched, limit: Duration) -> Result<Duration, (String, String)> {
+    let Watched { url, topics, device, username, password, tls } = watched;
+    let plan =
+        Plan { url, topics, device, username, password, tls, watch_for: limit, first_picture_only: true };
+    let id = format!("doctor-{:08x}", rand::random::<u32>());
+    // Nobody stops it early; its own limit does.
+    let (_stop, stopped) = watch::channel(false);
+    let row = viewer::watch(&plan, &id, stopped).await;
+    let row = row.map_err(|error| ("broker".to_owned(), error.to_string()))?;
+    row.first_frame.ok_or_else(|| {
+        let trouble = row.trouble.into_iter().next().map(|trouble| (trouble.code, trouble.message));
+        trouble.unwrap_or_else(|| ("no-video".to_owned(), "no picture came in time".to_owned()))
+    })
 }
 
 fn read_password(path: &Path) -> Result<String, WatchError> {

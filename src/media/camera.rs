@@ -15,9 +15,9 @@ use v4l::framesize::FrameSizeEnum;
 use v4l::video::Capture;
 use v4l::{Device, FourCC};
 
-use super::MediaError;
 use super::controls::{self, ControlInfo};
 use super::mode::{Mode, Rate, handling};
+use super::{DeviceChoice, MediaError};
 
 /// Where the kernel puts device nodes.
 const DEV: &str = "/dev";
@@ -79,8 +79,16 @@ impl CameraInfo {
         self.api == CaptureApi::Libcamera
     }
 
+    /// The `camera.device` that means this camera for as long as possible.
+    pub fn lasting_choice(&self) -> DeviceChoice {
+        if self.is_libcamera() {
+            return DeviceChoice::Libcamera(Some(self.bus_info.clone()));
+        }
+        DeviceChoice::Path(self.by_id.as_ref().or(self.by_path.as_ref()).unwrap_or(&self.path).clone())
+    }
+
     /// Whether any of its formats can be used.
-    pub(crate) fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         self.modes.iter().any(|mode| handling(&mode.format).is_some())
     }
 

@@ -24,6 +24,7 @@ mod handle;
 pub mod key_frame_gate;
 mod libcamera;
 pub mod lifecycle;
+pub mod measure;
 pub mod mode;
 pub mod pass_through;
 mod pipeline;

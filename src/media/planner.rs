@@ -110,6 +110,36 @@ impl Planner {
         }
     }
 
+    /// The camera and the mode that would be tried first, for an encoder of this kind that need not
+    /// exist; nothing is probed.
+    pub fn plan_source(&self, kind: EncoderKind) -> Result<Plan, MediaError> {
+        let wish = self.wish(kind);
+        let Some(camera) = self.find_camera(&wish)? else {
+            let (settings, device) = (self.usual_settings(kind), "test".into());
+            return Ok(Plan {
+                source: Source::Test,
+                device,
+                camera: None,
+                encoder: None,
+                settings,
+                profile: None,
+            });
+        };
+        let device = shown(&camera.path);
+        let Some(mode) = mode::rank(&camera.modes, &wish).into_iter().next() else {
+            return Err(no_mode(device, &camera, &wish));
+        };
+        let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(wish.fps)));
+        let (source, camera) = (Source::Camera { mode }, Some(Arc::new(camera)));
+        Ok(Plan { source, device, camera, encoder: None, settings, profile: None })
+    }
+
+    /// What an encoder of this kind would be asked to do, whatever the camera can.
+    pub fn usual_settings(&self, kind: EncoderKind) -> EncodeSettings {
+        let wish = self.wish(kind);
+        self.settings(wish.width & !1, wish.height & !1, Rate::whole(wish.fps))
+    }
+
     /// Wants another size (pixels) and rate; `None` lets the board decide.
     pub fn want(&mut self, size: Option<(u32, u32)>, fps: Option<u32>) {
         (self.config.width, self.config.height) = (size.map(|s| s.0), size.map(|s| s.1));

@@ -6,6 +6,7 @@ mod feedback;
 mod handshake;
 mod live;
 pub mod offer;
+pub mod reach;
 mod runtime;
 mod sender;
 mod session;

@@ -4,6 +4,7 @@
 //! [`LinkEvent`]s; it re-publishes its retained topics on each [`LinkEvent::Connected`]. What was on
 //! its way when a connection broke is not sent again: after a reconnect nobody waits for it.
 
+pub mod probe;
 mod queue;
 mod reason;
 mod retry;

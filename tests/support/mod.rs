@@ -8,6 +8,7 @@ pub mod client;
 pub mod daemon;
 pub mod lab;
 pub mod mosquitto;
+pub mod patient;
 pub mod setup;
 pub mod viewer;
 

@@ -54,7 +54,9 @@ pub(super) fn settings(answers: &Answers, camera: &CameraSettings, places: &Plac
     }
     match &camera.device {
         DeviceChoice::Auto | DeviceChoice::AutoOrTest => {}
-        DeviceChoice::Test => settings.push(text("camera", "device", "test")),
+        DeviceChoice::Test | DeviceChoice::Libcamera(_) => {
+            settings.push(text("camera", "device", &camera.device.to_string()));
+        }
         DeviceChoice::Path(device) => settings.push(path("camera", "device", device)),
     }
     if let Some(proposal) = &camera.proposal {

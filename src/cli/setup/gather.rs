@@ -235,7 +235,7 @@ fn ask_camera(dialogue: &mut Dialogue<'_>, cameras: &[CameraInfo]) -> Result<Dev
             dialogue.ask("Which camera (its number, a path, or test)", "1", |answer| {
                 let n = answer.parse::<usize>().ok();
                 match n.and_then(|n| several.get(n.checked_sub(1)?)) {
-                    Some(camera) => Ok(DeviceChoice::Path(lasting(camera))),
+                    Some(camera) => Ok(camera.lasting_choice()),
                     None if n.is_some() => Err(format!("write a number from 1 to {}", several.len())),
                     None => answers::camera(answer).map_err(|error| error.to_string()),
                 }
@@ -249,18 +249,12 @@ fn ask_camera(dialogue: &mut Dialogue<'_>, cameras: &[CameraInfo]) -> Result<Dev
 pub(super) fn now_and_later(choice: &DeviceChoice, cameras: &[CameraInfo]) -> (DeviceChoice, DeviceChoice) {
     match (choice, cameras.first()) {
         (DeviceChoice::Auto, Some(camera)) => {
-            let path = lasting(camera);
-            let later =
-                if path == camera.path { DeviceChoice::Auto } else { DeviceChoice::Path(path.clone()) };
-            (DeviceChoice::Path(path), later)
+            let now = camera.lasting_choice();
+            let by_number = now == DeviceChoice::Path(camera.path.clone());
+            (now.clone(), if by_number { DeviceChoice::Auto } else { now })
         }
         (chosen, _) => (chosen.clone(), chosen.clone()),
     }
-}
-
-/// The path that names the camera as long as possible.
-fn lasting(camera: &CameraInfo) -> PathBuf {
-    camera.by_id.as_ref().or(camera.by_path.as_ref()).unwrap_or(&camera.path).clone()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ fn args(line: &str) -> SetupArgs {
 
 fn camera(n: u32, by_id: Option<&str>) -> CameraInfo {
     CameraInfo {
+        api: crate::media::CaptureApi::V4l2,
         path: format!("/dev/video{n}").into(),
         by_id: by_id.map(PathBuf::from),
         by_path: None,

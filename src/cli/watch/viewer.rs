@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub password: Option<String>,
     pub tls: TlsFiles,
     pub watch_for: Duration,
+    /// The first whole key frame is all that is wanted.
+    pub first_picture_only: bool,
 }
 
 /// A message from the device, as far as a viewer that only counts needs it.
@@ -143,7 +145,7 @@ impl Session {
         };
         self.offered = Some(Instant::now());
         self.say("offer", json!({ "sdp": sdp }));
-        self.drive(&mut viewer, plan.watch_for, stopped).await;
+        self.drive(&mut viewer, plan, stopped).await;
         self.conclude(plan);
         viewer.close().await;
     }
@@ -168,8 +170,8 @@ impl Session {
         reached == Ok(true)
     }
 
-    async fn drive(&mut self, viewer: &mut Viewer, watch_for: Duration, mut stopped: watch::Receiver<bool>) {
-        let end = tokio::time::Instant::now() + watch_for;
+    async fn drive(&mut self, viewer: &mut Viewer, plan: &Plan, mut stopped: watch::Receiver<bool>) {
+        let end = tokio::time::Instant::now() + plan.watch_for;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -186,7 +188,8 @@ impl Session {
                 },
                 _ = tick.tick() => {
                     self.tick(viewer).await;
-                    Next::Continue(())
+                    let seen = self.sink.counter().first_key_frame().is_some();
+                    if seen && plan.first_picture_only { Next::Break(()) } else { Next::Continue(()) }
                 }
             };
             if next.is_break() {

@@ -1,0 +1,362 @@
+//! Tries a broker for `porthole doctor`: one connection, and a round trip through every topic of a device.
+//!
+//! It changes nothing. Nothing is published with the retain flag, so what the broker keeps stays what
+//! it is; on the topics that are kept, the payload is the kept one again. What goes to the topics that
+//! a running daemon listens to is something that it ignores without an answer: a `bye` for a session
+//! that never was, and a `set` and a `do` without a name.
+//!
+//! Why a round trip and not the acknowledgements alone: MQTT 5 brokers say in a PUBACK that something
+//! may not be published, but Mosquitto grants every subscription and then keeps back what the access
+//! list forbids to read. Only a message that arrives shows that messages arrive.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, PubAckReason, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, Event, EventLoop};
+use tokio::time::{Instant as Deadline, timeout_at};
+
+use super::{LinkConfig, LinkError, reason, task, tls};
+use crate::signaling::broker_url::BrokerUrl;
+use crate::signaling::topic::{Id, Topics};
+
+/// From the first byte to the broker's greeting.
+const GREETING_LIMIT: Duration = Duration::from_secs(12);
+/// For the answer to one packet.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long a message may take to come back once the broker has acknowledged it.
+const ECHO_LIMIT: Duration = Duration::from_secs(2);
+/// More than are ever unacknowledged here.
+const REQUESTS: usize = 16;
+
+/// What a device does with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It listens.
+    Reads,
+    /// It speaks.
+    Writes,
+}
+
+/// How a topic fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A message went out and came back.
+    Passed,
+    /// The broker refuses to subscribe it.
+    SubscribeRefused,
+    /// The broker refuses to take messages for it.
+    PublishRefused,
+    /// The broker took the message, but it did not come back.
+    NoEcho,
+    /// The broker did not acknowledge the message.
+    NoAnswer,
+}
+
+impl Outcome {
+    /// Whether the device can use the topic; `None` where a probe by the device's own user cannot tell.
+    pub fn usable(self, usage: Use) -> Option<bool> {
+        match (self, usage) {
+            (Self::Passed, _) => Some(true),
+            // Subscribed, but this user may not speak there, so nothing could be sent to be heard; or
+            // the message was taken, and the device has no need to hear itself.
+            (Self::PublishRefused, Use::Reads) | (Self::NoEcho | Self::SubscribeRefused, Use::Writes) => None,
+            _ => Some(false),
+        }
+    }
+}
+
+/// One topic of a device, tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// As it stands in a broker's access list: with the wildcards of the device's own subscription.
+    pub topic: String,
+    /// What the device does with it.
+    pub usage: Use,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// What a broker let us do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// From the first byte to the greeting, TLS included.
+    pub greeting: Duration,
+    /// Every topic, in the order of the protocol.
+    pub topics: Vec<Tried>,
+    /// The broker keeps messages for later subscribers, which the protocol needs.
+    pub keeps_messages: bool,
+    /// What it has kept of the device's `availability`.
+    pub availability: Option<String>,
+}
+
+/// Why a broker could not be tried at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Something in the configuration.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The broker is not there, refuses, or hung up; in plain words, with what to do.
+    #[error("{0}")]
+    Broker(String),
+}
+
+/// One topic that is to be tried.
+struct Trial {
+    /// What is subscribed.
+    filter: String,
+    /// Where it is published.
+    topic: String,
+    usage: Use,
+    payload: Payload,
+}
+
+enum Payload {
+    Fixed(&'static str),
+    /// What the broker has kept there, or else this.
+    Kept(&'static str),
+}
+
+/// The end of a session that never was.
+const BYE: &str = r#"{"v":1,"type":"bye","reason":"porthole doctor"}"#;
+
+/// All topic classes of a device, as `viewer` would use them (docs/protocol.md, Topics).
+fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
+    let written =
+        |topic: String, payload| Trial { filter: topic.clone(), topic, usage: Use::Writes, payload };
+    let read = |filter: &str, topic: String, payload| Trial {
+        filter: topics.leaf(filter),
+        topic,
+        usage: Use::Reads,
+        payload: Payload::Fixed(payload),
+    };
+    vec![
+        read("signal/+/up", topics.up(viewer), BYE),
+        // An empty name is no setting and no action: a daemon passes over it in silence.
+        read("set/#", topics.leaf("set/"), ""),
+        read("do/#", topics.leaf("do/"), ""),
+        written(topics.down(viewer), Payload::Fixed(BYE)),
+        written(topics.leaf("event"), Payload::Fixed(r#"{"v":1,"type":"doctor"}"#)),
+        // Last: what is kept there has arrived by then, with the answers to the ones before.
+        written(topics.leaf("availability"), Payload::Kept("offline")),
+        written(topics.leaf("info"), Payload::Kept(r#"{"v":1}"#)),
+        written(topics.leaf("state"), Payload::Kept(r#"{"v":1}"#)),
+    ]
+}
+
+/// Connects once, with the client id and the credentials of `config`, and tries every topic that a
+/// device with `topics` uses. `viewer` names the signal topics that it speaks on. The will and the
+/// subscriptions of `config` are not used.
+pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<Probed, ProbeError> {
+    tls::install_crypto_provider();
+    let bare = LinkConfig { will: None, ..config.clone() };
+    let (client, events) = AsyncClient::new(task::options(&bare)?, REQUESTS);
+    let mut visit = Visit {
+        client,
+        events,
+        url: bare.url,
+        client_id: bare.client_id,
+        greeted: false,
+        kept: HashMap::new(),
+        echoes: Vec::new(),
+    };
+    let started = Instant::now();
+    let greeting = visit.greeting().await?;
+    let took = started.elapsed();
+    let keeps = greeting.properties.as_ref().and_then(|properties| properties.retain_available) != Some(0);
+    let trials = trials(topics, viewer);
+    let granted = visit.subscribe(&trials).await?;
+    let mut tried = Vec::with_capacity(trials.len());
+    for (trial, granted) in trials.iter().zip(granted) {
+        let outcome = visit.try_topic(trial, granted).await?;
+        tried.push(Tried { topic: trial.filter.clone(), usage: trial.usage, outcome });
+    }
+    let availability = visit.kept.get(&topics.leaf("availability"));
+    let availability = availability.map(|payload| String::from_utf8_lossy(payload).into_owned());
+    visit.goodbye().await;
+    Ok(Probed { greeting: took, topics: tried, keeps_messages: keeps, availability })
+}
+
+/// One connection and what came over it.
+struct Visit {
+    client: AsyncClient,
+    events: EventLoop,
+    url: BrokerUrl,
+    client_id: String,
+    greeted: bool,
+    /// What the broker has kept, by topic.
+    kept: HashMap<String, Bytes>,
+    /// What came back: topic and payload.
+    echoes: Vec<(String, Bytes)>,
+}
+
+impl Visit {
+    async fn greeting(&mut self) -> Result<ConnAck, ProbeError> {
+        let limit = Deadline::now() + GREETING_LIMIT;
+        let greeting = self.until(limit, |packet| match packet {
+            Packet::ConnAck(greeting) => Some(greeting.clone()),
+            _ => None,
+        });
+        let greeting = greeting.await?.ok_or_else(|| {
+            ProbeError::Broker(format!(
+                "the broker {} does not answer: check the port and firewalls between",
+                self.url
+            ))
+        })?;
+        self.greeted = true;
+        Ok(greeting)
+    }
+
+    /// Whether each was granted.
+    async fn subscribe(&mut self, trials: &[Trial]) -> Result<Vec<bool>, ProbeError> {
+        let filters = trials.iter().map(|trial| Filter::new(trial.filter.clone(), QoS::AtLeastOnce));
+        self.client
+            .try_subscribe_many(filters)
+            .map_err(|_| ProbeError::Broker("one of the topics is none: check mqtt.root".into()))?;
+        let answer = self.until(Deadline::now() + ANSWER_LIMIT, |packet| match packet {
+            Packet::SubAck(answer) => Some(answer.return_codes.clone()),
+            _ => None,
+        });
+        let codes = answer.await?.ok_or_else(|| {
+            ProbeError::Broker(format!(
+                "the broker {} does not answer a subscription: look into its log",
+                self.url
+            ))
+        })?;
+        let granted =
+            |code: Option<&SubscribeReasonCode>| matches!(code, Some(SubscribeReasonCode::Success(_)));
+        Ok((0..trials.len()).map(|at| granted(codes.get(at))).collect())
+    }
+
+    async fn try_topic(&mut self, trial: &Trial, granted: bool) -> Result<Outcome, ProbeError> {
+        if !granted && trial.usage == Use::Reads {
+            return Ok(Outcome::SubscribeRefused);
+        }
+        let payload = match trial.payload {
+            Payload::Fixed(payload) => Bytes::from_static(payload.as_bytes()),
+            Payload::Kept(otherwise) => {
+                let kept = self.kept.get(&trial.topic).cloned();
+                kept.unwrap_or_else(|| Bytes::from_static(otherwise.as_bytes()))
+            }
+        };
+        self.echoes.clear();
+        let sent = self.client.try_publish(trial.topic.clone(), QoS::AtLeastOnce, false, payload.clone());
+        if sent.is_err() {
+            return Ok(Outcome::PublishRefused);
+        }
+        let answer = self.until(Deadline::now() + ANSWER_LIMIT, |packet| match packet {
+            Packet::PubAck(answer) => Some(answer.reason),
+            _ => None,
+        });
+        match answer.await? {
+            None => return Ok(Outcome::NoAnswer),
+            Some(PubAckReason::Success | PubAckReason::NoMatchingSubscribers) => {}
+            Some(_) => return Ok(Outcome::PublishRefused),
+        }
+        if !granted {
+            return Ok(Outcome::SubscribeRefused);
+        }
+        let wanted = (trial.topic.clone(), payload);
+        let came_back = self.echo(&wanted, Deadline::now() + ECHO_LIMIT).await?;
+        Ok(if came_back { Outcome::Passed } else { Outcome::NoEcho })
+    }
+
+    async fn echo(&mut self, wanted: &(String, Bytes), limit: Deadline) -> Result<bool, ProbeError> {
+        loop {
+            if self.echoes.contains(wanted) {
+                return Ok(true);
+            }
+            let another = self.until(limit, |packet| matches!(packet, Packet::Publish(_)).then_some(()));
+            if another.await?.is_none() {
+                return Ok(self.echoes.contains(wanted));
+            }
+        }
+    }
+
+    /// Drives the connection until `find` finds something, or `None` at `limit`.
+    async fn until<T>(
+        &mut self,
+        limit: Deadline,
+        find: impl Fn(&Packet) -> Option<T>,
+    ) -> Result<Option<T>, ProbeError> {
+        loop {
+            let polled = match timeout_at(limit, self.events.poll()).await {
+                Err(_) => return Ok(None),
+                Ok(Ok(event)) => event,
+                Ok(Err(error)) => {
+                    let words = reason::explain(&error, &self.url, &self.client_id, self.greeted);
+                    return Err(ProbeError::Broker(words));
+                }
+            };
+            let Event::Incoming(packet) = polled else { continue };
+            if let Packet::Publish(message) = &packet {
+                let topic = String::from_utf8_lossy(&message.topic).into_owned();
+                if message.retain {
+                    self.kept.insert(topic, message.payload.clone());
+                } else {
+                    self.echoes.push((topic, message.payload.clone()));
+                }
+            }
+            if let Some(found) = find(&packet) {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    /// Leaves as it should be; a broker that does not care is no matter.
+    async fn goodbye(mut self) {
+        if self.client.try_disconnect().is_ok() {
+            let limit = Deadline::now() + ECHO_LIMIT;
+            while let Ok(Ok(event)) = timeout_at(limit, self.events.poll()).await {
+                if matches!(event, Event::Outgoing(rumqttc::Outgoing::Disconnect)) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signaling::topic::Inbound;
+
+    #[test]
+    fn what_is_sent_to_a_daemon_is_passed_over_in_silence() {
+        let topics = Topics::new("porthole", &Id::new("cam").expect("an id"));
+        let viewer = Id::new("doctor-1").expect("an id");
+        let trials = trials(&topics, &viewer);
+        for trial in trials.iter().filter(|trial| trial.usage == Use::Reads) {
+            match topics.parse(&trial.topic) {
+                Inbound::Other => {}
+                Inbound::Signal(from) => {
+                    assert_eq!(from, viewer);
+                    let Payload::Fixed(payload) = trial.payload else { panic!("not fixed") };
+                    let up = crate::signaling::message::Up::parse(payload.as_bytes()).expect("a message");
+                    assert!(matches!(up.kind, crate::signaling::message::UpKind::Bye { .. }));
+                }
+                other => panic!("{} means something to a daemon: {other:?}", trial.topic),
+            }
+        }
+        let filters: Vec<&str> = trials.iter().map(|trial| trial.filter.as_str()).collect();
+        for subscribed in topics.subscriptions() {
+            assert!(filters.contains(&subscribed.as_str()), "{subscribed} is not tried");
+        }
+        for written in ["availability", "info", "state", "event"] {
+            assert!(filters.contains(&topics.leaf(written).as_str()), "{written} is not tried");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_no_failure() {
+        assert_eq!(Outcome::Passed.usable(Use::Reads), Some(true));
+        assert_eq!(Outcome::SubscribeRefused.usable(Use::Reads), Some(false));
+        assert_eq!(Outcome::NoEcho.usable(Use::Reads), Some(false));
+        assert_eq!(Outcome::PublishRefused.usable(Use::Reads), None);
+        assert_eq!(Outcome::PublishRefused.usable(Use::Writes), Some(false));
+        assert_eq!(Outcome::SubscribeRefused.usable(Use::Writes), None);
+        assert_eq!(Outcome::NoAnswer.usable(Use::Writes), Some(false));
+    }
+}
