@@ -50,6 +50,7 @@ fn a_real_camera_from_its_device_to_the_browser() {
         a_browser_shows_vivid_and_forgives_a_loose_plug(&lab, &mut dashboard).await;
         a_session_outlives_its_camera(&lab, &mut dashboard).await;
         a_camera_that_encodes_is_used_as_it_is(&lab, &mut dashboard).await;
+        a_sensor_is_driven_through_libcamera(&lab, &mut dashboard).await;
     });
 }
 
@@ -170,4 +171,27 @@ async fn a_camera_that_encodes_is_used_as_it_is(lab: &Lab, dashboard: &mut Dashb
         dashboard.camera("idle").await;
     }
     tokio::time::timeout(Duration::from_mins(1), watch(5)).await.expect("an end");
+}
+
+/// A camera of libcamera's own "virtual" kind: no sensor, but all of libcamera and of its plugin.
+async fn a_sensor_is_driven_through_libcamera(lab: &Lab, dashboard: &mut Dashboard) {
+    lab.must(&["camera", "off"]);
+    lab.run(
+        "mkdir -p /usr/share/libcamera/pipeline/virtual && cd /usr/share/libcamera/pipeline/virtual && \
+         printf '%s\\n' '\"Virtual0\":' '  supported_formats:' '  - width: 640' '    height: 480' \
+         '    frame_rates: [15, 30]' '  test_pattern: \"bars\"' '  location: \"CameraLocationFront\"' >virtual.yaml && \
+         chgrp video /dev/dma_heap/system && chmod 660 /dev/dma_heap/system && systemctl restart porthole",
+    );
+    let ours = |state: &Value| state["camera"]["device"] == "Virtual0" && state["camera"]["state"] == "idle";
+    dashboard.state("the camera of libcamera", ours).await;
+    let browser = Browser::start().await.expect("it was there before");
+    browser.open(&format!("http://{GUEST}:8080/#broker=ws://{HOST}:9001&device={DEVICE}")).await;
+    browser.phase("live").await;
+    browser.frames_advance(20).await;
+    assert_colour_bars_in_motion(&browser).await;
+    let info = dashboard.info("libcamera", |info| info["camera"]["driver"] == "libcamera").await;
+    assert_eq!(info["camera"]["modes"][0]["format"], "NV12", "{info:#}");
+    browser.close().await;
+    dashboard.viewers(0).await;
+    dashboard.camera("idle").await;
 }

@@ -47,7 +47,8 @@ fn print(camera: &CameraInfo) {
         let heading = if mode.format == last { String::new() } else { mode.format.clone() };
         let rates: Vec<String> =
             mode.rates.iter().map(|rate| format!("{}", (rate.fps() * 100.0).round() / 100.0)).collect();
-        println!("  {heading:<12}{:>4}x{:<5}{} fps", mode.width, mode.height, rates.join(", "));
+        let rates = if rates.is_empty() { String::new() } else { format!("{} fps", rates.join(", ")) };
+        println!("  {heading:<12}{:>4}x{:<5}{rates}", mode.width, mode.height);
         last.clone_from(&mode.format);
     }
     println!();

@@ -162,6 +162,12 @@ fn refusal(error: &MediaError, holders: &Holders, config: &MediaConfig) -> Findi
         MediaError::NoCamera => Finding::fail(AREA, none_found()).next(
             "plug one in (dmesg tells whether the kernel sees it), or try without: camera.device = \"test\"",
         ),
+        MediaError::DeviceMissing { .. } if matches!(config.device, DeviceChoice::Libcamera(_)) => {
+            Finding::fail(AREA, "libcamera sees no camera").next(
+                "check the ribbon cable at both ends, and camera_auto_detect=1 in config.txt; what libcamera sees is \
+                 listed by rpicam-hello --list-cameras",
+            )
+        }
         MediaError::DeviceMissing { device } => {
             let next = match (&config.device, nodes().as_slice()) {
                 (DeviceChoice::Path(_), []) => "plug it in: there is no camera at all".to_owned(),
