@@ -175,12 +175,13 @@ async fn a_camera_that_encodes_is_used_as_it_is(lab: &Lab, dashboard: &mut Dashb
 
 /// A camera of libcamera's own "virtual" kind: no sensor, but all of libcamera and of its plugin.
 async fn a_sensor_is_driven_through_libcamera(lab: &Lab, dashboard: &mut Dashboard) {
+    lab.run("systemctl stop porthole");
     lab.must(&["camera", "off"]);
     lab.run(
         "mkdir -p /usr/share/libcamera/pipeline/virtual && cd /usr/share/libcamera/pipeline/virtual && \
          printf '%s\\n' '\"Virtual0\":' '  supported_formats:' '  - width: 640' '    height: 480' \
          '    frame_rates: [15, 30]' '  test_pattern: \"bars\"' '  location: \"CameraLocationFront\"' >virtual.yaml && \
-         chgrp video /dev/dma_heap/system && chmod 660 /dev/dma_heap/system && systemctl restart porthole",
+         chgrp video /dev/dma_heap/system && chmod 660 /dev/dma_heap/system && systemctl start porthole",
     );
     let ours = |state: &Value| state["camera"]["device"] == "Virtual0" && state["camera"]["state"] == "idle";
     dashboard.state("the camera of libcamera", ours).await;
