@@ -12,11 +12,11 @@ LIBRARIES=libc6-dev,linux-libc-dev,libgcc-12-dev,libgstreamer1.0-dev,libgstreame
 # Debian's compiler of the kind that knows other targets, for machines whose rustup offers only their own.
 COMPILER=rustc-web,libstd-rust-web-dev
 
-# unpacked NAME ARCH PACKAGES: prints the folder with these packages and all they depend on, unpacked and not
+# unpacked NAME ARCH PACKAGES SUITES: prints the folder with these packages and all they depend on, unpacked and not
 # installed: nothing of another processor has to run, and this machine's own packages stay as they are.
 unpacked() {
   local folder
-  folder=$CACHE/$1-$2-$(echo "$SUITE $3 1" | hash_of)
+  folder=$CACHE/$1-$2-$(echo "$SUITE $3 $4 1" | hash_of)
   mkdir -p "$CACHE"
   exec 9>"$folder.lock"
   flock 9
@@ -24,7 +24,7 @@ unpacked() {
     say "unpacking $1 for $2 (a minute or two, once)"
     rm -rf "$folder.part"
     apt_settings >"$folder.conf"
-    three_times "$folder.log" fetch "$2" "$3" "$folder.part" "$folder.conf"
+    three_times "$folder.log" fetch "$2" "$3" "$4" "$folder.part" "$folder.conf"
     rm -rf "$folder.part"/var/{cache,lib}/apt
     relative_links "$folder.part"
     mv "$folder.part" "$folder"
@@ -34,14 +34,17 @@ unpacked() {
   echo "$folder"
 }
 
-fetch() { # ARCH PACKAGES FOLDER APT-CONFIGURATION
-  local debian security
-  debian=$(mirror debian) security=$(mirror debian-security)
-  rm -rf "$3"
-  timeout 1800 mmdebstrap --mode="$(mmdebstrap_mode)" --arch="$1" --variant=extract --include="$2" --aptopt="$4" \
+fetch() { # ARCH PACKAGES SUITES FOLDER APT-CONFIGURATION
+  local suite mirror sources=()
+  for suite in $3; do
+    mirror=$(mirror "debian${suite#"$SUITE"}")
+    [ -z "$mirror" ] || sources+=("deb $mirror $suite main")
+  done
+  rm -rf "$4"
+  timeout 1800 mmdebstrap --mode="$(mmdebstrap_mode)" --arch="$1" --variant=extract --include="$2" --aptopt="$5" \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
-    "$SUITE" "$3" ${debian:+"deb $debian $SUITE main"} ${security:+"deb $security $SUITE-security main"}
+    "$SUITE" "$4" "${sources[@]}"
 }
 
 mmdebstrap_mode() { if [ "$(id -u)" = 0 ]; then echo root; else echo unshare; fi; }
@@ -55,15 +58,16 @@ relative_links() {
   done
 }
 
-# rustup's compiler where it has the target, else Debian's.
-compiler() {
-  if rustup target list --installed 2>/dev/null | grep -qx "$triple" || rustup target add "$triple" >/dev/null 2>&1; then
-    return
-  fi
-  local tree host
-  host=$(dpkg --print-architecture)
-  tree=$(unpacked compiler "$host" "$COMPILER")
-  ln -sfn "$sysroot/usr/lib/rustlib/$triple" "$tree/usr/lib/rustlib/$triple"
+rustup_knows_target() {
+  rustup target list --installed 2>/dev/null | grep -qx "$triple" || rustup target add "$triple" >/dev/null 2>&1
+}
+
+# Debian's own compiler, with the standard library for the target beside it.
+debians_compiler() {
+  local tree library
+  tree=$(unpacked compiler "$(dpkg --print-architecture)" "$COMPILER" "$SUITE $SUITE-security")
+  library=$(unpacked rust-library "$arch" libstd-rust-web-dev "$SUITE $SUITE-security")
+  ln -sfn "$library/usr/lib/rustlib/$triple" "$tree/usr/lib/rustlib/$triple"
   cat >"$tree/rustc" <<RUSTC
 #!/bin/sh
 LD_LIBRARY_PATH=$tree/usr/lib/$(dpkg-architecture -q DEB_HOST_MULTIARCH 2>/dev/null || gcc -dumpmachine) exec $tree/usr/bin/rustc "\$@"
@@ -88,10 +92,8 @@ main() {
   shift
   target_of "$arch"
   check_machine
-  local wanted=$LIBRARIES
-  [ "$(dpkg --print-architecture)" = "$arch" ] || wanted=$wanted,libstd-rust-web-dev
-  sysroot=$(unpacked sysroot "$arch" "$wanted")
-  compiler
+  sysroot=$(unpacked sysroot "$arch" "$LIBRARIES" "$SUITE")
+  rustup_knows_target || debians_compiler
   lower=${triple//-/_}
   upper=${lower^^}
   export "CARGO_TARGET_${upper}_LINKER=$gnu-gcc" "CARGO_TARGET_${upper}_RUSTFLAGS=-Clink-arg=--sysroot=$sysroot"
