@@ -3,6 +3,7 @@
 mod cameras;
 mod check;
 mod demo;
+mod first_boot;
 mod memory;
 mod run;
 pub mod watch;
@@ -47,6 +48,8 @@ enum Command {
     Cameras(cameras::CamerasArgs),
     /// Check a configuration without starting anything
     Check(ConfigArg),
+    /// Take over porthole.toml from the boot partition of a card, or say there what is wrong with it
+    FirstBoot(first_boot::FirstBootArgs),
     /// Watch a device without a browser: counts pictures, does not show them
     Watch(Box<watch::WatchArgs>),
 }
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         }
         Command::Cameras(args) => cameras::run(&args),
         Command::Check(args) => check::run(args.config.as_deref()),
+        Command::FirstBoot(args) => first_boot::run(args),
         Command::Watch(args) => watch::main(*args),
     }
 }
