@@ -24,7 +24,9 @@ fn main() -> ExitCode {
 fn write(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     clap_mangen::generate_to(porthole::cli::command(), folder)?;
-    for (shell, name) in [(Shell::Bash, "porthole.bash"), (Shell::Zsh, "_porthole"), (Shell::Fish, "porthole.fish")] {
+    for (shell, name) in
+        [(Shell::Bash, "porthole.bash"), (Shell::Zsh, "_porthole"), (Shell::Fish, "porthole.fish")]
+    {
         let mut file = File::create(folder.join(name))?;
         clap_complete::generate(shell, &mut porthole::cli::command(), "porthole", &mut file);
     }

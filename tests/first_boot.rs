@@ -191,6 +191,7 @@ fn a_wrong_file_is_explained_and_changes_nothing() {
 
 #[test]
 fn each_kind_of_mistake_says_what_would_be_right() {
+    let large = "#".repeat(300 * 1024);
     for (name, bytes, words) in [
         ("porthole.toml", &b"[mqtt]\nurl = mqtt://broker\n"[..], "text in quotes"),
         ("porthole.toml", "[mqtt]\nurl = „embedded“\n".as_bytes(), "plain quotes"),
@@ -199,7 +200,7 @@ fn each_kind_of_mistake_says_what_would_be_right() {
         ("porthole.toml", b"{\\rtf1 [mqtt]}", "Plain Text"),
         ("porthole.toml", b"[mqtt]\nuri = \"embedded\"\n", "`uri` is not a key of [mqtt]"),
         ("porthole.toml", b"", "mqtt.url"),
-        ("porthole.toml", &[b'#'; 300 * 1024], "larger than"),
+        ("porthole.toml", large.as_bytes(), "larger than"),
         ("porthole.env", b"PORTHOLE_CAMERA_FPS=500\r\n", "from 1 to 240"),
         ("porthole.env", b"export PORTHOLE_CAMERA_FPS=5\n", "without export"),
         ("porthole.env.txt", b"PORTHOLE_CAMRA_FPS=5\n", "no section"),
@@ -321,6 +322,14 @@ fn on_a_read_only_boot_partition_a_file_is_taken_once() {
     assert_eq!(code, 0, "{said_again}");
     assert_eq!(board.installed("porthole.toml"), changed);
 
+    // Nor by another file beside it, which is taken by itself.
+    board.put("porthole.env", "PORTHOLE_LOG=debug\n");
+    let (code, said_env) = said(&read_only(&board).expect("unshare"));
+    assert_eq!(code, 0, "{said_env}");
+    assert!(said_env.contains("porthole.env"), "{said_env}");
+    assert_eq!(board.installed("porthole.toml"), changed);
+    fs::remove_file(board.boot().join("porthole.env")).expect("remove");
+
     board.put("porthole.toml", "[camera]\nfps = 0\n");
     let (code, said_wrong) = said(&read_only(&board).expect("unshare"));
     assert_eq!(code, 64, "{said_wrong}");
@@ -333,5 +342,8 @@ fn on_a_read_only_boot_partition_a_file_is_taken_once() {
     // Writable again, it is put away and forgotten.
     board.put("porthole.toml", OLD);
     board.good();
-    assert_eq!(names(&board.etc()), ["porthole.toml", "porthole.toml.previous"]);
+    assert_eq!(
+        names(&board.etc()),
+        ["porthole.env", "porthole.env.left", "porthole.toml", "porthole.toml.previous"]
+    );
 }

@@ -56,7 +56,7 @@ pub(super) fn run(args: FirstBootArgs) -> ExitCode {
             eprintln!("porthole: {refusal}");
             match told {
                 Ok(path) => {
-                    eprintln!("porthole: the same is in {} for whoever made the card", path.display())
+                    eprintln!("porthole: the same is in {} for whoever made the card", path.display());
                 }
                 Err(why) => eprintln!("porthole: nobody could be told on the boot partition: {why}"),
             }

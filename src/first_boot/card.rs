@@ -63,7 +63,7 @@ impl Card {
             [path] => path,
             _ => {
                 let both = format!("there is also {name}.txt, and which of the two is meant cannot be known");
-                return Err(Refusal::of_file(name, &both, "remove one of them").into());
+                return Err(Box::new(Refusal::of_file(name, &both, "remove one of them")).into());
             }
         };
         let shown = path.file_name().map_or_else(|| name.into(), |name| name.to_string_lossy());
@@ -73,7 +73,8 @@ impl Card {
             .map_err(Failure::of("read", path))?;
         if bytes.len() as u64 > LONGEST_BYTES {
             let large = format!("this is larger than {} KiB, so it is something else", LONGEST_BYTES / 1024);
-            return Err(Refusal::of_file(&shown, &large, "put the text file there that was meant").into());
+            let right = "put the text file there that was meant";
+            return Err(Box::new(Refusal::of_file(&shown, &large, right)).into());
         }
         Ok(Some(decode(&shown, &bytes)?))
     }

@@ -80,9 +80,9 @@ enum Stop {
     Failed(Failure),
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(Box::new(refusal))
+impl From<Box<Refusal>> for Stop {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -111,11 +111,12 @@ pub fn take_over(boot: &[PathBuf], into: &Path) -> Result<Outcome, Failure> {
 }
 
 fn take(card: &Card, folder: &Folder) -> Result<Outcome, Stop> {
-    let on_card: BTreeMap<&str, String> = [TOML, ENV]
+    let mut on_card: BTreeMap<&str, String> = [TOML, ENV]
         .into_iter()
         .filter_map(|name| card.text(name).map(|text| text.map(|text| (name, text))).transpose())
         .collect::<Result<_, Stop>>()?;
-    if on_card.iter().all(|(name, text)| folder.had_to_leave(name, text)) {
+    on_card.retain(|name, text| !folder.had_to_leave(name, text));
+    if on_card.is_empty() {
         return Ok(Outcome::Nothing);
     }
     let (config, companions) = rehearse(card, folder, &on_card)?;
@@ -159,15 +160,12 @@ fn rehearse(
         Some(text) => (TOML, text.clone()),
         None => (here.as_str(), folder.text(TOML)?),
     };
-    let (env, variables) = match on_card.get(ENV) {
-        Some(text) => (text.clone(), variables::parse(ENV, text)?),
-        None => {
-            let text = folder.text(ENV)?;
-            // The service manager passes over lines that it does not understand; so must we, for these.
-            let lines = text.lines().filter_map(|line| variables::parse(ENV, line).ok());
-            let variables = lines.flatten().collect();
-            (text, variables)
-        }
+    let env = on_card.get(ENV).map_or_else(|| folder.text(ENV), |text| Ok(text.clone()))?;
+    let variables: Vec<(String, String)> = if on_card.contains_key(ENV) {
+        variables::parse(ENV, &env)?
+    } else {
+        // The service manager passes over lines that it does not understand; so must we, for those in force.
+        env.lines().filter_map(|line| variables::parse(ENV, line).ok()).flatten().collect()
     };
     let mut moved = Moved::new();
     let mut companions = Vec::new();
@@ -181,33 +179,30 @@ fn rehearse(
         folder.stage(name, text)?;
     }
     let config = Config::rehearse(Path::new(toml_name), &toml, &variables, &moved)
-        .map_err(|error| Refusal::of_configuration(error, (toml_name, &toml), Some((ENV, &env))))?;
+        .map_err(|error| Box::new(Refusal::of_configuration(error, (toml_name, &toml), Some((ENV, &env)))))?;
     Ok((config, companions))
 }
 
 /// Names of the files right below `into` that a `…_file` key or a `…_FILE` variable refers to.
 fn companions_of(toml: &str, variables: &[(String, String)], into: &Path) -> BTreeSet<String> {
-    let mut named: Vec<&str> = Vec::new();
     let table = toml.parse::<toml::Table>().unwrap_or_default();
-    let mut values: Vec<(&str, &toml::Value)> =
+    let mut named: Vec<&str> = Vec::new();
+    let mut todo: Vec<(&str, &toml::Value)> =
         table.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    while let Some((key, value)) = values.pop() {
+    while let Some((key, value)) = todo.pop() {
         match value {
             toml::Value::String(text) if key.ends_with("_file") => named.push(text),
-            toml::Value::Table(table) => {
-                values.extend(table.iter().map(|(key, value)| (key.as_str(), value)))
-            }
-            toml::Value::Array(list) => values.extend(list.iter().map(|value| (key, value))),
+            toml::Value::Table(inner) => todo.extend(inner.iter().map(|(key, value)| (key.as_str(), value))),
+            toml::Value::Array(list) => todo.extend(list.iter().map(|value| (key, value))),
             _ => {}
         }
     }
-    named.extend(
-        variables.iter().filter(|(name, _)| name.ends_with("_FILE")).map(|(_, value)| value.as_str()),
-    );
-    let names = named.into_iter().map(Path::new).filter(|path| path.parent() == Some(into));
-    let names = names.filter_map(|path| path.file_name()?.to_str());
+    let in_variables = variables.iter().filter(|(name, _)| name.ends_with("_FILE"));
+    named.extend(in_variables.map(|(_, value)| value.as_str()));
+    let here = named.into_iter().map(Path::new).filter(|path| path.parent() == Some(into));
+    let files = here.filter_map(|path| path.file_name()?.to_str());
     // The daemon's own files come under their own rules.
-    names.filter(|name| !name.to_ascii_lowercase().starts_with("porthole")).map(str::to_owned).collect()
+    files.filter(|name| !name.to_ascii_lowercase().starts_with("porthole")).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

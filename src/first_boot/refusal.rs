@@ -200,7 +200,8 @@ mod tests {
     use crate::config::Config;
 
     fn refusal(toml: &str, variables: &[(&str, &str)]) -> String {
-        let env: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let lines: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let env = lines.join("\n");
         let variables: Vec<_> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let error =
             Config::rehearse(Path::new("porthole.toml"), toml, &variables, &BTreeMap::new()).unwrap_err();

@@ -9,7 +9,7 @@ pub(super) const LONGEST_BYTES: u64 = 256 * 1024;
 ///
 /// # Errors
 /// A [`Refusal`] that says how to save the file as text.
-pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Refusal> {
+pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Box<Refusal>> {
     let text = match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(file, rest, u16::from_le_bytes)?,
         [0xfe, 0xff, rest @ ..] => utf16(file, rest, u16::from_be_bytes)?,
@@ -17,15 +17,16 @@ pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Refusal> {
         _ => utf8(file, bytes)?,
     };
     if let Some(at) = text.find('\0') {
-        return Err(Refusal::of_file(file, "this is not plain text: it holds zero bytes", SAVE_AS)
-            .at_line(line_at(&text, at)));
+        let refusal = Refusal::of_file(file, "this is not plain text: it holds zero bytes", SAVE_AS);
+        return Err(refusal.at_line(line_at(&text, at)).into());
     }
     if text.starts_with("{\\rtf") {
         return Err(Refusal::of_file(
             file,
             "this is a formatted document (RTF)",
             "in TextEdit choose Format, Make Plain Text, and save it again",
-        ));
+        )
+        .into());
     }
     Ok(text.replace("\r\n", "\n").replace('\r', "\n"))
 }
@@ -37,20 +38,21 @@ pub(super) fn line_at(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-fn utf8(file: &str, bytes: &[u8]) -> Result<String, Refusal> {
+fn utf8(file: &str, bytes: &[u8]) -> Result<String, Box<Refusal>> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         Refusal::of_file(file, "this line has a letter in an encoding that is not UTF-8", SAVE_AS)
             .at_line(line_at(&before, before.len()))
+            .into()
     })
 }
 
-fn utf16(file: &str, bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Refusal> {
+fn utf16(file: &str, bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Box<Refusal>> {
     let (pairs, rest) = bytes.as_chunks::<2>();
     let text: Result<String, _> = char::decode_utf16(pairs.iter().map(|pair| unit(*pair))).collect();
     match text {
         Ok(text) if rest.is_empty() => Ok(text),
-        _ => Err(Refusal::of_file(file, "this begins as UTF-16 text, but is damaged", SAVE_AS)),
+        _ => Err(Refusal::of_file(file, "this begins as UTF-16 text, but is damaged", SAVE_AS).into()),
     }
 }
 
@@ -97,8 +99,8 @@ mod tests {
     fn nothing_from_outside_panics() {
         for length in 0..6_u32 {
             for seed in 0..2000_u32 {
-                let bytes: Vec<u8> =
-                    (0..length).map(|at| (seed.wrapping_mul(2_654_435_761) >> (at * 5)) as u8).collect();
+                let byte = |at| seed.wrapping_mul(2_654_435_761).rotate_right(at * 5).to_le_bytes()[0];
+                let bytes: Vec<u8> = (0..length).map(byte).collect();
                 let _ = decode("x", &bytes);
                 let _ = decode("x", &[&[0xff, 0xfe], bytes.as_slice()].concat());
             }

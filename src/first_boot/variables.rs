@@ -11,15 +11,16 @@ const OTHERS: [&str; 2] = ["PORTHOLE_LOG", "PORTHOLE_CACHE"];
 ///
 /// # Errors
 /// The first line that is none of `NAME=VALUE`, `# comment` and empty.
-pub(super) fn parse(file: &str, text: &str) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn parse(file: &str, text: &str) -> Result<Vec<(String, String)>, Box<Refusal>> {
     let mut variables = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
-        let wrong =
-            |what: &str, right: &str| Refusal::of_file(file, what, right).at_line(at + 1).quoting(line);
+        let wrong = |what: &str, right: &str| {
+            Box::new(Refusal::of_file(file, what, right).at_line(at + 1).quoting(line))
+        };
         let Some((name, value)) = line.split_once('=') else {
             return Err(wrong("this line sets nothing", "write NAME=VALUE, or # before a remark"));
         };
