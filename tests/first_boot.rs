@@ -128,6 +128,10 @@ fn a_good_file_is_taken_once() {
     // The same again, put there anew: nothing to do but to put it away.
     board.put("porthole.toml", GOOD);
     assert!(board.good().contains("in force already"));
+    let said = board.put("porthole.toml", format!("{GOOD}\n\n")).good();
+    assert!(!said.contains("password"), "{said}");
+    assert_eq!(board.installed("porthole.toml.previous"), GOOD);
+    fs::write(board.etc().join("porthole.toml.previous"), OLD).expect("write");
     assert_eq!(board.installed("porthole.toml.previous"), OLD);
     assert_eq!(names(&board.boot()), ["cmdline.txt", "porthole.toml.taken"]);
 }

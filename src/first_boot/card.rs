@@ -82,11 +82,10 @@ impl Card {
     /// Gives a file that was taken over the name `….taken`, without passwords. Gives a note where it had any.
     pub(super) fn put_away(&self, name: &str, text: &str) -> Result<Option<String>, Failure> {
         let taken = self.folder.join(format!("{name}.taken"));
-        let harmless: Vec<String> = text.lines().map(without_password).collect();
-        let harmless = harmless.join("\n");
-        let has_password = harmless != text.trim_end_matches('\n');
+        let has_password = text.lines().any(|line| without_password(line) != line);
         if has_password {
-            let text = format!("# A password that stood in a URL was removed here.\n{harmless}\n");
+            let lines: Vec<String> = text.lines().map(without_password).collect();
+            let text = format!("# A password that stood in a URL was removed here.\n{}\n", lines.join("\n"));
             write_whole(&taken, &text)?;
         }
         for path in self.called(name) {

@@ -158,10 +158,15 @@ camera() {
   [ "$got" ] || on_board 'journalctl -b -u porthole -n 20 --no-pager -o cat' >&2 || true
 }
 
-# The state is retained, so the first message is there at once; what follows are changes.
+# shellcheck disable=SC2317  # called by `check`
 camera_is_there() {
-  timeout 60 mosquitto_sub -h 127.0.0.1 -p $MQTT_PORT -t porthole/card/state |
-    grep -m 1 -q '"encoder":{'
+  local n
+  for n in $(seq 60); do
+    # The state is retained, so it comes at once or not at all. An encoder is chosen for a camera that is there.
+    if timeout 10 mosquitto_sub -h 127.0.0.1 -p "$MQTT_PORT" -t porthole/card/state -C 1 | grep -q '"encoder":{'; then return; fi
+    sleep 1
+  done
+  return 1
 }
 
 figures() {
