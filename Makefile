@@ -36,6 +36,12 @@ CROSS_PACKAGES := mmdebstrap:mmdebstrap util-linux dpkg-dev:dpkg-dev \
 	$(if $(filter armhf,$(ARCH)),arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf) \
 	$(if $(filter amd64,$(ARCH)),x86_64-linux-gnu-gcc:gcc-x86-64-linux-gnu)
 PACKAGE_PACKAGES := lintian:lintian
+# A card is Debian for arm64: its package scripts run under emulation, and so does the machine that tests it.
+IMAGE := $(TARGET)/porthole-arm64.img
+IMAGE_PACKAGES := qemu-user-static mmdebstrap:mmdebstrap arch-test:arch-test mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools \
+	mcopy:mtools sfdisk:fdisk xz:xz-utils aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+CARD_PACKAGES := qemu-system-aarch64:qemu-system-arm mcopy:mtools mosquitto_sub:mosquitto-clients ip:iproute2 \
+	ssh:openssh-client unshare:util-linux
 # Debian 12's npm wants Debian's own nodejs; a newer Node.js from elsewhere brings an npm with it.
 NODE_WANTED := 18
 NODE_PACKAGES := $(if $(shell v=$$(node -p 'parseInt(process.versions.node)' 2>/dev/null) && \
@@ -174,17 +180,36 @@ audit: rust ## known vulnerabilities of the dependencies: needs the advisory dat
 bench: test-packages rust page ## the figures of this machine, as a table, then the microbenchmarks
 	@cargo bench --locked --bench '*'
 
+# With ARCH=arm64 it is the card image of `make image` that is started, under emulation.
 .PHONY: lab
+ifeq ($(ARCH)-$(origin ARCH),arm64-command line)
+lab: card-packages build
+	@[ -e $(IMAGE) ] || { echo "make: there is no $(IMAGE) yet: make image" >&2; exit 1; }
+	as_root=()
+	if [ "$$(id -u)" != 0 ]; then as_root=(sudo); echo "make: the lab's network needs root: sudo"; fi
+	"$${as_root[@]}" tests/lab/make-card.sh $(IMAGE) $(DEBUG)
+else
 lab: lab-packages build ## a virtual machine with a V4L2 camera, this daemon in it, watched from here
 	@as_root=()
 	if [ "$$(id -u)" != 0 ]; then as_root=(sudo); echo "make: the lab's network needs root: sudo"; fi
 	"$${as_root[@]}" tests/lab/make-lab.sh $(DEBUG)
+endif
 
 # What is linked against is Debian 12's, so one package serves Debian 12 and 13.
 .PHONY: deb
 deb: cross-packages rust page ## a Debian package: make deb ARCH=arm64 (or amd64, armhf)
 	@$(call cargo_tool,deb,$(CARGO_DEB))
 	cross/deb.sh $(ARCH)
+
+# Only the package is new each time; Debian itself is made once.
+.PHONY: image
+image: override ARCH := arm64
+image: image-packages deb ## an SD card image for 64-bit Raspberry Pi boards: docs/image.md
+	@as_root=()
+	if [ "$$(id -u)" != 0 ]; then as_root=(sudo); echo "make: files that belong to root need root: sudo"; fi
+	deb=$$(ls -t $(TARGET)/package/porthole_*_arm64.deb | sed -n 1p)
+	"$${as_root[@]}" env PORTHOLE_CACHE="$${PORTHOLE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/porthole}" \
+	  cross/image.sh "$$deb" $(IMAGE)
 
 # The program that the tests run, as a package, for the tests of installing it.
 .PHONY: test-deb
@@ -219,7 +244,11 @@ viewer/node_modules/.package-lock.json: viewer/package.json viewer/package-lock.
 clean: ## removes what was built here
 	@rm -rf $(TARGET) viewer/dist viewer/node_modules
 
-.PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages
+.PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages image-packages card-packages
+image-packages:
+	@$(call install,$(IMAGE_PACKAGES))
+card-packages:
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(CARD_PACKAGES))
 build-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES))
 run-packages:

@@ -22,6 +22,7 @@
 //! | [`http`] | the viewer page |
 //! | [`broker`] | the embedded MQTT broker |
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
+//! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
 //! | [`cli`] | one file per subcommand |
 //! | [`stats`], [`log`], [`systemd`] | figures of the process, pulled when wanted; where log lines go; what the service manager is told |
 //!
@@ -56,6 +57,7 @@ pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod fanout;
+pub mod first_boot;
 pub mod http;
 pub mod log;
 pub mod media;

@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fanout", &["media::access_unit", "media::AccessUnit"]),
     ("signaling", &["signaling"]),
     ("broker", &["config"]),
+    ("first_boot", &["config", "first_boot"]),
     ("http", &["http", "signaling"]),
     ("stats", &[]),
     ("log", &[]),

@@ -28,7 +28,7 @@ fn help_names_every_command_and_each_explains_itself() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let help = text(&help.stdout);
-    for command in ["run", "demo", "setup", "check", "cameras", "doctor", "watch"] {
+    for command in ["run", "demo", "setup", "check", "cameras", "doctor", "first-boot", "watch"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the help:\n{help}");
         let own = run(&[command, "--help"]);
         assert_eq!(own.status.code(), Some(0), "{command}");

@@ -4,6 +4,7 @@ mod cameras;
 mod check;
 mod demo;
 mod doctor;
+mod first_boot;
 mod memory;
 mod run;
 mod setup;
@@ -54,6 +55,8 @@ enum Command {
     Check(ConfigArg),
     /// Check everything that video needs, and say what to do
     Doctor(doctor::DoctorArgs),
+    /// Take over porthole.toml from the boot partition of a card, or say there what is wrong with it
+    FirstBoot(first_boot::FirstBootArgs),
     /// Watch a device without a browser: counts pictures, does not show them
     Watch(Box<watch::WatchArgs>),
 }
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Check(args) => check::run(args.config.as_deref()),
         Command::Doctor(args) => doctor::run(&args),
+        Command::FirstBoot(args) => first_boot::run(args),
         Command::Watch(args) => watch::main(*args),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::device_id;
 use super::raw::{RawConfig, RawIce, RawIceServer, RawMqtt, Text};
-use super::{Broker, BrokerChoice, Commands, Config, Device, Flavour, Ice, Mqtt, Secret};
+use super::{Broker, BrokerChoice, Commands, Config, Device, Flavour, Ice, Moved, Mqtt, Secret};
 use crate::media::{DeviceChoice, MediaConfig, MediaError};
 use crate::signaling::message::IceServer;
 use crate::signaling::topic::Id;
@@ -29,7 +29,7 @@ fn problem(key: &str, value: impl ToString, expected: impl ToString) -> Problem 
     Problem { key: key.to_owned(), value: value.to_string(), expected: expected.to_string() }
 }
 
-pub(super) fn checked(raw: RawConfig, flavour: Flavour) -> Checked<Config> {
+pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checked<Config> {
     not_yet_built(&raw)?;
     let device = device(&raw, flavour)?;
     let media = media(&raw, flavour)?;
@@ -38,9 +38,9 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour) -> Checked<Config> {
         device,
         media,
         max_viewers,
-        mqtt: mqtt(raw.mqtt, flavour)?,
+        mqtt: mqtt(raw.mqtt, flavour, moved)?,
         http_listen: optional_address("http.listen", raw.http.listen.as_ref(), "0.0.0.0:8080")?,
-        ice: ice(raw.ice)?,
+        ice: ice(raw.ice, moved)?,
         commands: commands(raw.dashboard.commands.as_ref())?,
         broker: Broker {
             listen: address("broker.listen", raw.broker.listen.as_ref(), "0.0.0.0:1883")?,
@@ -103,7 +103,7 @@ fn device(raw: &RawConfig, flavour: Flavour) -> Checked<Device> {
     Ok(Device { id, name, state_dir })
 }
 
-fn mqtt(raw: RawMqtt, flavour: Flavour) -> Checked<Mqtt> {
+fn mqtt(raw: RawMqtt, flavour: Flavour, moved: &Moved) -> Checked<Mqtt> {
     let broker = match (&raw.url, flavour) {
         (Some(url), _) if url.0 == "embedded" => BrokerChoice::Embedded,
         (Some(url), _) => BrokerChoice::External(parsed("mqtt.url", url)?),
@@ -118,7 +118,8 @@ fn mqtt(raw: RawMqtt, flavour: Flavour) -> Checked<Mqtt> {
     };
     let password = match &raw.password_file {
         Some(file) => {
-            Some(Secret::new(read("mqtt.password_file", Path::new(&file.0))?.trim_end_matches(['\r', '\n'])))
+            let text = read("mqtt.password_file", Path::new(&file.0), moved)?;
+            Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
         }
         None => None,
     };
@@ -129,8 +130,8 @@ fn mqtt(raw: RawMqtt, flavour: Flavour) -> Checked<Mqtt> {
             "mqtt.password_file is set, so a user name is needed too",
         ));
     }
-    let client_cert_file = existing("mqtt.client_cert_file", raw.client_cert_file)?;
-    let client_key_file = existing("mqtt.client_key_file", raw.client_key_file)?;
+    let client_cert_file = existing("mqtt.client_cert_file", raw.client_cert_file, moved)?;
+    let client_key_file = existing("mqtt.client_key_file", raw.client_key_file, moved)?;
     if client_cert_file.is_some() != client_key_file.is_some() {
         let missing =
             if client_cert_file.is_some() { "mqtt.client_key_file" } else { "mqtt.client_cert_file" };
@@ -149,7 +150,7 @@ fn mqtt(raw: RawMqtt, flavour: Flavour) -> Checked<Mqtt> {
         broker,
         username: raw.username.map(|name| name.0),
         password,
-        ca_file: existing("mqtt.ca_file", raw.ca_file)?,
+        ca_file: existing("mqtt.ca_file", raw.ca_file, moved)?,
         client_cert_file,
         client_key_file,
         root,
@@ -222,8 +223,8 @@ fn media(raw: &RawConfig, flavour: Flavour) -> Checked<MediaConfig> {
     })
 }
 
-fn ice(raw: RawIce) -> Checked<Ice> {
-    let servers = raw.servers.into_iter().enumerate().map(|(at, server)| ice_server(at, server));
+fn ice(raw: RawIce, moved: &Moved) -> Checked<Ice> {
+    let servers = raw.servers.into_iter().enumerate().map(|(at, server)| ice_server(at, server, moved));
     Ok(Ice {
         servers: servers.collect::<Checked<_>>()?,
         port_range: raw.port_range.map(|range| port_range(&range.0)).transpose()?,
@@ -246,7 +247,7 @@ fn ice(raw: RawIce) -> Checked<Ice> {
     })
 }
 
-fn ice_server(at: usize, raw: RawIceServer) -> Checked<IceServer> {
+fn ice_server(at: usize, raw: RawIceServer, moved: &Moved) -> Checked<IceServer> {
     let key = format!("ice.servers[{at}].urls");
     if raw.urls.is_empty() {
         return Err(problem(&key, "[]", "name at least one address, such as \"stun:stun.example.org:3478\""));
@@ -268,7 +269,7 @@ fn ice_server(at: usize, raw: RawIceServer) -> Checked<IceServer> {
     }
     let credential = raw
         .credential_file
-        .map(|file| read(&format!("ice.servers[{at}].credential_file"), Path::new(&file.0)))
+        .map(|file| read(&format!("ice.servers[{at}].credential_file"), Path::new(&file.0), moved))
         .transpose()?;
     Ok(IceServer {
         urls: raw.urls.into_iter().map(|url| url.0).collect(),
@@ -335,21 +336,25 @@ fn in_range(key: &str, value: u32, range: RangeInclusive<u32>) -> Checked<u32> {
     }
 }
 
-/// A name without a folder may be a systemd credential (`LoadCredential=` in systemd.exec(5)).
-fn located(file: &Path) -> PathBuf {
+/// Where a file is that the configuration names. A name without a folder may be a systemd credential
+/// (`LoadCredential=` in systemd.exec(5)).
+fn located(file: &Path, moved: &Moved) -> PathBuf {
+    if let Some(now) = moved.get(file) {
+        return now.clone();
+    }
     let is_name = file.components().count() == 1 && file.file_name().is_some();
     let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
     credential.filter(|path| is_name && path.is_file()).unwrap_or_else(|| file.to_owned())
 }
 
-fn read(key: &str, file: &Path) -> Checked<String> {
-    let text = std::fs::read_to_string(located(file))
+fn read(key: &str, file: &Path, moved: &Moved) -> Checked<String> {
+    let text = std::fs::read_to_string(located(file, moved))
         .map_err(|error| problem(key, file.display(), format!("the file cannot be read: {error}")))?;
     if text.trim().is_empty() { Err(problem(key, file.display(), "the file is empty")) } else { Ok(text) }
 }
 
-fn existing(key: &str, file: Option<Text>) -> Checked<Option<PathBuf>> {
+fn existing(key: &str, file: Option<Text>, moved: &Moved) -> Checked<Option<PathBuf>> {
     let Some(file) = file else { return Ok(None) };
-    let path = located(Path::new(&file.0));
-    read(key, &path).map(|_| Some(path))
+    let file = Path::new(&file.0);
+    read(key, file, moved).map(|_| Some(located(file, moved)))
 }

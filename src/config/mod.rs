@@ -6,6 +6,7 @@
 
 mod check;
 mod device_id;
+mod provider;
 mod raw;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Env, Format, Toml};
+pub use provider::is_variable;
 
 use crate::media::MediaConfig;
 use crate::signaling::broker_url::BrokerUrl;
@@ -159,6 +160,8 @@ pub enum ConfigError {
     Malformed {
         /// The file or the environment.
         origin: String,
+        /// `section.key`; empty where it is the whole file.
+        key: String,
         /// What is wrong, with key and value.
         problem: String,
     },
@@ -175,6 +178,9 @@ pub enum ConfigError {
         expected: String,
     },
 }
+
+/// Files that are named by the place they will have, and where each of them is now.
+pub type Moved = BTreeMap<PathBuf, PathBuf>;
 
 /// Which defaults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +199,30 @@ impl Config {
     pub fn load(file: Option<&Path>, flavour: Flavour) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| (flavour == Flavour::Run && default.exists()).then_some(default));
-        Self::from_sources(file, Some(environment()), flavour)
+        let text = file
+            .map(|file| {
+                std::fs::read_to_string(file)
+                    .map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })
+            })
+            .transpose()?;
+        let figment = written_in(file.zip(text.as_deref()))?.merge(provider::process_environment());
+        Self::from_figment(&figment, file, flavour, &Moved::default())
+    }
+
+    /// Checks what may become the configuration of `porthole run`: `text`, which is called `name` in
+    /// errors, with `variables` as the environment. Files that it names are read from where `moved` has
+    /// them.
+    ///
+    /// # Errors
+    /// [`ConfigError`], before anything was opened.
+    pub fn rehearse(
+        name: &Path,
+        text: &str,
+        variables: &[(String, String)],
+        moved: &Moved,
+    ) -> Result<Self, ConfigError> {
+        let figment = written_in(Some((name, text)))?.merge(provider::Variables(variables));
+        Self::from_figment(&figment, Some(name), Flavour::Run, moved)
     }
 
     /// What `file` means to `porthole run` where the environment says nothing.
@@ -201,31 +230,20 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], before anything was opened.
     pub fn load_file_alone(file: &Path) -> Result<Self, ConfigError> {
-        Self::from_sources(Some(file), None, Flavour::Run)
+        let unreadable = |reason| ConfigError::Unreadable { file: file.to_owned(), reason };
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        Self::rehearse(file, &text, &[], &Moved::default())
     }
 
-    fn from_sources(
+    fn from_figment(
+        figment: &Figment,
         file: Option<&Path>,
-        environment: Option<Env>,
         flavour: Flavour,
+        moved: &Moved,
     ) -> Result<Self, ConfigError> {
-        let mut figment = Figment::new();
-        if let Some(file) = file {
-            let text = std::fs::read_to_string(file)
-                .map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })?;
-            // Parsed here only for its message, which shows the line; figment's does not.
-            if let Err(error) = toml::from_str::<toml::Table>(&text) {
-                let problem = format!("this is not TOML:\n{}", error.to_string().trim_end());
-                return Err(ConfigError::Malformed { origin: file.display().to_string(), problem });
-            }
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        if let Some(environment) = environment {
-            figment = figment.merge(environment);
-        }
         let raw: raw::RawConfig = figment.extract().map_err(malformed)?;
         let written = figment.extract().map(written).map_err(malformed)?;
-        check::checked(raw, flavour).map(|config| Self { written, ..config }).map_err(|problem| {
+        check::checked(raw, flavour, moved).map(|config| Self { written, ..config }).map_err(|problem| {
             // `ice.servers[0].urls` comes from wherever `ice.servers` does.
             let written = problem.key.split('[').next().unwrap_or_default();
             let nowhere = || file.map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
@@ -252,27 +270,18 @@ fn written(sections: BTreeMap<String, BTreeMap<String, serde_json::Value>>) -> B
     keys.collect()
 }
 
-/// `PORTHOLE_MQTT_PASSWORD_FILE` is `mqtt.password_file`: only the first underscore separates.
-/// Variables that name no section (`PORTHOLE_LOG`, `PORTHOLE_CACHE`) are none of ours.
-fn environment() -> Env {
-    const SECTIONS: [&str; 11] = [
-        "device",
-        "mqtt",
-        "camera",
-        "video",
-        "viewers",
-        "access",
-        "http",
-        "ice",
-        "dashboard",
-        "homeassistant",
-        "broker",
-    ];
-    Env::prefixed("PORTHOLE_").filter_map(|key| {
-        let key = key.as_str().to_ascii_lowercase();
-        let (section, rest) = key.split_once('_')?;
-        SECTIONS.contains(&section).then(|| format!("{section}.{rest}").into())
-    })
+fn written_in(file: Option<(&Path, &str)>) -> Result<Figment, ConfigError> {
+    let Some((name, text)) = file else { return Ok(Figment::new()) };
+    // Parsed here only for its message, which shows the line; figment's does not.
+    if let Err(error) = toml::from_str::<toml::Table>(text) {
+        let problem = format!("this is not TOML:\n{}", error.to_string().trim_end());
+        return Err(ConfigError::Malformed {
+            origin: name.display().to_string(),
+            key: String::new(),
+            problem,
+        });
+    }
+    Ok(Figment::from(provider::File { name, text }))
 }
 
 fn origin(metadata: &figment::Metadata, key: &str) -> String {
@@ -294,7 +303,7 @@ fn malformed(error: figment::Error) -> ConfigError {
         }
         kind => format!("{at}{kind}"),
     };
-    ConfigError::Malformed { origin, problem }
+    ConfigError::Malformed { origin, key, problem }
 }
 
 /// The path of an unknown key ends with the key itself; what stands before it is the section.
