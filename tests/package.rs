@@ -44,6 +44,7 @@ fn an_installed_package_from_first_picture_to_purge() {
         let mut dashboard = an_installer_names_a_broker(&lab).await;
         a_daemon_that_hangs_is_brought_back(&lab, &mut dashboard).await;
         an_upgrade_keeps_what_was_edited(&lab, &mut dashboard).await;
+        the_boot_partition_is_taken_over(&lab, &mut dashboard).await;
         removing_keeps_the_configuration_and_purging_nothing(&lab);
     });
 }
@@ -134,6 +135,39 @@ async fn an_upgrade_keeps_what_was_edited(lab: &Lab, dashboard: &mut Dashboard) 
     assert_ne!(lab.service("MainPID"), pid, "the old program still runs");
     dashboard.new_state("the device is back", |state| state["camera"]["state"] == "idle").await;
     dashboard.availability("online").await;
+}
+
+/// What the unit does at each start of a board, with a folder in place of the partition: first a mistake, then none,
+/// both as Windows saves a file.
+async fn the_boot_partition_is_taken_over(lab: &Lab, dashboard: &mut Dashboard) {
+    assert_eq!(lab.run("systemctl is-enabled porthole-firstboot").trim(), "enabled");
+    lab.run("systemctl start porthole-firstboot && mkdir -p /boot/firmware");
+    assert_eq!(
+        lab.run("systemctl is-system-running").trim(),
+        "running",
+        "nothing to take over is no failure"
+    );
+    let left = |fps: &str| {
+        format!(
+            "printf '\\357\\273\\277{MARK}\\r\\n[device]\\r\\nid = \"{DEVICE}\"\\r\\nname = \"From the card\"\\r\\n[mqtt]\\r\\n\
+             url = \"mqtt://{HOST}:1883\"\\r\\n[camera]\\r\\nfps = {fps}\\r\\n' >/boot/firmware/porthole.toml; "
+        )
+    };
+    let said = lab.run(&format!(
+        "{} systemctl start porthole-firstboot 2>&1 || true; cat /boot/firmware/porthole-error.txt",
+        left("0")
+    ));
+    assert!(said.contains("camera.fps") && said.contains("\r\n"), "{said:?}");
+    assert!(
+        !lab.run("cat /etc/porthole/porthole.toml").contains("From the card"),
+        "a wrong file was taken over"
+    );
+    lab.run(&format!("{} systemctl start porthole-firstboot", left("15")));
+    assert_eq!(lab.run("cd /boot/firmware && ls porthole*").trim(), "porthole.toml.taken");
+    lab.run("systemctl restart porthole");
+    dashboard.info("the name from the card", |info| info["name"] == "From the card").await;
+    assert_eq!(lab.run("systemctl is-system-running").trim(), "running");
+    lab.run("rm -r /boot/firmware");
 }
 
 fn removing_keeps_the_configuration_and_purging_nothing(lab: &Lab) {
