@@ -144,7 +144,7 @@ online() {
 camera() {
   local rss got=1
   on_board 'modprobe vivid n_devs=1 node_types=0x1 && udevadm settle' || die "the card's kernel has no vivid"
-  # Its answer is the camera's name, once udev has given the node to the group video and the daemon has looked.
+  # It comes after the daemon: allowed only since the service loads videodev, and once udev has given it its group.
   check "the daemon sees the board's camera" camera_is_there
   say "watching for 20 s"
   # Half way, while pictures flow.
@@ -162,8 +162,8 @@ camera() {
 camera_is_there() {
   local n
   for n in $(seq 60); do
-    # The state is retained, so it comes at once or not at all. An encoder is chosen for a camera that is there.
-    if timeout 10 mosquitto_sub -h 127.0.0.1 -p "$MQTT_PORT" -t porthole/card/state -C 1 | grep -q '"encoder":{'; then return; fi
+    # The state is retained, so it comes at once or not at all. Only a camera that can be opened is idle.
+    if timeout 10 mosquitto_sub -h 127.0.0.1 -p "$MQTT_PORT" -t porthole/card/state -C 1 | grep -q '"state":"idle"'; then return; fi
     sleep 1
   done
   return 1
