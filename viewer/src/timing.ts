@@ -29,15 +29,21 @@ export function backoffMs(failures: number, rand: number): number {
   return Math.round(plain * (0.75 + 0.5 * rand));
 }
 
-const FINAL = new Set(['unauthorized', 'expired', 'forbidden', 'no-h264', 'no-webrtc', 'unsupported-version']);
+const FINAL = new Set([
+  'unauthorized', 'expired', 'forbidden', 'no-h264', 'no-webrtc', 'unsupported-version', 'answer-unsigned', 'answer-changed', 'other-device',
+]);
 
 /** Refusals which asking again cannot change; they wait for the person. */
 export const isFinal = (code: string): boolean => FINAL.has(code);
 
-const ASKED_FOR = new Set(['busy', 'rate-limited', 'privacy']);
+const ASKED_FOR = new Set(['busy', 'rate-limited', 'privacy', 'expired']);
 
 /** Refusals after which the device wants to be left alone for a while. */
 export const isAskedFor = (code: string): boolean => ASKED_FOR.has(code);
+
+/** `expired` from a device that does not know the time yet ends by itself: it says when to ask again, or that it is the clock. */
+export const isClockTrouble = (code: string, message = '', retryAfterS?: number): boolean =>
+  code === 'expired' && (retryAfterS !== undefined || /\bclock\b/i.test(message));
 
 /** Codes that a device may also give as the reason of a `bye`. */
 export const isReason = (code: string): boolean => FINAL.has(code) || ASKED_FOR.has(code) || code === 'camera-unavailable';
@@ -53,6 +59,8 @@ export function pauseMs(code: string, retryAfterS: number | undefined, failures:
       return asked ?? 10_000;
     case 'privacy':
       return asked ?? 60_000;
+    case 'expired':
+      return Math.max(30_000, asked ?? 60_000);
     case 'camera-unavailable':
       return asked ?? Math.max(5_000, backoff);
     case 'bad-message':
