@@ -183,7 +183,7 @@ async fn an_answer_whose_fingerprint_was_swapped_is_refused() {
 async fn the_answer_of_another_device_is_refused() {
     let Some(world) = World::with(proving(Proof::AnotherDevice)).await else { return };
     world.browser.open(&world.link()).await;
-    world.assert_refused("other-device", &["has another key than the link", "for a new link"]).await;
+    world.assert_refused("other-device", &["has another key than this link", "for a new link"]).await;
     world.close().await;
 }
 

@@ -109,7 +109,7 @@ export class Machine {
     this.brokerFailures = wasGood ? 0 : this.brokerFailures + 1;
     const pause = timing.backoffMs(this.brokerFailures, this.rand());
     const refused = why === 'refused' || why === 'not-allowed';
-    const until = this.now + (refused ? Math.max(pause, 10_000) : pause);
+    const until = this.now + (refused ? Math.max(pause, timing.REFUSED_MS) : pause);
     this.state.broker = { at: 'waiting', until, why };
   }
 

@@ -4,6 +4,8 @@ export const ANSWER_MS = 10_000;
 /** From the answer to the first picture; the device itself gives up after 15 s. */
 export const PICTURE_MS = 12_000;
 export const BROKER_OPEN_MS = 10_000;
+/** A broker that refuses a login or a topic rarely changes its mind. */
+export const REFUSED_MS = 30_000;
 /** An ICE connection that says "disconnected" often comes back by itself. */
 export const DISCONNECTED_MS = 4_000;
 export const STALLED_MS = 3_000;

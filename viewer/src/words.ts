@@ -117,7 +117,7 @@ function refusal(why: Why, names: Names): Sentence {
     case 'answer-changed':
       return [`Someone between you and ${camera} has changed its answer.`, `They could watch with you or show you something else, so no picture is shown. The message broker ${names.broker} is not to be trusted as it is: tell the owner of the camera, and ask for a new link.`];
     case 'other-device':
-      return ['This device has another key than the link.', `Either ${camera} was set up anew, or another device answers in its name. No picture is shown. ${newLink}`];
+      return ['The device that answered has another key than this link.', `Either ${camera} was set up anew, or another device answers in its name. No picture is shown. ${newLink}`];
     case 'unsupported-version':
       return [`This page and ${camera} speak different versions.`, 'Reload the page. If that does not help, update the camera\'s software.'];
     case 'no-answer':
@@ -148,7 +148,7 @@ function brokerTrouble(why: string, names: Names): Sentence {
   const retries = 'The page tries again by itself.';
   switch (why) {
     case 'refused':
-      if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. ${retries}`];
+      if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.`];
       return [`The message broker at ${names.broker} refused this page.`, `The link's user name or password is missing or wrong. ${retries}`];
     case 'not-allowed':
       return [`The message broker at ${names.broker} does not let this page listen to the camera.`, `Its access rules have to allow it. ${retries}`];

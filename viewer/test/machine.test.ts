@@ -464,3 +464,13 @@ test('expired is final, but a device without the time is asked again, slowly', (
   said.down(refuse('expired', 2));
   assert.deepEqual([said.say().phase, said.say().seconds], ['waiting', 30]);
 });
+
+test('a broker that refuses the login is not asked in a hurry', () => {
+  for (const why of ['refused', 'not-allowed'] as const) {
+    const world = new World().start();
+    world.on({ type: 'broker-closed', why });
+    assert.equal(world.say().seconds, 30);
+    assert.deepEqual(did(world.pass(29_000)), []);
+    assert.ok(did(world.pass(1_000)).includes('connect-broker'));
+  }
+});

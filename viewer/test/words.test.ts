@@ -107,7 +107,7 @@ test('the ways not to prove who answered have different words, and each says wha
   });
   assert.equal(new Set(texts).size, 3);
   assert.match(texts[1] ?? '', /Someone between you and Front door has changed its answer/);
-  assert.match(texts[2] ?? '', /another key than the link/);
+  assert.match(texts[2] ?? '', /another key than this link/);
 });
 
 test('unauthorized: a link without an invitation is not told that it was withdrawn', () => {
