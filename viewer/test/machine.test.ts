@@ -470,7 +470,7 @@ test('a broker that refuses the login is not asked in a hurry', () => {
     const world = new World().start();
     world.on({ type: 'broker-closed', why });
     assert.equal(world.say().seconds, 30);
-    assert.deepEqual(did(world.pass(29_000)), []);
+    assert.ok(!did(world.pass(29_000)).includes('connect-broker'));
     assert.ok(did(world.pass(1_000)).includes('connect-broker'));
   }
 });
