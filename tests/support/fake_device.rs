@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods)] // one offer's candidates are few
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ use webrtc::peer_connection::{
     RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
 };
 
+use crate::support::fake_identity::{Asked, Proof};
+
 /// How the device behaves.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Behaviour {
@@ -40,6 +42,10 @@ pub struct Behaviour {
     pub busy_after: Option<usize>,
     /// A key frame only when a PLI could have asked for it: never on its own.
     pub no_key_frames: bool,
+    /// What its answers prove.
+    pub proof: Proof,
+    /// Offers without the right signature of the grant are refused as `unauthorized`.
+    pub only_invited: bool,
 }
 
 /// Packets of each frame.
@@ -55,6 +61,7 @@ pub async fn run(url: &str, device: &str, behaviour: Behaviour, ready: oneshot::
     config.subscriptions = vec![format!("{base}+/up")];
     let (link, mut events) = connect(config).expect("a link");
     let mut sessions: HashMap<String, Arc<dyn PeerConnection>> = HashMap::new();
+    let (mut used_nonces, mut first_answer) = (HashSet::new(), None);
     while let Some(event) = events.recv().await {
         if let Some(ready) = ready.take_if(|_| event == LinkEvent::Connected) {
             let _ = ready.send(());
@@ -67,13 +74,21 @@ pub async fn run(url: &str, device: &str, behaviour: Behaviour, ready: oneshot::
             topic: format!("{base}{viewer}/down"),
             session: message["session"].clone(),
         };
+        let asked = Asked { device, viewer: &viewer, offer: &message };
         match message["type"].as_str().expect("a type") {
             "offer" if behaviour.busy_after.is_some_and(|max| sessions.len() >= max) => {
                 say.now(json!({"type": "error", "code": "busy", "message": "no room", "retryAfter": 5}));
             }
+            "offer" if behaviour.only_invited && !asked.is_invited(&mut used_nonces) => {
+                say.now(json!({"type": "error", "code": "unauthorized", "message": "no such grant"}));
+            }
             "offer" => {
-                let sdp = message["sdp"].as_str().expect("an sdp").to_owned();
-                sessions.insert(viewer, answer(sdp, say, behaviour).await);
+                if let Some(again) = first_answer.clone().filter(|_| behaviour.proof == Proof::Replayed) {
+                    say.now(again);
+                }
+                let (peer, said) = answer(asked, say, behaviour).await;
+                first_answer.get_or_insert(said);
+                sessions.insert(viewer, peer);
             }
             "candidate" => {
                 if let (Some(peer), Some(candidate)) =
@@ -112,7 +127,9 @@ impl Say {
     }
 }
 
-async fn answer(sdp: String, say: Say, behaviour: Behaviour) -> Arc<dyn PeerConnection> {
+/// Answers an offer, and tells what it said.
+async fn answer(asked: Asked<'_>, say: Say, behaviour: Behaviour) -> (Arc<dyn PeerConnection>, Value) {
+    let sdp = asked.offer["sdp"].as_str().expect("an sdp").to_owned();
     let (connected, connecting) = watch::channel(false);
     let (candidates, mut gathered) = mpsc::unbounded_channel();
     let video = h264();
@@ -147,14 +164,15 @@ async fn answer(sdp: String, say: Say, behaviour: Behaviour) -> Arc<dyn PeerConn
     let answer = peer.create_answer(None).await.expect("an answer");
     let text = answer.sdp.clone();
     peer.set_local_description(answer).await.expect("set it");
-    say.now(json!({"type": "answer", "sdp": text}));
+    let said = asked.answer(&text, behaviour.proof);
+    say.now(said.clone());
     tokio::spawn(async move {
         while let Some(candidate) = gathered.recv().await {
             say.now(json!({"type": "candidate", "candidate": candidate}));
         }
     });
     tokio::spawn(send(track, ssrc, connecting, behaviour));
-    peer
+    (peer, said)
 }
 
 fn h264() -> RTCRtpCodec {

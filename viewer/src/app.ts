@@ -1,9 +1,9 @@
 // The page: reads the link, starts the player or asks for what is missing, and passes on what happens to the browser.
 
-import { complete, merge, parseFragment, parseServed, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
+import { complete, merge, parseFragment, parseServed, retyped, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
 import { Player } from './player.ts';
 import { View } from './view.ts';
-import { flawWords, type Say } from './words.ts';
+import { sayFlaws, type Say } from './words.ts';
 
 const SERVED_MS = 4_000;
 /** A clock that jumps this far between two looks was asleep. */
@@ -18,7 +18,9 @@ const view = new View({
   retry: () => player?.hear({ type: 'retry' }),
   play: () => void player?.play(),
   connect: (broker, device) => {
-    location.hash = toFragment({ ...fields, broker: typedBroker(broker, location.protocol), device: device.trim() });
+    const typed = retyped(fields, typedBroker(broker, location.protocol), device.trim());
+    // In place of what is there: no further copy of the link's secret in the history.
+    history.replaceState(null, '', toFragment(typed));
     location.reload();
   },
 });
@@ -69,15 +71,10 @@ async function fetchServed(): Promise<Fields> {
 }
 
 function askFor(flaws: Flaw[]): void {
-  show({
-    phase: 'setup',
-    text: 'This page does not know yet where the camera is.',
-    hint: `${flaws.map(flawWords).join(' ')} Open the camera's link again, or fill this in:`,
-    retry: false,
-    code: flaws.join(' '),
-  });
+  const say = sayFlaws(flaws);
+  show(say);
   view.showName(fields.name ?? fields.device ?? 'Camera');
-  view.fillForm(fields.broker ?? '', fields.device ?? '');
+  if (say.phase === 'setup') view.fillForm(fields.broker ?? '', fields.device ?? '');
 }
 
 function watch(link: Link): void {

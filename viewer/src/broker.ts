@@ -2,6 +2,7 @@
 // when there is a next one, so mqtt.js does not reconnect by itself.
 
 import mqtt, { type MqttClient } from 'mqtt';
+import { loginOf } from './access.ts';
 import type { Link } from './link.ts';
 import { encode, type Up } from './signal.ts';
 import type { BrokerTrouble } from './state.ts';
@@ -33,8 +34,7 @@ export class Broker {
         keepalive: 20,
         connectTimeout: 8_000,
         reconnectPeriod: 0,
-        ...(link.username === undefined ? {} : { username: link.username }),
-        ...(link.password === undefined ? {} : { password: link.password }),
+        ...loginOf(link),
         will: { topic: this.up, payload: encode({ type: 'bye', session, reason: 'connection lost' }) as unknown as Buffer, qos: 1, retain: false },
       });
     } catch (error) {

@@ -2,11 +2,14 @@
 // Pure like `machine.ts`, of which it is the half that talks to the device.
 
 import { belongsTo, ufragOf, type Answer, type Candidate, type Down } from './signal.ts';
-import type { Action, State } from './state.ts';
+import type { Action, Judge, State } from './state.ts';
 import * as timing from './timing.ts';
 
 /** Complaints about a single message; they end an offer, but not a call that the device has already answered. */
 const ABOUT_A_MESSAGE = new Set(['bad-message', 'too-large', 'rate-limited']);
+
+/** Why an answer is not taken, in words that `words.ts` knows. */
+const REFUSALS = { unsigned: 'answer-unsigned', changed: 'answer-changed', 'other-device': 'other-device' } as const;
 
 export class Calls {
   now = 0;
@@ -15,6 +18,7 @@ export class Calls {
   constructor(
     private readonly state: State,
     private readonly session: string,
+    private readonly judge: Judge,
     private readonly rand: () => number,
     private readonly act: (action: Action) => void,
   ) {}
@@ -57,8 +61,16 @@ export class Calls {
   private onAnswer(answer: Answer): void {
     const { call, attempt } = this.state;
     // Two different answers to one offer: the first belonged to the attempt before, so this one cannot work.
-    if (call.at === 'answered' && attempt.answer !== answer.sdp) return this.start();
+    if (call.at === 'answered' && attempt.answer !== answer.sdp && !attempt.verified) return this.start();
     if (call.at !== 'offered') return;
+    const trust = this.judge(answer);
+    if (trust === 'stale') return; // late, or replayed: the answer to this offer may still come
+    if (trust !== 'verified' && trust !== 'unchecked') {
+      const code = REFUSALS[trust];
+      this.hangUp(code);
+      return this.refuse(code);
+    }
+    attempt.verified = trust === 'verified';
     attempt.answer = answer.sdp;
     const ufrag = ufragOf(answer.sdp);
     if (ufrag !== undefined) attempt.ufrag = ufrag;
@@ -152,7 +164,7 @@ export class Calls {
     this.act({ do: 'close-peer' });
     this.failures += 1;
     if (code === 'privacy') this.state.device = { ...this.state.device, streaming: false };
-    if (timing.isFinal(code)) {
+    if (timing.isFinal(code) && !timing.isClockTrouble(code, message, retryAfterS)) {
       this.state.call = { at: 'final', why };
       return;
     }

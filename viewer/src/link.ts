@@ -1,6 +1,8 @@
 // What a viewing link says: `PAGE#broker=URL&device=ID&key=…&grant=…&secret=…`, optionally `root=` and `viewer=`.
 // Everything here comes from outside, so it is checked before anything else sees it.
 
+import { fromBase64Url, KEY_BYTES } from './access.ts';
+
 /** What is known so far, from the fragment or from the daemon's viewer.json. */
 export interface Fields {
   broker?: string;
@@ -12,6 +14,8 @@ export interface Fields {
   grant?: string;
   secret?: string;
   iceServers?: IceServer[];
+  /** A field came twice, so nobody can tell which one is meant. */
+  repeated?: boolean;
 }
 
 export interface IceServer {
@@ -36,21 +40,32 @@ export interface Link {
 }
 
 /** Why a link cannot be used; `words.ts` turns each into a sentence. */
-export type Flaw = 'no-broker' | 'no-device' | 'bad-broker' | 'bad-device' | 'bad-viewer' | 'bad-root' | 'insecure';
+export type Flaw = 'no-broker' | 'no-device' | 'bad-broker' | 'bad-device' | 'bad-viewer' | 'bad-root' | 'insecure' | Damage;
+
+/** Flaws that no form can mend: what the link was given for is not whole, and to go on without it would be less safe. */
+export type Damage = (typeof DAMAGE)[number];
+const DAMAGE = ['bad-key', 'bad-grant', 'bad-secret', 'no-grant', 'no-secret', 'repeated'] as const;
+
+export const isDamage = (flaw: Flaw): flaw is Damage => (DAMAGE as readonly Flaw[]).includes(flaw);
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 const ROOT = /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/;
 const FRAGMENT_FIELDS = ['broker', 'device', 'root', 'viewer', 'key', 'grant', 'secret'] as const;
+const SAFETY_FIELDS: readonly string[] = ['key', 'grant', 'secret'];
 
 export const isId = (text: unknown): text is string => typeof text === 'string' && ID.test(text);
 
-/** Reads a URL fragment, with or without its `#`. Empty fields count as absent. */
+/**
+ * Reads a URL fragment, with or without its `#`. Empty fields count as absent, except those that make the picture
+ * safe: a link that lost its key on the way must not pass for one that never had any.
+ */
 export function parseFragment(hash: string): Fields {
   const params = new URLSearchParams(hash.replace(/^#/, ''));
   const fields: Fields = {};
   for (const field of FRAGMENT_FIELDS) {
     const value = params.get(field)?.trim();
-    if (value) fields[field] = value;
+    if (value || (value === '' && SAFETY_FIELDS.includes(field))) fields[field] = value;
+    if (params.getAll(field).length > 1) fields.repeated = true;
   }
   return fields;
 }
@@ -88,6 +103,7 @@ export function complete(fields: Fields, pageProtocol = 'http:'): Link | Flaw[] 
   else if (!isId(fields.device)) flaws.push('bad-device');
   if (fields.viewer !== undefined && !isId(fields.viewer)) flaws.push('bad-viewer');
   if (root.length > 128 || !ROOT.test(root)) flaws.push('bad-root');
+  flaws.push(...damages(fields));
   if (!url || !fields.device || flaws.length > 0) return flaws;
 
   const link: Link = { url: '', device: fields.device, root, iceServers: fields.iceServers ?? [] };
@@ -101,6 +117,28 @@ export function complete(fields: Fields, pageProtocol = 'http:'): Link | Flaw[] 
   url.password = '';
   link.url = url.href;
   return link;
+}
+
+function damages({ key, grant, secret, repeated }: Fields): Damage[] {
+  const found: Damage[] = [];
+  if (repeated) found.push('repeated');
+  if (key !== undefined && !fromBase64Url(key, KEY_BYTES)) found.push('bad-key');
+  if (grant !== undefined && !isId(grant)) found.push('bad-grant');
+  if (secret !== undefined && !fromBase64Url(secret, KEY_BYTES)) found.push('bad-secret');
+  if (grant === undefined && secret !== undefined) found.push('no-grant');
+  if (grant !== undefined && secret === undefined) found.push('no-secret');
+  return found;
+}
+
+/**
+ * What the person typed into the form, taken over. Key, grant and secret belong to the camera that the link named,
+ * and are not carried on to another one.
+ */
+export function retyped(fields: Fields, broker: string, device: string): Fields {
+  const { key, grant, secret, ...rest } = fields;
+  const same = fields.device === undefined || fields.device === device;
+  const safety = Object.entries({ key, grant, secret }).filter(([, value]) => value !== undefined);
+  return { ...rest, ...(same ? Object.fromEntries(safety) : {}), broker, device };
 }
 
 /** The fragment that says the same, for the address bar. */

@@ -2,7 +2,7 @@
 // One session id lasts as long as the page (the MQTT will names it); every attempt is a new offer within it.
 
 import { Calls } from './call.ts';
-import { initialState, type Action, type BrokerTrouble, type Event, type State } from './state.ts';
+import { initialState, type Action, type BrokerTrouble, type Event, type Judge, type State } from './state.ts';
 import * as timing from './timing.ts';
 
 export class Machine {
@@ -16,9 +16,10 @@ export class Machine {
 
   constructor(
     session: string,
+    judge: Judge,
     private readonly rand: () => number = Math.random,
   ) {
-    this.calls = new Calls(this.state, session, rand, (action) => this.actions.push(action));
+    this.calls = new Calls(this.state, session, judge, rand, (action) => this.actions.push(action));
   }
 
   on(event: Event, now: number): Action[] {
@@ -108,7 +109,7 @@ export class Machine {
     this.brokerFailures = wasGood ? 0 : this.brokerFailures + 1;
     const pause = timing.backoffMs(this.brokerFailures, this.rand());
     const refused = why === 'refused' || why === 'not-allowed';
-    const until = this.now + (refused ? Math.max(pause, 10_000) : pause);
+    const until = this.now + (refused ? Math.max(pause, timing.REFUSED_MS) : pause);
     this.state.broker = { at: 'waiting', until, why };
   }
 

@@ -1,6 +1,7 @@
 // Joins the machine to its edges for one <video>: the clock, the broker connection and the peer connection.
 // It knows nothing of the page around the video, so that another host (a custom element) can use it as it is.
 
+import { Access, toBase64Url } from './access.ts';
 import { Broker } from './broker.ts';
 import type { IceServer, Link } from './link.ts';
 import { Machine } from './machine.ts';
@@ -27,7 +28,8 @@ export class Player {
   readonly session = randomId();
   readonly timings: Timings = { pageStart: performance.now() };
   name: string;
-  private readonly machine = new Machine(this.session);
+  private readonly access: Access;
+  private readonly machine: Machine;
   private broker: Broker | undefined;
   private peer: Peer | undefined;
   private iceServers: IceServer[];
@@ -42,6 +44,8 @@ export class Player {
     // A fresh id for each page load: a duplicated tab would copy a stored one, and two clients with one id throw
     // each other off the broker for ever. Nothing outlives the page that would need the id again.
     this.viewer = link.viewer ?? `web-${randomId()}`;
+    this.access = new Access(link, this.viewer, this.session, randomBytes);
+    this.machine = new Machine(this.session, (answer) => this.access.judge(answer));
     this.name = link.name ?? link.device;
     this.iceServers = link.iceServers;
     // A live picture is never paused: a media key or a locked phone would leave a still that looks live.
@@ -64,7 +68,13 @@ export class Player {
 
   say(): Say {
     const { host, hostname } = new URL(this.link.url);
-    const names = { camera: this.name, broker: host, brokerIsElsewhere: hostname !== location.hostname };
+    const names = {
+      camera: this.name,
+      broker: host,
+      brokerIsElsewhere: hostname !== location.hostname,
+      hasGrant: this.link.grant !== undefined,
+      loginIsGrant: this.link.username === undefined && this.link.grant !== undefined,
+    };
     return say(this.machine.state, names, performance.now());
   }
 
@@ -199,7 +209,8 @@ export class Player {
     const { peer, broker, session } = this;
     if (!peer || !broker) return;
     const { sdp, gathered } = peer.takeOffer();
-    broker.send({ type: 'offer', session, sdp });
+    const auth = this.access.sign(sdp);
+    broker.send({ type: 'offer', session, sdp, ...(auth && { auth }) });
     if (gathered) broker.send({ type: 'candidate', session, candidate: null });
     this.timings.offerPublished = performance.now();
   }
@@ -213,7 +224,7 @@ export class Player {
   }
 }
 
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_');
-}
+/** Not `crypto.subtle`: this is there on every page. */
+const randomBytes = (length: number): Uint8Array => crypto.getRandomValues(new Uint8Array(length));
+
+const randomId = (): string => toBase64Url(randomBytes(12));

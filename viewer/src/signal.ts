@@ -1,5 +1,6 @@
 // The signal messages of the protocol (section 2). What arrives is untrusted: it becomes a `Down` or nothing.
 
+import type { Auth } from './access.ts';
 import { isId, parseIceServers, type IceServer } from './link.ts';
 
 export interface Candidate {
@@ -40,6 +41,7 @@ export interface Offer {
   type: 'offer';
   session: string;
   sdp: string;
+  auth?: Auth;
 }
 export type Up = Offer | CandidateMessage | Bye;
 

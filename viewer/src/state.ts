@@ -1,8 +1,12 @@
 // The vocabulary of the state machine: what it remembers, what it hears and what it asks for.
 
+import type { Trust } from './access.ts';
 import type { IceServer } from './link.ts';
-import type { Candidate, Down, Up } from './signal.ts';
+import type { Answer, Candidate, Down, Up } from './signal.ts';
 import type { DeviceState, Presence } from './status.ts';
+
+/** Tells what an answer is worth; asked before anything is done with it. */
+export type Judge = (answer: Answer) => Trust;
 
 /** Why there is no picture: a protocol error code or one of the viewer's own, with the device's words if any. */
 export interface Why {
@@ -32,6 +36,8 @@ export type Call =
 export interface Attempt {
   id: number;
   answer?: string;
+  /** The answer is the device's own for this very offer: nothing that comes later can take its place. */
+  verified?: boolean;
   ufrag?: string;
   early: (Candidate | null)[];
   connected: boolean;

@@ -4,6 +4,8 @@ export const ANSWER_MS = 10_000;
 /** From the answer to the first picture; the device itself gives up after 15 s. */
 export const PICTURE_MS = 12_000;
 export const BROKER_OPEN_MS = 10_000;
+/** A broker that refuses a login or a topic rarely changes its mind. */
+export const REFUSED_MS = 30_000;
 /** An ICE connection that says "disconnected" often comes back by itself. */
 export const DISCONNECTED_MS = 4_000;
 export const STALLED_MS = 3_000;
@@ -29,15 +31,21 @@ export function backoffMs(failures: number, rand: number): number {
   return Math.round(plain * (0.75 + 0.5 * rand));
 }
 
-const FINAL = new Set(['unauthorized', 'expired', 'forbidden', 'no-h264', 'no-webrtc', 'unsupported-version']);
+const FINAL = new Set([
+  'unauthorized', 'expired', 'forbidden', 'no-h264', 'no-webrtc', 'unsupported-version', 'answer-unsigned', 'answer-changed', 'other-device',
+]);
 
 /** Refusals which asking again cannot change; they wait for the person. */
 export const isFinal = (code: string): boolean => FINAL.has(code);
 
-const ASKED_FOR = new Set(['busy', 'rate-limited', 'privacy']);
+const ASKED_FOR = new Set(['busy', 'rate-limited', 'privacy', 'expired']);
 
 /** Refusals after which the device wants to be left alone for a while. */
 export const isAskedFor = (code: string): boolean => ASKED_FOR.has(code);
+
+/** `expired` from a device that does not know the time yet ends by itself: it says when to ask again, or that it is the clock. */
+export const isClockTrouble = (code: string, message = '', retryAfterS?: number): boolean =>
+  code === 'expired' && (retryAfterS !== undefined || /\bclock\b/i.test(message));
 
 /** Codes that a device may also give as the reason of a `bye`. */
 export const isReason = (code: string): boolean => FINAL.has(code) || ASKED_FOR.has(code) || code === 'camera-unavailable';
@@ -53,6 +61,8 @@ export function pauseMs(code: string, retryAfterS: number | undefined, failures:
       return asked ?? 10_000;
     case 'privacy':
       return asked ?? 60_000;
+    case 'expired':
+      return Math.max(30_000, asked ?? 60_000);
     case 'camera-unavailable':
       return asked ?? Math.max(5_000, backoff);
     case 'bad-message':

@@ -1,6 +1,6 @@
 // Every sentence the page says. What happened, and either what happens next by itself or what the person can do.
 
-import type { Flaw } from './link.ts';
+import { isDamage, type Flaw } from './link.ts';
 import type { State, Why } from './state.ts';
 import { STALLED_MS } from './timing.ts';
 
@@ -28,6 +28,10 @@ export interface Names {
   broker: string;
   /** The broker is another host than the one the page came from; browsers guard the way into a local network. */
   brokerIsElsewhere?: boolean;
+  /** The link carries a grant, so a refusal is about that grant. */
+  hasGrant?: boolean;
+  /** … and it is also what the page logs in to the broker with. */
+  loginIsGrant?: boolean;
 }
 
 type Sentence = [text: string, hint: string];
@@ -56,7 +60,9 @@ export function say(state: State, names: Names, now: number): Say {
     return plainly('device-offline', `${names.camera} is offline.${since}`, 'Check that it has power and network. The picture starts by itself when it is back.');
   }
   if (call.at === 'waiting') {
-    const waiting = plainly('waiting', ...refusal(call.why, names));
+    // An `expired` that waits instead of being final is the device's clock (`timing.isClockTrouble`).
+    const why = call.why.code === 'expired' ? { ...call.why, code: 'clock' } : call.why;
+    const waiting = plainly('waiting', ...refusal(why, names));
     return { ...waiting, seconds: until(call.until, now), retry: true, code: call.why.code };
   }
   if (state.hadPicture) return plainly('calling', `Reconnecting to ${names.camera}…`, '');
@@ -98,11 +104,20 @@ function refusal(why: Why, names: Names): Sentence {
     case 'camera-unavailable':
       return [`${camera} is reachable, but its camera gives no picture.`, `${said}Check that the camera is plugged in and not used by another program. ${retries}`];
     case 'unauthorized':
-      return ['This link does not open this camera.', `It may be incomplete or withdrawn. ${newLink}`];
+      if (!names.hasGrant) return [`${camera} can only be watched with a link from its owner.`, `The link of this page has no invitation in it; maybe its end was cut off. ${newLink}`];
+      return ['This link does not open this camera.', `It may have been withdrawn, or be for another camera. ${newLink}`];
     case 'expired':
       return ['This link has expired.', newLink];
+    case 'clock':
+      return [`${camera} cannot tell yet whether this link is still valid.`, `${said || 'Its clock is not set. '}That usually takes a minute or two after it was switched on. ${retries}`];
     case 'forbidden':
       return ['This link does not include the right to watch.', newLink];
+    case 'answer-unsigned':
+      return [`What answered did not prove that it is ${camera}.`, `The proof may have been removed on the way, so no picture is shown: it could be somebody else's. Try again; if it stays like this, tell the owner of the camera and ask for a new link.`];
+    case 'answer-changed':
+      return [`Someone between you and ${camera} has changed its answer.`, `They could watch with you or show you something else, so no picture is shown. The message broker ${names.broker} is not to be trusted as it is: tell the owner of the camera, and ask for a new link.`];
+    case 'other-device':
+      return ['The device that answered has another key than this link.', `Either ${camera} was set up anew, or another device answers in its name. No picture is shown. ${newLink}`];
     case 'unsupported-version':
       return [`This page and ${camera} speak different versions.`, 'Reload the page. If that does not help, update the camera\'s software.'];
     case 'no-answer':
@@ -133,6 +148,7 @@ function brokerTrouble(why: string, names: Names): Sentence {
   const retries = 'The page tries again by itself.';
   switch (why) {
     case 'refused':
+      if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.`];
       return [`The message broker at ${names.broker} refused this page.`, `The link's user name or password is missing or wrong. ${retries}`];
     case 'not-allowed':
       return [`The message broker at ${names.broker} does not let this page listen to the camera.`, `Its access rules have to allow it. ${retries}`];
@@ -161,7 +177,30 @@ export function flawWords(flaw: Flaw): string {
       return 'The link\'s root has characters that a topic cannot have.';
     case 'insecure':
       return 'This page came over https, so the browser only allows a broker with wss://, not ws://.';
+    case 'bad-key':
+      return 'The camera\'s key in it is not whole.';
+    case 'bad-grant':
+      return 'The name of the invitation in it is not whole or has characters that it cannot have.';
+    case 'bad-secret':
+      return 'The secret in it is not whole.';
+    case 'no-grant':
+      return 'It has a secret, but not the name of the invitation that the secret is for.';
+    case 'no-secret':
+      return 'It names an invitation, but the secret for it is missing: maybe its end was cut off.';
+    case 'repeated':
+      return 'It says the same thing twice; perhaps two links were pasted into one.';
   }
+}
+
+/** A link that cannot be used: a form for what is missing, or, for one that was damaged on its way, what to do. */
+export function sayFlaws(flaws: Flaw[]): Say {
+  const damage = flaws.filter(isDamage);
+  if (damage.length > 0) {
+    const hint = `${damage.map(flawWords).join(' ')} Copy the whole link again, to its last character, or ask the owner of the camera for a new one.`;
+    return { ...plainly('refused', 'This link is damaged.', hint), code: damage.join(' ') };
+  }
+  const hint = `${flaws.map(flawWords).join(' ')} Open the camera's link again, or fill this in:`;
+  return { ...plainly('setup', 'This page does not know yet where the camera is.', hint), code: flaws.join(' ') };
 }
 
 /** "at 14:05" today, "on 3 November at 14:05" before; in the reader's time zone. */

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { complete, merge, parseFragment, parseIceServers, parseServed, toFragment, typedBroker, type Flaw, type Link } from '../src/link.ts';
+import { complete, merge, parseFragment, parseIceServers, parseServed, retyped, toFragment, typedBroker, type Flaw, type Link } from '../src/link.ts';
+
+const KEY = 'A'.repeat(42) + 'E';
+const SECRET = '-'.repeat(42) + '8';
 
 function link(hash: string, protocol?: string): Link {
   const result = complete(parseFragment(hash), protocol);
@@ -15,9 +18,9 @@ function flaws(hash: string, protocol?: string): Flaw[] {
 }
 
 test('a whole link is read', () => {
-  const got = link('#broker=ws://host:9001/mqtt&device=front-door&key=K&grant=anna&secret=S&root=home/cams&viewer=v1');
+  const got = link(`#broker=ws://host:9001/mqtt&device=front-door&key=${KEY}&grant=anna&secret=${SECRET}&root=home/cams&viewer=v1`);
   assert.deepEqual(got, {
-    url: 'ws://host:9001/mqtt', device: 'front-door', root: 'home/cams', viewer: 'v1', key: 'K', grant: 'anna', secret: 'S', iceServers: [],
+    url: 'ws://host:9001/mqtt', device: 'front-door', root: 'home/cams', viewer: 'v1', key: KEY, grant: 'anna', secret: SECRET, iceServers: [],
   });
 });
 
@@ -42,6 +45,25 @@ test('what is missing or wrong is named', () => {
   assert.deepEqual(flaws(`#broker=ws://h&device=${'x'.repeat(65)}`), ['bad-device']);
   assert.deepEqual(flaws('#broker=ws://h&device=d&viewer=%2B'), ['bad-viewer']);
   for (const root of ['a/%23', '%2B', '/a', 'a/', 'a//b']) assert.deepEqual(flaws(`#broker=ws://h&device=d&root=${root}`), ['bad-root']);
+});
+
+test('a damaged link is told as such, and never used without what it lost', () => {
+  const damaged = (rest: string): Flaw[] => flaws(`#broker=ws://h&device=d&${rest}`);
+  for (const bad of ['', KEY.slice(1), `${KEY}A`, `${KEY}%3D`, `${KEY}.`, KEY.replace('E', 'F'), KEY.replace('A', '%2F')]) assert.deepEqual(damaged(`key=${bad}`), ['bad-key'], bad);
+  for (const bad of ['', SECRET.slice(1), `${SECRET}x`, SECRET.replace('-', '%2B')]) assert.deepEqual(damaged(`grant=anna&secret=${bad}`), ['bad-secret'], bad);
+  for (const bad of ['', 'a%20b', 'a/b', 'a%0Ab', 'x'.repeat(65)]) assert.deepEqual(damaged(`grant=${bad}&secret=${SECRET}`), ['bad-grant'], bad);
+  assert.deepEqual(damaged(`key=${KEY}&grant=anna`), ['no-secret']);
+  assert.deepEqual(damaged(`key=${KEY}&secret=${SECRET}`), ['no-grant']);
+  assert.deepEqual(damaged(`key=${KEY}&key=${KEY}`), ['repeated']);
+  assert.deepEqual(flaws('#key=x'), ['no-broker', 'no-device', 'bad-key']);
+});
+
+test('the form keeps key, grant and secret for the link\'s own camera only', () => {
+  const fields = { device: 'front', root: 'r', key: KEY, grant: 'anna', secret: SECRET };
+  assert.deepEqual(retyped(fields, 'ws://b', 'front'), { ...fields, broker: 'ws://b' });
+  assert.deepEqual(retyped(fields, 'ws://b', 'back'), { root: 'r', broker: 'ws://b', device: 'back' });
+  const { device: _, ...unnamed } = fields;
+  assert.deepEqual(retyped(unnamed, 'ws://b', 'front'), { ...fields, broker: 'ws://b' });
 });
 
 test('an https page may not use ws://, except on the same machine', () => {

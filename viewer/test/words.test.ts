@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Flaw } from '../src/link.ts';
-import { flawWords, when } from '../src/words.ts';
+import { flawWords, say, sayFlaws, when } from '../src/words.ts';
 import { SESSION, World } from './world.ts';
 
 const CODES = [
@@ -81,6 +81,54 @@ test('a picture that needs a tap says so', () => {
 });
 
 test('every flaw of a link has a sentence', () => {
-  const flaws: Flaw[] = ['no-broker', 'no-device', 'bad-broker', 'bad-device', 'bad-viewer', 'bad-root', 'insecure'];
+  const flaws: Flaw[] = [
+    'no-broker', 'no-device', 'bad-broker', 'bad-device', 'bad-viewer', 'bad-root', 'insecure',
+    'bad-key', 'bad-grant', 'bad-secret', 'no-grant', 'no-secret', 'repeated',
+  ];
   assert.equal(new Set(flaws.map(flawWords)).size, flaws.length);
+});
+
+test('a damaged link is no reason to fill in a form', () => {
+  const damaged = sayFlaws(['no-broker', 'bad-key']);
+  assert.deepEqual([damaged.phase, damaged.text, damaged.code, damaged.retry], ['refused', 'This link is damaged.', 'bad-key', false]);
+  assert.match(damaged.hint, /key in it is not whole\. Copy the whole link again/);
+  assert.equal(sayFlaws(['no-broker']).phase, 'setup');
+});
+
+test('the ways not to prove who answered have different words, and each says what to do', () => {
+  const texts = (['unsigned', 'changed', 'other-device'] as const).map((trust) => {
+    const world = new World().offered();
+    world.trust = trust;
+    world.answered();
+    assert.deepEqual([world.say().phase, world.say().retry], ['refused', true]);
+    assert.match(world.say().hint, /for a new link/);
+    assert.match(world.say().hint, /no picture is shown/i);
+    return world.say().text;
+  });
+  assert.equal(new Set(texts).size, 3);
+  assert.match(texts[1] ?? '', /Someone between you and Front door has changed its answer/);
+  assert.match(texts[2] ?? '', /another key than this link/);
+});
+
+test('unauthorized: a link without an invitation is not told that it was withdrawn', () => {
+  const world = new World().offered();
+  world.down({ type: 'error', session: SESSION, code: 'unauthorized', message: '' });
+  const names = { camera: 'Front door', broker: 'host:9001' };
+  assert.match(say(world.state, names, world.now).text, /only be watched with a link/);
+  assert.match(say(world.state, { ...names, hasGrant: true }, world.now).hint, /withdrawn/);
+});
+
+test('a broker that refuses the link\'s grant speaks of the link, not of user names', () => {
+  const world = new World().start();
+  world.on({ type: 'broker-closed', why: 'refused' });
+  assert.match(say(world.state, { camera: 'c', broker: 'host:9001', hasGrant: true, loginIsGrant: true }, world.now).text, /does not accept this link/);
+  assert.match(world.say().hint, /user name or password/);
+});
+
+test('expired because the clock is not set reads differently from expired', () => {
+  const world = new World().offered();
+  world.down({ type: 'error', session: SESSION, code: 'expired', message: 'the clock of this device is not set yet' });
+  assert.match(world.say().text, /cannot tell yet whether this link is still valid/);
+  assert.match(world.say().hint, /The camera says: the clock of this device is not set yet\. /);
+  assert.match(refusedWith('expired').text, /has expired/);
 });

@@ -1,6 +1,7 @@
 // A machine with a clock of its own, and the common ways to bring it somewhere.
 
 import assert from 'node:assert/strict';
+import type { Trust } from '../src/access.ts';
 import { Machine } from '../src/machine.ts';
 import type { Candidate, Down } from '../src/signal.ts';
 import type { Action, Event } from '../src/state.ts';
@@ -12,7 +13,10 @@ export const candidate = (ufrag: string): Candidate => ({ candidate: 'candidate:
 
 export class World {
   now = 1_000;
-  readonly machine = new Machine(SESSION, () => 0.5);
+  /** What every answer is judged to be. */
+  trust: Trust = 'unchecked';
+  judged = 0;
+  readonly machine = new Machine(SESSION, () => ((this.judged += 1), this.trust), () => 0.5);
   actions: Action[] = [];
 
   get state() {
