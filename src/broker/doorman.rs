@@ -217,7 +217,7 @@ impl Plain {
 }
 
 impl BrokerEventHandler for Plain {
-    fn on_client_publish<'a>(&'a self, event: ClientPublishEvent) -> Answer<'a, PublishAction> {
+    fn on_client_publish(&self, event: ClientPublishEvent) -> Answer<'_, PublishAction> {
         let answer_at =
             event.response_topic.as_deref().filter(|topic| self.may_be_answered_at(&event.client_id, topic));
         let is_plain = !event.retain && answer_at.is_some() == event.response_topic.is_some();
@@ -233,5 +233,53 @@ impl BrokerEventHandler for Plain {
             }
         }
         Box::pin(std::future::ready(PublishAction::Transform(publish)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt5::{PropertyId, PropertyValue};
+
+    use super::*;
+
+    async fn passed_on(user: Option<&str>, retain: bool, answer_at: Option<&str>) -> Option<PublishPacket> {
+        let plain = Plain(Topics::new("porthole", &Id::new("cam").unwrap()));
+        let event = ClientPublishEvent {
+            client_id: "tab".into(),
+            user_id: user.map(Into::into),
+            topic: "porthole/cam/do/keyframe".into(),
+            payload: "{}".into(),
+            qos: mqtt5::QoS::AtLeastOnce,
+            retain,
+            packet_id: Some(7),
+            response_topic: answer_at.map(Into::into),
+            correlation_data: Some("mine".into()),
+        };
+        match plain.on_client_publish(event).await {
+            PublishAction::Continue => None,
+            PublishAction::Transform(publish) => Some(publish),
+            PublishAction::Handled => panic!("the message is gone"),
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_go_to_who_asked_and_nothing_is_kept() {
+        let own = "porthole/cam/signal/tab/down";
+        assert!(passed_on(None, false, Some(own)).await.is_none(), "as it came");
+        assert!(passed_on(None, false, None).await.is_none(), "as it came");
+        for elsewhere in
+            ["porthole/cam/signal/other/down", "porthole/cam/state", "porthole/cam/signal/tab/up"]
+        {
+            let publish = passed_on(None, false, Some(elsewhere)).await.expect("a plain message");
+            assert_eq!(publish.properties.get(PropertyId::ResponseTopic), None, "{elsewhere}");
+            assert_eq!((&*publish.payload, publish.packet_id), (&b"{}"[..], Some(7)));
+        }
+        let publish = passed_on(None, true, Some(own)).await.expect("a plain message");
+        assert!(!publish.retain);
+        let topic = PropertyValue::Utf8String(own.to_owned());
+        assert_eq!(publish.properties.get(PropertyId::ResponseTopic), Some(&topic));
+        let data = PropertyValue::BinaryData("mine".into());
+        assert_eq!(publish.properties.get(PropertyId::CorrelationData), Some(&data));
+        assert!(passed_on(Some(DEVICE_USER), true, None).await.is_none(), "the device's are kept");
     }
 }

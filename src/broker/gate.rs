@@ -7,7 +7,7 @@ use crate::signaling::topic::{Id, Inbound, Topics};
 
 /// How long a client id stays its grant's own after its last connection: longer than a viewer page
 /// waits between two attempts (30 s), so that nobody slips in under its name meanwhile.
-const HOLD: Duration = Duration::from_secs(60);
+const HOLD: Duration = Duration::from_mins(1);
 /// Client ids remembered; beyond it those that left first are forgotten.
 const MAX_IDS: usize = 1024;
 

@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(pace.take(start), each);
         assert_eq!(pace.take(start + each), each);
         assert!(pace.take(start + each * 4).is_zero());
-        let rested = start + Duration::from_secs(60);
+        let rested = start + Duration::from_mins(1);
         assert!((0..MESSAGE_BURST).all(|_| pace.take(rested).is_zero()));
         assert!(!pace.take(rested).is_zero());
     }

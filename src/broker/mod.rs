@@ -52,7 +52,7 @@ const MAX_SUBSCRIPTIONS: usize = 64;
 /// Messages with QoS 2 that a client may leave half done.
 const MAX_UNFINISHED: u16 = 64;
 /// How often what departed clients leave behind is cleared.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+const TIDY_EVERY: Duration = Duration::from_mins(1);
 const SECRET_BYTES: usize = 32;
 
 /// The broker could not be started.

@@ -34,7 +34,7 @@ pub(super) async fn check(config: &Config) -> Checked {
             let findings = visit(config, url, &url.to_string()).await.0;
             Checked { findings, url: Some(url.clone()) }
         }
-        BrokerChoice::Embedded => embedded(config).await,
+        BrokerChoice::Embedded => Box::pin(embedded(config)).await,
     }
 }
 
