@@ -29,7 +29,7 @@
 //! # Invariants
 //!
 //! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt`
-//!   names rumqttc; only `broker` names mqtt5. `tests/architecture.rs` reads the sources and holds this.
+//!   names rumqttc; only `broker` names mqtt5 and its WebSockets. `tests/architecture.rs` reads the sources and holds this.
 //! - The camera thread never waits for a viewer: every queue between them is bounded and drops.
 //! - No viewer, no open device: the pipeline runs only while something demands it.
 //! - Nothing that arrives from outside can panic the process; every refusal has a code.

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::privacy::PrivacySwitch;
+use crate::broker::OwnCredentials;
 use crate::config::{Commands, Config};
 use crate::dashboard::command::{self, Command, Request};
 use crate::dashboard::documents::{self, Identity, StateParts, StateWriter};
@@ -123,12 +124,20 @@ impl Replies for MqttReplies {
     }
 }
 
-/// Begins to connect; never gives up.
-pub(super) fn connect(config: &Config, url: BrokerUrl) -> Result<Connection, LinkError> {
+/// Begins to connect; never gives up. `own` is for the broker inside this process.
+pub(super) fn connect(
+    config: &Config,
+    url: BrokerUrl,
+    own: Option<&OwnCredentials>,
+) -> Result<Connection, LinkError> {
+    let (username, password) = match own {
+        Some(own) => (Some(own.username.clone()), Some(&own.password)),
+        None => (config.mqtt.username.clone(), config.mqtt.password.as_ref()),
+    };
     let topics = Arc::new(Topics::new(&config.mqtt.root, &config.device.id));
     let link_config = LinkConfig {
-        username: config.mqtt.username.clone(),
-        password: config.mqtt.password.as_ref().map(|secret| secret.expose().to_owned()),
+        username,
+        password: password.map(|secret| secret.expose().to_owned()),
         tls: TlsFiles {
             ca_file: config.mqtt.ca_file.clone(),
             client_cert_file: config.mqtt.client_cert_file.clone(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
+use crate::broker::{BrokerError, EmbeddedBroker, OpenAccess, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
 use crate::http::{self, HttpError, PageBroker, PageInfo};
@@ -73,7 +73,10 @@ impl App {
     /// waited for; an address that cannot be bound is an error.
     pub async fn start(config: Config) -> Result<Self, AppError> {
         let broker = match config.mqtt.broker {
-            BrokerChoice::Embedded => Some(EmbeddedBroker::start(config.broker).await?),
+            BrokerChoice::Embedded => {
+                let (root, device) = (&config.mqtt.root, &config.device.id);
+                Some(EmbeddedBroker::start(config.broker, root, device, Arc::new(OpenAccess)).await?)
+            }
             BrokerChoice::External(_) => None,
         };
         let page = match config.http_listen {
@@ -90,7 +93,7 @@ impl App {
         let fanout = Fanout::default();
         let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
-        let connection = gateway::connect(&config, url)?;
+        let connection = gateway::connect(&config, url, broker.as_ref().map(|broker| &broker.own))?;
         let sessions = Sessions::spawn(Parts {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),

@@ -1,6 +1,7 @@
 //! The broker: is it there, does it let the device in, and may the device use every topic it needs?
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 
 use super::processes::holders_of_port;
 use super::report::Finding;
-use crate::broker::EmbeddedBroker;
+use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::probe::{Outcome, Probed, Tried, Use, probe};
@@ -33,7 +34,7 @@ pub(super) async fn check(config: &Config) -> Checked {
             let findings = visit(config, url, &url.to_string()).await.0;
             Checked { findings, url: Some(url.clone()) }
         }
-        BrokerChoice::Embedded => embedded(config).await,
+        BrokerChoice::Embedded => Box::pin(embedded(config)).await,
     }
 }
 
@@ -59,10 +60,25 @@ pub(super) fn tls(config: &Config) -> TlsFiles {
 
 /// One visit to a broker; true if it was let in.
 async fn visit(config: &Config, url: &BrokerUrl, name: &str) -> (Vec<Finding>, bool) {
+    visit_as(config, url, name, None).await
+}
+
+/// The same; `own` is for a broker inside this process.
+async fn visit_as(
+    config: &Config,
+    url: &BrokerUrl,
+    name: &str,
+    own: Option<&OwnCredentials>,
+) -> (Vec<Finding>, bool) {
     let me = Id::new(&format!("doctor-{:08x}", rand::random::<u32>()));
     let me = me.unwrap_or_else(|_| Id::default_session());
     let topics = Topics::new(&config.mqtt.root, &config.device.id);
-    match probe(&link(config, url, &me), &topics, &me).await {
+    let mut link = link(config, url, &me);
+    if let Some(own) = own {
+        link.username = Some(own.username.clone());
+        link.password = Some(own.password.expose().to_owned());
+    }
+    match probe(&link, &topics, &me).await {
         Ok(probed) => (judge(config, url, name, &probed, &me), true),
         Err(error) => (vec![Finding::fail(AREA, error.to_string()).explained()], false),
     }
@@ -146,7 +162,9 @@ async fn embedded(config: &Config) -> Checked {
     if let (Some(url), true) = (&url, is_open(listen).await) {
         let holders = holders_of_port(listen);
         if holders.porthole().is_some() {
-            let findings = visit(config, url, "the built-in broker of the running daemon").await.0;
+            let mut findings = visit(config, url, "the built-in broker of the running daemon").await.0;
+            // Whether it was let in. Its topics are for the daemon's own connection, which no other can be.
+            findings.truncate(1);
             return Checked { findings, url: Some(url.clone()) };
         }
         // Told by the line about ports.
@@ -158,12 +176,16 @@ async fn embedded(config: &Config) -> Checked {
     }
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let addresses = Broker { listen: loopback, websocket: loopback };
-    let broker = match EmbeddedBroker::start(addresses).await {
+    let (root, device) = (&config.mqtt.root, &config.device.id);
+    let broker = match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess)).await {
         Ok(broker) => broker,
         Err(error) => return Checked { findings: vec![Finding::fail(AREA, error.to_string())], url: None },
     };
     let findings = match format!("mqtt://{}", broker.tcp).parse() {
-        Ok(own) => visit(config, &own, "the built-in broker, on a port of its own").await.0,
+        Ok(url) => {
+            let name = "the built-in broker, on a port of its own";
+            visit_as(config, &url, name, Some(&broker.own)).await.0
+        }
         Err(_) => Vec::new(),
     };
     Checked { findings, url: None }

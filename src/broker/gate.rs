@@ -1,0 +1,184 @@
+//! Who may do what at the embedded broker. Pure: no socket, no clock but the `now` that is passed.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::signaling::topic::{Id, Inbound, Topics};
+
+/// How long a client id stays its grant's own after its last connection: longer than a viewer page
+/// waits between two attempts (30 s), so that nobody slips in under its name meanwhile.
+const HOLD: Duration = Duration::from_mins(1);
+/// Client ids remembered; beyond it those that left first are forgotten.
+const MAX_IDS: usize = 1024;
+
+/// What a client may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Whose client it is; clients of one grant may take each other's client ids over.
+    pub grant: Option<String>,
+    /// Whether it may write `set` and `do`.
+    pub may_control: bool,
+}
+
+/// Decides who is let in. Asked at each connection, and again whenever the generation changes.
+pub trait Gatekeeper: Send + Sync {
+    /// What the bearer of this user name and password may do; `None`: nothing. Must not block.
+    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Admission>;
+
+    /// Changes with every change of what [`Self::admit`] would say, except by the passing of time.
+    fn generation(&self) -> u64 {
+        0
+    }
+}
+
+/// Lets everybody in, with every right.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenAccess;
+
+impl Gatekeeper for OpenAccess {
+    fn admit(&self, _user: Option<&str>, _password: Option<&[u8]>) -> Option<Admission> {
+        Some(Admission { grant: None, may_control: true })
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The process that the broker runs in.
+    Device,
+    /// Everybody else.
+    Client(Admission),
+}
+
+impl Role {
+    /// Which connections may follow each other under one client id.
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Device => Owner::Device,
+            Self::Client(admission) => Owner::Grant(admission.grant.clone()),
+        }
+    }
+
+    /// Whether this may go on as `other` without connecting anew.
+    pub fn continues_as(&self, other: &Self) -> bool {
+        self.owner() == other.owner()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Owner {
+    Device,
+    Grant(Option<String>),
+}
+
+/// The topics of one device, and who may use them.
+pub(super) struct Rules {
+    device: Id,
+    topics: Topics,
+    /// `<root>/<device>`, level by level.
+    base: Vec<String>,
+}
+
+impl Rules {
+    pub fn new(root: &str, device: &Id) -> Self {
+        let base = root.split('/').chain([device.as_str()]).map(str::to_owned).collect();
+        Self { device: device.clone(), topics: Topics::new(root, device), base }
+    }
+
+    /// The device's client id is its own.
+    pub fn may_be_called(&self, role: &Role, client_id: &str) -> bool {
+        *role == Role::Device || client_id != self.device.as_str()
+    }
+
+    /// Clients speak for themselves (the viewer id is the client id) and, with the right, command.
+    /// So every topic without a `signal`, `set` or `do` in it speaks with the device's voice.
+    pub fn may_publish(&self, role: &Role, client_id: &str, topic: &str) -> bool {
+        let Role::Client(admission) = role else { return true };
+        match self.topics.parse(topic) {
+            Inbound::Signal(viewer) => viewer.as_str() == client_id,
+            Inbound::Set(_) | Inbound::Do(_) => admission.may_control,
+            Inbound::BadViewer | Inbound::Other => false,
+        }
+    }
+
+    /// A filter is refused if any topic that it matches is not for this client: only the device may read
+    /// `up`, `set` and `do`, and `down` is for its viewer. A `+` may stand where all is public.
+    pub fn may_subscribe(&self, role: &Role, client_id: &str, filter: &str) -> bool {
+        if *role == Role::Device {
+            return true;
+        }
+        let levels: Vec<&str> = filter.split('/').collect();
+        if levels.len() <= self.base.len() || levels.contains(&"#") {
+            return false;
+        }
+        let (base, rest) = levels.split_at(self.base.len());
+        if !base.iter().zip(&self.base).all(|(level, own)| *level == "+" || level == own) {
+            return false;
+        }
+        match rest {
+            // Topics of this length are published by nobody but the device, and for everybody.
+            [_] => true,
+            ["signal", viewer, "down"] => *viewer == client_id && Id::new(viewer).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// A will that the broker would keep on a topic where nothing is ever kept.
+    pub fn may_leave(&self, role: &Role, client_id: &str, will: &str, retain: bool) -> bool {
+        *role == Role::Device || !retain || !self.may_publish(role, client_id, will)
+    }
+}
+
+/// Whose client id is whose.
+#[derive(Default)]
+pub(super) struct Names(HashMap<String, Name>);
+
+struct Name {
+    owner: Owner,
+    connections: usize,
+    left: Option<Instant>,
+}
+
+impl Names {
+    /// Takes `client_id` for one more connection; false if it is somebody else's.
+    pub fn enter(&mut self, now: Instant, client_id: &str, role: &Role) -> bool {
+        let owner = role.owner();
+        if let Some(name) = self.0.get_mut(client_id) {
+            let free = name.left.is_some_and(|left| now.saturating_duration_since(left) >= HOLD);
+            if name.owner != owner && !free {
+                return false;
+            }
+            name.owner = owner;
+            name.connections += 1;
+            name.left = None;
+            return true;
+        }
+        if self.0.len() >= MAX_IDS {
+            self.forget(now);
+        }
+        self.0.insert(client_id.to_owned(), Name { owner, connections: 1, left: None });
+        true
+    }
+
+    /// One connection less.
+    pub fn leave(&mut self, now: Instant, client_id: &str) {
+        if let Some(name) = self.0.get_mut(client_id) {
+            name.connections = name.connections.saturating_sub(1);
+            if name.connections == 0 {
+                name.left = Some(now);
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.0.retain(|_, name| name.left.is_none_or(|left| now.saturating_duration_since(left) < HOLD));
+        let longest_away = self.0.iter().filter_map(|(id, name)| Some((name.left?, id.clone()))).min();
+        if let (true, Some((_, id))) = (self.0.len() >= MAX_IDS, longest_away) {
+            self.0.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

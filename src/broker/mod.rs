@@ -1,0 +1,185 @@
+//! The embedded MQTT broker, for a device or a demo that has no other. The only folder that names mqtt5.
+//!
+//! [`gate`] says who may do what and [`limits`] how much of it, both pure; `doorman` asks them for one
+//! connection, `listener` has the sockets. There are no sessions that outlive a connection.
+
+mod doorman;
+pub mod gate;
+mod limits;
+mod listener;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mqtt5::broker::router::MessageRouter;
+use mqtt5::broker::storage::QueueLimits;
+use mqtt5::broker::sys_topics::BrokerStats;
+use mqtt5::broker::{BrokerConfig, ResourceLimits, ResourceMonitor};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::{Broker as Addresses, Secret};
+use crate::signaling::topic::{Id, Topics};
+pub use doorman::OwnCredentials;
+use doorman::{Gate, Plain};
+use gate::Rules;
+pub use gate::{Admission, Gatekeeper, OpenAccess};
+use limits::{MAX_CONNECTIONS, OWN_CONNECTIONS};
+use listener::{Hall, Speech};
+
+/// Path of MQTT over WebSocket.
+pub const WEBSOCKET_PATH: &str = "/mqtt";
+/// The largest packet a client may send; it bounds what one client can make the device hold. Far above
+/// the protocol's 64 KiB, so that a longer message gets its `too-large` from the device.
+const MAX_PACKET_BYTES: usize = 1024 * 1024;
+/// What one client may publish in a second; a snapshot of the device has to fit in.
+const MAX_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
+/// Messages on their way to one client, and those behind them: for one that reads slowly. Beyond it the
+/// oldest are dropped.
+const MAX_SENDING_MESSAGES: usize = 256;
+const MAX_QUEUED_MESSAGES: usize = 256;
+const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
+/// The device keeps five topics; discovery adds some.
+const MAX_RETAINED_MESSAGES: usize = 1_000;
+const MAX_RETAINED_BYTES: usize = 512 * 1024;
+/// A viewer has four, a dashboard a few more.
+const MAX_SUBSCRIPTIONS: usize = 64;
+/// Messages with QoS 2 that a client may leave half done.
+const MAX_UNFINISHED: u16 = 64;
+/// How often what departed clients leave behind is cleared.
+const TIDY_EVERY: Duration = Duration::from_mins(1);
+const SECRET_BYTES: usize = 32;
+
+/// The broker could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the built-in MQTT broker cannot listen on {tcp} and {websocket}: {reason}. \
+     Is another broker running? Choose other addresses with broker.listen and broker.websocket \
+     (or PORTHOLE_BROKER_LISTEN and PORTHOLE_BROKER_WEBSOCKET), or use that broker with mqtt.url"
+)]
+pub struct BrokerError {
+    tcp: SocketAddr,
+    websocket: SocketAddr,
+    reason: String,
+}
+
+/// A running broker; it stops when this is dropped.
+pub struct EmbeddedBroker {
+    /// Where MQTT over TCP is spoken.
+    pub tcp: SocketAddr,
+    /// Where MQTT over WebSocket is spoken.
+    pub websocket: SocketAddr,
+    /// How the device itself enters; nobody else may have it.
+    pub own: OwnCredentials,
+    stop: watch::Sender<bool>,
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl EmbeddedBroker {
+    /// Binds both listeners and serves the topics of `device` under `root` to whom `gatekeeper` lets in.
+    /// Returns once connections are accepted.
+    pub async fn start(
+        addresses: Addresses,
+        root: &str,
+        device: &Id,
+        gatekeeper: Arc<dyn Gatekeeper>,
+    ) -> Result<Self, BrokerError> {
+        let failed =
+            |reason: String| BrokerError { tcp: addresses.listen, websocket: addresses.websocket, reason };
+        let own =
+            own_credentials().ok_or_else(|| failed("this system gives no random numbers".to_owned()))?;
+        let bind = async |address| {
+            let listener = TcpListener::bind(address).await?;
+            let bound = listener.local_addr()?;
+            Ok::<_, std::io::Error>((listener, bound))
+        };
+        let (tcp_listener, tcp) = bind(addresses.listen).await.map_err(|error| failed(error.to_string()))?;
+        let (websocket_listener, websocket) =
+            bind(addresses.websocket).await.map_err(|error| failed(error.to_string()))?;
+
+        let plain = Arc::new(Plain(Topics::new(root, device)));
+        let config = Arc::new(BrokerConfig { event_handler: Some(plain), ..config() });
+        let queue = QueueLimits { max_messages: MAX_QUEUED_MESSAGES, max_bytes: MAX_QUEUED_BYTES };
+        let router = MessageRouter::new()
+            .with_fallback_queue_limits(queue)
+            .with_retained_limits(MAX_RETAINED_MESSAGES, MAX_RETAINED_BYTES);
+        let hall = Arc::new(Hall {
+            config,
+            router: Arc::new(router),
+            monitor: Arc::new(ResourceMonitor::new(resources())),
+            stats: Arc::new(BrokerStats::new()),
+            gate: Arc::new(Gate::new(Rules::new(root, device), own.clone(), gatekeeper)),
+            places: Mutex::default(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listener::accept(Arc::clone(&hall), tcp_listener, Speech::Tcp, stopped.clone()));
+        tokio::spawn(listener::accept(
+            Arc::clone(&hall),
+            websocket_listener,
+            Speech::WebSocket,
+            stopped.clone(),
+        ));
+        tokio::spawn(tidy(hall, stopped));
+        Ok(Self { tcp, websocket, own, stop })
+    }
+}
+
+async fn tidy(hall: Arc<Hall>, mut stop: watch::Receiver<bool>) {
+    let mut tick = interval(TIDY_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        hall.router.sweep_sessions().await;
+    }
+}
+
+fn own_credentials() -> Option<OwnCredentials> {
+    let random = || {
+        let mut bytes = [0; SECRET_BYTES];
+        SystemRandom::new().fill(&mut bytes).ok()?;
+        Some(URL_SAFE_NO_PAD.encode(bytes))
+    };
+    Some(OwnCredentials { username: random()?, password: Secret::new(random()?) })
+}
+
+fn config() -> BrokerConfig {
+    BrokerConfig {
+        // No session outlives its connection, and so no will is delayed.
+        session_expiry_interval: Duration::ZERO,
+        max_packet_size: MAX_PACKET_BYTES,
+        max_subscriptions_per_client: MAX_SUBSCRIPTIONS,
+        max_retained_messages: MAX_RETAINED_MESSAGES,
+        max_retained_message_size: MAX_RETAINED_BYTES,
+        client_channel_capacity: MAX_SENDING_MESSAGES,
+        server_receive_maximum: Some(MAX_UNFINISHED),
+        topic_alias_maximum: 16,
+        shared_subscription_available: false,
+        sys_topics_enabled: false,
+        ..BrokerConfig::default()
+    }
+}
+
+/// Connections are counted by [`limits`], before the library knows of them.
+fn resources() -> ResourceLimits {
+    ResourceLimits {
+        max_connections: MAX_CONNECTIONS + OWN_CONNECTIONS,
+        max_connections_per_ip: MAX_CONNECTIONS + OWN_CONNECTIONS,
+        max_message_rate_per_client: 0,
+        max_bandwidth_per_client: MAX_BYTES_PER_SECOND,
+        max_connection_rate: u32::MAX,
+        rate_limit_window: Duration::from_secs(1),
+    }
+}
