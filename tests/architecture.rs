@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &["fanout", "media"]),
     ("fanout", &["media::access_unit", "media::AccessUnit"]),
     ("signaling", &["signaling"]),
+    ("access", &["signaling::message", "signaling::topic"]),
     ("broker", &["config"]),
     ("http", &["http", "signaling"]),
     ("stats", &[]),
