@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::privacy::PrivacySwitch;
+use crate::access::proof::PublicKey;
 use crate::config::{Commands, Config};
 use crate::dashboard::command::{self, Command, Request};
 use crate::dashboard::documents::{self, Identity, StateParts, StateWriter};
@@ -124,7 +125,7 @@ impl Replies for MqttReplies {
 }
 
 /// Begins to connect; never gives up.
-pub(super) fn connect(config: &Config, url: BrokerUrl) -> Result<Connection, LinkError> {
+pub(super) fn connect(config: &Config, url: BrokerUrl, key: PublicKey) -> Result<Connection, LinkError> {
     let topics = Arc::new(Topics::new(&config.mqtt.root, &config.device.id));
     let link_config = LinkConfig {
         username: config.mqtt.username.clone(),
@@ -145,6 +146,8 @@ pub(super) fn connect(config: &Config, url: BrokerUrl) -> Result<Connection, Lin
         name: config.device.name.clone(),
         model: media::board(),
         root: config.mqtt.root.clone(),
+        key: key.encode(),
+        access: config.access.as_str(),
     };
     Ok(Connection { link, topics, identity, inbox })
 }

@@ -4,6 +4,7 @@ mod cameras;
 mod check;
 mod demo;
 mod doctor;
+mod grant;
 mod memory;
 mod run;
 mod setup;
@@ -35,6 +36,7 @@ Examples:
   sudo porthole setup                       answer a few questions, get a configuration
   porthole check --config porthole.toml     what is wrong with my configuration?
   porthole run --config porthole.toml       the daemon, against your MQTT broker
+  porthole grant anna --expires 7d          a link for anna
   porthole watch --broker mqtt://broker --device front-door
 
 Exit codes: 0 all is well, 1 it did not work, 64 the configuration cannot be used.
@@ -54,6 +56,14 @@ enum Command {
     Check(ConfigArg),
     /// Check everything that video needs, and say what to do
     Doctor(doctor::DoctorArgs),
+    /// Print the viewing link of this device, with its key but without an invitation
+    Link(grant::LinkArgs),
+    /// Invite a viewer: prints a link and its QR code, once
+    Grant(grant::GrantArgs),
+    /// List who is invited
+    Grants(grant::GrantsArgs),
+    /// Take an invitation back; ends its sessions
+    Revoke(grant::RevokeArgs),
     /// Watch a device without a browser: counts pictures, does not show them
     Watch(Box<watch::WatchArgs>),
 }
@@ -98,6 +108,10 @@ pub fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Check(args) => check::run(args.config.as_deref()),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Link(args) => grant::link(&args),
+        Command::Grant(args) => grant::grant(&args),
+        Command::Grants(args) => grant::grants(&args),
+        Command::Revoke(args) => grant::revoke(&args),
         Command::Watch(args) => watch::main(*args),
     }
 }

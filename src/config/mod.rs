@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 
+use crate::access::gate::Mode;
 use crate::media::MediaConfig;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::IceServer;
@@ -37,6 +38,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// `[viewers] max`: sessions at the same time.
     pub max_viewers: usize,
+    /// `[access] mode`
+    pub access: Mode,
     /// `[http] listen`; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
     /// `[ice]`
