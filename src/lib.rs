@@ -17,6 +17,7 @@
 //! | [`fanout`] | one publisher, N subscriptions: bounded, never blocks the camera |
 //! | [`peer`] | one viewer: its peer connection, its sender, its feedback |
 //! | [`sessions`] | the table of sessions: cap, expiry, routing |
+//! | [`access`] | who may watch, and proof of who answers |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
 //! | [`dashboard`] | what MQTT dashboards see and may ask |
 //! | [`http`] | the viewer page |
@@ -51,6 +52,7 @@
 //! `porthole doctor` tries what the daemon would use. What needs a library that only one folder may name is
 //! there: [`media::measure`], [`signaling::mqtt::probe`], [`peer::reach`].
 
+pub mod access;
 pub mod app;
 pub mod broker;
 pub mod cli;

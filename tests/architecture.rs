@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fanout", &["media::access_unit", "media::AccessUnit"]),
     ("signaling", &["signaling"]),
     ("first_boot", &["config", "first_boot"]),
+    ("access", &["signaling::message", "signaling::topic"]),
     ("broker", &["broker", "config", "signaling::topic"]),
     ("http", &["http", "signaling"]),
     ("stats", &[]),

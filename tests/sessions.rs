@@ -211,10 +211,11 @@ async fn the_same_offer_gives_the_same_answer_and_another_one_starts_anew() {
     assert!(ended["reason"].as_str().is_some_and(|reason| reason.contains("anew")), "{ended}");
     let after = dashboard.new_state("one session", |state| sessions(state).len() == 1).await;
     assert_ne!(sessions(&before)[0]["since"], sessions(&after)[0]["since"]);
-    // Two sessions of one viewer live side by side.
+    // A viewer makes one connection after the other, and this one has not come about.
     viewer.offer("t", OFFER).await;
-    assert_eq!(viewer.expect("answer").await["session"], "t");
-    dashboard.viewers(2).await;
+    let refused = viewer.refused("rate-limited").await;
+    assert_eq!((&refused["session"], refused["retryAfter"].is_number()), (&json!("t"), true), "{refused}");
+    dashboard.viewers(1).await;
 }
 
 /// An address of this machine that the daemon can send to.

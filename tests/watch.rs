@@ -12,12 +12,13 @@ use support::mosquitto::Mosquitto;
 
 fn args(broker: &Mosquitto, viewers: u16, seconds: u32) -> WatchArgs {
     WatchArgs {
-        broker: broker.url().parse().expect("a url"),
-        device: "cam".parse().expect("an id"),
+        broker: Some(broker.url().parse().expect("a url")),
+        device: Some("cam".parse().expect("an id")),
+        link: None,
         viewers,
         seconds,
         json: true,
-        root: "porthole".into(),
+        root: None,
         ca_file: None,
         username: None,
         password_file: None,

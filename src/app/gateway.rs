@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 use super::privacy::PrivacySwitch;
+use crate::access::proof::PublicKey;
 use crate::broker::OwnCredentials;
 use crate::config::{Commands, Config};
 use crate::dashboard::command::{self, Command, Request};
@@ -129,6 +130,7 @@ pub(super) fn connect(
     config: &Config,
     url: BrokerUrl,
     own: Option<&OwnCredentials>,
+    key: PublicKey,
 ) -> Result<Connection, LinkError> {
     let (username, password) = match own {
         Some(own) => (Some(own.username.clone()), Some(&own.password)),
@@ -154,6 +156,8 @@ pub(super) fn connect(
         name: config.device.name.clone(),
         model: media::board(),
         root: config.mqtt.root.clone(),
+        key: key.encode(),
+        access: config.access.as_str(),
     };
     Ok(Connection { link, topics, identity, inbox })
 }

@@ -1,5 +1,6 @@
 //! The only module that knows every other: builds the house, runs it, drains it.
 
+mod access;
 mod gateway;
 mod health;
 mod privacy;
@@ -11,16 +12,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
-use crate::broker::{BrokerError, EmbeddedBroker, OpenAccess, WEBSOCKET_PATH};
+use crate::access::AccessError;
+use crate::access::gate::Gate;
+use crate::access::identity::Identity;
+use crate::access::store::Store;
+use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
 use crate::http::{self, HttpError, PageBroker, PageInfo};
 use crate::media::{Media, MediaError};
-use crate::peer::{Factory, PeerError};
+use crate::peer::{Factory, PeerError, Signer};
 use crate::sessions::{Parts, Sessions};
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
 use crate::signaling::mqtt::LinkError;
+use access::Doorkeeper;
 use gateway::{Gateway, GatewayParts, Settings};
 pub use health::Checkup;
 use privacy::PrivacySwitch;
@@ -35,6 +42,9 @@ const EVENT_QUEUE: usize = 256;
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// The device's key, or its grants.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The embedded broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -66,16 +76,25 @@ pub struct App {
     gateway: Gateway,
     fanout: Fanout,
     config: Config,
+    access: AbortHandle,
 }
 
 impl App {
     /// Builds everything and starts it. A camera or an external broker that is not there yet is
     /// waited for; an address that cannot be bound is an error.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        let identity = Arc::new(Identity::load_or_make(&config.device.state_dir)?);
+        let store = Store::of(&config.device.state_dir);
+        // Before the grants are read, so that no change goes unseen.
+        let stamp = store.stamp();
+        let grants = store.load()?;
+        let door = Doorkeeper::new(grants.clone());
+        let gate = Gate::new(config.access, config.device.id.clone(), grants);
         let broker = match config.mqtt.broker {
             BrokerChoice::Embedded => {
                 let (root, device) = (&config.mqtt.root, &config.device.id);
-                Some(EmbeddedBroker::start(config.broker, root, device, Arc::new(OpenAccess)).await?)
+                let gatekeeper = door.clone().for_mode(config.access);
+                Some(EmbeddedBroker::start(config.broker, root, device, gatekeeper).await?)
             }
             BrokerChoice::External(_) => None,
         };
@@ -93,16 +112,20 @@ impl App {
         let fanout = Fanout::default();
         let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
-        let connection = gateway::connect(&config, url, broker.as_ref().map(|broker| &broker.own))?;
-        let sessions = Sessions::spawn(Parts {
+        let own = broker.as_ref().map(|broker| &broker.own);
+        let connection = gateway::connect(&config, url, own, identity.key())?;
+        let parts = Parts {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),
+            signer: Signer { identity, device: config.device.id.clone() },
             factory: Arc::new(Factory::new(config.ice.clone(), fanout.clone())?),
             fanout: fanout.clone(),
             media: media.status(),
             replies: connection.replies(),
             events: event_tx,
-        });
+        };
+        let sessions = Sessions::spawn(parts, gate);
+        let access = access::follow(store, stamp, sessions.clone(), door);
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),
@@ -111,7 +134,7 @@ impl App {
             privacy,
             settings: Settings::of(&config),
         });
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config })
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access })
     }
 
     /// Resolves once cameras and encoders have been looked at, with the capture side's trouble if there
@@ -148,6 +171,7 @@ impl App {
     /// Ends it in order: viewers are told, the camera is closed, the broker hears `offline`.
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
+        self.access.abort();
         if tokio::time::timeout(DRAIN_LIMIT, self.sessions.shutdown()).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }

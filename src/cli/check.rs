@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::bad_configuration;
+use crate::access::gate::Mode;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
@@ -47,8 +48,15 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         ("camera", format!("{}, {size}, {fps}", media.device)),
         ("encoder", format!("{}, {bitrate}", media.encoder)),
         ("viewers", format!("at most {}", config.max_viewers)),
-        ("access", "open: whoever may publish to this broker may watch".to_owned()),
+        ("access", access(config.access).to_owned()),
         ("page", config.http_listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/"))),
         ("network", format!("{ports}, {} STUN/TURN servers", config.ice.servers.len())),
     ]
+}
+
+fn access(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Open => "open: whoever may publish to this broker may watch",
+        Mode::Grants => "grants: whoever has a link of `porthole grant` may watch",
+    }
 }

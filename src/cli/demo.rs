@@ -3,14 +3,26 @@
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use qrcode::QrCode;
 use qrcode::render::unicode;
 
 use super::{bad_configuration, fail, in_runtime, stop_signal};
+use crate::access::AccessError;
+use crate::access::gate::Mode;
+use crate::access::grant::Rights;
+use crate::access::identity::Identity;
+use crate::access::link::Link;
+use crate::access::proof::{PublicKey, Seed};
+use crate::access::store::Store;
 use crate::app::App;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{Config, Flavour};
+use crate::signaling::topic::Id;
+
+/// The name of the demo's own grant.
+const GRANT: &str = "demo";
 
 pub(super) fn run() -> ExitCode {
     let config = match Config::load(None, Flavour::Demo) {
@@ -22,13 +34,16 @@ pub(super) fn run() -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    let device = config.device.id.clone();
+    let link = match DemoLink::prepare(&config) {
+        Ok(link) => link,
+        Err(error) => return fail(&error),
+    };
     let app = match App::start(config).await {
         Ok(app) => app,
         Err(error) => return fail(&error),
     };
     match (app.page, app.broker.as_ref()) {
-        (Some(page), Some(broker)) => announce(&link(page, broker.websocket, device.as_str())),
+        (Some(page), Some(broker)) => announce(&link.to(page, broker.websocket), link.grant.is_some()),
         (None, _) => println!("The page is switched off (http.listen is empty); `porthole watch` can watch."),
         (Some(page), None) => println!("The page is at http://{}/", reachable(page)),
     }
@@ -38,14 +53,15 @@ async fn serve(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn announce(link: &str) {
+fn announce(link: &str, is_invitation: bool) {
     println!();
     println!("  Porthole shows a live picture. Open this link in a browser on this network:");
     println!();
     println!("{link}");
     println!();
     show_code(link);
-    println!("  Anyone on this network can watch while the demo runs. Ctrl-C ends it.");
+    let who = if is_invitation { "Whoever has this link" } else { "Anyone on this network" };
+    println!("  {who} can watch while the demo runs. Ctrl-C ends it.");
     println!();
 }
 
@@ -59,10 +75,44 @@ pub(super) fn show_code(link: &str) {
     }
 }
 
-/// The viewing link of protocol.md section 2.2, without a grant: access is open.
-fn link(page: SocketAddr, websocket: SocketAddr, device: &str) -> String {
-    let broker = format!("ws://{}{WEBSOCKET_PATH}", reachable(websocket));
-    format!("http://{}/#broker={broker}&device={device}", reachable(page))
+/// What the viewing link is made of, but for the addresses.
+struct DemoLink {
+    device: Id,
+    key: PublicKey,
+    /// Where access is not open: one for each start, which takes the place of the last one.
+    grant: Option<(Id, Seed)>,
+}
+
+impl DemoLink {
+    fn prepare(config: &Config) -> Result<Self, AccessError> {
+        let key = Identity::load_or_make(&config.device.state_dir)?.key();
+        let store = Store::of(&config.device.state_dir);
+        let grant = match (config.access, Id::new(GRANT)) {
+            (Mode::Grants, Ok(name)) => {
+                match store.revoke(&name) {
+                    Ok(()) | Err(AccessError::Unknown(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                let (grant, seed) = store.add(name, Rights::all(), None, SystemTime::now())?;
+                Some((grant.name, seed))
+            }
+            _ => None,
+        };
+        Ok(Self { device: config.device.id.clone(), key, grant })
+    }
+
+    /// The viewing link of protocol.md section 2.2.
+    fn to(&self, page: SocketAddr, websocket: SocketAddr) -> String {
+        let link = Link {
+            page: format!("http://{}/", reachable(page)),
+            broker: Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(websocket))),
+            device: self.device.clone(),
+            root: None,
+            key: Some(self.key),
+            grant: self.grant.clone(),
+        };
+        link.to_string()
+    }
 }
 
 /// An address that another machine can open: a wildcard becomes this machine's own address.
@@ -88,9 +138,12 @@ mod tests {
     fn the_link_carries_broker_and_device() {
         let page = "127.0.0.1:8080".parse().unwrap();
         let websocket = "127.0.0.1:9001".parse().unwrap();
-        assert_eq!(
-            link(page, websocket, "cam"),
-            "http://127.0.0.1:8080/#broker=ws://127.0.0.1:9001/mqtt&device=cam"
+        let key = PublicKey::parse(&"A".repeat(43)).unwrap();
+        let link = DemoLink { device: Id::new("cam").unwrap(), key, grant: None };
+        let expected = format!(
+            "http://127.0.0.1:8080/#broker=ws://127.0.0.1:9001/mqtt&device=cam&key={}",
+            "A".repeat(43)
         );
+        assert_eq!(link.to(page, websocket), expected);
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod doctor;
 mod first_boot;
+mod grant;
 mod memory;
 mod run;
 mod setup;
@@ -36,6 +37,7 @@ Examples:
   sudo porthole setup                       answer a few questions, get a configuration
   porthole check --config porthole.toml     what is wrong with my configuration?
   porthole run --config porthole.toml       the daemon, against your MQTT broker
+  porthole grant anna --expires 7d          a link for anna
   porthole watch --broker mqtt://broker --device front-door
 
 Exit codes: 0 all is well, 1 it did not work, 64 the configuration cannot be used.
@@ -57,6 +59,14 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Take over porthole.toml from the boot partition of a card, or say there what is wrong with it
     FirstBoot(first_boot::FirstBootArgs),
+    /// Print the viewing link of this device, with its key but without an invitation
+    Link(grant::LinkArgs),
+    /// Invite a viewer: prints a link and its QR code, once
+    Grant(grant::GrantArgs),
+    /// List who is invited
+    Grants(grant::GrantsArgs),
+    /// Take an invitation back; ends its sessions
+    Revoke(grant::RevokeArgs),
     /// Watch a device without a browser: counts pictures, does not show them
     Watch(Box<watch::WatchArgs>),
 }
@@ -102,6 +112,10 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args.config.as_deref()),
         Command::Doctor(args) => doctor::run(&args),
         Command::FirstBoot(args) => first_boot::run(args),
+        Command::Link(args) => grant::link(&args),
+        Command::Grant(args) => grant::grant(&args),
+        Command::Grants(args) => grant::grants(&args),
+        Command::Revoke(args) => grant::revoke(&args),
         Command::Watch(args) => watch::main(*args),
     }
 }

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{bad_configuration, fail, in_runtime, stop_signal};
+use crate::access::gate::Mode;
 use crate::app::{App, Checkup};
 use crate::config::{BrokerChoice, Config, Flavour};
 use crate::systemd;
@@ -30,7 +31,9 @@ async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
         BrokerChoice::External(url) => url.to_string(),
     };
     tracing::info!(device = %config.device.id, broker, "porthole {} starts", env!("CARGO_PKG_VERSION"));
-    tracing::warn!("access is open: whoever may publish to this broker may watch this camera");
+    if config.access == Mode::Open {
+        tracing::warn!("access is open: whoever may publish to this broker may watch this camera");
+    }
     let mut app = match App::start(config).await {
         Ok(app) => app,
         Err(error) => return fail(&error),

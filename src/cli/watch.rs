@@ -1,6 +1,7 @@
 //! `porthole watch`: viewers without a browser. They count what arrives, they do not decode it.
 
 mod count;
+mod proof;
 mod report;
 mod viewer;
 
@@ -13,9 +14,11 @@ use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::access::link::Link as ViewingLink;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::{LinkError, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
+use proof::Proof;
 pub use report::Report;
 use viewer::Plan;
 
@@ -32,11 +35,15 @@ It counts what arrives, it does not decode. The exit code is 0 only if every vie
 #[command(after_help = FIGURES)]
 pub struct WatchArgs {
     /// The broker: mqtt://HOST[:1883], mqtts://HOST[:8883], ws://HOST[:PORT][/PATH] or wss://…
-    #[arg(long, value_name = "URL")]
-    pub broker: BrokerUrl,
+    #[arg(long, value_name = "URL", required_unless_present = "link")]
+    pub broker: Option<BrokerUrl>,
     /// The device id, as in `[device] id`
-    #[arg(long, value_name = "ID")]
-    pub device: Id,
+    #[arg(long, value_name = "ID", required_unless_present = "link")]
+    pub device: Option<Id>,
+    /// A viewing link, as `porthole grant` prints it: signs the offers with its grant and verifies the
+    /// answers with the device's key. --broker and --root, if given, win over what it says
+    #[arg(long, value_name = "LINK", conflicts_with = "device")]
+    pub link: Option<ViewingLink>,
     /// How many viewers, each with its own connection to the broker and to the device
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub viewers: u16,
@@ -47,8 +54,8 @@ pub struct WatchArgs {
     #[arg(long)]
     pub json: bool,
     /// The first part of all topics, as in `[mqtt] root`
-    #[arg(long, value_name = "TOPIC", default_value = "porthole")]
-    pub root: String,
+    #[arg(long, value_name = "TOPIC")]
+    pub root: Option<String>,
     /// PEM file with the CA that signed the broker's certificate, when the system does not know it
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -71,6 +78,12 @@ pub enum WatchError {
         /// The system's own words.
         source: std::io::Error,
     },
+    /// Neither the link nor the arguments name it.
+    #[error("the link names no broker; name it with --broker")]
+    NoBroker,
+    /// What the link calls a broker is none.
+    #[error("the broker in the link cannot be used: {0}")]
+    Broker(String),
     /// Something about TLS.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -98,11 +111,14 @@ pub async fn run(args: WatchArgs) -> Result<bool, WatchError> {
 /// Runs the viewers until all have watched long enough, or Ctrl-C is pressed.
 pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
     let password = args.password_file.as_deref().map(read_password).transpose()?;
+    let Place { url, device, root, proof } = place(args)?;
+    let (username, password) = credentials(args, &url, password);
     let plan = Arc::new(Plan {
-        url: args.broker.clone(),
-        topics: Topics::new(&args.root, &args.device),
-        device: args.device.clone(),
-        username: args.username.clone(),
+        url,
+        topics: Topics::new(&root, &device),
+        device,
+        proof,
+        username,
         password,
         tls: TlsFiles { ca_file: args.ca_file.clone(), ..TlsFiles::default() },
         watch_for: Duration::from_secs(args.seconds.into()),
@@ -136,6 +152,45 @@ pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
     Ok(Report::new(args.viewers, rows.into_iter().map(|(_, row)| row).collect()))
 }
 
+/// A link's grant is also the way into the broker, where nothing else is named: protocol.md section 2.2.
+fn credentials(
+    args: &WatchArgs,
+    url: &BrokerUrl,
+    password: Option<String>,
+) -> (Option<String>, Option<String>) {
+    let grant = args.link.as_ref().and_then(|link| link.grant.as_ref());
+    match (&args.username, url.username(), grant) {
+        (None, None, Some((name, seed))) => (Some(name.to_string()), Some(seed.bearer())),
+        (username, ..) => (username.clone(), password),
+    }
+}
+
+/// What is watched, from the arguments and the link.
+struct Place {
+    url: BrokerUrl,
+    device: Id,
+    root: String,
+    proof: Option<Proof>,
+}
+
+fn place(args: &WatchArgs) -> Result<Place, WatchError> {
+    let link = args.link.as_ref();
+    let url = match (&args.broker, link.and_then(|link| link.broker.as_deref())) {
+        (Some(url), _) => url.clone(),
+        (None, Some(text)) => text.parse().map_err(|error| WatchError::Broker(format!("{text}: {error}")))?,
+        (None, None) => return Err(WatchError::NoBroker),
+    };
+    let device = link.map(|link| link.device.clone()).or_else(|| args.device.clone());
+    let root = args.root.clone().or_else(|| link.and_then(|link| link.root.clone()));
+    Ok(Place {
+        url,
+        // One of the two is required by the arguments.
+        device: device.ok_or(WatchError::NoBroker)?,
+        root: root.unwrap_or_else(|| "porthole".to_owned()),
+        proof: link.and_then(Proof::of),
+    })
+}
+
 /// Where a device is watched, with what its broker wants to see.
 pub(super) struct Watched {
     pub url: BrokerUrl,
@@ -150,8 +205,17 @@ pub(super) struct Watched {
 /// time from the offer to the first whole key frame, or what went wrong, as code and words.
 pub(super) async fn first_frame(watched: Watched, limit: Duration) -> Result<Duration, (String, String)> {
     let Watched { url, topics, device, username, password, tls } = watched;
-    let plan =
-        Plan { url, topics, device, username, password, tls, watch_for: limit, first_picture_only: true };
+    let plan = Plan {
+        url,
+        topics,
+        device,
+        proof: None,
+        username,
+        password,
+        tls,
+        watch_for: limit,
+        first_picture_only: true,
+    };
     let id = format!("doctor-{:08x}", rand::random::<u32>());
     // Nobody stops it early; its own limit does.
     let (_stop, stopped) = watch::channel(false);

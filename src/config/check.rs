@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::device_id;
 use super::raw::{RawConfig, RawIce, RawIceServer, RawMqtt, Text};
 use super::{Broker, BrokerChoice, Commands, Config, Device, Flavour, Ice, Moved, Mqtt, Secret};
+use crate::access::gate::Mode;
 use crate::media::{DeviceChoice, MediaConfig, MediaError};
 use crate::signaling::message::IceServer;
 use crate::signaling::topic::Id;
@@ -38,6 +39,7 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checke
         device,
         media,
         max_viewers,
+        access: access(raw.access.mode.as_ref())?,
         mqtt: mqtt(raw.mqtt, flavour, moved)?,
         http_listen: optional_address("http.listen", raw.http.listen.as_ref(), "0.0.0.0:8080")?,
         ice: ice(raw.ice, moved)?,
@@ -56,15 +58,6 @@ fn not_yet_built(raw: &RawConfig) -> Checked<()> {
     let refuse = |key: &str, value: &dyn std::fmt::Display| {
         Err(problem(key, value, "this version of Porthole does not do that yet; remove the key"))
     };
-    if let Some(mode) = &raw.access.mode
-        && mode.0 != "open"
-    {
-        return Err(problem(
-            "access.mode",
-            &mode.0,
-            "this version knows only \"open\": whoever may publish on the broker may watch",
-        ));
-    }
     if let Some(value) = raw.http.tls_cert_file.as_ref().or(raw.http.tls_key_file.as_ref()) {
         return refuse("http.tls_cert_file", &value.0);
     }
@@ -293,6 +286,14 @@ fn commands(text: Option<&Text>) -> Checked<Commands> {
         Some("safe") => Ok(Commands::Safe),
         Some("none") => Ok(Commands::None),
         Some(other) => Err(problem("dashboard.commands", other, "write \"all\", \"safe\" or \"none\"")),
+    }
+}
+
+fn access(mode: Option<&Text>) -> Checked<Mode> {
+    match mode.map(|mode| mode.0.as_str()) {
+        None | Some("open") => Ok(Mode::Open),
+        Some("grants") => Ok(Mode::Grants),
+        Some(other) => Err(problem("access.mode", other, "write \"grants\" or \"open\"")),
     }
 }
 

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 pub use provider::is_variable;
 
+use crate::access::gate::Mode;
 use crate::media::MediaConfig;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::IceServer;
@@ -38,6 +39,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// `[viewers] max`: sessions at the same time.
     pub max_viewers: usize,
+    /// `[access] mode`
+    pub access: Mode,
     /// `[http] listen`; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
     /// `[ice]`

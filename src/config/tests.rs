@@ -59,7 +59,7 @@ fn a_refusal_names_file_key_value_and_what_is_right() {
         ("[viewers]\nmax = 0", "viewers.max", "0", "from 1 to"),
         ("[video]\nencoder = \"nvenc\"", "video.encoder", "nvenc", "x264enc"),
         ("[video]\nbitrate_kbps = 500\nmin_bitrate_kbps = 600", "video.min_bitrate_kbps", "600", "500"),
-        ("[access]\nmode = \"grants\"", "access.mode", "grants", "open"),
+        ("[access]\nmode = \"closed\"", "access.mode", "closed", "\"grants\" or \"open\""),
         ("[http]\ntls_cert_file = \"x\"", "http.tls_cert_file", "x", "not do that yet"),
     ];
     for (text, key, value, right) in cases {

@@ -24,6 +24,10 @@ pub struct Identity {
     pub model: String,
     /// First level of all topics.
     pub root: String,
+    /// The key that signs its answers.
+    pub key: String,
+    /// Who may watch: `open` or `grants`.
+    pub access: &'static str,
 }
 
 /// Time as the protocol writes it.
@@ -40,12 +44,12 @@ pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
         "name": identity.name,
         "version": env!("CARGO_PKG_VERSION"),
         "model": identity.model,
-        "key": null,
+        "key": identity.key,
         "camera": camera.map(camera_document),
         "controls": camera.map_or_else(|| json!([]), |camera| json!(camera.controls)),
         "codecs": [format!("video/H264;profile-level-id={};packetization-mode=1", media.profile)],
         "audio": false,
-        "access": "open",
+        "access": identity.access,
         "features": ["trickle", "rtx", "ice-full", "privacy", "warm"],
         "whep": null,
         "root": identity.root,
@@ -127,7 +131,7 @@ impl StateWriter {
         json!({
             "viewer": live.viewer,
             "session": live.session,
-            "grant": null,
+            "grant": live.grant,
             "since": rfc3339(live.since),
             "path": path.as_ref().map(|path| &path.path),
             "protocol": path.as_ref().map(|path| &path.protocol),
@@ -173,14 +177,21 @@ pub fn session_event(time: SystemTime, event_: &SessionEvent) -> Value {
         fields
     };
     match event_ {
-        SessionEvent::Started { key } => event(time, "session-started", who(key)),
-        SessionEvent::Ended { key, reason } => {
+        SessionEvent::Started { key, grant } => {
             let mut fields = who(key);
+            fields.insert("grant".to_owned(), json!(grant));
+            event(time, "session-started", fields)
+        }
+        SessionEvent::Ended { key, grant, address, reason } => {
+            let mut fields = who(key);
+            fields.insert("grant".to_owned(), json!(grant));
+            fields.insert("address".to_owned(), json!(address));
             fields.insert("reason".to_owned(), reason.text().into());
             event(time, "session-ended", fields)
         }
-        SessionEvent::Refused { key, refusal } => {
+        SessionEvent::Refused { key, claimed, refusal } => {
             let mut fields = who(key);
+            fields.insert("grant".to_owned(), json!(claimed));
             fields.insert("code".to_owned(), refusal.code.as_str().into());
             fields.insert("message".to_owned(), refusal.message.as_str().into());
             event(time, "session-refused", fields)
@@ -227,7 +238,7 @@ mod tests {
     }
 
     fn live() -> Arc<Live> {
-        Arc::new(Live::new(Id::new("tab-1").unwrap(), Id::default_session(), 1))
+        Arc::new(Live::new(Id::new("tab-1").unwrap(), Id::default_session(), 1, Id::new("anna").ok()))
     }
 
     fn state_at(writer: &mut StateWriter, now: Instant, sessions: &[Arc<Live>]) -> Value {
@@ -259,6 +270,7 @@ mod tests {
         assert_eq!(state["time"], "1970-01-01T00:00:00.000Z");
         assert_eq!(state["camera"]["state"], "live");
         assert_eq!(state["viewers"]["count"], 1);
+        assert_eq!(state["viewers"]["sessions"][0]["grant"], "anna");
     }
 
     #[test]
@@ -274,25 +286,34 @@ mod tests {
 
     #[test]
     fn info_has_every_field_of_the_contract() {
-        let identity =
-            Identity { id: "cam".into(), name: "Cam".into(), model: "board".into(), root: "porthole".into() };
+        let identity = Identity {
+            id: "cam".into(),
+            name: "Cam".into(),
+            model: "board".into(),
+            root: "porthole".into(),
+            key: "k".into(),
+            access: "grants",
+        };
         let info = info(&identity, &MediaStatus::sample(CameraState::Idle));
         assert_eq!(
             keys(&info).join(" "),
             "access audio camera codecs controls features id key model name root v version whep"
         );
+        assert_eq!((&info["key"], &info["access"]), (&json!("k"), &json!("grants")));
         assert_eq!(info["codecs"][0], "video/H264;profile-level-id=42e01f;packetization-mode=1");
     }
 
     #[test]
     fn events_say_who_and_why() {
         let key = Key { viewer: Id::new("tab-1").unwrap(), session: Id::default_session() };
-        let ended = SessionEvent::Ended { key: key.clone(), reason: EndReason::ViewerGone };
+        let reason = EndReason::ViewerGone;
+        let ended =
+            SessionEvent::Ended { key: key.clone(), grant: Id::new("anna").ok(), address: None, reason };
         let ended = session_event(SystemTime::UNIX_EPOCH, &ended);
         assert_eq!(ended["type"], "session-ended");
-        assert_eq!(ended["reason"], "the viewer is gone");
-        let refused =
-            SessionEvent::Refused { key, refusal: Refusal::new(ErrorCode::Busy, "all 8 places are taken") };
+        assert_eq!((&ended["reason"], &ended["grant"]), (&json!("the viewer is gone"), &json!("anna")));
+        let refusal = Refusal::new(ErrorCode::Busy, "all 8 places are taken");
+        let refused = SessionEvent::Refused { key, claimed: Some("bob".into()), refusal };
         let refused = session_event(SystemTime::UNIX_EPOCH, &refused);
         assert_eq!((&refused["type"], &refused["code"]), (&json!("session-refused"), &json!("busy")));
     }

@@ -1,6 +1,6 @@
 //! What the outside may know of a session while it lives, and how it ended.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +19,9 @@ pub struct PathStats {
     pub protocol: String,
     /// Round-trip time in ms.
     pub rtt: f64,
+    /// The viewer's end of the path, as far as this side sees it.
+    #[serde(skip)]
+    pub remote: Option<String>,
 }
 
 /// What `state` shows of a session, written by its task and read by the publisher.
@@ -28,6 +31,8 @@ pub struct Live {
     pub viewer: Id,
     /// Which one of the viewer's.
     pub session: Id,
+    /// The grant it came in with; `None` in open access.
+    pub grant: Option<Id>,
     /// Tells it from an earlier one of the same viewer and name.
     pub generation: u64,
     /// When the offer came.
@@ -40,15 +45,19 @@ pub struct Live {
     pub feedback: Arc<Feedback>,
     /// From offer to the first access unit handed to the network, once that happened.
     pub first_frame: Arc<OnceLock<Duration>>,
+    /// Set once the connection has come about.
+    pub connected: AtomicBool,
     path: Mutex<Option<PathStats>>,
 }
 
 impl Live {
     /// A session that begins now.
-    pub fn new(viewer: Id, session: Id, generation: u64) -> Self {
+    pub fn new(viewer: Id, session: Id, generation: u64, grant: Option<Id>) -> Self {
         Self {
             viewer,
             session,
+            grant,
+            connected: AtomicBool::new(false),
             generation,
             since: SystemTime::now(),
             offered_at: Instant::now(),
@@ -99,6 +108,8 @@ pub enum EndReason {
     Privacy,
     /// The daemon stops.
     Shutdown,
+    /// Its grant was revoked or has expired.
+    GrantEnded(Refusal),
     /// It never came about.
     Refused(Refusal),
 }
@@ -118,7 +129,7 @@ impl EndReason {
             Self::Requested => "closed from a dashboard".to_owned(),
             Self::Privacy => "the privacy switch is off".to_owned(),
             Self::Shutdown => "the device stops".to_owned(),
-            Self::Refused(refusal) => refusal.to_string(),
+            Self::Refused(refusal) | Self::GrantEnded(refusal) => refusal.to_string(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub use factory::Factory;
 pub use live::{EndReason, Live, PathStats, Sent};
 pub use sender::payloads;
 pub(crate) use session::camera_refusal;
-pub use session::{Command, NewSession, Replies, run};
+pub use session::{Command, NewSession, Replies, Signer, run};
 
 /// Why a peer connection could not be made or used.
 #[derive(Debug, thiserror::Error)]

@@ -17,9 +17,11 @@ use super::factory::{Connection, Factory, PeerEvent};
 use super::live::{EndReason, Live, PathStats, ms};
 use super::offer::{self, VideoCodec};
 use super::sender::{self, Stamp};
+use crate::access::identity::Identity;
+use crate::access::proof::{Nonce, Parties};
 use crate::fanout::Fanout;
 use crate::media::{CameraState, MediaStatus};
-use crate::signaling::message::{Candidate, Down, ErrorCode, Refusal};
+use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
 /// A session that has not connected by then is closed (protocol.md section 2).
@@ -48,9 +50,20 @@ pub enum Command {
         sdp: String,
         /// The answer waits for all candidates.
         full_ice: bool,
+        /// The offer's nonce.
+        nonce: Option<Nonce>,
     },
     /// A candidate of the viewer.
     Candidate(Option<Candidate>),
+}
+
+/// Signs answers.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The device's key.
+    pub identity: Arc<Identity>,
+    /// The device's id.
+    pub device: Id,
 }
 
 /// Everything a session needs to run.
@@ -59,6 +72,10 @@ pub struct NewSession {
     pub sdp: String,
     /// The answer waits for all candidates.
     pub full_ice: bool,
+    /// The offer's nonce.
+    pub nonce: Option<Nonce>,
+    /// Who answers, as what.
+    pub signer: Signer,
     /// What `state` shows of it.
     pub live: Arc<Live>,
     /// From the table.
@@ -125,8 +142,8 @@ async fn establish(new: &mut NewSession) -> Result<Session, Refusal> {
         connect_deadline: new.live.offered_at + CONNECT_LIMIT,
         connected: false,
     };
-    let (sdp, full_ice) = (new.sdp.clone(), new.full_ice);
-    match session.answer(new, sdp, full_ice).await {
+    let (sdp, full_ice, nonce) = (new.sdp.clone(), new.full_ice, new.nonce);
+    match session.answer(new, sdp, full_ice, nonce.as_ref()).await {
         Ok(()) => Ok(session),
         Err(refusal) => {
             session.close().await;
@@ -147,7 +164,13 @@ struct Session {
 
 impl Session {
     /// Answers `sdp`, the first offer or a later one of the same browser-side connection.
-    async fn answer(&mut self, new: &NewSession, sdp: String, full_ice: bool) -> Result<(), Refusal> {
+    async fn answer(
+        &mut self,
+        new: &NewSession,
+        sdp: String,
+        full_ice: bool,
+        nonce: Option<&Nonce>,
+    ) -> Result<(), Refusal> {
         let bad = |error: &dyn std::fmt::Display| {
             Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
         };
@@ -163,8 +186,8 @@ impl Session {
         if full_ice {
             answer = with_candidates(&answer, &self.gathered().await);
         }
-        self.answered = Some((sdp, answer.clone()));
-        reply_answer(new, answer);
+        reply_answer(new, nonce, &sdp, answer.clone());
+        self.answered = Some((sdp, answer));
         Ok(())
     }
 
@@ -209,21 +232,23 @@ impl Session {
 
     async fn command(&mut self, new: &NewSession, command: Command) {
         match command {
-            Command::Offer { sdp, full_ice } => self.offer_again(new, sdp, full_ice).await,
+            Command::Offer { sdp, full_ice, nonce } => {
+                self.offer_again(new, sdp, full_ice, nonce.as_ref()).await;
+            }
             Command::Candidate(candidate) => self.add_candidate(candidate).await,
         }
     }
 
-    async fn offer_again(&mut self, new: &NewSession, sdp: String, full_ice: bool) {
+    async fn offer_again(&mut self, new: &NewSession, sdp: String, full_ice: bool, nonce: Option<&Nonce>) {
         if let Some((offer, answer)) = &self.answered
             && *offer == sdp
         {
-            reply_answer(new, answer.clone());
+            reply_answer(new, nonce, &sdp, answer.clone());
             return;
         }
         let stream = new.media.borrow().profile;
         let renegotiated = match offer::inspect(&sdp, stream) {
-            Ok(_) => self.answer(new, sdp, full_ice).await,
+            Ok(_) => self.answer(new, sdp, full_ice, nonce).await,
             Err(refusal) => Err(refusal),
         };
         // A refused offer changes nothing: the session goes on as it was.
@@ -258,6 +283,7 @@ impl Session {
             PeerEvent::GatheringComplete => reply(new, Down::Candidate(None)),
             PeerEvent::State(RTCPeerConnectionState::Connected) => {
                 self.connected = true;
+                new.live.connected.store(true, Ordering::Relaxed);
                 self.start_sending(new).await;
             }
             PeerEvent::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
@@ -296,7 +322,18 @@ impl Session {
             // It does not report candidates that only the peer's view of us revealed.
             _ => ("prflx".to_owned(), "udp".to_owned()),
         };
+        let remote = match report.get(&format!("RTCRemoteIceCandidate_{}", pair.remote_candidate_id)) {
+            Some(RTCStatsReportEntry::RemoteCandidate(remote)) => {
+                remote.address.clone().map(|address| format!("{address} port {}", remote.port))
+            }
+            _ => None,
+        };
+        let is_new = remote.is_some() && new.live.path().and_then(|path| path.remote) != remote;
+        if is_new {
+            tracing::info!(from = remote, path, "the viewer's address");
+        }
         new.live.set_path(PathStats {
+            remote,
             path,
             protocol,
             rtt: (pair.current_round_trip_time * 10_000.0).round() / 10.0,
@@ -313,9 +350,13 @@ impl Session {
     }
 }
 
-fn reply_answer(new: &NewSession, sdp: String) {
+fn reply_answer(new: &NewSession, nonce: Option<&Nonce>, offer: &str, sdp: String) {
     let ice_servers = new.factory.ice_servers().to_vec();
-    reply(new, Down::Answer { sdp, ice_servers });
+    let Signer { identity, device } = &new.signer;
+    let parties = Parties { device, viewer: &new.live.viewer, session: &new.live.session };
+    let sig = identity.sign_answer(parties, nonce, offer, &sdp).encode();
+    let identity = AnswerIdentity { key: identity.key().encode(), sig };
+    reply(new, Down::Answer { sdp, ice_servers, identity });
 }
 
 fn reply(new: &NewSession, message: Down) {

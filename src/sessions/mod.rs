@@ -7,6 +7,7 @@ mod rate;
 pub mod table;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,9 +15,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::Instrument;
 
+use crate::access::clock::Clock;
+use crate::access::gate::Gate;
+use crate::access::grant::Grant;
+use crate::access::proof::Nonce;
 use crate::fanout::Fanout;
 use crate::media::MediaStatus;
-use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies};
+use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies, Signer};
 use crate::signaling::message::{Down, ErrorCode, Refusal, UpKind};
 use crate::signaling::topic::Id;
 use table::{Action, Generation, Key, Limits, Table};
@@ -33,11 +38,17 @@ pub enum SessionEvent {
     Started {
         /// Whose.
         key: Key,
+        /// The grant it came in with.
+        grant: Option<Id>,
     },
     /// A session ended.
     Ended {
         /// Whose.
         key: Key,
+        /// The grant it had come in with.
+        grant: Option<Id>,
+        /// The viewer's address, where it was seen.
+        address: Option<String>,
         /// Why.
         reason: EndReason,
     },
@@ -45,6 +56,8 @@ pub enum SessionEvent {
     Refused {
         /// Whom.
         key: Key,
+        /// The grant that the offer named, whoever sent it.
+        claimed: Option<String>,
         /// Why.
         refusal: Refusal,
     },
@@ -66,6 +79,7 @@ enum Input {
     Close { viewer: Option<Id>, session: Option<Id> },
     Ended { key: Key, generation: Generation, reason: EndReason },
     MaxViewers(usize),
+    Access { clock: Clock, grants: Option<Vec<Grant>> },
     Ping { done: oneshot::Sender<()> },
     Shutdown { done: oneshot::Sender<()> },
 }
@@ -76,6 +90,8 @@ pub struct Parts {
     pub max_viewers: usize,
     /// The privacy switch as it was left.
     pub streaming: bool,
+    /// Signs answers.
+    pub signer: Signer,
     /// Makes connections.
     pub factory: Arc<Factory>,
     /// The pictures.
@@ -89,13 +105,13 @@ pub struct Parts {
 }
 
 impl Sessions {
-    /// Starts the task that owns the table.
-    pub fn spawn(parts: Parts) -> Self {
+    /// Starts the task that owns the table; `gate` decides over offers.
+    pub fn spawn(parts: Parts, gate: Gate) -> Self {
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let live = LiveList::default();
         let limits = Limits { max_viewers: parts.max_viewers };
         let owner = Owner {
-            table: Table::new(limits, parts.streaming),
+            table: Table::new(limits, parts.streaming, gate, Clock::read()),
             running: HashMap::new(),
             live: Arc::clone(&live),
             input: input.clone(),
@@ -118,6 +134,11 @@ impl Sessions {
     /// Sets the cap. Sessions beyond a lower one go on.
     pub async fn set_max_viewers(&self, max_viewers: usize) {
         self.put(Input::MaxViewers(max_viewers)).await;
+    }
+
+    /// Tells the time on the wall, and other grants if they changed. Sessions whose grant is gone end.
+    pub async fn set_access(&self, clock: Clock, grants: Option<Vec<Grant>>) {
+        self.put(Input::Access { clock, grants }).await;
     }
 
     /// Ends the sessions of `viewer`, those called `session`, or all.
@@ -158,6 +179,13 @@ struct Running {
     generation: Generation,
     commands: mpsc::Sender<Command>,
     close: Option<oneshot::Sender<EndReason>>,
+}
+
+/// An offer that was accepted.
+struct Offer {
+    sdp: String,
+    full_ice: bool,
+    nonce: Option<Nonce>,
 }
 
 struct Owner {
@@ -211,7 +239,9 @@ impl Owner {
                 let _ = done.send(());
                 Vec::new()
             }
+            Input::Access { clock, grants } => self.table.set_access(clock, grants),
             Input::Message { key, kind } => {
+                self.note_connections(&key.viewer);
                 self.table.message(Instant::now(), key, kind, &self.parts.media.borrow())
             }
             Input::Streaming(on) => self.table.set_streaming(on),
@@ -227,18 +257,30 @@ impl Owner {
         }
     }
 
+    /// What the table has to know of the viewer's other connections.
+    fn note_connections(&mut self, viewer: &Id) {
+        for live in lock(&self.live).iter().filter(|live| live.viewer == *viewer) {
+            if live.connected.load(Ordering::Relaxed) {
+                let key = Key { viewer: live.viewer.clone(), session: live.session.clone() };
+                self.table.connected(&key, live.generation);
+            }
+        }
+    }
+
     fn act(&mut self, action: Action) {
         match action {
-            Action::Start { key, generation, sdp, full_ice, early } => {
-                let live = Arc::new(Live::new(key.viewer.clone(), key.session.clone(), generation));
-                let commands = self.start(&key, generation, sdp, full_ice, live);
+            Action::Start { key, generation, sdp, full_ice, early, grant, nonce } => {
+                let shown = grant.as_ref().map_or("(open access)", Id::as_str);
+                tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, "session granted");
+                let live = Live::new(key.viewer.clone(), key.session.clone(), generation, grant.clone());
+                let commands = self.start(&key, Arc::new(live), Offer { sdp, full_ice, nonce });
                 for candidate in early {
                     let _ = commands.try_send(Command::Candidate(candidate));
                 }
-                self.event(SessionEvent::Started { key });
+                self.event(SessionEvent::Started { key, grant });
             }
-            Action::Renegotiate { key, sdp, full_ice } => {
-                self.command(&key, Command::Offer { sdp, full_ice });
+            Action::Renegotiate { key, sdp, full_ice, nonce } => {
+                self.command(&key, Command::Offer { sdp, full_ice, nonce });
             }
             Action::Candidate { key, candidate } => self.command(&key, Command::Candidate(candidate)),
             Action::Close { key, reason } => {
@@ -246,18 +288,13 @@ impl Owner {
                     let _ = close.send(reason);
                 }
             }
-            Action::Refuse { key, refusal } => self.refuse(key, refusal),
+            Action::Refuse { key, claimed, refusal } => self.refuse(key, claimed, refusal),
         }
     }
 
-    fn start(
-        &mut self,
-        key: &Key,
-        generation: Generation,
-        sdp: String,
-        full_ice: bool,
-        live: Arc<Live>,
-    ) -> mpsc::Sender<Command> {
+    fn start(&mut self, key: &Key, live: Arc<Live>, offer: Offer) -> mpsc::Sender<Command> {
+        let generation = live.generation;
+        let Offer { sdp, full_ice, nonce } = offer;
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let (close, closed) = oneshot::channel();
         lock(&self.live).push(Arc::clone(&live));
@@ -266,6 +303,8 @@ impl Owner {
         let new = NewSession {
             sdp,
             full_ice,
+            nonce,
+            signer: self.parts.signer.clone(),
             live,
             commands: command_queue,
             closed,
@@ -296,14 +335,23 @@ impl Owner {
     }
 
     fn ended(&mut self, key: &Key, generation: Generation, reason: EndReason) {
-        lock(&self.live).retain(|live| live.generation != generation);
+        let mut ended = None;
+        lock(&self.live).retain(|live| {
+            let stays = live.generation != generation;
+            if !stays {
+                ended = Some(Arc::clone(live));
+            }
+            stays
+        });
+        let grant = ended.as_ref().and_then(|live| live.grant.clone());
+        let address = ended.and_then(|live| live.path()).and_then(|path| path.remote);
         let current = self.table.ended(key, generation);
         if current {
             self.running.retain(|_, running| running.generation != generation);
         }
         match &reason {
             EndReason::Refused(refusal) => {
-                self.refuse(key.clone(), refusal.clone());
+                self.refuse(key.clone(), grant.map(|grant| grant.to_string()), refusal.clone());
                 return;
             }
             EndReason::ViewerLeft(_) | EndReason::Replaced => {}
@@ -311,14 +359,17 @@ impl Owner {
             _ if !current => {}
             _ => self.reply(key, Down::Bye { reason: reason.text() }),
         }
-        tracing::info!(viewer = %key.viewer, session = %key.session, reason = reason.text(), "session ended");
-        self.event(SessionEvent::Ended { key: key.clone(), reason });
+        let shown = grant.as_ref().map_or("(open access)", Id::as_str);
+        let from = address.as_deref().unwrap_or("(not seen)");
+        tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, from, reason = reason.text(), "session ended");
+        self.event(SessionEvent::Ended { key: key.clone(), grant, address, reason });
     }
 
-    fn refuse(&self, key: Key, refusal: Refusal) {
-        tracing::info!(viewer = %key.viewer, session = %key.session, %refusal, "refused");
+    fn refuse(&self, key: Key, claimed: Option<String>, refusal: Refusal) {
+        let grant = claimed.as_deref().unwrap_or("(none named)");
+        tracing::info!(viewer = %key.viewer, session = %key.session, ?grant, %refusal, "refused");
         self.reply(&key, Down::Error(refusal.clone()));
-        self.event(SessionEvent::Refused { key, refusal });
+        self.event(SessionEvent::Refused { key, claimed, refusal });
     }
 
     fn reply(&self, key: &Key, message: Down) {

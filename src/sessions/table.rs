@@ -7,9 +7,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::rate::RateLimit;
+use crate::access::clock::Clock;
+use crate::access::gate::{Gate, Pass};
+use crate::access::grant::Grant;
+use crate::access::proof::Nonce;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::{self, EndReason, offer};
-use crate::signaling::message::{Candidate, ErrorCode, Refusal, UpKind};
+use crate::signaling::message::{Auth, Candidate, ErrorCode, Refusal, UpKind};
 use crate::signaling::topic::Id;
 
 /// How long candidates wait for their offer (protocol.md section 2).
@@ -46,6 +50,10 @@ pub enum Action {
         full_ice: bool,
         /// Candidates that came before the offer.
         early: Vec<Option<Candidate>>,
+        /// The grant it came in with.
+        grant: Option<Id>,
+        /// The offer's nonce.
+        nonce: Option<Nonce>,
     },
     /// Hand an offer of the same browser-side connection to the running session.
     Renegotiate {
@@ -55,6 +63,8 @@ pub enum Action {
         sdp: String,
         /// The answer waits for all candidates.
         full_ice: bool,
+        /// The offer's nonce.
+        nonce: Option<Nonce>,
     },
     /// Hand a candidate to the running session.
     Candidate {
@@ -74,6 +84,8 @@ pub enum Action {
     Refuse {
         /// Whom, about what.
         key: Key,
+        /// The grant that the offer named, whoever sent it.
+        claimed: Option<String>,
         /// Why.
         refusal: Refusal,
     },
@@ -90,8 +102,18 @@ struct Entry {
     generation: Generation,
     /// The `o=` session id of its browser-side peer connection.
     origin: String,
+    /// What it came in with; renewed by each offer.
+    pass: Pass,
+    /// Its connection has come about once.
+    connected: bool,
     /// Told to end: nothing that comes now is for it any more.
     closing: bool,
+}
+
+struct Offer {
+    sdp: String,
+    full_ice: bool,
+    auth: Option<Auth>,
 }
 
 struct Early {
@@ -105,14 +127,18 @@ pub struct Table {
     sessions: HashMap<Key, Entry>,
     early: HashMap<Key, Early>,
     rate: RateLimit,
+    gate: Gate,
+    clock: Clock,
     next_generation: Generation,
     streaming: bool,
 }
 
 impl Table {
     /// An empty table.
-    pub fn new(limits: Limits, streaming: bool) -> Self {
+    pub fn new(limits: Limits, streaming: bool, gate: Gate, clock: Clock) -> Self {
         Self {
+            gate,
+            clock,
             limits,
             sessions: HashMap::new(),
             early: HashMap::new(),
@@ -135,42 +161,91 @@ impl Table {
     /// Judges one message of a viewer.
     pub fn message(&mut self, now: Instant, key: Key, kind: UpKind, media: &MediaStatus) -> Vec<Action> {
         match kind {
-            UpKind::Offer { sdp, full_ice } => self.offer(now, key, sdp, full_ice, media),
+            UpKind::Offer { sdp, full_ice, auth } => {
+                let claimed = auth.as_ref().map(|auth| auth.grant.chars().take(64).collect());
+                let offer = Offer { sdp, full_ice, auth };
+                self.offer(now, &key, offer, media)
+                    .unwrap_or_else(|refusal| vec![Action::Refuse { key, claimed, refusal }])
+            }
             UpKind::Candidate(candidate) => self.candidate(now, key, candidate),
             UpKind::Bye { reason } => self.bye(key, reason),
         }
     }
 
+    /// The cheap checks first, and everything about the sender before the SDP is looked at.
     fn offer(
         &mut self,
         now: Instant,
-        key: Key,
-        sdp: String,
-        full_ice: bool,
+        key: &Key,
+        offer: Offer,
         media: &MediaStatus,
-    ) -> Vec<Action> {
-        if let Err(wait) = self.rate.take(now, &key.viewer) {
-            let text = "too many offers in a short time";
-            return vec![refuse(key, Refusal::new(ErrorCode::RateLimited, text).retry_after(wait))];
+    ) -> Result<Vec<Action>, Refusal> {
+        self.rate.take(now, &key.viewer).map_err(|wait| {
+            Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait)
+        })?;
+        let existing = self.sessions.get(key).filter(|entry| !entry.closing);
+        let current = existing.and_then(|entry| entry.pass.nonce.as_ref());
+        let Offer { sdp, full_ice, auth } = offer;
+        let pass = self.gate.check(self.clock, &key.viewer, &key.session, &sdp, auth.as_ref(), current)?;
+        let nonce = pass.nonce;
+        let origin = offer::origin(&sdp)
+            .map(str::to_owned)
+            .ok_or_else(|| Refusal::new(ErrorCode::BadOffer, "the SDP has no o= line"))?;
+        let replaces = self.sessions.contains_key(key);
+        if let Some(entry) = self.sessions.get_mut(key)
+            && !entry.closing
+            && entry.origin == origin
+        {
+            entry.pass = pass;
+            return Ok(vec![Action::Renegotiate { key: key.clone(), sdp, full_ice, nonce }]);
         }
-        let Some(origin) = offer::origin(&sdp).map(str::to_owned) else {
-            let text = "the SDP has no o= line";
-            return vec![refuse(key, Refusal::new(ErrorCode::BadOffer, text))];
-        };
-        let existing = self.sessions.get(&key);
-        if existing.is_some_and(|entry| !entry.closing && entry.origin == origin) {
-            return vec![Action::Renegotiate { key, sdp, full_ice }];
-        }
-        let replaces = existing.is_some();
-        if let Err(refusal) = self.admit(replaces, &sdp, media) {
-            return vec![refuse(key, refusal)];
-        }
+        self.one_handshake(key)?;
+        self.admit(replaces, &sdp, media)?;
         let generation = self.next_generation;
         self.next_generation += 1;
-        self.sessions.insert(key.clone(), Entry { generation, origin, closing: false });
-        let early = self.early.remove(&key).map(|early| early.candidates).unwrap_or_default();
+        let grant = pass.grant.clone();
+        let entry = Entry { generation, origin, pass, connected: false, closing: false };
+        self.sessions.insert(key.clone(), entry);
+        let early = self.early.remove(key).map(|early| early.candidates).unwrap_or_default();
         let close = replaces.then(|| Action::Close { key: key.clone(), reason: EndReason::Replaced });
-        close.into_iter().chain([Action::Start { key, generation, sdp, full_ice, early }]).collect()
+        let start = Action::Start { key: key.clone(), generation, sdp, full_ice, early, grant, nonce };
+        Ok(close.into_iter().chain([start]).collect())
+    }
+
+    /// A viewer makes one connection after the other.
+    fn one_handshake(&self, key: &Key) -> Result<(), Refusal> {
+        let pending = self.sessions.iter().any(|(other, entry)| {
+            other.viewer == key.viewer && other != key && !entry.connected && !entry.closing
+        });
+        if pending {
+            let text = "another connection of this viewer is still being made";
+            return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after(2));
+        }
+        Ok(())
+    }
+
+    /// A session's connection has come about.
+    pub fn connected(&mut self, key: &Key, generation: Generation) {
+        if let Some(entry) = self.sessions.get_mut(key).filter(|entry| entry.generation == generation) {
+            entry.connected = true;
+        }
+    }
+
+    /// The time on the wall, and other grants if they changed. Ends the sessions whose grant is gone.
+    pub fn set_access(&mut self, clock: Clock, grants: Option<Vec<Grant>>) -> Vec<Action> {
+        self.clock = clock;
+        if let Some(grants) = grants {
+            self.gate.set_grants(grants);
+        }
+        let mut actions = Vec::new();
+        for (key, entry) in self.sessions.iter_mut().filter(|(_, entry)| !entry.closing) {
+            if let Some(refusal) = self.gate.still(clock, &entry.pass) {
+                entry.closing = true;
+                let reason = EndReason::GrantEnded(refusal);
+                actions.push(Action::Close { key: key.clone(), reason });
+            }
+        }
+        actions
     }
 
     /// May one more session start? Judged before anything is opened, and before a running session
@@ -272,7 +347,7 @@ impl Table {
 }
 
 fn refuse(key: Key, refusal: Refusal) -> Action {
-    Action::Refuse { key, refusal }
+    Action::Refuse { key, claimed: None, refusal }
 }
 
 #[cfg(test)]

@@ -1,4 +1,9 @@
+use std::time::SystemTime;
+
 use super::*;
+use crate::access::gate::Mode;
+use crate::access::grant::Rights;
+use crate::access::proof::{KeyPair, Parties, offer_text};
 
 const NOW_MAX: usize = 2;
 
@@ -12,7 +17,7 @@ fn sdp(origin: u32) -> String {
 }
 
 fn offer(origin: u32) -> UpKind {
-    UpKind::Offer { sdp: sdp(origin), full_ice: false }
+    UpKind::Offer { sdp: sdp(origin), full_ice: false, auth: None }
 }
 
 fn key(viewer: &str) -> Key {
@@ -24,7 +29,13 @@ fn media(state: CameraState) -> MediaStatus {
 }
 
 fn table() -> Table {
-    Table::new(Limits { max_viewers: NOW_MAX }, true)
+    let clock = Clock { now: SystemTime::now(), is_set: true };
+    Table::new(
+        Limits { max_viewers: NOW_MAX },
+        true,
+        Gate::new(Mode::Open, Id::new("cam").unwrap(), vec![]),
+        clock,
+    )
 }
 
 fn code(actions: &[Action]) -> Option<ErrorCode> {
@@ -110,7 +121,8 @@ fn the_same_connection_renegotiates_and_a_new_one_replaces() {
 fn a_refused_offer_leaves_the_running_session_alone() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
     started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
-    let no_video = UpKind::Offer { sdp: "v=0\r\no=- 5 2 IN IP4 0.0.0.0\r\n".into(), full_ice: false };
+    let no_video =
+        UpKind::Offer { sdp: "v=0\r\no=- 5 2 IN IP4 0.0.0.0\r\n".into(), full_ice: false, auth: None };
     assert_eq!(code(&table.message(now, key("a"), no_video, &idle)), Some(ErrorCode::BadOffer));
     assert_eq!(table.len(), 1);
 }
@@ -176,4 +188,59 @@ fn a_flood_of_offers_is_rate_limited() {
     let codes: Vec<_> = (0..100).map(|n| code(&table.message(now, key("a"), offer(n), &idle))).collect();
     assert!(codes.contains(&Some(ErrorCode::RateLimited)));
     assert!(started(&table.message(now, key("b"), offer(7), &idle)).is_some(), "another viewer gets in");
+}
+
+#[test]
+fn a_viewer_makes_one_connection_after_the_other() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let first = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    let second = Key { session: Id::new("second").unwrap(), ..key("a") };
+    let refused = table.message(now, second.clone(), offer(2), &idle);
+    assert_eq!(code(&refused), Some(ErrorCode::RateLimited));
+    assert!(
+        started(&table.message(now, key("b"), offer(3), &idle)).is_some(),
+        "another viewer's is no matter"
+    );
+    table.ended(&key("b"), 1);
+    table.connected(&key("a"), first);
+    assert!(started(&table.message(now, second, offer(2), &idle)).is_some());
+}
+
+#[test]
+fn signed_offers_start_sessions_that_end_with_their_grant() {
+    let clock = Clock { now: SystemTime::now(), is_set: true };
+    let (anna, seed) = Grant::new(Id::new("anna").unwrap(), Rights::all(), clock.now, None).unwrap();
+    let gate = Gate::new(Mode::Grants, Id::new("cam").unwrap(), vec![anna]);
+    let mut table = Table::new(Limits { max_viewers: NOW_MAX }, true, gate, clock);
+    let (now, idle, key, device) =
+        (Instant::now(), media(CameraState::Idle), key("a"), Id::new("cam").unwrap());
+    let signed = |origin| {
+        let nonce = Nonce::random().unwrap();
+        let parties = Parties { device: &device, viewer: &key.viewer, session: &key.session };
+        let sig = KeyPair::of(&seed).unwrap().sign(&offer_text(parties, &nonce, &sdp(origin))).encode();
+        let auth = Some(Auth { grant: "anna".into(), nonce: nonce.encode(), sig });
+        UpKind::Offer { sdp: sdp(origin), full_ice: false, auth }
+    };
+    let unsigned = table.message(now, key.clone(), offer(1), &idle);
+    assert_eq!(code(&unsigned), Some(ErrorCode::Unauthorized));
+    let first = signed(1);
+    let started = table.message(now, key.clone(), first.clone(), &idle);
+    let [Action::Start { grant: Some(grant), nonce: Some(_), generation, .. }] = &started[..] else {
+        panic!("{started:?}")
+    };
+    assert_eq!(grant.as_str(), "anna");
+    let repeated = table.message(now, key.clone(), first.clone(), &idle);
+    assert!(matches!(&repeated[..], [Action::Renegotiate { .. }]), "{repeated:?}");
+    let restart = table.message(now, key.clone(), signed(1), &idle);
+    assert!(matches!(&restart[..], [Action::Renegotiate { .. }]));
+    let replayed = table.message(now, key.clone(), first, &idle);
+    assert_eq!(code(&replayed), Some(ErrorCode::Unauthorized), "the first offer is over");
+    assert!(table.set_access(clock, None).is_empty());
+    let ended = table.set_access(clock, Some(Vec::new()));
+    let [Action::Close { reason: EndReason::GrantEnded(refusal), .. }] = &ended[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(refusal.code, ErrorCode::Unauthorized);
+    assert!(table.set_access(clock, None).is_empty(), "told once");
+    assert!(table.ended(&key, *generation));
 }

@@ -27,6 +27,12 @@ pub enum ErrorCode {
     BadOffer,
     /// No H.264 in the offer that the camera's stream fits.
     NoH264,
+    /// No such grant, a bad signature, or revoked.
+    Unauthorized,
+    /// The grant has ended.
+    Expired,
+    /// The grant lacks the right.
+    Forbidden,
     /// The viewer limit is reached.
     Busy,
     /// Too many offers in too short a time.
@@ -50,6 +56,9 @@ impl ErrorCode {
             Self::UnsupportedVersion => "unsupported-version",
             Self::BadOffer => "bad-offer",
             Self::NoH264 => "no-h264",
+            Self::Unauthorized => "unauthorized",
+            Self::Expired => "expired",
+            Self::Forbidden => "forbidden",
             Self::Busy => "busy",
             Self::RateLimited => "rate-limited",
             Self::CameraUnavailable => "camera-unavailable",
@@ -122,6 +131,8 @@ pub enum UpKind {
         sdp: String,
         /// `"ice":"full"`: the answer waits for all of the device's candidates.
         full_ice: bool,
+        /// Who offers, not verified yet.
+        auth: Option<Auth>,
     },
     /// One candidate, or `None` for the end of candidates.
     Candidate(Option<Candidate>),
@@ -130,6 +141,26 @@ pub enum UpKind {
         /// In the viewer's words.
         reason: Option<String>,
     },
+}
+
+/// `auth` of an offer as it came (protocol.md section 2.2): nothing of it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The name of the grant.
+    pub grant: String,
+    /// 16 random bytes in base64url.
+    pub nonce: String,
+    /// The signature in base64url.
+    pub sig: String,
+}
+
+/// `identity` of an answer: who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AnswerIdentity {
+    /// The device's public key in base64url.
+    pub key: String,
+    /// The signature in base64url.
+    pub sig: String,
 }
 
 /// A refused message, with the session it named if that much could be read.
@@ -150,6 +181,8 @@ pub enum Down {
         sdp: String,
         /// `iceServers` as in `RTCConfiguration`; left out when empty.
         ice_servers: Vec<IceServer>,
+        /// Proof of who answers.
+        identity: AnswerIdentity,
     },
     /// One of the device's candidates, or `None` for the end of candidates.
     Candidate(Option<Candidate>),
@@ -237,7 +270,8 @@ fn kind_of(fields: &Map<String, Value>) -> Result<UpKind, String> {
                     return Err(format!("`ice` is \"{}\"; \"trickle\" or \"full\" is right", clip(other)));
                 }
             };
-            Ok(UpKind::Offer { sdp, full_ice })
+            let auth = auth_of(fields)?;
+            Ok(UpKind::Offer { sdp, full_ice, auth })
         }
         "candidate" => match fields.get("candidate") {
             None => Err("a candidate message needs `candidate` (an object, or null for the end)".to_owned()),
@@ -248,6 +282,20 @@ fn kind_of(fields: &Map<String, Value>) -> Result<UpKind, String> {
         "bye" => Ok(UpKind::Bye { reason: text(fields, "reason")?.map(|reason| clip(&reason).to_owned()) }),
         other => Err(format!("`type` is \"{}\"; offer, candidate or bye is right", clip(other))),
     }
+}
+
+fn auth_of(fields: &Map<String, Value>) -> Result<Option<Auth>, String> {
+    let fields = match fields.get("auth") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return Err("`auth` is not an object".to_owned()),
+    };
+    let part = |name: &str| {
+        text(fields, name)
+            .map_err(|error| format!("in `auth`: {error}"))?
+            .ok_or_else(|| format!("`auth.{name}` is missing"))
+    };
+    Ok(Some(Auth { grant: part("grant")?, nonce: part("nonce")?, sig: part("sig")? }))
 }
 
 /// An empty candidate string means the end of candidates too (W3C WebRTC section 4.8.2).
@@ -297,9 +345,10 @@ impl Down {
         put("v", VERSION.into());
         put("session", session.as_str().into());
         match self {
-            Self::Answer { sdp, ice_servers } => {
+            Self::Answer { sdp, ice_servers, identity } => {
                 put("type", "answer".into());
                 put("sdp", sdp.as_str().into());
+                put("identity", serde_json::to_value(identity).unwrap_or_default());
                 if !ice_servers.is_empty() {
                     put("iceServers", serde_json::to_value(ice_servers).unwrap_or_default());
                 }
@@ -326,112 +375,5 @@ impl Down {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn parse(value: &Value) -> Result<Up, Rejected> {
-        Up::parse(value.to_string().as_bytes())
-    }
-
-    fn code(payload: &[u8]) -> ErrorCode {
-        Up::parse(payload).unwrap_err().refusal.code
-    }
-
-    #[test]
-    fn the_smallest_offer_is_a_local_description() {
-        let up = parse(&json!({"type": "offer", "sdp": "v=0"})).unwrap();
-        assert_eq!(up.session, Id::default_session());
-        assert_eq!(up.kind, UpKind::Offer { sdp: "v=0".into(), full_ice: false });
-    }
-
-    #[test]
-    fn unknown_fields_are_ignored() {
-        let up = parse(
-            &json!({"v": 1, "type": "offer", "sdp": "x", "session": "s1", "ice": "full", "future": [1]}),
-        );
-        assert_eq!(up.unwrap().kind, UpKind::Offer { sdp: "x".into(), full_ice: true });
-    }
-
-    #[test]
-    fn candidates_come_as_objects_null_or_empty() {
-        let object = json!({"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "abcd"});
-        let UpKind::Candidate(Some(candidate)) =
-            parse(&json!({"type": "candidate", "candidate": object})).unwrap().kind
-        else {
-            panic!("not a candidate")
-        };
-        assert_eq!(candidate.sdp_mid.as_deref(), Some("0"));
-        assert_eq!(candidate.username_fragment.as_deref(), Some("abcd"));
-        for end in [json!(null), json!({"candidate": ""})] {
-            assert_eq!(
-                parse(&json!({"type": "candidate", "candidate": end})).unwrap().kind,
-                UpKind::Candidate(None)
-            );
-        }
-    }
-
-    #[test]
-    fn malformed_messages_are_bad_messages() {
-        for payload in [
-            &b""[..],
-            b"\0",
-            b"{",
-            b"[]",
-            b"\"offer\"",
-            b"\xff\xfe",
-            b"{}",
-            br#"{"type":1}"#,
-            br#"{"type":"steal"}"#,
-            br#"{"type":"offer"}"#,
-            br#"{"type":"offer","sdp":7}"#,
-            br#"{"type":"offer","sdp":"v=0\u0000"}"#,
-            br#"{"type":"offer","sdp":"x","ice":"half"}"#,
-            br#"{"type":"offer","sdp":"x","session":"a/b"}"#,
-            br#"{"type":"offer","sdp":"x","session":7}"#,
-            br#"{"type":"offer","sdp":"x","v":"1"}"#,
-            br#"{"type":"candidate"}"#,
-            br#"{"type":"candidate","candidate":"c"}"#,
-            br#"{"type":"candidate","candidate":{"candidate":"c","sdpMLineIndex":-1}}"#,
-            br#"{"type":"candidate","candidate":{"candidate":"c","sdpMLineIndex":70000}}"#,
-        ] {
-            assert_eq!(code(payload), ErrorCode::BadMessage, "{}", String::from_utf8_lossy(payload));
-        }
-    }
-
-    #[test]
-    fn deep_nesting_is_refused_not_a_stack_overflow() {
-        let payload = [b"[".repeat(30_000), b"]".repeat(30_000)].concat();
-        assert_eq!(code(&payload), ErrorCode::BadMessage);
-    }
-
-    #[test]
-    fn long_messages_and_other_versions_have_their_own_codes() {
-        assert_eq!(code(&vec![b' '; MAX_SIGNAL_BYTES + 1]), ErrorCode::TooLarge);
-        assert_eq!(code(br#"{"type":"offer","sdp":"x","v":2}"#), ErrorCode::UnsupportedVersion);
-        assert_eq!(code(br#"{"type":"whatever","v":2}"#), ErrorCode::UnsupportedVersion);
-    }
-
-    #[test]
-    fn a_rejection_names_the_session_when_it_could_be_read() {
-        let rejected = parse(&json!({"type": "offer", "session": "s9"})).unwrap_err();
-        assert_eq!(rejected.session.as_str(), "s9");
-    }
-
-    #[test]
-    fn answers_to_viewers_are_as_documented() {
-        let session = Id::new("s1").unwrap();
-        let error = Down::Error(Refusal::new(ErrorCode::Busy, "full").retry_after(5)).to_json(&session);
-        let error: Value = serde_json::from_slice(&error).unwrap();
-        assert_eq!(
-            error,
-            json!({"v": 1, "type": "error", "session": "s1", "code": "busy", "message": "full", "retryAfter": 5})
-        );
-        let end: Value = serde_json::from_slice(&Down::Candidate(None).to_json(&session)).unwrap();
-        assert_eq!(end, json!({"v": 1, "type": "candidate", "session": "s1", "candidate": null}));
-        let answer = Down::Answer { sdp: "v=0".into(), ice_servers: vec![] }.to_json(&session);
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
-        assert_eq!(answer, json!({"v": 1, "type": "answer", "session": "s1", "sdp": "v=0"}));
-    }
-}
+#[path = "message_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::processes::holders_of_port;
 use super::report::Finding;
+use crate::access::gate::Mode;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};
 use crate::signaling::broker_url::BrokerUrl;
@@ -161,6 +162,10 @@ async fn embedded(config: &Config) -> Checked {
     let url: Option<BrokerUrl> = format!("mqtt://{listen}").parse().ok();
     if let (Some(url), true) = (&url, is_open(listen).await) {
         let holders = holders_of_port(listen);
+        if holders.porthole().is_some() && config.access == Mode::Grants {
+            let what = "the built-in broker of the running daemon lets in only who was invited";
+            return Checked { findings: vec![Finding::skip(AREA, what)], url: Some(url.clone()) };
+        }
         if holders.porthole().is_some() {
             let mut findings = visit(config, url, "the built-in broker of the running daemon").await.0;
             // Whether it was let in. Its topics are for the daemon's own connection, which no other can be.

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::broker::tls;
 use super::report::Finding;
+use crate::access::gate::Mode;
 use crate::app::App;
 use crate::cli::watch::{Watched, first_frame};
 use crate::config::{Broker, BrokerChoice, Config, Ice};
@@ -38,6 +39,9 @@ pub(super) enum Way {
 /// Measures one viewer's first picture. Takes a minute and a half at the very most.
 pub(super) async fn check(config: &Config, way: &Way) -> Finding {
     match way {
+        Way::Daemon(_) if config.access == Mode::Grants => {
+            Finding::skip(AREA, "the running daemon asks for an invitation: porthole watch --link LINK")
+        }
         Way::Daemon(url) => {
             let outcome = first_frame(watched(config, url.clone()), LIMIT).await;
             judge(outcome, "through the running daemon and the broker", true)
@@ -78,7 +82,8 @@ fn private(config: Config) -> Config {
     config.http_listen = None;
     config.ice = Ice { port_range: config.ice.port_range, ..Ice::default() };
     config.max_viewers = 1;
-    // Never made: the daemon only writes there when somebody turns the privacy switch.
+    // Nobody else reaches it, and an invitation would have to be kept somewhere.
+    config.access = Mode::Open;
     config.device.state_dir = std::env::temp_dir().join(format!("porthole-doctor-{}", std::process::id()));
     config
 }
@@ -97,6 +102,8 @@ async fn own(config: Config, how: &str) -> Finding {
         _ => Finding::fail(AREA, "the capture side did not get ready in time").next("see the lines above"),
     };
     app.drain().await;
+    // It holds nothing but the identity of this one run.
+    let _ = std::fs::remove_dir_all(&config.device.state_dir);
     finding
 }
 

@@ -9,10 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::count::{Counter, Packet};
+use super::proof::{Proof, Sent};
 use super::report::{Row, Trouble};
+use crate::access::proof::Parties;
 use crate::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
 use crate::signaling::broker_url::BrokerUrl;
-use crate::signaling::message::Candidate;
+use crate::signaling::message::{Auth, Candidate};
 use crate::signaling::mqtt::{Incoming, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles, connect};
 use crate::signaling::topic::{Id, Topics};
 
@@ -29,6 +31,8 @@ pub(super) struct Plan {
     pub url: BrokerUrl,
     pub topics: Topics,
     pub device: Id,
+    /// Signs and verifies, where a link said with what.
+    pub proof: Option<Proof>,
     pub username: Option<String>,
     pub password: Option<String>,
     pub tls: TlsFiles,
@@ -41,10 +45,16 @@ pub(super) struct Plan {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 enum Down {
-    Answer { sdp: String },
+    Answer { sdp: String, identity: Option<AnswerIdentity> },
     Candidate { candidate: Option<RemoteCandidate> },
     Bye { reason: Option<String> },
     Error { code: String, message: Option<String> },
+}
+
+#[derive(Deserialize)]
+struct AnswerIdentity {
+    key: String,
+    sig: String,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +109,7 @@ pub(super) async fn watch(plan: &Plan, id: &str, stopped: watch::Receiver<bool>)
         connected: false,
         device_offline: false,
         early: Vec::new(),
+        sent: None,
         asked: None,
         trouble: Vec::new(),
     };
@@ -121,6 +132,8 @@ struct Session {
     device_offline: bool,
     /// Candidates that overtook the answer.
     early: Vec<Candidate>,
+    /// The offer as it was signed.
+    sent: Option<Sent>,
     /// When a key frame was last asked for.
     asked: Option<Instant>,
     trouble: Vec<Trouble>,
@@ -143,11 +156,43 @@ impl Session {
             Ok(made) => made,
             Err(error) => return self.fail("peer", error.to_string()),
         };
+        let fields = match self.signed(plan, &sdp) {
+            Ok(fields) => fields,
+            Err(problem) => return self.fail("peer", problem),
+        };
         self.offered = Some(Instant::now());
-        self.say("offer", json!({ "sdp": sdp }));
+        self.say("offer", fields);
         self.drive(&mut viewer, plan, stopped).await;
         self.conclude(plan);
         viewer.close().await;
+    }
+
+    /// The fields of the offer, signed where a link says with what.
+    fn signed(&mut self, plan: &Plan, sdp: &str) -> Result<Value, String> {
+        let mut fields = json!({ "sdp": sdp });
+        let Some(proof) = &plan.proof else { return Ok(fields) };
+        let (viewer, session) = self.names()?;
+        let parties = Parties { device: &plan.device, viewer: &viewer, session: &session };
+        let (auth, sent) = proof.sign(parties, sdp).map_err(|error| error.to_string())?;
+        self.sent = Some(sent);
+        if let Some(Auth { grant, nonce, sig }) = auth {
+            fields["auth"] = json!({ "grant": grant, "nonce": nonce, "sig": sig });
+        }
+        Ok(fields)
+    }
+
+    /// Refuses an answer that the link's device did not give to this offer.
+    fn verify(&self, plan: &Plan, sdp: &str, identity: Option<&AnswerIdentity>) -> Result<(), String> {
+        let (Some(proof), Some(sent)) = (&plan.proof, &self.sent) else { return Ok(()) };
+        let (viewer, session) = self.names()?;
+        let parties = Parties { device: &plan.device, viewer: &viewer, session: &session };
+        let identity = identity.map(|identity| (identity.key.as_str(), identity.sig.as_str()));
+        proof.verify(parties, sent, sdp, identity).map_err(str::to_owned)
+    }
+
+    fn names(&self) -> Result<(Id, Id), String> {
+        let id = |text: &str| Id::new(text).map_err(|error| error.to_string());
+        Ok((id(&self.id)?, id(SESSION)?))
     }
 
     /// Waits for the broker. Its last complaint is the trouble if it is not reached in time.
@@ -179,7 +224,7 @@ impl Session {
                 () = sleep_until(end) => return,
                 () = stop(&mut stopped) => return,
                 event = self.events.recv() => match event {
-                    Some(event) => self.link_event(viewer, event).await,
+                    Some(event) => self.link_event(plan, viewer, event).await,
                     None => return,
                 },
                 event = viewer.next() => match event {
@@ -198,10 +243,10 @@ impl Session {
         }
     }
 
-    async fn link_event(&mut self, viewer: &Viewer, event: LinkEvent) -> Next {
+    async fn link_event(&mut self, plan: &Plan, viewer: &Viewer, event: LinkEvent) -> Next {
         match event {
             LinkEvent::Message(message) if message.topic == self.down => {
-                self.device_says(viewer, &message).await
+                self.device_says(plan, viewer, &message).await
             }
             LinkEvent::Message(message) => {
                 self.device_offline = &message.payload[..] == b"offline";
@@ -216,7 +261,7 @@ impl Session {
         }
     }
 
-    async fn device_says(&mut self, viewer: &Viewer, message: &Incoming) -> Next {
+    async fn device_says(&mut self, plan: &Plan, viewer: &Viewer, message: &Incoming) -> Next {
         let Ok(said) = serde_json::from_slice::<Down>(&message.payload) else {
             let shown =
                 String::from_utf8_lossy(&message.payload[..message.payload.len().min(80)]).into_owned();
@@ -226,7 +271,12 @@ impl Session {
         match said {
             // QoS 1 repeats.
             Down::Answer { .. } if self.answered => {}
-            Down::Answer { sdp } => {
+            Down::Answer { sdp, identity } => {
+                // Before anything of it is used: what it names may be somebody else's.
+                if let Err(problem) = self.verify(plan, &sdp, identity.as_ref()) {
+                    self.fail("wrong-device", problem);
+                    return Next::Break(());
+                }
                 if let Err(error) = viewer.accept(sdp).await {
                     self.fail("bad-answer", format!("the answer cannot be used: {error}"));
                     return Next::Break(());
@@ -361,47 +411,5 @@ fn message(kind: &str, fields: Value) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::signaling::message::{Up, UpKind};
-
-    #[test]
-    fn what_it_says_is_what_devices_understand() {
-        let offer = Up::parse(&message("offer", json!({ "sdp": "v=0" }))).expect("an offer");
-        assert_eq!(offer.session.as_str(), SESSION);
-        assert_eq!(offer.kind, UpKind::Offer { sdp: "v=0".into(), full_ice: false });
-        let candidate = Candidate {
-            candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host".into(),
-            sdp_mid: Some("0".into()),
-            sdp_mline_index: Some(0),
-            username_fragment: None,
-        };
-        for one in [Some(candidate), None] {
-            let text = message("candidate", json!({ "candidate": one }));
-            assert_eq!(Up::parse(&text).expect("a candidate").kind, UpKind::Candidate(one));
-        }
-        let bye = Up::parse(&message("bye", json!({ "reason": "x" }))).expect("a bye");
-        assert_eq!(bye.kind, UpKind::Bye { reason: Some("x".into()) });
-    }
-
-    #[test]
-    fn it_understands_what_devices_say() {
-        let parse = |text: &str| serde_json::from_str::<Down>(text).expect(text);
-        assert!(matches!(parse(r#"{"type":"answer","sdp":"v=0","future":1}"#), Down::Answer { .. }));
-        assert!(matches!(
-            parse(r#"{"type":"candidate","candidate":null}"#),
-            Down::Candidate { candidate: None }
-        ));
-        let Down::Candidate { candidate: Some(candidate) } =
-            parse(r#"{"type":"candidate","candidate":{"candidate":"c","sdpMid":"0","sdpMLineIndex":0}}"#)
-        else {
-            panic!("no candidate")
-        };
-        assert_eq!((candidate.sdp_mid.as_deref(), candidate.sdp_mline_index), (Some("0"), Some(0)));
-        assert!(matches!(parse(r#"{"type":"bye"}"#), Down::Bye { reason: None }));
-        assert!(matches!(
-            parse(r#"{"type":"error","code":"busy","message":"full","retryAfter":5}"#),
-            Down::Error { code, .. } if code == "busy"
-        ));
-    }
-}
+#[path = "viewer_tests.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+//! Private files of the state directory: only their owner may read them, whole or not there, one writer at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::AccessError;
+
+/// Far more than any file of ours holds.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessError {
+    let path = path.to_owned();
+    move |reason| AccessError::File { what, path, reason }
+}
+
+/// The file's text, `None` when there is no such file.
+pub(crate) fn read_private(path: &Path) -> Result<Option<String>, AccessError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed("read", path))?;
+    Ok(Some(text))
+}
+
+/// Puts the file in place at once and whole, for its owner alone, who is the folder's: `sudo porthole grant`
+/// must not take the file away from the daemon's user.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), AccessError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let new = path.with_added_extension("new");
+    let write = || {
+        // One that a power cut left behind is ours to replace; a link of somebody else is not followed.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        own_like(&file, &new, dir)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(failed("write", path))
+}
+
+fn own_like(file: &File, path: &Path, dir: &Path) -> io::Result<()> {
+    let (folder, file) = (fs::metadata(dir)?, file.metadata()?);
+    if folder.uid() == file.uid() {
+        return Ok(());
+    }
+    chown(path, Some(folder.uid()), Some(folder.gid()))
+}
+
+/// Held while a file is read, changed and written. Gone on drop, also when the process ends.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits until no other process holds it. Makes the folder if it is missing.
+    pub fn take(dir: &Path) -> Result<Self, AccessError> {
+        let path: PathBuf = dir.join("access.lock");
+        let lock = || {
+            fs::create_dir_all(dir)?;
+            let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+            own_like(&file, &path, dir)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map(|file| Self { _file: file }).map_err(failed("lock", &path))
+    }
+}

@@ -1,0 +1,196 @@
+//! May this offer have a session? Decided before any SDP is parsed or any socket opened. Pure.
+//!
+//! The gate takes an offer as it came and the time, and answers with a [`Pass`] or a refusal.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::SystemTime;
+
+use super::clock::Clock;
+use super::grant::{Grant, Right, Rights, Standing};
+use super::proof::{Nonce, Parties, PublicKey, Signature, offer_text};
+use crate::signaling::message::{Auth, ErrorCode, Refusal};
+use crate::signaling::topic::Id;
+
+/// Nonces remembered for each grant; beyond it the oldest are forgotten. Whoever replays an offer that
+/// old gets a session that he can neither read nor keep: he has not the key to the offer's fingerprint.
+const MAX_NONCES: usize = 1024;
+
+/// Who may watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Whoever may publish on the broker.
+    Open,
+    /// Whoever has a grant.
+    Grants,
+}
+
+impl Mode {
+    /// As `info` says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Grants => "grants",
+        }
+    }
+}
+
+/// What an accepted offer may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The grant; `None` in open access.
+    pub grant: Option<Id>,
+    /// The key that signed, by which the grant is known should another one get its name.
+    key: Option<PublicKey>,
+    /// What the session may do.
+    pub rights: Rights,
+    /// The offer's nonce, which the answer names.
+    pub nonce: Option<Nonce>,
+}
+
+/// Decides over offers.
+#[derive(Debug)]
+pub struct Gate {
+    mode: Mode,
+    device: Id,
+    grants: HashMap<String, Grant>,
+    used: HashMap<String, Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    order: VecDeque<Nonce>,
+    known: HashSet<Nonce>,
+}
+
+impl Used {
+    fn remember(&mut self, nonce: Nonce) {
+        if !self.known.insert(nonce) {
+            return;
+        }
+        self.order.push_back(nonce);
+        if self.order.len() > MAX_NONCES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+fn unauthorized(text: impl Into<String>) -> Refusal {
+    Refusal::new(ErrorCode::Unauthorized, text)
+}
+
+/// The refusal that a grant's standing asks for.
+fn out_of_time(name: &Id, standing: Standing) -> Option<Refusal> {
+    let text = match standing {
+        Standing::Good => return None,
+        Standing::Expired => format!("the grant `{name}` has expired; ask for a new link"),
+        Standing::ClockNotSet => {
+            let text = format!(
+                "the grant `{name}` ends at a certain time, but the device's clock is not set yet; \
+                 it works as soon as the device has reached a time server"
+            );
+            return Some(Refusal::new(ErrorCode::Expired, text).retry_after(10));
+        }
+    };
+    Some(Refusal::new(ErrorCode::Expired, text))
+}
+
+impl Gate {
+    /// The gate of `device`.
+    pub fn new(mode: Mode, device: Id, grants: Vec<Grant>) -> Self {
+        let mut gate = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
+        gate.set_grants(grants);
+        gate
+    }
+
+    /// Other grants from now on.
+    pub fn set_grants(&mut self, grants: Vec<Grant>) {
+        self.grants = grants.into_iter().map(|grant| (grant.name.to_string(), grant)).collect();
+        self.used.retain(|name, _| self.grants.contains_key(name));
+    }
+
+    /// Judges an offer. `current` is the nonce of the running session's last offer: the same offer may come
+    /// twice (QoS 1), and then gets the same answer.
+    pub fn check(
+        &mut self,
+        clock: Clock,
+        viewer: &Id,
+        session: &Id,
+        offer_sdp: &str,
+        auth: Option<&Auth>,
+        current: Option<&Nonce>,
+    ) -> Result<Pass, Refusal> {
+        if self.mode == Mode::Open {
+            return open(auth);
+        }
+        let auth = auth.ok_or_else(|| {
+            unauthorized("this device asks for an invitation, and the offer is not signed; open the link you were given")
+        })?;
+        // Only the owner of the broker could tell the names of grants from the answers; they are no secret to him.
+        let grant = self.grants.get(&auth.grant).ok_or_else(|| {
+            unauthorized("there is no such grant on this device, or it was revoked; ask for a new link")
+        })?;
+        let wrong = || {
+            unauthorized(format!("the signature is not that of the grant `{}` for this offer", grant.name))
+        };
+        let nonce = Nonce::parse(&auth.nonce).ok_or_else(wrong)?;
+        let signature = Signature::parse(&auth.sig).ok_or_else(wrong)?;
+        let parties = Parties { device: &self.device, viewer, session };
+        if !grant.key.verify(&offer_text(parties, &nonce, offer_sdp), &signature) {
+            return Err(wrong());
+        }
+        if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
+            return Err(refusal);
+        }
+        if !grant.rights.allow(Right::View) {
+            let text = format!("the grant `{}` has no right to view", grant.name);
+            return Err(Refusal::new(ErrorCode::Forbidden, text));
+        }
+        let used = self.used.entry(grant.name.to_string()).or_default();
+        if used.known.contains(&nonce) && current != Some(&nonce) {
+            return Err(unauthorized("this offer was used before; make a new one"));
+        }
+        used.remember(nonce);
+        Ok(Pass {
+            grant: Some(grant.name.clone()),
+            key: Some(grant.key),
+            rights: grant.rights.clone(),
+            nonce: Some(nonce),
+        })
+    }
+
+    /// Why a session that came in with `pass` may not go on. `None` while it may.
+    pub fn still(&self, clock: Clock, pass: &Pass) -> Option<Refusal> {
+        let name = pass.grant.as_ref()?;
+        let grant = self.grants.get(name.as_str()).filter(|grant| Some(grant.key) == pass.key);
+        let Some(grant) = grant else {
+            return Some(unauthorized(format!("the grant `{name}` was revoked")));
+        };
+        // A clock that is found to be wrong later does not throw out who came in.
+        match grant.standing(clock) {
+            Standing::Expired => out_of_time(name, Standing::Expired),
+            Standing::Good | Standing::ClockNotSet => None,
+        }
+    }
+
+    /// When the next grant ends.
+    pub fn next_expiry(&self) -> Option<SystemTime> {
+        self.grants.values().filter_map(|grant| grant.expires).min()
+    }
+}
+
+/// In open access a signature is not asked for, but its nonce ties the answer to the offer.
+fn open(auth: Option<&Auth>) -> Result<Pass, Refusal> {
+    let nonce = match auth {
+        None => None,
+        Some(auth) => Some(Nonce::parse(&auth.nonce).ok_or_else(|| {
+            Refusal::new(ErrorCode::BadMessage, "`auth.nonce` is not 16 bytes in base64url")
+        })?),
+    };
+    Ok(Pass { grant: None, key: None, rights: Rights::all(), nonce })
+}
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

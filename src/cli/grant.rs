@@ -1,0 +1,247 @@
+//! `porthole link`, `grant`, `grants` and `revoke`: who may watch.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use serde_json::json;
+
+use super::demo::{reachable, show_code};
+use super::{bad_configuration, fail};
+use crate::access::clock::Clock;
+use crate::access::gate::Mode;
+use crate::access::grant::{Grant, Rights, Standing};
+use crate::access::identity::Identity;
+use crate::access::link::Link;
+use crate::access::store::Store;
+use crate::access::{AccessError, proof::Seed};
+use crate::broker::WEBSOCKET_PATH;
+use crate::config::{BrokerChoice, Config, Flavour};
+use crate::signaling::broker_url::Scheme;
+use crate::signaling::topic::Id;
+
+/// Where the link leads, when the configuration cannot know it.
+#[derive(Args, Debug, Clone)]
+pub(super) struct LinkArgs {
+    /// Configuration file; without it /etc/porthole/porthole.toml if that exists
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The page in the link, as viewers reach it: http://HOST:PORT/
+    #[arg(long, value_name = "URL")]
+    page: Option<String>,
+    /// The broker in the link, as viewers reach it: ws://HOST:PORT[/PATH] or wss://…
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct GrantArgs {
+    /// The grant's name: 1 to 64 letters, digits, - and _
+    name: Id,
+    /// What it allows, separated by commas: view, control, snapshot, talk
+    #[arg(long, value_name = "RIGHTS", default_value = "view")]
+    rights: Rights,
+    /// How long it is good: 30min, 12h, 7d, 4weeks. Without it, until it is revoked
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires: Option<Duration>,
+    #[command(flatten)]
+    link: LinkArgs,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct GrantsArgs {
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// Configuration file; without it /etc/porthole/porthole.toml if that exists
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct RevokeArgs {
+    /// The grant's name
+    name: Id,
+    /// Configuration file; without it /etc/porthole/porthole.toml if that exists
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_secs(1) { Err("it has to last at least a second".to_owned()) } else { Ok(time) }
+}
+
+/// Why a command did not work.
+enum Failure {
+    Config(crate::config::ConfigError),
+    Access(AccessError),
+}
+
+impl From<crate::config::ConfigError> for Failure {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        Self::Access(error)
+    }
+}
+
+fn outcome(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(error)) => bad_configuration(&error),
+        Err(Failure::Access(error)) => fail(&error),
+    }
+}
+
+pub(super) fn link(args: &LinkArgs) -> ExitCode {
+    outcome(print_link(args))
+}
+
+fn print_link(args: &LinkArgs) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref(), Flavour::Run)?;
+    let identity = Identity::load_or_make(&config.device.state_dir)?;
+    println!("{}", link_of(&config, args, &identity, None));
+    eprintln!("The device's key is {}.", identity.key().encode());
+    if config.access == Mode::Grants {
+        eprintln!("This link invites nobody: `porthole grant NAME` makes one that does.");
+    }
+    Ok(())
+}
+
+pub(super) fn grant(args: &GrantArgs) -> ExitCode {
+    outcome(make_grant(args))
+}
+
+fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
+    let config = Config::load(args.link.config.as_deref(), Flavour::Run)?;
+    let identity = Identity::load_or_make(&config.device.state_dir)?;
+    let store = Store::of(&config.device.state_dir);
+    let (name, rights) = (args.name.clone(), args.rights.clone());
+    let (grant, seed) = store.add(name, rights, args.expires, SystemTime::now())?;
+    let link = link_of(&config, &args.link, &identity, Some((grant.name.clone(), seed)));
+    println!("{link}");
+    println!();
+    show_code(&link.to_string());
+    let until =
+        grant.expires.map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {}", time(at)));
+    eprintln!("The grant `{}` allows {} {until}.", grant.name, grant.rights);
+    eprintln!(
+        "Whoever has this link has the grant. It is shown only now; the device does not keep its secret."
+    );
+    if link.broker.is_none() {
+        eprintln!(
+            "The broker's WebSocket address is not in the configuration: name it with --broker ws://HOST:PORT."
+        );
+    }
+    if config.access == Mode::Open {
+        eprintln!("access.mode is \"open\": everybody else who reaches the broker may watch too.");
+    }
+    Ok(())
+}
+
+pub(super) fn grants(args: &GrantsArgs) -> ExitCode {
+    outcome(list(args))
+}
+
+fn list(args: &GrantsArgs) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref(), Flavour::Run)?;
+    let grants = Store::of(&config.device.state_dir).load()?;
+    let clock = Clock::read();
+    if args.json {
+        let list: Vec<_> = grants.iter().map(|grant| document(grant, clock)).collect();
+        println!("{}", json!(list));
+    } else if grants.is_empty() {
+        println!("There are no grants. `porthole grant NAME` makes one.");
+    } else {
+        println!("{:<24}{:<28}{:<22}UNTIL", "NAME", "RIGHTS", "MADE");
+        for grant in &grants {
+            let until = grant.expires.map_or_else(|| "revoked".to_owned(), time);
+            let note = match grant.standing(clock) {
+                Standing::Good => "",
+                Standing::Expired => " (expired)",
+                Standing::ClockNotSet => " (waits: this device's clock is not set)",
+            };
+            println!(
+                "{:<24}{:<28}{:<22}{until}{note}",
+                grant.name.as_str(),
+                grant.rights.to_string(),
+                time(grant.created)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn document(grant: &Grant, clock: Clock) -> serde_json::Value {
+    json!({
+        "name": grant.name,
+        "rights": grant.rights,
+        "created": time(grant.created),
+        "expires": grant.expires.map(time),
+        "expired": grant.standing(clock) == Standing::Expired,
+    })
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+pub(super) fn revoke(args: &RevokeArgs) -> ExitCode {
+    let revoke = || {
+        let config = Config::load(args.config.as_deref(), Flavour::Run)?;
+        Store::of(&config.device.state_dir).revoke(&args.name)?;
+        println!(
+            "The grant `{}` is revoked. A running daemon ends its sessions within a second or two.",
+            args.name
+        );
+        Ok(())
+    };
+    outcome(revoke())
+}
+
+/// A link to this device, as far as the configuration knows where that is.
+fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<(Id, Seed)>) -> Link {
+    let page = args.page.clone().or_else(|| config.http_listen.map(page_of)).unwrap_or_default();
+    let broker = args.broker.clone().or_else(|| match &config.mqtt.broker {
+        BrokerChoice::Embedded => {
+            Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(config.broker.websocket)))
+        }
+        BrokerChoice::External(url) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => {
+            Some(url.address())
+        }
+        BrokerChoice::External(_) => None,
+    });
+    Link {
+        page,
+        broker,
+        device: config.device.id.clone(),
+        root: Some(config.mqtt.root.clone()).filter(|root| root != "porthole"),
+        key: Some(identity.key()),
+        grant,
+    }
+}
+
+fn page_of(listen: SocketAddr) -> String {
+    format!("http://{}/", reachable(listen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_written_as_people_do() {
+        assert_eq!(lifetime("7d"), Ok(Duration::from_hours(7 * 24)));
+        assert_eq!(lifetime("30min"), Ok(Duration::from_mins(30)));
+        for bad in ["", "7", "0s", "soon", "-1d"] {
+            assert!(lifetime(bad).is_err(), "{bad}");
+        }
+    }
+}
