@@ -6,6 +6,7 @@ pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod daemon;
+pub mod invited;
 pub mod lab;
 pub mod mosquitto;
 pub mod patient;
