@@ -118,7 +118,10 @@ impl App {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),
             signer: Signer { identity, device: config.device.id.clone() },
-            factory: Arc::new(Factory::new(config.ice.clone(), fanout.clone())?),
+            factory: Arc::new(
+                Factory::new(config.ice.clone(), fanout.clone())?
+                    .with_certificate_of(&config.device.state_dir)?,
+            ),
             fanout: fanout.clone(),
             media: media.status(),
             replies: connection.replies(),

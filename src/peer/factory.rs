@@ -2,13 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::seq::SliceRandom;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
 use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::certificate::RTCCertificate;
+use rtc::peer_connection::configuration::RTCConfiguration;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
@@ -24,12 +27,12 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
-use super::PeerError;
 use super::candidate::{with_public_address, with_tcp_port};
 use super::feedback::{Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
 use super::runtime::PeerRuntime;
 use super::tcp_port::{Listeners, TcpPort, TcpRoute};
+use super::{PeerError, certificate};
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::signaling::message::Candidate;
@@ -85,6 +88,8 @@ pub struct Factory {
     fanout: Fanout,
     ports: PortPool,
     tcp: Option<TcpPort>,
+    /// `None`: each connection makes its own.
+    certificate: Option<RTCCertificate>,
 }
 
 impl Factory {
@@ -93,7 +98,13 @@ impl Factory {
     pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
         let ports = PortPool::new(ice.port_range.clone());
         let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
-        Ok(Self { ice, fanout, ports, tcp })
+        Ok(Self { ice, fanout, ports, tcp, certificate: None })
+    }
+
+    /// The same with the certificate that `state_dir` keeps, made there at the first start.
+    pub fn with_certificate_of(mut self, state_dir: &Path) -> Result<Self, PeerError> {
+        self.certificate = Some(certificate::load_or_make(state_dir, SystemTime::now())?);
+        Ok(self)
     }
 
     /// The configured servers, as answers tell them to viewers.
@@ -117,7 +128,7 @@ impl Factory {
             tcp_port: self.tcp.as_ref().map(TcpPort::port),
         };
         let building = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::default().with_ice_servers(self.servers()).build())
+            .with_configuration(self.configuration())
             .with_media_engine(engine)
             .with_setting_engine(
                 SettingEngineBuilder::new()
@@ -149,6 +160,14 @@ impl Factory {
                 let _ = peer.close().await;
                 Err(error)
             }
+        }
+    }
+
+    fn configuration(&self) -> RTCConfiguration {
+        let builder = RTCConfigurationBuilder::default().with_ice_servers(self.servers());
+        match &self.certificate {
+            Some(certificate) => builder.with_certificates(vec![certificate.clone()]).build(),
+            None => builder.build(),
         }
     }
 

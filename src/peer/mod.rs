@@ -1,6 +1,7 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 
 mod candidate;
+mod certificate;
 mod factory;
 mod feedback;
 mod handshake;
@@ -38,6 +39,9 @@ pub enum PeerError {
         /// What the system said.
         reason: std::io::Error,
     },
+    /// The certificate of the media connections.
+    #[error(transparent)]
+    Certificate(#[from] crate::access::AccessError),
     /// The WebRTC library refused something.
     #[error("WebRTC: {0}")]
     Library(#[from] webrtc::error::Error),

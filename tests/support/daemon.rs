@@ -219,6 +219,11 @@ impl Daemon {
         self.find(text, |log| log.contains(text).then_some(())).await;
     }
 
+    /// Its configuration, for other commands.
+    pub fn config_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("porthole.toml")
+    }
+
     /// How often the log holds `text`.
     pub fn count(&self, text: &str) -> usize {
         self.output.borrow().matches(text).count()
