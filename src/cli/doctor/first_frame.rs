@@ -1,12 +1,15 @@
 //! Time to first frame: the whole way from an offer to a picture, through a viewer of our own.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::broker::tls;
 use super::report::Finding;
+use crate::access::gate::Mode;
 use crate::app::App;
 use crate::cli::watch::{Watched, first_frame};
 use crate::config::{Broker, BrokerChoice, Config, Ice};
@@ -67,8 +70,8 @@ fn watched(config: &Config, url: BrokerUrl) -> Watched {
 }
 
 /// The configuration with everything that others may have left out: own broker on ports of its own, no
-/// page, no servers, nothing remembered.
-fn private(config: Config) -> Config {
+/// page, no servers, nothing remembered but in `state_dir`, nobody to invite.
+fn private(config: Config, state_dir: PathBuf) -> Config {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config = config;
     config.mqtt.broker = BrokerChoice::Embedded;
@@ -78,13 +81,39 @@ fn private(config: Config) -> Config {
     config.http_listen = None;
     config.ice = Ice { port_range: config.ice.port_range, ..Ice::default() };
     config.max_viewers = 1;
-    // Never made: the daemon only writes there when somebody turns the privacy switch.
-    config.device.state_dir = std::env::temp_dir().join(format!("porthole-doctor-{}", std::process::id()));
+    config.access = Mode::Open;
+    config.device.state_dir = state_dir;
     config
 }
 
+/// A folder that nobody else can enter, gone on drop.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("porthole-doctor-{:016x}", rand::random::<u64>()));
+        // Fails where somebody else made it before.
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It holds nothing that anybody needs.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 async fn own(config: Config, how: &str) -> Finding {
-    let config = private(config);
+    let scratch = match Scratch::make() {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let words = format!("no folder can be made in {}: {error}", std::env::temp_dir().display());
+            return Finding::fail(AREA, words).next("make room there, or set TMPDIR");
+        }
+    };
+    let config = private(config, scratch.0.clone());
     let app = match App::start(config.clone()).await {
         Ok(app) => app,
         Err(error) => return Finding::fail(AREA, error.to_string()).explained(),
@@ -115,6 +144,11 @@ fn judge(outcome: Result<Duration, (String, String)>, how: &str, others: bool) -
         }
         Err((code, _)) if others && code == "busy" => {
             Finding::skip(AREA, "not measured: the running daemon has as many viewers as it may")
+                .figure("code", code)
+        }
+        Err((code, _)) if others && code == "unauthorized" => {
+            Finding::skip(AREA, "not measured: the running daemon asks for an invitation")
+                .next("porthole watch --link LINK, with a link of `porthole grant`")
                 .figure("code", code)
         }
         Err((code, message)) => {
@@ -150,6 +184,7 @@ mod tests {
         assert_eq!(none("no-connection", false).verdict, Verdict::Fail);
         assert!(none("no-connection", false).next.is_some_and(|next| next.contains("firewall")));
         assert_eq!(none("busy", true).verdict, Verdict::Skip);
+        assert_eq!(none("unauthorized", true).verdict, Verdict::Skip);
         assert_eq!(none("busy", false).verdict, Verdict::Fail);
     }
 }
