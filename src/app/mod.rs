@@ -112,16 +112,15 @@ impl App {
         let fanout = Fanout::default();
         let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let factory = Factory::new(config.ice.clone(), fanout.clone())?
+            .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
         let connection = gateway::connect(&config, url, own, identity.key())?;
         let parts = Parts {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),
             signer: Signer { identity, device: config.device.id.clone() },
-            factory: Arc::new(
-                Factory::new(config.ice.clone(), fanout.clone())?
-                    .with_certificate_of(&config.device.state_dir)?,
-            ),
+            factory: Arc::new(factory),
             fanout: fanout.clone(),
             media: media.status(),
             replies: connection.replies(),

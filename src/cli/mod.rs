@@ -146,15 +146,16 @@ fn bad_configuration(error: &ConfigError) -> ExitCode {
     ExitCode::from(EXIT_BAD_CONFIGURATION)
 }
 
-/// Resolves on SIGINT or SIGTERM.
-async fn stop_signal() -> &'static str {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+/// Resolves on SIGINT or SIGTERM, also on one that comes between this call and the first poll.
+fn stop_signal() -> impl Future<Output = &'static str> {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
     }
 }

@@ -34,6 +34,8 @@ async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     if config.access == Mode::Open {
         tracing::warn!("access is open: whoever may publish to this broker may watch this camera");
     }
+    // From here on, so that a stop during the start is an orderly one too.
+    let stopped = stop_signal();
     let mut app = match App::start(config).await {
         Ok(app) => app,
         Err(error) => return fail(&error),
@@ -43,7 +45,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     }
     let checkup = tokio::spawn(watch_over(app.checkup()));
     let signal = tokio::select! {
-        signal = stop_signal() => signal,
+        signal = stopped => signal,
         () = reload_when_asked(&mut app, file.as_deref()) => "",
     };
     checkup.abort();

@@ -1,6 +1,8 @@
 //! Time to first frame: the whole way from an offer to a picture, through a viewer of our own.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -39,9 +41,6 @@ pub(super) enum Way {
 /// Measures one viewer's first picture. Takes a minute and a half at the very most.
 pub(super) async fn check(config: &Config, way: &Way) -> Finding {
     match way {
-        Way::Daemon(_) if config.access == Mode::Grants => {
-            Finding::skip(AREA, "the running daemon asks for an invitation: porthole watch --link LINK")
-        }
         Way::Daemon(url) => {
             let outcome = first_frame(watched(config, url.clone()), LIMIT).await;
             judge(outcome, "through the running daemon and the broker", true)
@@ -71,8 +70,8 @@ fn watched(config: &Config, url: BrokerUrl) -> Watched {
 }
 
 /// The configuration with everything that others may have left out: own broker on ports of its own, no
-/// page, no servers, nothing remembered.
-fn private(config: Config) -> Config {
+/// page, no servers, nothing remembered but in `state_dir`, nobody to invite.
+fn private(config: Config, state_dir: PathBuf) -> Config {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut config = config;
     config.mqtt.broker = BrokerChoice::Embedded;
@@ -82,14 +81,39 @@ fn private(config: Config) -> Config {
     config.http_listen = None;
     config.ice = Ice { port_range: config.ice.port_range, ..Ice::default() };
     config.max_viewers = 1;
-    // Nobody else reaches it, and an invitation would have to be kept somewhere.
     config.access = Mode::Open;
-    config.device.state_dir = std::env::temp_dir().join(format!("porthole-doctor-{}", std::process::id()));
+    config.device.state_dir = state_dir;
     config
 }
 
+/// A folder that nobody else can enter, gone on drop.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("porthole-doctor-{:016x}", rand::random::<u64>()));
+        // Fails where somebody else made it before.
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It holds nothing that anybody needs.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 async fn own(config: Config, how: &str) -> Finding {
-    let config = private(config);
+    let scratch = match Scratch::make() {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let words = format!("no folder can be made in {}: {error}", std::env::temp_dir().display());
+            return Finding::fail(AREA, words).next("make room there, or set TMPDIR");
+        }
+    };
+    let config = private(config, scratch.0.clone());
     let app = match App::start(config.clone()).await {
         Ok(app) => app,
         Err(error) => return Finding::fail(AREA, error.to_string()).explained(),
@@ -102,8 +126,6 @@ async fn own(config: Config, how: &str) -> Finding {
         _ => Finding::fail(AREA, "the capture side did not get ready in time").next("see the lines above"),
     };
     app.drain().await;
-    // It holds nothing but the identity of this one run.
-    let _ = std::fs::remove_dir_all(&config.device.state_dir);
     finding
 }
 
@@ -122,6 +144,11 @@ fn judge(outcome: Result<Duration, (String, String)>, how: &str, others: bool) -
         }
         Err((code, _)) if others && code == "busy" => {
             Finding::skip(AREA, "not measured: the running daemon has as many viewers as it may")
+                .figure("code", code)
+        }
+        Err((code, _)) if others && code == "unauthorized" => {
+            Finding::skip(AREA, "not measured: the running daemon asks for an invitation")
+                .next("porthole watch --link LINK, with a link of `porthole grant`")
                 .figure("code", code)
         }
         Err((code, message)) => {
@@ -157,6 +184,7 @@ mod tests {
         assert_eq!(none("no-connection", false).verdict, Verdict::Fail);
         assert!(none("no-connection", false).next.is_some_and(|next| next.contains("firewall")));
         assert_eq!(none("busy", true).verdict, Verdict::Skip);
+        assert_eq!(none("unauthorized", true).verdict, Verdict::Skip);
         assert_eq!(none("busy", false).verdict, Verdict::Fail);
     }
 }
