@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use support::daemon::DEVICE;
-use support::invited::{Change, Hostile, World, auth, watch};
+use support::daemon::{DEVICE, Daemon, Settings, porthole};
+use support::invited::{Change, Hostile, World, auth, command, grant, watch};
 use support::viewer::{OFFER, Viewer};
 
 fn offer(session: &str, auth: &Value) -> Value {
@@ -248,4 +248,37 @@ async fn what_was_said_before_is_worth_nothing_to_a_hostile_broker() {
     });
     assert_eq!(attacked(&world, &link, None, stale).await, "wrong-device", "an old answer");
     world.dashboard.viewers(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_broker_lets_in_who_was_invited_and_nobody_else() {
+    let [tcp, websocket] = support::free_ports();
+    let settings = Settings::new("embedded")
+        .text("broker.listen", format!("127.0.0.1:{tcp}"))
+        .text("broker.websocket", format!("127.0.0.1:{websocket}"))
+        .text("access.mode", "grants");
+    let daemon = Daemon::run(settings);
+    let connected = |log: &str| log.contains("connected to the broker").then_some(());
+    daemon.find("the daemon at its own broker", connected).await;
+    // The first look at encoders may take longer than the way to the broker.
+    daemon.find("an encoder", |log| log.contains("encoder chosen").then_some(())).await;
+    let link = grant(&daemon, "anna", &[]).await;
+    let report = watch(&link, tcp, 3).await;
+    assert_eq!((&report["connected"], &report["errors"]), (&json!(1), &json!([])), "{report}");
+
+    let broker = format!("mqtt://127.0.0.1:{tcp}");
+    let uninvited = tokio::task::spawn_blocking(move || {
+        porthole(&["watch", "--broker", &broker, "--device", DEVICE, "--seconds", "2", "--json"]).output()
+    });
+    let uninvited = uninvited.await.expect("a run").expect("run porthole watch");
+    let said =
+        String::from_utf8_lossy(&uninvited.stdout).into_owned() + &String::from_utf8_lossy(&uninvited.stderr);
+    assert!(!uninvited.status.success() && said.contains("refuses these credentials"), "{said}");
+
+    command(&daemon, &["revoke", "anna"]).expect("revoked");
+    let revoked = |log: &str| (log.matches("the grants were read again").count() == 2).then_some(());
+    daemon.find("that it is revoked", revoked).await;
+    let report = watch(&link, tcp, 2).await;
+    assert_eq!(report["connected"], 0, "{report}");
+    assert!(report["errors"][0]["message"].as_str().is_some_and(|text| text.contains("refuses")), "{report}");
 }

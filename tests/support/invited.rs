@@ -30,23 +30,33 @@ impl World {
         Some(Self { broker, daemon, dashboard })
     }
 
-    /// Runs a command with the daemon's configuration: what it printed, or what it complained of.
+    /// The same as [`command`], with this daemon's configuration.
     pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
-        let config = self.daemon.config_file();
-        let config = ["--config", config.to_str().expect("UTF-8")];
-        let done = porthole(&[arguments, &config].concat()).output().expect("run porthole");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
+        command(&self.daemon, arguments)
     }
 
-    /// Grants, and waits until the daemon knows.
+    /// The same as [`grant`], by this daemon.
     pub async fn grant(&self, name: &str, more: &[&str]) -> Link {
-        let before = self.daemon.count("the grants were read again");
-        let printed = self.command(&[&["grant", name], more].concat()).expect("a grant");
-        let again = |log: &str| (log.matches("the grants were read again").count() > before).then_some(());
-        self.daemon.find("the new grant", again).await;
-        printed.lines().next().expect("a link").parse().expect("a link")
+        grant(&self.daemon, name, more).await
     }
+}
+
+/// Runs a command with the daemon's configuration: what it printed, or what it complained of.
+pub fn command(daemon: &Daemon, arguments: &[&str]) -> Result<String, String> {
+    let config = daemon.config_file();
+    let config = ["--config", config.to_str().expect("UTF-8")];
+    let done = porthole(&[arguments, &config].concat()).output().expect("run porthole");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
+}
+
+/// Grants, and waits until the daemon knows.
+pub async fn grant(daemon: &Daemon, name: &str, more: &[&str]) -> Link {
+    let before = daemon.count("the grants were read again");
+    let printed = command(daemon, &[&["grant", name], more].concat()).expect("a grant");
+    let again = |log: &str| (log.matches("the grants were read again").count() > before).then_some(());
+    daemon.find("the new grant", again).await;
+    printed.lines().next().expect("a link").parse().expect("a link")
 }
 
 /// The `auth` of an offer, as the link's owner signs it for these parties.
