@@ -151,4 +151,16 @@ pub enum MediaError {
         /// Why.
         reason: String,
     },
+    /// A still picture could not be made.
+    #[error("no snapshot: {reason}")]
+    Snapshot {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// More snapshots are wanted at once than are worth keeping anybody waiting for.
+    #[error("too many snapshots are being asked for at once; try again in a second")]
+    SnapshotBusy,
+    /// The privacy switch is off.
+    #[error("the privacy switch is off; no picture is taken until it is turned on")]
+    Private,
 }

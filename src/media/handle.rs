@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::worker::{Message, Worker, first_status};
-use super::{DeviceChoice, MediaConfig, MediaError, MediaStatus};
+use super::{DeviceChoice, MediaConfig, MediaError, MediaStatus, Snapshot};
 use crate::fanout::Fanout;
 
 /// How long [`Media::shutdown`] waits for the device to be closed.
@@ -88,6 +88,20 @@ impl Media {
     /// decide.
     pub fn set_mode(&self, size: Option<(u32, u32)>, fps: Option<u32>) {
         self.inner.send(Message::Mode(size, fps));
+    }
+
+    /// One still picture, `width` pixels wide or as wide as the video; never larger than that. Taken out of the running
+    /// pipeline without disturbing viewers, or by a short start when nobody watches. Those who ask together share one;
+    /// pictures are taken at most twice a second.
+    ///
+    /// # Errors
+    /// The privacy switch is off, there is no camera, it gives no picture in time, or too many ask at once.
+    pub async fn snapshot(&self, width: Option<u32>) -> Result<Snapshot, MediaError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.send(Message::Still(width, answer));
+        answered.await.unwrap_or_else(|_| {
+            Err(MediaError::Snapshot { reason: "the capture side has ended; restart the service".into() })
+        })
     }
 
     /// Resolves when the capture thread has answered; one that a driver holds up does not.

@@ -231,3 +231,45 @@ async fn an_impossible_configuration_is_refused_at_once() {
     let small = MediaConfig { width: Some(320), height: Some(240), ..config() };
     assert!(Media::start(small, Fanout::default(), true).is_err());
 }
+
+#[tokio::test]
+async fn a_snapshot_starts_an_idle_camera_for_a_moment() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut status = media.status();
+    let (whole, small) = tokio::join!(media.snapshot(None), media.snapshot(Some(160)));
+    let (whole, small) = (whole.unwrap(), small.unwrap());
+    assert_eq!((whole.width, whole.height), (640, 360));
+    assert_eq!((small.width, small.height), (160, 90));
+    assert!(whole.jpeg.starts_with(&[0xff, 0xd8]));
+    until(&mut status, |status| status.state == CameraState::Idle && status.key_frames > 0).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_running_camera_costs_viewers_nothing() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    assert!(next(&mut subscription).await.key_frame);
+    let mut snapshot = Box::pin(media.snapshot(None));
+    // Pictures go on, without a key frame and without a restart, until it is there.
+    let snapshot = loop {
+        tokio::select! {
+            snapshot = &mut snapshot => break snapshot,
+            unit = next(&mut subscription) => assert!(!unit.key_frame),
+        }
+    };
+    assert_eq!(snapshot.unwrap().width, 640);
+    assert_eq!(media.status().borrow().restarts, 0);
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn no_snapshot_behind_the_privacy_switch_or_without_a_camera() {
+    let media = Media::start(config(), Fanout::default(), false).unwrap();
+    assert!(matches!(media.snapshot(None).await, Err(MediaError::Private)));
+    media.shutdown().await;
+    assert!(media.snapshot(None).await.is_err(), "after the end");
+}

@@ -47,6 +47,8 @@ pub enum Input {
     Restart,
     /// Keep running for this long from now.
     Warm(Duration),
+    /// Whether somebody waits for a still picture.
+    Still(bool),
     /// Time passed.
     Tick,
 }
@@ -82,6 +84,7 @@ pub struct Lifecycle {
     linger: Duration,
     streaming: bool,
     demand: usize,
+    still: bool,
     device: Device,
     phase: Phase,
     linger_until: Option<Instant>,
@@ -99,6 +102,7 @@ impl Lifecycle {
             linger,
             streaming,
             demand: 0,
+            still: false,
             device: Device::Absent("the camera is being looked for".into()),
             phase: Phase::Down,
             linger_until: None,
@@ -147,6 +151,7 @@ impl Lifecycle {
                 let until = now + duration;
                 self.warm_until = Some(self.warm_until.map_or(until, |old| old.max(until)));
             }
+            Input::Still(wanted) => self.still = wanted,
             Input::Warm(_) | Input::Tick => {}
         }
         self.watch_frames(now, &mut actions);
@@ -244,12 +249,21 @@ impl Lifecycle {
 
     /// Whether pictures are needed now.
     pub fn is_wanted(&self) -> bool {
-        self.streaming && (self.demand > 0 || self.linger_until.is_some() || self.warm_until.is_some())
+        let kept = self.linger_until.is_some() || self.warm_until.is_some();
+        self.streaming && (self.demand > 0 || self.still || kept)
     }
 
     /// Whether the privacy switch lets the camera be opened.
     pub fn is_streaming(&self) -> bool {
         self.streaming
+    }
+
+    /// Since when pictures flow, if they do.
+    pub fn live_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Live { since, .. } => Some(since),
+            _ => None,
+        }
     }
 
     fn is_up(&self) -> bool {

@@ -17,6 +17,8 @@ use super::encoder::{
 use super::h264;
 use super::mode::{Handling, ModeChoice};
 use super::planner::{Plan, Source};
+use super::snapshot::Still;
+use super::tap::Tap;
 use super::test_source::{self, Feeder};
 use super::timeline::{Meter, Timeline};
 use super::{AccessUnit, CameraInfo, MediaError, libcamera};
@@ -32,6 +34,8 @@ pub enum PipelineEvent {
     },
     /// A key frame is about to be published.
     KeyFrame,
+    /// The picture that [`Pipeline::take_still`] asked for.
+    Still(Still),
     /// The pipeline cannot go on.
     Failed {
         /// Why.
@@ -122,6 +126,7 @@ pub struct Pipeline {
     rated_camera: Option<gst::Element>,
     /// Draws the test picture; stopped first.
     feeder: Option<Feeder>,
+    tap: Tap,
 }
 
 /// Where key frames are asked for.
@@ -143,6 +148,8 @@ impl Pipeline {
         let report: Arc<dyn Fn(PipelineEvent) + Send + Sync> = Arc::new(report);
         let mut elements = source_elements(plan)?;
         let source = elements.first().cloned();
+        // The camera's own pictures, before anything may drop one.
+        let before_encoder = elements.get(1).or(elements.first()).cloned();
         let mut encoder = None;
         if let Some(spec) = plan.encoder {
             let chain = spec.build(&plan.settings)?;
@@ -150,6 +157,9 @@ impl Pipeline {
             elements.extend(chain.elements);
         }
         elements.extend(parse_chain()?);
+        let after_parser = elements.last().cloned();
+        let tapped = if plan.encoder.is_some() { before_encoder } else { after_parser };
+        let tap = Tap::on(tapped.as_ref(), report.clone())?;
         // Frames of hardware live in a driver's few buffers, which viewers must not hold.
         let copy = !matches!(plan.encoder, Some(spec) if spec.kind == super::EncoderKind::Software);
         flow.start_run();
@@ -166,7 +176,7 @@ impl Pipeline {
         let key_frames = key_frame_source(plan, source.as_ref(), encoder_element);
         let rated = plan.camera.as_ref().is_some_and(|info| info.has_control("video_bitrate"));
         let rated_camera = source.clone().filter(|_| rated);
-        let mut running = Self { rated_camera, elements: pipeline, key_frames, encoder, feeder: None };
+        let mut running = Self { rated_camera, elements: pipeline, key_frames, encoder, feeder: None, tap };
         running
             .elements
             .set_state(gst::State::Playing)
@@ -189,6 +199,15 @@ impl Pipeline {
                 true
             }
             KeyFrameSource::None => false,
+        }
+    }
+
+    /// Has the next picture reported as [`PipelineEvent::Still`]. Of a camera that encodes itself it is the next key
+    /// frame, which is asked for where that is possible.
+    pub fn take_still(&self) {
+        self.tap.arm();
+        if self.encoder.is_none() {
+            self.force_key_frame();
         }
     }
 

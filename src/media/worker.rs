@@ -2,6 +2,7 @@
 //! the life cycle says, and keeps the status up to date. Only this thread may block on devices.
 
 mod report;
+mod still;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -14,7 +15,8 @@ use super::key_frame_gate::KeyFrameGate;
 use super::lifecycle::{Action, Device, Input, Lifecycle};
 use super::pipeline::{Flow, Pipeline, PipelineEvent};
 use super::planner::{Plan, Planner, Source};
-use super::{CameraState, MediaConfig, MediaError, MediaStatus};
+use super::stills::{Reply, Stills};
+use super::{CameraState, MediaConfig, MediaError, MediaStatus, Snapshot};
 use crate::fanout::{Fanout, KeyFrameReason};
 
 pub use report::first_status;
@@ -48,6 +50,10 @@ pub enum Message {
     Bitrate(Option<u32>),
     /// Another size and rate.
     Mode(Option<(u32, u32)>, Option<u32>),
+    /// Somebody wants a still picture of this width in pixels.
+    Still(Option<u32>, Reply),
+    /// It was made, or not.
+    StillMade(Result<Snapshot, MediaError>),
     /// From the pipeline's threads; the number tells runs apart.
     Pipeline(u64, PipelineEvent),
     /// Answer, as a sign of life.
@@ -73,6 +79,7 @@ pub struct Worker {
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
     bitrate_kbps: Option<u32>,
+    stills: Stills,
     next_look: Instant,
     next_report: Instant,
 }
@@ -101,6 +108,7 @@ impl Worker {
             failed_starts: 0,
             saw_picture: false,
             bitrate_kbps: None,
+            stills: Stills::new(),
             next_look: now,
             next_report: now,
         }
@@ -143,6 +151,10 @@ impl Worker {
                 Message::Ping(done) => {
                     let _ = done.send(());
                 }
+                Message::Still(_, reply) => {
+                    let reason = self.life.error().unwrap_or("no video is possible").to_owned();
+                    let _ = reply.send(Err(MediaError::Snapshot { reason }));
+                }
                 _ => {}
             }
         }
@@ -152,7 +164,8 @@ impl Worker {
         let look = self.planner.has_device().then_some(self.next_look);
         let report = self.pipeline.is_some().then_some(self.next_report);
         let hour = Instant::now() + Duration::from_hours(1);
-        [self.life.deadline(), self.gate.deadline(), look, report]
+        let still = self.stills.deadline(self.life.live_since());
+        [self.life.deadline(), self.gate.deadline(), look, report, still]
             .into_iter()
             .flatten()
             .fold(hour, Instant::min)
@@ -174,6 +187,8 @@ impl Worker {
                 self.planner.want(size, fps);
                 self.look();
             }
+            Message::Still(width, reply) => self.ask_still(width, reply),
+            Message::StillMade(result) => self.still_made(&result),
             Message::Pipeline(run, event) if run == self.run => self.pipeline_event(event),
             Message::Ping(done) => {
                 // Whoever asked may have stopped waiting.
@@ -197,6 +212,7 @@ impl Worker {
             self.gate.reset();
         }
         self.feed(Input::Tick);
+        self.tend_stills(now);
         if self.planner.has_device() && now >= self.next_look {
             self.device_changed();
         }
@@ -257,6 +273,7 @@ impl Worker {
         self.run += 1;
         self.gate.reset();
         self.pipeline = None;
+        self.stills.pipeline_stopped();
     }
 
     fn pipeline_event(&mut self, event: PipelineEvent) {
@@ -270,6 +287,7 @@ impl Worker {
                 self.feed(Input::FirstFrame);
             }
             PipelineEvent::KeyFrame => self.gate.key_frame_out(Instant::now()),
+            PipelineEvent::Still(still) => self.still_taken(still),
             PipelineEvent::Failed { error, by_encoder } => self.failed(&error, by_encoder),
         }
     }
@@ -302,6 +320,9 @@ impl Worker {
     }
 
     fn set_streaming(&mut self, on: bool) {
+        if !on {
+            self.refuse_stills(&MediaError::Private);
+        }
         self.feed(Input::Streaming(on));
         // Switched off, a camera's own H.264 could not be looked at.
         if on && self.plan.as_ref().is_some_and(|plan| plan.profile.is_none()) {
