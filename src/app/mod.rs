@@ -163,7 +163,7 @@ impl App {
             match change {
                 Change::Settings => self.gateway.pulse().change(Settings::of(&config)).await,
                 Change::MaxViewers => self.sessions.set_max_viewers(config.max_viewers).await,
-                Change::Bitrate(kbps) => self.media.set_bitrate_kbps(Some(kbps)),
+                Change::Bitrate(kbps) => self.media.set_configured_bitrate_kbps(kbps),
             }
         }
         self.config = config;

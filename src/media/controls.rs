@@ -118,6 +118,19 @@ fn slug(name: &str) -> String {
     slug.trim_end_matches('_').to_owned()
 }
 
+/// The same of the device at `path`, opened for a moment; that does not disturb who streams from it.
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<ControlInfo>> {
+    Ok(list(&Device::with_path(path)?))
+}
+
+/// The control of this name.
+pub(crate) fn find<'a>(camera: &'a CameraInfo, name: &str) -> Result<&'a ControlInfo, MediaError> {
+    camera.controls.iter().find(|control| control.name == name).ok_or_else(|| MediaError::Control {
+        control: name.to_owned(),
+        reason: format!("{} has no such control", camera.card),
+    })
+}
+
 /// What a dashboard wrote for a control, as the number the driver takes: a number, `ON`/`OFF`,
 /// or the text of a menu entry.
 pub fn control_value(control: &ControlInfo, text: &str) -> Result<i64, MediaError> {
@@ -147,8 +160,7 @@ pub fn control_value(control: &ControlInfo, text: &str) -> Result<i64, MediaErro
 /// an async worker. Returns the value that was set.
 pub fn set_control(camera: &CameraInfo, name: &str, text: &str) -> Result<i64, MediaError> {
     let refuse = |reason: String| MediaError::Control { control: name.to_owned(), reason };
-    let found = camera.controls.iter().find(|control| control.name == name);
-    let control = found.ok_or_else(|| refuse(format!("{} has no such control", camera.card)))?;
+    let control = find(camera, name)?;
     let number = control_value(control, text)?;
     let value = match control.kind {
         ControlType::Bool => Value::Boolean(number != 0),

@@ -1,5 +1,6 @@
 //! The handle by which the rest of the daemon sees the camera.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -77,10 +78,39 @@ impl Media {
         self.inner.send(Message::Warm(duration));
     }
 
-    /// Changes the encoder's bit rate, in kbit/s, without a key frame; `None` goes back to the
-    /// configured one. Without effect on a camera that encodes itself.
+    /// Changes the encoder's bit rate, in kbit/s, without a key frame; more than the ceiling becomes the ceiling, and
+    /// `None` asks for that. For whoever follows the network.
     pub fn set_bitrate_kbps(&self, bitrate_kbps: Option<u32>) {
         self.inner.send(Message::Bitrate(bitrate_kbps));
+    }
+
+    /// The most that [`Self::set_bitrate_kbps`] can reach, in kbit/s, as `set/bitrate` sets it; `None` goes back to the
+    /// configured bit rate. [`MediaStatus::ceiling`] tells it.
+    pub fn set_ceiling_kbps(&self, ceiling_kbps: Option<u32>) {
+        self.inner.send(Message::Ceiling(ceiling_kbps));
+    }
+
+    /// The configuration names another bit rate, in kbit/s.
+    pub fn set_configured_bitrate_kbps(&self, bitrate_kbps: u32) {
+        self.inner.send(Message::PlannedBitrate(bitrate_kbps));
+    }
+
+    /// Sets a control of the camera by its name, to a number, `ON`/`OFF` or the text of a menu entry; gives the value that
+    /// the camera then has. It is set again when the camera comes back.
+    ///
+    /// # Errors
+    /// There is no camera, it has no such control, or it does not take the value.
+    pub async fn set_control(&self, name: String, text: String) -> Result<i64, MediaError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.send(Message::Control(name.clone(), text, answer));
+        answered.await.unwrap_or_else(|_| {
+            Err(MediaError::Control { control: name, reason: "the capture side has ended".into() })
+        })
+    }
+
+    /// Controls that people set in an earlier life of the process: set on each camera that comes and has them.
+    pub fn keep_controls(&self, wanted: BTreeMap<String, i64>) {
+        self.inner.send(Message::KeepControls(wanted));
     }
 
     /// Wants another size (pixels) and rate (pictures per second), as `set/resolution` does; the

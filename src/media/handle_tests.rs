@@ -273,3 +273,29 @@ async fn no_snapshot_behind_the_privacy_switch_or_without_a_camera() {
     media.shutdown().await;
     assert!(media.snapshot(None).await.is_err(), "after the end");
 }
+
+#[tokio::test]
+async fn the_network_stays_below_what_a_person_allows() {
+    let media = Media::start(config(), Fanout::default(), true).unwrap();
+    let mut status = media.status();
+    media.set_ceiling_kbps(Some(700));
+    until(&mut status, |status| status.ceiling == 700_000 && status.target == 700_000).await;
+    media.set_bitrate_kbps(Some(400));
+    until(&mut status, |status| status.ceiling == 700_000 && status.target == 400_000).await;
+    media.set_bitrate_kbps(Some(900));
+    until(&mut status, |status| status.target == 700_000).await;
+    media.set_configured_bitrate_kbps(800);
+    media.set_ceiling_kbps(None);
+    until(&mut status, |status| status.ceiling == 800_000 && status.target == 800_000).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_test_picture_has_modes_but_no_controls() {
+    let media = Media::start(config(), Fanout::default(), true).unwrap();
+    let ready = until(&mut media.status(), |status| status.ready).await;
+    assert!(ready.modes().iter().any(|mode| (mode.width, mode.height) == (1280, 720)));
+    let error = media.set_control("brightness".into(), "7".into()).await.unwrap_err().to_string();
+    assert!(error.contains("brightness"), "{error}");
+    media.shutdown().await;
+}

@@ -11,7 +11,7 @@ use gstreamer::prelude::*;
 
 use super::camera::{CaptureApi, Steps, sizes_within};
 use super::controls::{ControlInfo, ControlType};
-use super::encoder::make;
+use super::encoder::{make, set};
 use super::mode::Mode;
 use super::{CameraInfo, MediaError};
 
@@ -161,6 +161,15 @@ fn control(element: &gst::Element, property: &glib::ParamSpec) -> Option<Control
         return None;
     }
     Some(info)
+}
+
+/// Sets a control on the running element, at once.
+pub fn set_control(element: &gst::Element, control: &ControlInfo, value: i64) {
+    let text = match control.kind {
+        ControlType::Bool => (value != 0).to_string(),
+        ControlType::Int | ControlType::Menu => value.to_string(),
+    };
+    set(element, &control.name.replace('_', "-"), &text);
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
 
 use super::encoder::{EncodeSettings, EncoderSpec, make, order, parse_chain, raw_caps, set};
 use super::mode::Handling;
-use super::pipeline::{camera_elements, explain};
+use super::pipeline::camera_elements;
 use super::planner::{Plan, Planner, Source};
 use super::test_source::{self, Feeder};
+use super::trouble::explain;
 use super::{CameraInfo, DeviceChoice, EncoderKind, MediaConfig, MediaError, libcamera};
 
 /// How long a device or an encoder may take for its first picture; some cameras need seconds.

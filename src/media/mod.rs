@@ -37,6 +37,7 @@ mod tap;
 pub mod test_picture;
 mod test_source;
 mod timeline;
+mod trouble;
 mod worker;
 
 pub use access_unit::AccessUnit;

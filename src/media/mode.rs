@@ -80,6 +80,25 @@ pub fn handling(fourcc: &str) -> Option<Handling> {
     })
 }
 
+/// Whether the mode can be used at all: 4:2:0 needs even dimensions, and the time to crop is before the camera, not here.
+pub fn is_usable(mode: &Mode) -> bool {
+    let even = mode.width.is_multiple_of(2) && mode.height.is_multiple_of(2);
+    even && mode.width >= 16 && mode.height >= 16 && handling(&mode.format).is_some()
+}
+
+/// Whether `modes` hold this size (pixels), at this rate (pictures per second) if one is given. A mode without rates is
+/// of a camera that takes any; 29.97 counts as 30.
+pub fn offers(modes: &[Mode], (width, height): (u32, u32), fps: Option<u32>) -> bool {
+    let has_rate = |mode: &Mode, fps: u32| {
+        mode.rates.is_empty() || mode.rates.iter().any(|rate| (rate.fps() - f64::from(fps)).abs() < 0.5)
+    };
+    modes.iter().any(|mode| {
+        is_usable(mode)
+            && (mode.width, mode.height) == (width, height)
+            && fps.is_none_or(|fps| has_rate(mode, fps))
+    })
+}
+
 /// What the configuration and the board want of a camera.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -155,9 +174,7 @@ fn assess(mode: &Mode, wish: &Wish) -> Option<(Cost, ModeChoice)> {
         FormatChoice::Fourcc(fourcc) if fourcc == "MJPG" => handling == Handling::Jpeg,
         FormatChoice::Fourcc(fourcc) => *fourcc == mode.format,
     };
-    // 4:2:0 needs even dimensions, and the time to crop is before the camera, not here.
-    let even = mode.width.is_multiple_of(2) && mode.height.is_multiple_of(2);
-    if !wanted || !even || mode.width < 16 || mode.height < 16 {
+    if !wanted || !is_usable(mode) {
         return None;
     }
     let rate = best_rate(&mode.rates, wish.fps);

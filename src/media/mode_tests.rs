@@ -157,3 +157,22 @@ fn rates_are_plain_numbers_in_json() {
     let json = serde_json::to_string(&modes).unwrap();
     assert_eq!(json, r#"[{"format":"YUYV","width":2,"height":2,"fps":[29.97]}]"#);
 }
+
+#[test]
+fn only_what_is_listed_and_usable_is_on_offer() {
+    let mode = |format: &str, width, height, rates: &[Rate]| Mode {
+        format: format.into(),
+        width,
+        height,
+        rates: rates.to_vec(),
+    };
+    let modes = [
+        mode("YUYV", 640, 480, &[Rate { num: 30000, den: 1001 }, Rate::whole(15)]),
+        mode("NV12", 1280, 720, &[]),
+        mode("XXXX", 800, 600, &[]),
+    ];
+    assert!(offers(&modes, (640, 480), None) && offers(&modes, (640, 480), Some(30)));
+    assert!(!offers(&modes, (640, 480), Some(60)) && !offers(&modes, (320, 240), None));
+    assert!(offers(&modes, (1280, 720), Some(17)), "it names no rates, so it takes any");
+    assert!(!offers(&modes, (800, 600), None), "nobody can use that format");
+}

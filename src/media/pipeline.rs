@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gstreamer as gst;
-use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video as gst_video;
 
+use super::controls::ControlInfo;
 use super::encoder::{
     EncodeSettings, EncoderSpec, as_i32, bits_per_s, filter, make, parse_chain, set, set_v4l2_controls,
 };
@@ -21,6 +21,7 @@ use super::snapshot::Still;
 use super::tap::Tap;
 use super::test_source::{self, Feeder};
 use super::timeline::{Meter, Timeline};
+use super::trouble::listen;
 use super::{AccessUnit, CameraInfo, MediaError, libcamera};
 use crate::fanout::Fanout;
 
@@ -127,6 +128,7 @@ pub struct Pipeline {
     /// Draws the test picture; stopped first.
     feeder: Option<Feeder>,
     tap: Tap,
+    source: Option<gst::Element>,
 }
 
 /// Where key frames are asked for.
@@ -176,7 +178,15 @@ impl Pipeline {
         let key_frames = key_frame_source(plan, source.as_ref(), encoder_element);
         let rated = plan.camera.as_ref().is_some_and(|info| info.has_control("video_bitrate"));
         let rated_camera = source.clone().filter(|_| rated);
-        let mut running = Self { rated_camera, elements: pipeline, key_frames, encoder, feeder: None, tap };
+        let mut running = Self {
+            rated_camera,
+            elements: pipeline,
+            key_frames,
+            encoder,
+            feeder: None,
+            tap,
+            source: source.clone(),
+        };
         running
             .elements
             .set_state(gst::State::Playing)
@@ -208,6 +218,13 @@ impl Pipeline {
         self.tap.arm();
         if self.encoder.is_none() {
             self.force_key_frame();
+        }
+    }
+
+    /// Sets a control of a camera that libcamera drives.
+    pub fn set_source_control(&self, control: &ControlInfo, value: i64) {
+        if let Some(source) = &self.source {
+            libcamera::set_control(source, control, value);
         }
     }
 
@@ -354,56 +371,6 @@ fn picture(sink: &AppSink, sample: &gst::Sample, copy: bool) -> Option<Picture> 
     let map = buffer.into_mapped_buffer_readable().ok()?;
     let data = if copy { Bytes::copy_from_slice(&map) } else { Bytes::from_owner(map) };
     Some(Picture { data, stamp: stamp.map(Duration::from), age })
-}
-
-/// Passes errors on from whatever thread they occur on; everything else is of no interest.
-fn listen(
-    pipeline: &gst::Pipeline,
-    device: String,
-    encoder: Option<gst::Element>,
-    report: Arc<dyn Fn(PipelineEvent) + Send + Sync>,
-) {
-    let Some(bus) = pipeline.bus() else { return };
-    bus.set_sync_handler(move |_, message| {
-        match message.view() {
-            gst::MessageView::Error(error) => {
-                let by_encoder = encoder
-                    .as_ref()
-                    .is_some_and(|encoder| message.src() == Some(encoder.upcast_ref::<gst::Object>()));
-                let error = explain(&device, &error.error(), error.debug().as_deref());
-                report(PipelineEvent::Failed { error, by_encoder });
-            }
-            gst::MessageView::Eos(_) => {
-                let error =
-                    MediaError::Pipeline { device: device.clone(), reason: "the stream ended".into() };
-                report(PipelineEvent::Failed { error, by_encoder: false });
-            }
-            _ => {}
-        }
-        gst::BusSyncReply::Drop
-    });
-}
-
-/// GStreamer's error in words that say what to do.
-pub fn explain(device: &str, error: &glib::Error, debug: Option<&str>) -> MediaError {
-    let debug = debug.unwrap_or_default();
-    let device = device.to_owned();
-    if error.matches(gst::ResourceError::Busy) || debug.contains("Device or resource busy") {
-        return MediaError::DeviceBusy { device };
-    }
-    if debug.contains("Permission denied") {
-        return MediaError::DeviceDenied { device };
-    }
-    if error.matches(gst::ResourceError::NotFound) || debug.contains("No such file") {
-        return MediaError::DeviceMissing { device };
-    }
-    // The last line of the debug text is the cause ("reason not-negotiated (-4)").
-    let cause = debug.lines().last().map(str::trim).filter(|cause| !cause.is_empty());
-    let reason = cause.map_or_else(
-        || error.message().to_owned(),
-        |cause| format!("{} ({cause})", error.message().trim_end_matches('.')),
-    );
-    MediaError::Pipeline { device, reason }
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use std::sync::mpsc;
 
+use gstreamer::glib;
+
 use super::*;
 use crate::media::planner::Planner;
+use crate::media::trouble::explain;
 use crate::media::{DeviceChoice, EncoderChoice, MediaConfig};
 
 const PATIENCE: Duration = Duration::from_mins(1);

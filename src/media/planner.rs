@@ -146,6 +146,11 @@ impl Planner {
         self.config.fps = fps;
     }
 
+    /// The configured bit rate has changed, in kbit/s.
+    pub fn set_bitrate(&mut self, kbps: u32) {
+        self.config.bitrate_kbps = Some(kbps);
+    }
+
     /// The encoder that would be used, and what it makes, while there is no plan.
     pub fn encoder(&self) -> Option<(EncoderStatus, ProfileLevelId)> {
         let spec = self.encoder?;

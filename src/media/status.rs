@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::CameraInfo;
+use super::mode::{self, Mode};
+use super::{CameraInfo, test_picture};
 
 /// The camera's condition (protocol.md section 3.2, `camera.state`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -132,6 +133,8 @@ pub struct MediaStatus {
     pub bitrate: u64,
     /// Bit/s asked of the encoder; 0 for pass-through.
     pub target: u64,
+    /// The most that may be asked of the encoder, in bit/s: what a person set, or the configured bit rate.
+    pub ceiling: u64,
     /// Key frames since the process started.
     pub key_frames: u64,
     /// Capture to encoder output, over the last ten seconds or so; `None` when idle.
@@ -142,6 +145,17 @@ pub struct MediaStatus {
     pub error: Option<String>,
     /// When `state` last changed.
     pub since: SystemTime,
+}
+
+impl MediaStatus {
+    /// What the capture side can be asked to deliver: the usable modes of the camera, or those of the test picture.
+    pub fn modes(&self) -> Vec<Mode> {
+        match &self.camera {
+            Some(camera) => camera.modes.iter().filter(|mode| mode::is_usable(mode)).cloned().collect(),
+            None if self.device.as_deref() == Some("test") => test_picture::modes(),
+            None => Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +174,7 @@ impl MediaStatus {
             profile: ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f },
             bitrate: 0,
             target: 1_000_000,
+            ceiling: 1_000_000,
             key_frames: 0,
             encode_latency: None,
             restarts: 0,

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::MediaError;
 use super::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
+use super::mode::{Mode, Rate};
 
 const BLOCK: usize = 16;
 const BLOCKS: usize = 40;
@@ -32,6 +33,13 @@ const BARS: [(u8, u8, u8); 7] = [
     (65, 100, 212),
     (35, 212, 114),
 ];
+
+/// The sizes and rates that the test picture is offered in; any other that [`check_size`] accepts can be configured.
+pub fn modes() -> Vec<Mode> {
+    let rates: Vec<Rate> = [5, 10, 15, 25, 30].map(Rate::whole).to_vec();
+    let mode = |(width, height)| Mode { format: "I420".into(), width, height, rates: rates.clone() };
+    [(640, 360), (640, 480), (1280, 720), (1920, 1080)].map(mode).to_vec()
+}
 
 /// Refuses sizes the picture cannot have; see [`MediaError::TestPictureSize`].
 pub fn check_size(width: u32, height: u32) -> Result<(), MediaError> {

@@ -1,9 +1,11 @@
 //! The thread that owns the pipeline: it turns messages into inputs of the life cycle, does what
 //! the life cycle says, and keeps the status up to date. Only this thread may block on devices.
 
+mod adjust;
 mod report;
 mod still;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ use super::stills::{Reply, Stills};
 use super::{CameraState, MediaConfig, MediaError, MediaStatus, Snapshot};
 use crate::fanout::{Fanout, KeyFrameReason};
 
+pub use adjust::ControlReply;
+use adjust::{BitrateWish, ControlDesk};
 pub use report::first_status;
 
 /// How often an absent camera is looked for when inotify says nothing.
@@ -46,8 +50,16 @@ pub enum Message {
     Restart,
     /// Keep running for this long.
     Warm(Duration),
-    /// Another bit rate in kbit/s; `None` goes back to the plan's.
+    /// The bit rate in kbit/s that the network bears; `None`: whatever the ceiling is.
     Bitrate(Option<u32>),
+    /// The most that a person allows, in kbit/s; `None` goes back to the plan's bit rate.
+    Ceiling(Option<u32>),
+    /// The configuration names another bit rate, in kbit/s.
+    PlannedBitrate(u32),
+    /// A control's name and the value as somebody wrote it.
+    Control(String, String, ControlReply),
+    /// Controls that were set in an earlier life.
+    KeepControls(BTreeMap<String, i64>),
     /// Another size and rate.
     Mode(Option<(u32, u32)>, Option<u32>),
     /// Somebody wants a still picture of this width in pixels.
@@ -78,7 +90,8 @@ pub struct Worker {
     failed_starts: u32,
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
-    bitrate_kbps: Option<u32>,
+    bitrate: BitrateWish,
+    controls: ControlDesk,
     stills: Stills,
     next_look: Instant,
     next_report: Instant,
@@ -107,7 +120,8 @@ impl Worker {
             run: 0,
             failed_starts: 0,
             saw_picture: false,
-            bitrate_kbps: None,
+            bitrate: BitrateWish::default(),
+            controls: ControlDesk::new(now),
             stills: Stills::new(),
             next_look: now,
             next_report: now,
@@ -155,6 +169,10 @@ impl Worker {
                     let reason = self.life.error().unwrap_or("no video is possible").to_owned();
                     let _ = reply.send(Err(MediaError::Snapshot { reason }));
                 }
+                Message::Control(control, _, reply) => {
+                    let reason = self.life.error().unwrap_or("no video is possible").to_owned();
+                    let _ = reply.send(Err(MediaError::Control { control, reason }));
+                }
                 _ => {}
             }
         }
@@ -182,7 +200,11 @@ impl Worker {
                 self.feed(Input::Restart);
             }
             Message::Warm(duration) => self.feed(Input::Warm(duration)),
-            Message::Bitrate(bitrate_kbps) => self.set_bitrate(bitrate_kbps),
+            Message::Bitrate(kbps) => self.set_target(kbps),
+            Message::Ceiling(kbps) => self.set_ceiling(kbps),
+            Message::PlannedBitrate(kbps) => self.set_planned_bitrate(kbps),
+            Message::Control(name, text, reply) => self.set_control(&name, &text, reply),
+            Message::KeepControls(wanted) => self.keep_controls(wanted),
             Message::Mode(size, fps) => {
                 self.planner.want(size, fps);
                 self.look();
@@ -218,6 +240,7 @@ impl Worker {
         }
         if self.pipeline.is_some() && now >= self.next_report {
             self.next_report = now + REPORT;
+            self.watch_controls(now);
             self.publish();
         }
     }
@@ -255,10 +278,12 @@ impl Worker {
         };
         match Pipeline::start(plan, &self.flow, report) {
             Ok(pipeline) => {
-                if let Some(bitrate_kbps) = self.bitrate_kbps {
-                    pipeline.set_bitrate(bitrate_kbps);
+                let (_, wanted) = self.bitrate.within(plan.settings.bitrate_kbps);
+                if wanted != plan.settings.bitrate_kbps {
+                    pipeline.set_bitrate(wanted);
                 }
                 self.pipeline = Some(pipeline);
+                self.control_source();
                 self.next_report = Instant::now() + REPORT;
             }
             Err(error) => {
@@ -330,15 +355,6 @@ impl Worker {
         }
     }
 
-    fn set_bitrate(&mut self, bitrate_kbps: Option<u32>) {
-        self.bitrate_kbps = bitrate_kbps;
-        let wanted = bitrate_kbps.or(self.plan.as_ref().map(|plan| plan.settings.bitrate_kbps));
-        if let (Some(wanted), Some(pipeline)) = (wanted, &self.pipeline) {
-            pipeline.set_bitrate(wanted);
-        }
-        self.publish();
-    }
-
     fn device_changed(&mut self) {
         let plan = self.plan.as_ref();
         let there = plan.is_some_and(|plan| self.planner.is_there(plan));
@@ -378,6 +394,7 @@ impl Worker {
             }
         };
         self.next_look = Instant::now() + interval;
+        self.apply_controls();
         self.feed(Input::Device(device));
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::Worker;
+use super::adjust::BitrateWish;
 use crate::media::planner::{Plan, Planner, USUAL_PROFILE};
 use crate::media::{CameraState, MediaConfig, MediaStatus};
 
@@ -21,6 +22,7 @@ pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
         profile: USUAL_PROFILE,
         bitrate: 0,
         target: 0,
+        ceiling: 0,
         key_frames: 0,
         encode_latency: None,
         restarts: 0,
@@ -75,7 +77,7 @@ impl Worker {
             status.restarts = self.life.restarts();
             status.error = self.life.error().map(ToOwned::to_owned);
             if let Some(plan) = &self.plan {
-                describe_plan(status, plan, self.bitrate_kbps);
+                describe_plan(status, plan, self.bitrate);
             } else if let Some((encoder, profile)) = planned {
                 (status.encoder, status.profile) = (Some(encoder), profile);
             }
@@ -97,13 +99,14 @@ impl Worker {
     }
 }
 
-fn describe_plan(status: &mut MediaStatus, plan: &Plan, bitrate_kbps: Option<u32>) {
+fn describe_plan(status: &mut MediaStatus, plan: &Plan, bitrate: BitrateWish) {
     status.device = Some(plan.device.clone());
     status.camera.clone_from(&plan.camera);
     status.width = plan.settings.width;
     status.height = plan.settings.height;
     status.encoder = Some(plan.encoder_status());
-    let target_kbps = bitrate_kbps.unwrap_or(plan.settings.bitrate_kbps);
+    let (ceiling_kbps, target_kbps) = bitrate.within(plan.settings.bitrate_kbps);
+    status.ceiling = u64::from(ceiling_kbps) * 1000;
     status.target = if plan.encoder.is_some() { u64::from(target_kbps) * 1000 } else { 0 };
     if let Some(profile) = plan.profile {
         status.profile = profile;
