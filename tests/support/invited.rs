@@ -97,8 +97,10 @@ impl Hostile {
     pub async fn between(device_port: u16, as_viewer: Option<&str>, mut change: Box<Change>) -> Self {
         let viewers = Mosquitto::start().expect("there was one before");
         let listen = |leaf: &str| [format!("porthole/{DEVICE}/signal/+/{leaf}")];
-        let mut below = Client::connect(viewers.port(), "between-below", &listen("up")).await;
-        let mut above = Client::connect(device_port, "between-above", &listen("down")).await;
+        // Ids of its own: an earlier one may not be quite gone yet, and two clients with one id throw each other out.
+        let own: u32 = rand::random();
+        let mut below = Client::connect(viewers.port(), &format!("below-{own:08x}"), &listen("up")).await;
+        let mut above = Client::connect(device_port, &format!("above-{own:08x}"), &listen("down")).await;
         let as_viewer: Option<Arc<str>> = as_viewer.map(Into::into);
         let task = tokio::spawn(async move {
             let mut real = String::new();
