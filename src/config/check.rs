@@ -1,6 +1,7 @@
 //! From what is written to what is meant: every value checked, every refusal says what is right.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use crate::access::gate::Mode;
 use crate::media::{DeviceChoice, MediaConfig, MediaError};
 use crate::signaling::message::IceServer;
 use crate::signaling::topic::Id;
+
+/// Keys, certificates and passwords are far smaller.
+const LONGEST_FILE_BYTES: u64 = 1 << 20;
 
 /// A value that cannot be used.
 #[derive(Debug)]
@@ -349,8 +353,16 @@ fn located(file: &Path, moved: &Moved) -> PathBuf {
 }
 
 fn read(key: &str, file: &Path, moved: &Moved) -> Checked<String> {
-    let text = std::fs::read_to_string(located(file, moved))
-        .map_err(|error| problem(key, file.display(), format!("the file cannot be read: {error}")))?;
+    let unreadable =
+        |error| problem(key, file.display(), format!("the file cannot be read: {error}"));
+    let mut text = String::new();
+    // One byte more than may be there: a device file has no end.
+    std::fs::File::open(located(file, moved))
+        .and_then(|file| file.take(LONGEST_FILE_BYTES + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    if text.len() as u64 > LONGEST_FILE_BYTES {
+        return Err(problem(key, file.display(), "a file of at most 1 MiB"));
+    }
     if text.trim().is_empty() { Err(problem(key, file.display(), "the file is empty")) } else { Ok(text) }
 }
 

@@ -154,3 +154,9 @@ fn secrets_are_read_from_files_and_not_shown() {
     assert_eq!(config.mqtt.password.as_ref().unwrap().expose(), "hunter2");
     assert!(!format!("{config:?}").contains("hunter2"));
 }
+
+#[test]
+fn a_named_file_without_an_end_is_refused() {
+    let text = refusal("[mqtt]\nurl = \"mqtt://broker\"\nusername = \"u\"\npassword_file = \"/dev/zero\"\n");
+    assert!(text.contains("mqtt.password_file") && text.contains("1 MiB"), "{text}");
+}
