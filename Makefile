@@ -49,6 +49,10 @@ NODE_PACKAGES := $(if $(shell v=$$(node -p 'parseInt(process.versions.node)' 2>/
 
 CARGO_DENY := 0.20.2
 CARGO_DEB := 3.8.0
+CARGO_FUZZ := 0.13.2
+# Each parser of what comes from outside, and for how long `make fuzz` tries each.
+FUZZ_TARGETS := signal topic sdp config
+FUZZ_SECONDS ?= 60
 
 # $(call install,PACKAGES): says what is missing and installs it, or does nothing.
 define install
@@ -175,6 +179,18 @@ lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clipp
 .PHONY: audit
 audit: rust ## known vulnerabilities of the dependencies: needs the advisory database, from the internet
 	@cargo deny --locked check advisories
+
+.PHONY: fuzz
+fuzz: build-packages rust page ## tries to break the parsers of what comes from outside: a minute each (FUZZ_SECONDS=60)
+	@$(call cargo_tool,fuzz,$(CARGO_FUZZ))
+	# Coverage needs no sanitizer, and without one the stable compiler will do. What it finds is kept in TARGET/fuzz;
+	# what is worth keeping for ever is added to fuzz/corpus, which tests/corpus.rs replays.
+	for target in $(FUZZ_TARGETS); do
+	  echo "make: fuzzing $$target for $(FUZZ_SECONDS) s"
+	  mkdir -p "$(TARGET)/fuzz/$$target"
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" "$(TARGET)/fuzz/$$target" "fuzz/corpus/$$target" -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+	done
 
 .PHONY: bench
 bench: test-packages rust page ## the figures of this machine, as a table, then the microbenchmarks

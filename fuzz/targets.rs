@@ -1,0 +1,78 @@
+//! What holds for any bytes from outside: shared by the fuzzers and by the test that replays their corpus.
+
+use std::path::Path;
+
+use porthole::config::{Config, Moved};
+use porthole::media::ProfileLevelId;
+use porthole::peer::offer;
+use porthole::signaling::message::{Down, ErrorCode, Up, UpKind};
+use porthole::signaling::topic::{Id, Inbound, Topics};
+
+/// What x264 makes of 640x480.
+const STREAM: ProfileLevelId = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1e };
+
+/// A signal message: it is understood, or refused with an error that is a message itself.
+pub fn signal(input: &[u8]) {
+    match Up::parse(input) {
+        Ok(up) => {
+            assert!(Id::new(up.session.as_str()).is_ok());
+            if let UpKind::Offer { sdp: text, .. } = up.kind {
+                sdp(text.as_bytes());
+            }
+        }
+        Err(rejected) => {
+            use ErrorCode::{BadMessage, TooLarge, UnsupportedVersion};
+            assert!(matches!(rejected.refusal.code, BadMessage | TooLarge | UnsupportedVersion));
+            let error = Down::Error(rejected.refusal).to_json(&rejected.session);
+            // The daemon's own parser judges whether it is whole JSON; `error` is none of its types.
+            let parsed = Up::parse(&error).err().map(|rejected| rejected.refusal.message);
+            assert!(parsed.is_none_or(|message| !message.contains("not JSON")));
+        }
+    }
+}
+
+/// A topic: whoever it names can be answered on one that MQTT allows.
+pub fn topic(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(device) = Id::new("front-door") else { return };
+    let topics = Topics::new("porthole", &device);
+    match topics.parse(text) {
+        Inbound::Signal(viewer) => {
+            assert_eq!(topics.up(&viewer), text);
+            assert!(!topics.down(&viewer).contains(['+', '#', '\0']));
+        }
+        Inbound::Set(rest) | Inbound::Do(rest) => assert!(!rest.is_empty() && text.ends_with(rest)),
+        Inbound::BadViewer | Inbound::Other => {}
+    }
+}
+
+/// An offer's SDP: a codec that it really holds, or one of two errors in words.
+pub fn sdp(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let origin = offer::origin(text);
+    match offer::inspect(text, STREAM) {
+        Ok(codec) => {
+            assert!(origin.is_some());
+            assert!(text.contains(&codec.payload_type.to_string()));
+            assert!(codec.fmtp().contains("profile-level-id=42"));
+        }
+        Err(refusal) => {
+            assert!(matches!(refusal.code, ErrorCode::BadOffer | ErrorCode::NoH264));
+            assert!(!refusal.message.is_empty() && refusal.message.len() < 4096);
+        }
+    }
+}
+
+/// A configuration: read the same way twice, or refused in words.
+pub fn config(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let read = || Config::rehearse(Path::new("porthole.toml"), text, &[], &Moved::default());
+    match (read(), read()) {
+        (Ok(first), Ok(second)) => assert!(first.changed_keys(&second).is_empty()),
+        (Err(first), Err(second)) => {
+            assert!(!first.to_string().is_empty());
+            assert_eq!(first.to_string(), second.to_string());
+        }
+        _ => panic!("read once and refused once"),
+    }
+}
