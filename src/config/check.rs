@@ -353,8 +353,7 @@ fn located(file: &Path, moved: &Moved) -> PathBuf {
 }
 
 fn read(key: &str, file: &Path, moved: &Moved) -> Checked<String> {
-    let unreadable =
-        |error| problem(key, file.display(), format!("the file cannot be read: {error}"));
+    let unreadable = |error| problem(key, file.display(), format!("the file cannot be read: {error}"));
     let mut text = String::new();
     // One byte more than may be there: a device file has no end.
     std::fs::File::open(located(file, moved))
