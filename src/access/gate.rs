@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::clock::Clock;
 use super::grant::{Grant, Right, Rights, Standing};
-use super::proof::{Nonce, Parties, PublicKey, Signature, offer_text};
+use super::proof::{Nonce, Parties, PublicKey, Signature, TokenHash, offer_text};
 use crate::signaling::message::{Auth, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
@@ -160,6 +160,17 @@ impl Gate {
         })
     }
 
+    /// Judges an offer that came with a bearer token in place of a signature: over HTTP, whose connection is between
+    /// the device and whoever sent it.
+    pub fn check_token(&self, clock: Clock, token: Option<&str>) -> Result<Pass, Refusal> {
+        if self.mode == Mode::Open {
+            return open(None);
+        }
+        let grant = admit(self.grants.values(), clock, token, Right::View)?;
+        let (name, key) = (grant.name.clone(), grant.key);
+        Ok(Pass { grant: Some(name), key: Some(key), rights: grant.rights.clone(), nonce: None })
+    }
+
     /// Why a session that came in with `pass` may not go on. `None` while it may.
     pub fn still(&self, clock: Clock, pass: &Pass) -> Option<Refusal> {
         let name = pass.grant.as_ref()?;
@@ -178,6 +189,33 @@ impl Gate {
     pub fn next_expiry(&self) -> Option<SystemTime> {
         self.grants.values().filter_map(|grant| grant.expires).min()
     }
+}
+
+/// The grant whose bearer token this is, if it is in force and allows `right`. Looks at all of `grants`, so that the
+/// time it takes does not tell which one it was.
+pub fn admit<'a>(
+    grants: impl Iterator<Item = &'a Grant>,
+    clock: Clock,
+    token: Option<&str>,
+    right: Right,
+) -> Result<&'a Grant, Refusal> {
+    let token = token.ok_or_else(|| {
+        unauthorized("this device asks for an invitation: send `Authorization: Bearer TOKEN` with the token of a grant")
+    })?;
+    let hash = TokenHash::of(token);
+    let found =
+        grants.fold(None, |found, grant| if grant.token.matches(&hash) { Some(grant) } else { found });
+    let grant = found.ok_or_else(|| {
+        unauthorized("there is no grant with this token on this device, or it was revoked; ask for a new one")
+    })?;
+    if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
+        return Err(refusal);
+    }
+    if !grant.rights.allow(right) {
+        let text = format!("the grant `{}` has no right to {}", grant.name, right.as_str());
+        return Err(Refusal::new(ErrorCode::Forbidden, text));
+    }
+    Ok(grant)
 }
 
 /// In open access a signature is not asked for, but its nonce ties the answer to the offer.

@@ -163,3 +163,21 @@ fn open_access_asks_for_nothing_and_keeps_the_nonce() {
     let bad = Auth { nonce: "x".into(), ..guest.auth() };
     assert_eq!(check(&mut gate, now(), Some(&bad)), Err(ErrorCode::BadMessage));
 }
+
+#[test]
+fn a_token_is_as_good_as_its_grant() {
+    let day = Duration::from_hours(24);
+    let ((anna, seed), (bob, bobs)) = (granted("anna", "view", Some(day)), granted("bob", "snapshot", None));
+    let gate = gate(vec![anna, bob]);
+    let code = |clock, token: Option<&str>| gate.check_token(clock, token).map_err(|refusal| refusal.code);
+    let pass = code(now(), Some(&seed.seed.bearer())).unwrap();
+    assert_eq!((pass.grant.as_ref().map(Id::as_str), &pass.nonce), (Some("anna"), &None));
+    assert!(gate.still(now(), &pass).is_none());
+    assert_eq!(gate.still(clock(day), &pass).unwrap().code, ErrorCode::Expired);
+    assert_eq!(code(now(), None), Err(ErrorCode::Unauthorized));
+    assert_eq!(code(now(), Some("")), Err(ErrorCode::Unauthorized));
+    assert_eq!(code(clock(day), Some(&seed.seed.bearer())), Err(ErrorCode::Expired));
+    assert_eq!(code(now(), Some(&bobs.seed.bearer())), Err(ErrorCode::Forbidden));
+    let open = Gate::new(Mode::Open, id("cam"), vec![]);
+    assert_eq!(open.check_token(now(), None).unwrap().grant, None);
+}

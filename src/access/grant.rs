@@ -32,6 +32,13 @@ const RIGHTS: [(&str, Right); 4] = [
     ("talk", Right::Talk),
 ];
 
+impl Right {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        RIGHTS.iter().find(|(_, right)| *right == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// What a grant allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -134,7 +141,7 @@ impl Grant {
 
     /// Whether `token` is this grant's bearer token.
     pub fn accepts_token(&self, token: &str) -> bool {
-        TokenHash::of(token) == self.token
+        TokenHash::of(token).matches(&self.token)
     }
 }
 

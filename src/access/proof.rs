@@ -125,6 +125,12 @@ impl TokenHash {
     pub fn of(token: &str) -> Self {
         Self(sha256(token.as_bytes()))
     }
+
+    /// Whether both are of the same token; takes as long when the first byte differs as when the last one does.
+    pub fn matches(&self, other: &Self) -> bool {
+        let differences = self.0.iter().zip(&other.0).fold(0, |found, (own, theirs)| found | (own ^ theirs));
+        std::hint::black_box(differences) == 0
+    }
 }
 
 fn sha256(data: &[u8]) -> [u8; 32] {

@@ -35,7 +35,7 @@ const MAX_REMOTE_CANDIDATES: usize = 128;
 /// How often round-trip time and path are read.
 const STATS_PERIOD: Duration = Duration::from_secs(2);
 
-/// Where a session's messages go: MQTT today.
+/// Where a session's messages go.
 pub trait Replies: Send + Sync {
     /// Hands `message` on without waiting.
     fn send(&self, viewer: &Id, session: &Id, message: Down);

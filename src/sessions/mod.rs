@@ -3,7 +3,7 @@
 //! [`table`] decides, this file carries out: it starts and ends the sessions' tasks and passes
 //! messages on. It never waits for a session, so one stuck viewer cannot hold up the others.
 
-mod rate;
+pub mod rate;
 pub mod table;
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ use crate::media::MediaStatus;
 use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies, Signer};
 use crate::signaling::message::{Down, ErrorCode, Refusal, UpKind};
 use crate::signaling::topic::Id;
-use table::{Action, Generation, Key, Limits, Table};
+use table::{Action, Generation, Key, Limits, Table, WebMessage};
 
 /// Messages that may wait for the table. Beyond it whoever feeds it waits, which is the broker.
 const INPUT_QUEUE: usize = 256;
@@ -75,6 +75,7 @@ type LiveList = Arc<Mutex<Vec<Arc<Live>>>>;
 
 enum Input {
     Message { key: Key, kind: UpKind },
+    Web { key: Key, message: WebMessage, replies: Arc<dyn Replies> },
     Streaming(bool),
     Close { viewer: Option<Id>, session: Option<Id> },
     Ended { key: Key, generation: Generation, reason: EndReason },
@@ -98,7 +99,7 @@ pub struct Parts {
     pub fanout: Fanout,
     /// The capture side's condition.
     pub media: watch::Receiver<MediaStatus>,
-    /// Where messages to viewers go.
+    /// Where messages to viewers on the broker go.
     pub replies: Arc<dyn Replies>,
     /// Where events go; one that does not fit is dropped.
     pub events: mpsc::Sender<SessionEvent>,
@@ -124,6 +125,11 @@ impl Sessions {
     /// A message of a viewer.
     pub async fn message(&self, viewer: Id, session: Id, kind: UpKind) {
         self.put(Input::Message { key: Key { viewer, session }, kind }).await;
+    }
+
+    /// A message of a viewer that speaks HTTP; what the session has to say goes to `replies`, which is dropped with it.
+    pub async fn web(&self, key: Key, message: WebMessage, replies: Arc<dyn Replies>) {
+        self.put(Input::Web { key, message, replies }).await;
     }
 
     /// Turns the privacy switch.
@@ -176,7 +182,7 @@ fn lock(live: &LiveList) -> MutexGuard<'_, Vec<Arc<Live>>> {
 }
 
 struct Running {
-    generation: Generation,
+    replies: Arc<dyn Replies>,
     commands: mpsc::Sender<Command>,
     close: Option<oneshot::Sender<EndReason>>,
 }
@@ -201,6 +207,7 @@ impl Owner {
         let mut leaving: Option<oneshot::Sender<()>> = None;
         loop {
             let expiry = self.table.next_expiry();
+            let mut replies = Arc::clone(&self.parts.replies);
             let actions = tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Shutdown { done }) => {
@@ -208,7 +215,11 @@ impl Owner {
                         self.table.close_where(&EndReason::Shutdown, |_| true)
                     }
                     // Nothing new starts while the last sessions end.
-                    Some(Input::Message { .. }) if leaving.is_some() => Vec::new(),
+                    Some(Input::Message { .. } | Input::Web { .. }) if leaving.is_some() => Vec::new(),
+                    Some(Input::Web { key, message, replies: own }) => {
+                        replies = own;
+                        self.table.web(Instant::now(), key, message, &self.parts.media.borrow())
+                    }
                     Some(input) => self.input(input),
                     None => return,
                 },
@@ -217,7 +228,7 @@ impl Owner {
                 }
             };
             for action in actions {
-                self.act(action);
+                self.act(action, &replies);
             }
             if lock(&self.live).is_empty()
                 && let Some(done) = leaving.take()
@@ -253,7 +264,8 @@ impl Owner {
                 self.ended(&key, generation, reason);
                 Vec::new()
             }
-            Input::Shutdown { .. } => Vec::new(),
+            // Handled where they came in.
+            Input::Web { .. } | Input::Shutdown { .. } => Vec::new(),
         }
     }
 
@@ -267,13 +279,15 @@ impl Owner {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    /// Carries out; what the sender is to hear at once goes to `replies`.
+    fn act(&mut self, action: Action, replies: &Arc<dyn Replies>) {
         match action {
             Action::Start { key, generation, sdp, full_ice, early, grant, nonce } => {
                 let shown = grant.as_ref().map_or("(open access)", Id::as_str);
                 tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, "session granted");
                 let live = Live::new(key.viewer.clone(), key.session.clone(), generation, grant.clone());
-                let commands = self.start(&key, Arc::new(live), Offer { sdp, full_ice, nonce });
+                let offer = Offer { sdp, full_ice, nonce };
+                let commands = self.start(&key, Arc::new(live), offer, Arc::clone(replies));
                 for candidate in early {
                     let _ = commands.try_send(Command::Candidate(candidate));
                 }
@@ -288,18 +302,25 @@ impl Owner {
                     let _ = close.send(reason);
                 }
             }
-            Action::Refuse { key, claimed, refusal } => self.refuse(key, claimed, refusal),
+            Action::Refuse { key, claimed, refusal } => self.refuse(key, claimed, refusal, replies),
         }
     }
 
-    fn start(&mut self, key: &Key, live: Arc<Live>, offer: Offer) -> mpsc::Sender<Command> {
+    fn start(
+        &mut self,
+        key: &Key,
+        live: Arc<Live>,
+        offer: Offer,
+        replies: Arc<dyn Replies>,
+    ) -> mpsc::Sender<Command> {
         let generation = live.generation;
         let Offer { sdp, full_ice, nonce } = offer;
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let (close, closed) = oneshot::channel();
         lock(&self.live).push(Arc::clone(&live));
-        self.running
-            .insert(key.clone(), Running { generation, commands: commands.clone(), close: Some(close) });
+        let running =
+            Running { replies: Arc::clone(&replies), commands: commands.clone(), close: Some(close) };
+        self.running.insert(key.clone(), running);
         let new = NewSession {
             sdp,
             full_ice,
@@ -308,7 +329,7 @@ impl Owner {
             live,
             commands: command_queue,
             closed,
-            replies: Arc::clone(&self.parts.replies),
+            replies,
             factory: Arc::clone(&self.parts.factory),
             fanout: self.parts.fanout.clone(),
             media: self.parts.media.clone(),
@@ -346,18 +367,20 @@ impl Owner {
         let grant = ended.as_ref().and_then(|live| live.grant.clone());
         let address = ended.and_then(|live| live.path()).and_then(|path| path.remote);
         let current = self.table.ended(key, generation);
-        if current {
-            self.running.retain(|_, running| running.generation != generation);
+        let mut replies = Arc::clone(&self.parts.replies);
+        if current && let Some(running) = self.running.remove(key) {
+            replies = running.replies;
         }
         match &reason {
             EndReason::Refused(refusal) => {
-                self.refuse(key.clone(), grant.map(|grant| grant.to_string()), refusal.clone());
+                let grant = grant.map(|grant| grant.to_string());
+                self.refuse(key.clone(), grant, refusal.clone(), &replies);
                 return;
             }
             EndReason::ViewerLeft(_) | EndReason::Replaced => {}
             // A successor of the same name would take the `bye` for its own.
             _ if !current => {}
-            _ => self.reply(key, Down::Bye { reason: reason.text() }),
+            _ => replies.send(&key.viewer, &key.session, Down::Bye { reason: reason.text() }),
         }
         let shown = grant.as_ref().map_or("(open access)", Id::as_str);
         let from = address.as_deref().unwrap_or("(not seen)");
@@ -365,15 +388,11 @@ impl Owner {
         self.event(SessionEvent::Ended { key: key.clone(), grant, address, reason });
     }
 
-    fn refuse(&self, key: Key, claimed: Option<String>, refusal: Refusal) {
+    fn refuse(&self, key: Key, claimed: Option<String>, refusal: Refusal, replies: &Arc<dyn Replies>) {
         let grant = claimed.as_deref().unwrap_or("(none named)");
         tracing::info!(viewer = %key.viewer, session = %key.session, ?grant, %refusal, "refused");
-        self.reply(&key, Down::Error(refusal.clone()));
+        replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
         self.event(SessionEvent::Refused { key, claimed, refusal });
-    }
-
-    fn reply(&self, key: &Key, message: Down) {
-        self.parts.replies.send(&key.viewer, &key.session, message);
     }
 
     fn event(&self, event: SessionEvent) {

@@ -1,16 +1,17 @@
-//! How many offers per viewer and in all: token buckets, pure in time.
+//! How many offers per sender and in all: token buckets, pure in time.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::signaling::topic::Id;
 
-/// Offers one viewer may send at once, and how many more each second.
-const VIEWER: Rate = Rate { burst: 20.0, per_second: 2.0 };
-/// The same for all viewers together.
+/// Offers one sender may send at once, and how many more each second.
+const SENDER: Rate = Rate { burst: 20.0, per_second: 2.0 };
+/// The same for all of them together.
 const ALL: Rate = Rate { burst: 200.0, per_second: 50.0 };
-/// Viewers remembered; beyond it, those whose bucket is full again are forgotten first.
-const MAX_VIEWERS: usize = 1024;
+/// Senders remembered; beyond it, those whose bucket is full again are forgotten first.
+const MAX_SENDERS: usize = 1024;
 
 #[derive(Clone, Copy)]
 struct Rate {
@@ -46,27 +47,46 @@ impl Bucket {
     }
 }
 
-/// The buckets of all viewers.
+/// Whose offers are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// A viewer on the broker.
+    Viewer(Id),
+    /// A host that speaks HTTP, where a viewer id is made for every offer.
+    Host(IpAddr),
+}
+
+impl Sender {
+    /// The host at `address`. One that has a whole network of IPv6 addresses is still one.
+    pub fn host(address: IpAddr) -> Self {
+        Self::Host(match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+/// The buckets of all senders.
 #[derive(Default)]
 pub(super) struct RateLimit {
     all: Option<Bucket>,
-    viewers: HashMap<Id, Bucket>,
+    senders: HashMap<Sender, Bucket>,
 }
 
 impl RateLimit {
-    /// Counts one offer of `viewer`; `Err` holds the seconds to wait.
-    pub fn take(&mut self, now: Instant, viewer: &Id) -> Result<(), u32> {
-        if self.viewers.len() >= MAX_VIEWERS && !self.viewers.contains_key(viewer) {
-            self.viewers.retain(|_, bucket| {
-                bucket.fill(VIEWER, now);
-                bucket.tokens < VIEWER.burst
+    /// Counts one offer of `sender`; `Err` holds the seconds to wait.
+    pub fn take(&mut self, now: Instant, sender: Sender) -> Result<(), u32> {
+        if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&sender) {
+            self.senders.retain(|_, bucket| {
+                bucket.fill(SENDER, now);
+                bucket.tokens < SENDER.burst
             });
-            if self.viewers.len() >= MAX_VIEWERS {
+            if self.senders.len() >= MAX_SENDERS {
                 return Err(1);
             }
         }
-        let bucket = self.viewers.entry(viewer.clone()).or_insert_with(|| Bucket::full(VIEWER, now));
-        bucket.take(VIEWER, now)?;
+        let bucket = self.senders.entry(sender).or_insert_with(|| Bucket::full(SENDER, now));
+        bucket.take(SENDER, now)?;
         self.all.get_or_insert_with(|| Bucket::full(ALL, now)).take(ALL, now)
     }
 }
@@ -75,8 +95,17 @@ impl RateLimit {
 mod tests {
     use super::*;
 
-    fn id(text: &str) -> Id {
-        Id::new(text).unwrap()
+    fn id(text: &str) -> Sender {
+        Sender::Viewer(Id::new(text).unwrap())
+    }
+
+    #[test]
+    fn a_host_is_one_sender_whatever_its_addresses() {
+        let host = |text: &str| Sender::host(text.parse().unwrap());
+        assert_eq!(host("2001:db8::1"), host("2001:db8::2:0:0:1"));
+        assert_ne!(host("2001:db8::1"), host("2001:db8:0:1::1"));
+        assert_eq!(host("::ffff:192.0.2.1"), host("192.0.2.1"));
+        assert_ne!(host("192.0.2.1"), host("192.0.2.2"));
     }
 
     #[test]
@@ -84,20 +113,20 @@ mod tests {
         let mut rate = RateLimit::default();
         let start = Instant::now();
         for _ in 0..20 {
-            assert_eq!(rate.take(start, &id("a")), Ok(()));
+            assert_eq!(rate.take(start, id("a")), Ok(()));
         }
-        assert_eq!(rate.take(start, &id("a")), Err(1));
-        assert_eq!(rate.take(start, &id("b")), Ok(()), "one viewer's noise is not another's");
-        assert_eq!(rate.take(start + Duration::from_millis(600), &id("a")), Ok(()));
+        assert_eq!(rate.take(start, id("a")), Err(1));
+        assert_eq!(rate.take(start, id("b")), Ok(()), "one viewer's noise is not another's");
+        assert_eq!(rate.take(start + Duration::from_millis(600), id("a")), Ok(()));
     }
 
     #[test]
     fn all_viewers_together_are_limited_and_memory_is_bounded() {
         let mut rate = RateLimit::default();
         let start = Instant::now();
-        let refused = (0..5_000).filter(|n| rate.take(start, &id(&format!("v{n}"))).is_err()).count();
+        let refused = (0..5_000).filter(|n| rate.take(start, id(&format!("v{n}"))).is_err()).count();
         assert_eq!(refused, 4_800);
-        assert!(rate.viewers.len() <= MAX_VIEWERS);
-        assert_eq!(rate.take(start + Duration::from_mins(1), &id("late")), Ok(()));
+        assert!(rate.senders.len() <= MAX_SENDERS);
+        assert_eq!(rate.take(start + Duration::from_mins(1), id("late")), Ok(()));
     }
 }

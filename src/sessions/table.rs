@@ -4,13 +4,15 @@
 //! never waits, so cap, expiry, repetition and replacement are tested with simulated time.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::rate::RateLimit;
+use super::rate::{RateLimit, Sender};
 use crate::access::clock::Clock;
 use crate::access::gate::{Gate, Pass};
 use crate::access::grant::Grant;
 use crate::access::proof::Nonce;
+use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::{self, EndReason, offer};
 use crate::signaling::message::{Auth, Candidate, ErrorCode, Refusal, UpKind};
@@ -108,12 +110,38 @@ struct Entry {
     connected: bool,
     /// Told to end: nothing that comes now is for it any more.
     closing: bool,
+    /// It came over HTTP, and only from there it is steered.
+    web: bool,
 }
 
 struct Offer {
     sdp: String,
     full_ice: bool,
-    auth: Option<Auth>,
+    pass: Pass,
+    web: bool,
+}
+
+/// What a viewer that speaks HTTP can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebMessage {
+    /// An offer, the first or one of the same connection.
+    Offer(WebOffer),
+    /// A candidate; `None` for their end.
+    Candidate(Option<Candidate>),
+    /// It leaves.
+    Bye,
+}
+
+/// An offer over HTTP. Nothing of it is signed: its bearer token belongs to the connection it came by. Its answer waits
+/// for all of the device's candidates, as there is no way to send them later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebOffer {
+    /// The session description.
+    pub sdp: String,
+    /// The token that came with it, not looked at yet.
+    pub token: Option<Secret>,
+    /// Where it came from.
+    pub from: IpAddr,
 }
 
 struct Early {
@@ -158,13 +186,18 @@ impl Table {
         self.sessions.is_empty()
     }
 
-    /// Judges one message of a viewer.
+    /// Judges one message of a viewer on the broker.
     pub fn message(&mut self, now: Instant, key: Key, kind: UpKind, media: &MediaStatus) -> Vec<Action> {
+        if self.sessions.get(&key).is_some_and(|entry| entry.web) {
+            let text = "this session is another viewer's, who speaks HTTP";
+            return vec![refuse(key, Refusal::new(ErrorCode::NoSession, text))];
+        }
         match kind {
             UpKind::Offer { sdp, full_ice, auth } => {
                 let claimed = auth.as_ref().map(|auth| auth.grant.chars().take(64).collect());
-                let offer = Offer { sdp, full_ice, auth };
-                self.offer(now, &key, offer, media)
+                let signed = self.signed(now, &key, &sdp, auth.as_ref());
+                signed
+                    .and_then(|pass| self.offer(&key, Offer { sdp, full_ice, pass, web: false }, media))
                     .unwrap_or_else(|refusal| vec![Action::Refuse { key, claimed, refusal }])
             }
             UpKind::Candidate(candidate) => self.candidate(now, key, candidate),
@@ -172,21 +205,55 @@ impl Table {
         }
     }
 
-    /// The cheap checks first, and everything about the sender before the SDP is looked at.
-    fn offer(
+    /// Judges one message of a viewer that speaks HTTP.
+    pub fn web(&mut self, now: Instant, key: Key, message: WebMessage, media: &MediaStatus) -> Vec<Action> {
+        let is_there = self.sessions.get(&key).is_some_and(|entry| entry.web && !entry.closing);
+        match message {
+            WebMessage::Offer(WebOffer { sdp, token, from }) => self
+                .bearing(now, &key, token.as_ref(), from)
+                .and_then(|pass| self.offer(&key, Offer { sdp, full_ice: true, pass, web: true }, media))
+                .unwrap_or_else(|refusal| vec![refuse(key, refusal)]),
+            WebMessage::Candidate(candidate) if is_there => vec![Action::Candidate { key, candidate }],
+            WebMessage::Bye if is_there => self.bye(key, None),
+            WebMessage::Candidate(_) | WebMessage::Bye => Vec::new(),
+        }
+    }
+
+    fn limit(&mut self, now: Instant, sender: Sender) -> Result<(), Refusal> {
+        self.rate.take(now, sender).map_err(|wait| {
+            Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait)
+        })
+    }
+
+    /// Who sends an offer over the broker.
+    fn signed(&mut self, now: Instant, key: &Key, sdp: &str, auth: Option<&Auth>) -> Result<Pass, Refusal> {
+        self.limit(now, Sender::Viewer(key.viewer.clone()))?;
+        let existing = self.sessions.get(key).filter(|entry| !entry.closing);
+        let current = existing.and_then(|entry| entry.pass.nonce.as_ref());
+        self.gate.check(self.clock, &key.viewer, &key.session, sdp, auth, current)
+    }
+
+    /// Who sends an offer over HTTP.
+    fn bearing(
         &mut self,
         now: Instant,
         key: &Key,
-        offer: Offer,
-        media: &MediaStatus,
-    ) -> Result<Vec<Action>, Refusal> {
-        self.rate.take(now, &key.viewer).map_err(|wait| {
-            Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait)
-        })?;
-        let existing = self.sessions.get(key).filter(|entry| !entry.closing);
-        let current = existing.and_then(|entry| entry.pass.nonce.as_ref());
-        let Offer { sdp, full_ice, auth } = offer;
-        let pass = self.gate.check(self.clock, &key.viewer, &key.session, &sdp, auth.as_ref(), current)?;
+        token: Option<&Secret>,
+        from: IpAddr,
+    ) -> Result<Pass, Refusal> {
+        self.limit(now, Sender::host(from))?;
+        let pass = self.gate.check_token(self.clock, token.map(Secret::expose))?;
+        match self.sessions.get(key) {
+            Some(entry) if entry.pass.grant != pass.grant => {
+                Err(Refusal::new(ErrorCode::Forbidden, "this session came in with another grant"))
+            }
+            _ => Ok(pass),
+        }
+    }
+
+    /// What becomes of an offer whose sender is known; everything about the sender comes before the SDP is looked at.
+    fn offer(&mut self, key: &Key, offer: Offer, media: &MediaStatus) -> Result<Vec<Action>, Refusal> {
+        let Offer { sdp, full_ice, pass, web } = offer;
         let nonce = pass.nonce;
         let origin = offer::origin(&sdp)
             .map(str::to_owned)
@@ -204,7 +271,7 @@ impl Table {
         let generation = self.next_generation;
         self.next_generation += 1;
         let grant = pass.grant.clone();
-        let entry = Entry { generation, origin, pass, connected: false, closing: false };
+        let entry = Entry { generation, origin, pass, connected: false, closing: false, web };
         self.sessions.insert(key.clone(), entry);
         let early = self.early.remove(key).map(|early| early.candidates).unwrap_or_default();
         let close = replaces.then(|| Action::Close { key: key.clone(), reason: EndReason::Replaced });

@@ -244,3 +244,42 @@ fn signed_offers_start_sessions_that_end_with_their_grant() {
     assert!(table.set_access(clock, None).is_empty(), "told once");
     assert!(table.ended(&key, *generation));
 }
+
+#[test]
+fn what_came_over_http_is_steered_over_http_alone() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let web =
+        |origin| WebMessage::Offer(WebOffer { sdp: sdp(origin), token: None, from: [192, 0, 2, 1].into() });
+    let actions = table.web(now, key("a"), web(1), &idle);
+    let [Action::Start { full_ice: true, generation, .. }] = &actions[..] else { panic!("{actions:?}") };
+    for stranger in [offer(1), offer(2), UpKind::Candidate(None), UpKind::Bye { reason: None }] {
+        assert_eq!(code(&table.message(now, key("a"), stranger, &idle)), Some(ErrorCode::NoSession));
+    }
+    let again = table.web(now, key("a"), web(1), &idle);
+    assert!(matches!(&again[..], [Action::Renegotiate { full_ice: true, .. }]), "{again:?}");
+    let one = table.web(now, key("a"), WebMessage::Candidate(Some(candidate())), &idle);
+    assert!(matches!(&one[..], [Action::Candidate { candidate: Some(_), .. }]), "{one:?}");
+    assert!(matches!(&table.web(now, key("a"), WebMessage::Bye, &idle)[..], [Action::Close { .. }]));
+    assert!(table.web(now, key("a"), WebMessage::Bye, &idle).is_empty(), "once");
+    assert!(table.ended(&key("a"), *generation));
+    // And the other way round: a session of the broker is not ended over HTTP.
+    started(&table.message(now, key("b"), offer(1), &idle)).unwrap();
+    assert!(table.web(now, key("b"), WebMessage::Bye, &idle).is_empty());
+    assert!(table.web(now, key("c"), WebMessage::Candidate(None), &idle).is_empty());
+}
+
+#[test]
+fn a_host_is_limited_however_many_sessions_it_makes() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let mut offers = |host: [u8; 4], count: u32| {
+        (0..count)
+            .filter(|n| {
+                let offer = WebOffer { sdp: sdp(*n), token: None, from: host.into() };
+                let actions = table.web(now, key(&format!("w{n}")), WebMessage::Offer(offer), &idle);
+                code(&actions) == Some(ErrorCode::RateLimited)
+            })
+            .count()
+    };
+    assert_eq!(offers([192, 0, 2, 1], 100), 80);
+    assert_eq!(offers([192, 0, 2, 2], 10), 0);
+}

@@ -48,6 +48,24 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 14] = [
+        Self::BadMessage,
+        Self::TooLarge,
+        Self::UnsupportedVersion,
+        Self::BadOffer,
+        Self::NoH264,
+        Self::Unauthorized,
+        Self::Expired,
+        Self::Forbidden,
+        Self::Busy,
+        Self::RateLimited,
+        Self::CameraUnavailable,
+        Self::Privacy,
+        Self::NoSession,
+        Self::Internal,
+    ];
+
     /// The code as it stands in messages.
     pub fn as_str(self) -> &'static str {
         match self {
