@@ -20,7 +20,7 @@
 //! | [`access`] | who may watch, and proof of who answers |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
 //! | [`dashboard`] | what MQTT dashboards see and may ask |
-//! | [`http`] | the viewer page |
+//! | [`http`] | the viewer page, and what programs ask over HTTP |
 //! | [`broker`] | the embedded MQTT broker |
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |

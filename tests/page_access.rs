@@ -38,6 +38,7 @@ struct World {
     broker: Mosquitto,
     device: tokio::task::JoinHandle<()>,
     page: String,
+    _server: http::Server,
 }
 
 impl World {
@@ -56,12 +57,14 @@ impl World {
             broker: PageBroker::Url(broker.ws_url()),
             ice_servers: Vec::new(),
         };
-        let page = http::serve(([127, 0, 0, 1], 0).into(), info).await.expect("a page");
+        let listener = http::bind(([127, 0, 0, 1], 0).into()).await.expect("a page");
+        let page = listener.address();
+        let server = listener.serve_page(info);
         let url = broker.url().replace("mqtt://", "mqtt://cam:its-password@");
         let (ready, listening) = tokio::sync::oneshot::channel();
         let device = tokio::spawn(async move { fake_device::run(&url, "cam", behaviour, ready).await });
         listening.await.expect("a device that listens");
-        Some(Self { browser, broker, device, page: format!("http://{page}/") })
+        Some(Self { browser, broker, device, page: format!("http://{page}/"), _server: server })
     }
 
     /// The whole link, as the owner of the device would give it away.

@@ -131,6 +131,7 @@ pub(super) fn connect(
     url: BrokerUrl,
     own: Option<&OwnCredentials>,
     key: PublicKey,
+    whep: Option<String>,
 ) -> Result<Connection, LinkError> {
     let (username, password) = match own {
         Some(own) => (Some(own.username.clone()), Some(&own.password)),
@@ -158,6 +159,7 @@ pub(super) fn connect(
         root: config.mqtt.root.clone(),
         key: key.encode(),
         access: config.access.as_str(),
+        whep,
     };
     Ok(Connection { link, topics, identity, inbox })
 }

@@ -1,6 +1,7 @@
 //! The only module that knows every other: builds the house, runs it, drains it.
 
 mod access;
+pub mod address;
 mod gateway;
 mod health;
 mod privacy;
@@ -21,7 +22,7 @@ use crate::access::store::Store;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
-use crate::http::{self, HttpError, PageBroker, PageInfo};
+use crate::http::{self, HttpError, Listener, PageBroker, PageInfo, Server, Services};
 use crate::media::{Media, MediaError};
 use crate::peer::{Factory, PeerError, Signer};
 use crate::sessions::{Parts, Sessions};
@@ -77,6 +78,7 @@ pub struct App {
     fanout: Fanout,
     config: Config,
     access: AbortHandle,
+    http: Option<Server>,
 }
 
 impl App {
@@ -98,8 +100,8 @@ impl App {
             }
             BrokerChoice::External(_) => None,
         };
-        let page = match config.http_listen {
-            Some(address) => Some(http::serve(address, page_info(&config, broker.as_ref())).await?),
+        let listener = match config.http_listen {
+            Some(address) => Some(http::bind(address).await?),
             None => None,
         };
         let url = match (&config.mqtt.broker, &broker) {
@@ -115,7 +117,8 @@ impl App {
         let factory = Factory::new(config.ice.clone(), fanout.clone())?
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
-        let connection = gateway::connect(&config, url, own, identity.key())?;
+        let whep = listener.as_ref().map(|listener| whep_url(listener.address()));
+        let connection = gateway::connect(&config, url, own, identity.key(), whep)?;
         let parts = Parts {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),
@@ -136,7 +139,14 @@ impl App {
             privacy,
             settings: Settings::of(&config),
         });
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access })
+        let page = listener.as_ref().map(Listener::address);
+        let services = Services {
+            access: config.access,
+            sessions: sessions.clone(),
+            ice_servers: config.ice.servers.clone(),
+        };
+        let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services));
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, http })
     }
 
     /// Resolves once cameras and encoders have been looked at, with the capture side's trouble if there
@@ -174,6 +184,8 @@ impl App {
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
         self.access.abort();
+        // No new players; those that wait for an answer hear that the connection is closed.
+        drop(self.http);
         if tokio::time::timeout(DRAIN_LIMIT, self.sessions.shutdown()).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
@@ -200,6 +212,11 @@ fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
         });
     }
     format!("mqtt://{address}").parse().map_err(|_| AppError::Address(tcp))
+}
+
+/// Where players find the camera, as far as this machine knows how it is called.
+fn whep_url(page: SocketAddr) -> String {
+    format!("http://{}/whep", address::reachable(page))
 }
 
 fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {

@@ -1,7 +1,7 @@
 //! `porthole demo`: everything in one process, and a link that opens the live picture.
 
 use std::io::IsTerminal;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use crate::access::link::Link;
 use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::app::App;
+use crate::app::address::reachable;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{Config, Flavour};
 use crate::signaling::topic::Id;
@@ -113,21 +114,6 @@ impl DemoLink {
         };
         link.to_string()
     }
-}
-
-/// An address that another machine can open: a wildcard becomes this machine's own address.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
-    if !address.ip().is_unspecified() {
-        return address;
-    }
-    SocketAddr::new(own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), address.port())
-}
-
-/// The address that this machine would use towards the network; nothing is sent.
-pub(super) fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde_json::json;
 
-use super::demo::{reachable, show_code};
+use super::demo::show_code;
 use super::{bad_configuration, fail};
 use crate::access::clock::Clock;
 use crate::access::gate::Mode;
@@ -17,6 +17,7 @@ use crate::access::identity::Identity;
 use crate::access::link::Link;
 use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
+use crate::app::address::reachable;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{BrokerChoice, Config, Flavour};
 use crate::signaling::broker_url::Scheme;

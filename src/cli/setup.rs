@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{EXIT_BAD_CONFIGURATION, demo};
+use crate::app::address;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Secret};
 use crate::media::{DeviceChoice, MediaConfig, cameras, propose};
 use answers::{Answers, Broker, Host};
@@ -208,7 +209,7 @@ fn refuse_edited(output: &Path, force: bool) -> Result<(), SetupError> {
 }
 
 fn found() -> Found {
-    let address = demo::own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
+    let address = address::own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
     let mut cameras = cameras().unwrap_or_default();
     cameras.retain(crate::media::CameraInfo::is_usable);
     Found { id: crate::config::default_id(), address, cameras }
@@ -253,7 +254,7 @@ fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made)
 }
 
 fn show_link(answers: &Answers, page: SocketAddr, websocket: SocketAddr, viewer_password: Option<&Secret>) {
-    let (page, websocket) = (demo::reachable(page), demo::reachable(websocket));
+    let (page, websocket) = (address::reachable(page), address::reachable(websocket));
     let link = next_steps::link(answers, page, websocket, viewer_password);
     println!("\nThen open this link in a browser on this network:\n\n{link}\n");
     if let Some(remark) = next_steps::remark(answers) {

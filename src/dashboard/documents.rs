@@ -28,6 +28,8 @@ pub struct Identity {
     pub key: String,
     /// Who may watch: `open` or `grants`.
     pub access: &'static str,
+    /// Where WHEP players find the camera; `None` where nothing is served over HTTP.
+    pub whep: Option<String>,
 }
 
 /// Time as the protocol writes it.
@@ -51,7 +53,7 @@ pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
         "audio": false,
         "access": identity.access,
         "features": ["trickle", "rtx", "ice-full", "privacy", "warm"],
-        "whep": null,
+        "whep": identity.whep,
         "root": identity.root,
     })
 }
@@ -293,6 +295,7 @@ mod tests {
             root: "porthole".into(),
             key: "k".into(),
             access: "grants",
+            whep: None,
         };
         let info = info(&identity, &MediaStatus::sample(CameraState::Idle));
         assert_eq!(

@@ -1,50 +1,26 @@
-//! The viewer page and what it needs to know, over HTTP.
+//! The viewer page, and what programs ask over HTTP: WHEP, metrics, health, state, a still picture.
+//!
+//! [`server`] carries bytes and bounds how many; everything else here turns a request into an answer.
 
 mod assets;
+mod page;
+mod problem;
+mod request;
+mod server;
+mod whep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::Router;
 use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
+pub use page::{PageBroker, PageInfo};
+pub use server::{Listener, Server, bind};
+
+use crate::access::gate::Mode;
+use crate::sessions::Sessions;
 use crate::signaling::message::IceServer;
-
-/// What the page must be told beside its link.
-#[derive(Clone, Debug)]
-pub struct PageInfo {
-    /// The device id.
-    pub device: String,
-    /// Its name for people.
-    pub name: String,
-    /// First level of all topics.
-    pub root: String,
-    /// How a browser reaches the broker.
-    pub broker: PageBroker,
-    /// STUN and TURN servers, so that the browser can gather before the answer comes.
-    pub ice_servers: Vec<IceServer>,
-}
-
-/// How a browser reaches the broker.
-#[derive(Clone, Debug)]
-pub enum PageBroker {
-    /// The embedded one: on the host that served the page, at this port and path.
-    SameHost {
-        /// Its WebSocket port.
-        port: u16,
-        /// Its WebSocket path.
-        path: &'static str,
-    },
-    /// At this `ws://` or `wss://` URL.
-    Url(String),
-    /// Only over TCP, which browsers cannot speak: the link must name a WebSocket address.
-    Unknown,
-}
 
 /// The server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -54,77 +30,30 @@ pub struct HttpError {
     reason: std::io::Error,
 }
 
-/// Binds `address` and serves the page in the background. Returns where it really listens.
-pub async fn serve(address: SocketAddr, info: PageInfo) -> Result<SocketAddr, HttpError> {
-    let failed = |reason| HttpError { address, reason };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    let router =
-        Router::new().route("/viewer.json", get(viewer_json)).fallback(get(asset)).with_state(Arc::new(info));
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the HTTP server has stopped");
-        }
-    });
-    Ok(local)
+/// Everything that is served beside the page.
+pub struct Services {
+    /// Who may watch.
+    pub access: Mode,
+    /// Makes the sessions of WHEP players.
+    pub sessions: Sessions,
+    /// STUN and TURN servers that WHEP players are told of once they were let in.
+    pub ice_servers: Vec<IceServer>,
 }
 
-async fn viewer_json(State(info): State<Arc<PageInfo>>, headers: HeaderMap) -> Json<Value> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let broker = match &info.broker {
-        PageBroker::SameHost { port, path } => {
-            host.map(|host| format!("ws://{}:{port}{path}", host_name(host)))
-        }
-        PageBroker::Url(url) => Some(url.clone()),
-        PageBroker::Unknown => None,
-    };
-    Json(json!({
-        "v": 1,
-        "device": info.device,
-        "name": info.name,
-        "root": info.root,
-        "broker": broker,
-        "iceServers": info.ice_servers,
-    }))
+/// What every request can reach.
+struct Shared {
+    services: Services,
+    whep: Arc<whep::Resources>,
 }
 
-/// The host without its port: `camera.local:8080` and `[2001:db8::1]:8080`.
-fn host_name(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => name,
-        _ => host,
-    }
+fn page(info: PageInfo) -> Router {
+    Router::new()
+        .route("/viewer.json", get(page::viewer_json))
+        .fallback(page::asset)
+        .with_state(Arc::new(info))
 }
 
-async fn asset(uri: Uri, headers: HeaderMap) -> Response {
-    let path = match uri.path().trim_start_matches('/') {
-        "" => "index.html",
-        path => path,
-    };
-    if assets::is_missing() {
-        let text = "This Porthole was built without its viewer page. Run `make viewer` and build again.\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    }
-    match assets::get(path) {
-        Some(asset) => asset.response(&headers),
-        None => (StatusCode::NOT_FOUND, "There is no such page here; the camera is at /.\n").into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_is_cut_off_the_host() {
-        for (host, name) in [
-            ("camera.local:8080", "camera.local"),
-            ("camera.local", "camera.local"),
-            ("192.0.2.1:80", "192.0.2.1"),
-            ("[2001:db8::1]:8080", "[2001:db8::1]"),
-            ("[2001:db8::1]", "[2001:db8::1]"),
-        ] {
-            assert_eq!(host_name(host), name);
-        }
-    }
+fn services(services: Services) -> Router {
+    let shared = Arc::new(Shared { services, whep: Arc::default() });
+    whep::router().with_state(shared)
 }

@@ -1,0 +1,182 @@
+//! Connections: accepted, counted, served, and ended when they take too long.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::request::Peer;
+use super::{HttpError, PageInfo, Services, page, services};
+use crate::sessions::rate::Sender;
+
+/// Connections at the same time; what comes beyond is closed at once.
+const MAX_CONNECTIONS: usize = 256;
+/// Of them, those of one host other than this machine: a browser opens six.
+const MAX_PER_HOST: usize = 64;
+/// How long the head of a request may take, and how long a connection may stay unused.
+const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// Longer than any request takes. Clients that want more connect again, which they do by themselves.
+const CONNECTION_LIMIT: Duration = Duration::from_mins(2);
+/// What a request that is being answered then still has.
+const LAST_REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// After the system could not give a connection: it is out of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// An address that is bound, and not served yet.
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+/// Binds `address`.
+///
+/// # Errors
+/// Another program has it, or it is not one of this machine.
+pub async fn bind(address: SocketAddr) -> Result<Listener, HttpError> {
+    let failed = |reason| HttpError { address, reason };
+    let tcp = TcpListener::bind(address).await.map_err(failed)?;
+    let address = tcp.local_addr().map_err(failed)?;
+    Ok(Listener { tcp, address })
+}
+
+/// A running server; it ends when this is dropped.
+pub struct Server {
+    task: AbortHandle,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Listener {
+    /// Where it really listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves all there is, in the background, from now on.
+    pub fn serve(self, info: PageInfo, offered: Services) -> Server {
+        self.start(page(info).merge(services(offered)))
+    }
+
+    /// Serves nothing but the page.
+    pub fn serve_page(self, info: PageInfo) -> Server {
+        self.start(page(info))
+    }
+
+    fn start(self, router: Router) -> Server {
+        Server { task: tokio::spawn(accept(self.tcp, router)).abort_handle() }
+    }
+}
+
+/// Ends only by being aborted, and its connections with it.
+async fn accept(tcp: TcpListener, router: Router) {
+    let mut connections = JoinSet::new();
+    let hosts = Hosts::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = tcp.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
+                let Some(place) = hosts.enter(peer.ip()) else { continue };
+                let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+                connections.spawn(async move {
+                    serve(stream, router).await;
+                    drop(place);
+                });
+            }
+            Ok((_, peer)) => tracing::debug!(%peer, "too many HTTP connections; one more was closed"),
+            Err(error) => {
+                tracing::warn!(%error, "an HTTP connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router) {
+    let _ = stream.set_nodelay(true);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD_BYTES);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = if let Ok(ended) = timeout(CONNECTION_LIMIT, connection.as_mut()).await {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        timeout(LAST_REQUEST_LIMIT, connection).await.unwrap_or(Ok(()))
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
+}
+
+/// How many connections each host has.
+#[derive(Clone, Default)]
+struct Hosts(Arc<Mutex<HashMap<Sender, usize>>>);
+
+/// One of a host's connections.
+struct Place {
+    hosts: Hosts,
+    host: Sender,
+}
+
+impl Hosts {
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let host = Sender::host(address);
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = hosts.entry(host.clone()).or_default();
+        // Behind a reverse proxy on this machine everybody is this machine.
+        if *count >= MAX_PER_HOST && !address.to_canonical().is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Place { hosts: self.clone(), host })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hosts = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = hosts.get_mut(&self.host) {
+            *count -= 1;
+            if *count == 0 {
+                hosts.remove(&self.host);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_so_many_places_and_is_forgotten_with_the_last() {
+        let (hosts, one, other) = (Hosts::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut places: Vec<Place> = std::iter::from_fn(|| hosts.enter(one)).take(1000).collect();
+        assert_eq!(places.len(), MAX_PER_HOST);
+        assert!(hosts.enter(other).is_some());
+        places.pop();
+        assert!(hosts.enter(one).is_some());
+        let own = hosts.enter([127, 0, 0, 1].into());
+        drop(own);
+        places.clear();
+        assert!(hosts.0.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,205 @@
+//! WHEP (protocol.md section 5): one `POST` with an offer makes a session, its own URL steers and ends it.
+
+mod links;
+mod resource;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Extension, Router};
+use tokio::time::timeout;
+
+use self::resource::{Exchange, Mailbox, Resource};
+use super::Shared;
+use super::problem::Problem;
+use super::request::{Peer, is_of_type, text, token};
+use crate::access::gate::Mode;
+use crate::access::proof::{NoRandom, TokenHash};
+use crate::peer::Replies;
+use crate::sessions::Sessions;
+use crate::sessions::table::{Key, WebMessage, WebOffer};
+use crate::signaling::message::{Down, ErrorCode, IceServer, Refusal};
+
+pub(super) use resource::Resources;
+
+const SDP: &str = "application/sdp";
+/// Longer than the capture side's start and the gathering of candidates may take together.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Players run in pages of other origins. What protects is the token, not the browser: with open access there is none.
+const CORS: [(HeaderName, &str); 5] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "OPTIONS, POST, PATCH, DELETE"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location, ETag, Link, Retry-After, Accept-Patch"),
+    (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+];
+
+/// The routes.
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/whep", any(endpoint))
+        .route("/whep/{id}", any(session))
+        .layer(map_response(with_cors))
+}
+
+async fn with_cors(mut response: Response) -> Response {
+    for (name, value) in CORS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn endpoint(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    match method {
+        Method::POST => post(&shared, peer, &headers, body).await,
+        Method::OPTIONS => {
+            // Whoever asks has shown no token yet: passwords come with the answer.
+            let open = shared.services.ice_servers.iter().filter(|server| server.credential.is_none());
+            let open: Vec<IceServer> = open.cloned().collect();
+            let accepts = [(header::ALLOW, "OPTIONS, POST"), (HeaderName::from_static("accept-post"), SDP)];
+            let mut response = (StatusCode::NO_CONTENT, accepts).into_response();
+            add_links(&mut response, &open);
+            Ok(response)
+        }
+        _ => Ok(not_allowed("OPTIONS, POST", "POST an offer here")),
+    }
+}
+
+async fn session(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    match method {
+        Method::DELETE => {
+            let resource = find(&shared, &id, &headers)?;
+            shared.whep.close(&id);
+            if let Some(mailbox) = resource.mailbox() {
+                shared.services.sessions.web(resource.key.clone(), WebMessage::Bye, mailbox).await;
+            }
+            Ok(StatusCode::OK.into_response())
+        }
+        Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, "OPTIONS, DELETE")]).into_response()),
+        _ => Ok(not_allowed("OPTIONS, DELETE", "DELETE ends the session")),
+    }
+}
+
+fn not_allowed(allowed: &'static str, instead: &str) -> Response {
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("not this method: {instead}"));
+    ([(header::ALLOW, allowed)], problem).into_response()
+}
+
+/// The session behind a URL, for whoever bears the token that it was made with.
+fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>, Problem> {
+    let resource = shared.whep.get(id).ok_or_else(gone)?;
+    if resource.admits(token(headers).as_ref()) {
+        return Ok(resource);
+    }
+    let text = "this session was made with another token: send it as `Authorization: Bearer TOKEN`";
+    Err(Refusal::new(ErrorCode::Unauthorized, text).into())
+}
+
+fn gone() -> Problem {
+    Refusal::new(ErrorCode::NoSession, "there is no such session, or it has ended; POST a new offer").into()
+}
+
+fn no_random(error: NoRandom) -> Problem {
+    Refusal::new(ErrorCode::Internal, error.to_string()).into()
+}
+
+async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    if !is_of_type(headers, SDP) {
+        let text = "send the offer as `Content-Type: application/sdp`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let sdp = text(body).await?;
+    let (sessions, token) = (&shared.services.sessions, token(headers));
+    let expected = match shared.services.access {
+        Mode::Open => None,
+        Mode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
+    };
+    let (id, resource, mailbox) = shared.whep.open(expected).map_err(no_random)?;
+    let mut exchange = resource.exchange.lock().await;
+    let offer = WebOffer { sdp, token, from: peer.0 };
+    let asked = Asked { sessions, key: &resource.key, answered: false };
+    let (sdp, ice_servers) = asked.answer(offer, mailbox, &mut exchange).await?;
+    let created = [
+        (header::CONTENT_TYPE, SDP.to_owned()),
+        (header::LOCATION, format!("/whep/{id}")),
+        (header::ETAG, exchange.etag.clone()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    let mut response = (StatusCode::CREATED, created, sdp).into_response();
+    add_links(&mut response, &ice_servers);
+    Ok(response)
+}
+
+fn add_links(response: &mut Response, servers: &[IceServer]) {
+    for link in links::links(servers) {
+        response.headers_mut().append(header::LINK, link);
+    }
+}
+
+/// An offer that waits for its answer. Should the player hang up meanwhile, the session ends with this.
+struct Asked<'a> {
+    sessions: &'a Sessions,
+    key: &'a Key,
+    answered: bool,
+}
+
+impl Asked<'_> {
+    /// The answer and the servers that come with it.
+    async fn answer(
+        mut self,
+        offer: WebOffer,
+        mailbox: Arc<Mailbox>,
+        exchange: &mut Exchange,
+    ) -> Result<(String, Vec<IceServer>), Problem> {
+        // It moves into the table, so that the inbox closes with the session.
+        self.sessions.web(self.key.clone(), WebMessage::Offer(offer), mailbox).await;
+        let late = || Refusal::new(ErrorCode::Internal, "the device made no answer in time; try again");
+        let said = timeout(ANSWER_LIMIT, exchange.inbox.recv()).await.map_err(|_| late())?;
+        match said {
+            Some(Down::Answer { sdp, ice_servers, .. }) => {
+                self.answered = true;
+                Ok((sdp, ice_servers))
+            }
+            Some(Down::Error(refusal)) => Err(refusal.into()),
+            Some(Down::Bye { reason }) => Err(Refusal::new(ErrorCode::NoSession, reason).into()),
+            Some(Down::Candidate(_)) | None => {
+                Err(Refusal::new(ErrorCode::CameraUnavailable, "the device stops").into())
+            }
+        }
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let (sessions, key) = (self.sessions.clone(), self.key.clone());
+        tokio::spawn(async move { sessions.web(key, WebMessage::Bye, Arc::new(Nobody)).await });
+    }
+}
+
+/// Hears what nobody waits for.
+struct Nobody;
+
+impl Replies for Nobody {
+    fn send(&self, _: &crate::signaling::topic::Id, _: &crate::signaling::topic::Id, _: Down) {}
+}

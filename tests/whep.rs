@@ -1,0 +1,192 @@
+//! WHEP of the real daemon, spoken by hand: sessions over HTTP, and a refusal with its status for everything else.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::daemon::{Daemon, Settings};
+use support::http::{Answer, Site};
+use support::invited;
+use support::mosquitto::Mosquitto;
+use support::viewer::{Dashboard, OFFER, Viewer, offer_of};
+
+struct World {
+    dashboard: Dashboard,
+    site: Site,
+    daemon: Daemon,
+    broker: Mosquitto,
+}
+
+async fn world(settings: impl Fn(Settings) -> Settings) -> Option<World> {
+    let broker = Mosquitto::start()?;
+    let daemon = Daemon::run(settings(Settings::new(&broker.url()).value("video.linger_s", 1)));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    dashboard.camera("idle").await;
+    let site = Site::of(&daemon.page().await);
+    Some(World { dashboard, site, daemon, broker })
+}
+
+/// Asserts a session that came about, and gives its path.
+fn created(answer: &Answer) -> String {
+    assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(answer.header("content-type"), "application/sdp");
+    assert!(answer.header("etag").starts_with('"'), "{answer:?}");
+    let sdp = answer.text();
+    assert!(sdp.starts_with("v=0") && sdp.contains("a=sendonly") && sdp.contains(" H264/90000"), "{sdp}");
+    assert!(sdp.contains("a=candidate:") && sdp.contains("a=end-of-candidates"), "all at once: {sdp}");
+    let path = answer.header("location").to_owned();
+    assert!(path.starts_with("/whep/") && path.len() >= "/whep/".len() + 22, "{path}");
+    path
+}
+
+fn sessions(state: &Value) -> &[Value] {
+    state["viewers"]["sessions"].as_array().map_or(&[], Vec::as_slice)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_makes_a_session_and_delete_ends_it() {
+    let Some(mut world) = world(|settings| settings).await else { return };
+    let path = created(&world.site.offer(OFFER, None).await);
+    let state = world.dashboard.viewers(1).await;
+    let viewer = sessions(&state)[0]["viewer"].as_str().expect("a name").to_owned();
+    assert!(
+        viewer.starts_with("whep-") && !path.contains(&viewer[5..]),
+        "the name tells the secret: {viewer}"
+    );
+    let started = world.dashboard.event("its start", |event| event["type"] == "session-started").await;
+    assert_eq!(started["viewer"], viewer.as_str(), "{started}");
+
+    // Nobody on the broker can end or take over what came over HTTP, though its name is known there.
+    let mut other = Viewer::connect(world.broker.port(), &viewer).await;
+    for message in [json!({"type": "bye"}), json!({"type": "offer", "sdp": OFFER})] {
+        other.say(message).await;
+        other.refused("no-session").await;
+    }
+    world.dashboard.new_state("the same session", |state| sessions(state).len() == 1).await;
+
+    assert_eq!(world.site.request("DELETE", &path, &[], "").await.status, 200);
+    let ended = world.dashboard.event("its end", |event| event["type"] == "session-ended").await;
+    assert_eq!(ended["viewer"], viewer.as_str(), "{ended}");
+    world.dashboard.viewers(0).await;
+    world.site.request("DELETE", &path, &[], "").await.assert_refused(404, "no-session");
+    world.dashboard.camera("idle").await;
+    world.daemon.assert_unharmed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_has_its_status_and_code() {
+    let Some(mut world) = world(|settings| settings.value("viewers.max", 1)).await else { return };
+    let site = world.site.clone();
+    site.offer("hello", None).await.assert_refused(400, "bad-offer");
+    site.offer("v=0\r\no=- 1 2 IN IP4 0.0.0.0\r\n", None).await.assert_refused(400, "bad-offer");
+    site.offer(&OFFER.replace("H264", "H265"), None).await.assert_refused(406, "no-h264");
+    site.offer(&format!("{OFFER}{}", "a=x\r\n".repeat(20_000)), None).await.assert_refused(413, "too-large");
+    site.request("POST", "/whep", &[("Content-Type", "text/plain")], OFFER)
+        .await
+        .assert_refused(415, "bad-message");
+    site.request("POST", "/whep", &[], "").await.assert_refused(415, "bad-message");
+    for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH"] {
+        let answer = site.request(method, "/whep", &[], "").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "OPTIONS, POST"), "{method}");
+    }
+    let unknown = "/whep/AAAAAAAAAAAAAAAAAAAAAA";
+    site.request("DELETE", unknown, &[], "").await.assert_refused(404, "no-session");
+    assert_eq!(site.get(unknown).await.status, 405);
+
+    let path = created(&site.offer(OFFER, None).await);
+    let busy = site.offer(&offer_of(7), None).await;
+    let problem = busy.assert_refused(503, "busy");
+    assert_eq!(busy.header("retry-after"), problem["retryAfter"].to_string());
+    assert_eq!(site.request("DELETE", &path, &[], "").await.status, 200);
+    world.dashboard.viewers(0).await;
+
+    world.dashboard.ask("set/streaming", "OFF").await;
+    site.offer(OFFER, None).await.assert_refused(403, "privacy");
+    // One host has twenty offers at once; nine of them are used up.
+    let mut refused = None;
+    for _ in 0..60 {
+        let answer = site.offer(OFFER, None).await;
+        if answer.status != 403 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let limited = refused.expect("a limit");
+    limited.assert_refused(429, "rate-limited");
+    assert!(limited.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds >= 1), "{limited:?}");
+    world.daemon.assert_unharmed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_may_play() {
+    let servers = "[{ urls = [\"stun:192.0.2.9:3478\"] }, { urls = [\"turn:192.0.2.9:3478\"], username = \"u\", credential_file = \"CREDENTIAL\" }]";
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), "swordfish").expect("write");
+    let servers = servers.replace("CREDENTIAL", secret.path().to_str().expect("UTF-8"));
+    let Some(world) = world(|settings| settings.value("ice.servers", &servers)).await else { return };
+    let asked = world.site.request("OPTIONS", "/whep", &[("Origin", "https://example.org")], "").await;
+    assert_eq!((asked.status, asked.header("access-control-allow-origin")), (204, "*"));
+    assert!(asked.header("access-control-allow-methods").contains("DELETE"), "{asked:?}");
+    assert!(asked.header("access-control-allow-headers").contains("Authorization"), "{asked:?}");
+    assert_eq!(asked.header("accept-post"), "application/sdp");
+    assert_eq!(
+        asked.header("link"),
+        "<stun:192.0.2.9:3478>; rel=\"ice-server\"",
+        "no password before a session"
+    );
+    // The servers cannot be reached, and the answer comes all the same.
+    let answer = world.site.offer(OFFER, None).await;
+    created(&answer);
+    assert!(answer.header("access-control-expose-headers").contains("Location"), "{answer:?}");
+    let links: Vec<&str> = answer.header("link").lines().collect();
+    assert_eq!(links.len(), 2, "{answer:?}");
+    assert!(links[1].contains("username=\"u\"; credential=\"swordfish\""), "{links:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_opens_and_its_end_closes() {
+    let Some(mut world) = invited::World::new().await else { return };
+    let site = Site::of(&world.daemon.page().await);
+    world.dashboard.camera("idle").await;
+    let token = |link: &porthole::access::link::Link| link.grant.as_ref().expect("a grant").1.bearer();
+    let anna = token(&world.grant("anna", &[]).await);
+    let deaf = token(&world.grant("deaf", &["--rights", "snapshot"]).await);
+    let other = token(&world.grant("other", &[]).await);
+
+    let refused = site.offer(OFFER, None).await;
+    refused.assert_refused(401, "unauthorized");
+    assert!(refused.header("www-authenticate").starts_with("Bearer"), "{refused:?}");
+    site.offer(OFFER, Some("AAAA")).await.assert_refused(401, "unauthorized");
+    site.offer(OFFER, Some(&deaf)).await.assert_refused(403, "forbidden");
+
+    let path = created(&site.offer(OFFER, Some(&anna)).await);
+    let state = world.dashboard.viewers(1).await;
+    assert_eq!(sessions(&state)[0]["grant"], "anna", "{state:#}");
+    site.request("DELETE", &path, &[], "").await.assert_refused(401, "unauthorized");
+    let bearer = format!("Bearer {other}");
+    let foreign = site.request("DELETE", &path, &[("Authorization", &bearer)], "").await;
+    foreign.assert_refused(401, "unauthorized");
+    world.command(&["revoke", "anna"]).expect("revoked");
+    world.dashboard.viewers(0).await;
+    let bearer = format!("Bearer {anna}");
+    let late = site.request("DELETE", &path, &[("Authorization", &bearer)], "").await;
+    late.assert_refused(404, "no-session");
+    site.offer(OFFER, Some(&anna)).await.assert_refused(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_that_hangs_up_leaves_nothing() {
+    let Some(mut world) = world(|settings| settings).await else { return };
+    let request = format!(
+        "POST /whep HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{OFFER}",
+        OFFER.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(&world.site.0).await.expect("a connection");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("written");
+    world.dashboard.event("its start", |event| event["type"] == "session-started").await;
+    drop(stream);
+    world.dashboard.event("its end", |event| event["type"] == "session-ended").await;
+    world.dashboard.viewers(0).await;
+    created(&world.site.offer(OFFER, None).await);
+    world.daemon.assert_unharmed();
+}
