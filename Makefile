@@ -23,7 +23,7 @@ BUILD_PACKAGES := build-essential pkg-config:pkg-config libclang-dev \
 	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev ca-certificates
 RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 TEST_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients chromium:chromium chromedriver:chromium-driver \
-	nft:nftables turnserver:coturn procps
+	nft:nftables turnserver:coturn promtool:prometheus procps
 # The lab's guest is an amd64 machine, and only root may make its network: elsewhere its tests are skipped.
 LAB_PACKAGES := qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs ip:iproute2 \
 	ssh:openssh-client unshare:util-linux curl:curl
@@ -79,7 +79,7 @@ if [ $${#missing[@]} -gt 0 ]; then
   "$${as_root[@]}" apt-get update --quiet
   "$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install --quiet --yes --no-install-recommends "$${missing[@]}"
-  for service in mosquitto coturn; do
+  for service in mosquitto coturn prometheus; do
     if [[ " $${missing[*]} " == *" $$service "* && -d /run/systemd/system ]]; then
       echo "make: Debian starts a $$service service, which only the tests' own is meant to be. It is switched off with"
       echo "      $${as_root[*]:+$${as_root[*]} }systemctl disable --now $$service"

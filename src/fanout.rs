@@ -40,6 +40,7 @@ struct Shared {
     joining: AtomicBool,
     dropped: AtomicU64,
     published: AtomicU64,
+    published_bytes: AtomicU64,
 }
 
 impl Default for Shared {
@@ -51,6 +52,7 @@ impl Default for Shared {
             joining: AtomicBool::default(),
             dropped: AtomicU64::default(),
             published: AtomicU64::default(),
+            published_bytes: AtomicU64::default(),
         }
     }
 }
@@ -79,6 +81,7 @@ impl Fanout {
     /// Gives `unit` to every subscription. Never blocks on a subscriber.
     pub fn publish(&self, unit: &AccessUnit) {
         self.shared.published.fetch_add(1, Ordering::Relaxed);
+        self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         let mut want_key_frame = false;
         lock(&self.shared.rings).retain(|ring| {
             let Some(ring) = ring.upgrade() else { return false };
@@ -128,6 +131,11 @@ impl Fanout {
     /// Units published since the process started.
     pub fn published(&self) -> u64 {
         self.shared.published.load(Ordering::Relaxed)
+    }
+
+    /// Their bytes.
+    pub fn published_bytes(&self) -> u64 {
+        self.shared.published_bytes.load(Ordering::Relaxed)
     }
 
     /// Units dropped for slow subscribers since the process started.

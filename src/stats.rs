@@ -50,21 +50,24 @@ impl System {
         if let Some(used) = used_s {
             self.last = Some((now, used));
         }
-        let rss = fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident_bytes(&statm));
-        let temperature = fs::read_to_string("/sys/class/thermal/thermal_zone0/temp").ok();
-        SystemFigures {
-            cpu,
-            rss: rss.unwrap_or(0),
-            temperature: temperature
-                .and_then(|text| text.trim().parse::<f64>().ok())
-                .map(|milli| milli / 1000.0),
-        }
+        SystemFigures { cpu, ..snapshot() }
     }
 }
 
 impl Default for System {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What needs no earlier reading: all but `cpu`, which is 0.
+pub fn snapshot() -> SystemFigures {
+    let rss = fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident_bytes(&statm));
+    let temperature = fs::read_to_string("/sys/class/thermal/thermal_zone0/temp").ok();
+    SystemFigures {
+        cpu: 0.0,
+        rss: rss.unwrap_or(0),
+        temperature: temperature.and_then(|text| text.trim().parse::<f64>().ok()).map(|milli| milli / 1000.0),
     }
 }
 

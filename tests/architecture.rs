@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("first_boot", &["config", "first_boot"]),
     ("access", &["signaling::message", "signaling::topic"]),
     ("broker", &["broker", "config", "signaling::topic"]),
-    ("http", &["access", "config", "http", "peer::Replies", "sessions", "signaling"]),
+    ("http", &["access", "config", "http", "media", "peer::Replies", "sessions", "signaling"]),
     ("stats", &[]),
     ("log", &[]),
     ("systemd", &[]),

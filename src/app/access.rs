@@ -8,11 +8,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::access::clock::Clock;
-use crate::access::gate::Mode;
+use crate::access::gate::{self, Mode};
 use crate::access::grant::{Grant, Right, Standing};
 use crate::access::store::{Stamp, Store};
 use crate::broker::{Admission, Gatekeeper, OpenAccess};
 use crate::sessions::Sessions;
+use crate::signaling::message::Refusal;
 
 /// Looking at one file is cheap, and works on every file system.
 const EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +41,17 @@ impl Doorkeeper {
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = grants;
         // After the change: whoever sees the new number finds the new grants.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the bearer of `token` has `right`.
+    pub(super) fn admit_bearer(
+        &self,
+        clock: Clock,
+        token: Option<&str>,
+        right: Right,
+    ) -> Result<(), Refusal> {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        gate::admit(grants.iter(), clock, token, right).map(drop)
     }
 
     fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<Admission> {

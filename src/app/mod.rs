@@ -6,6 +6,7 @@ mod gateway;
 mod health;
 mod privacy;
 mod reload;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub use health::Checkup;
 use privacy::PrivacySwitch;
 use reload::Change;
 pub use reload::Reloaded;
+use web::{DaemonFacts, WebDoor};
 
 /// How long a stopping daemon waits for its sessions, its camera and its broker, each.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
@@ -130,7 +132,7 @@ impl App {
             events: event_tx,
         };
         let sessions = Sessions::spawn(parts, gate);
-        let access = access::follow(store, stamp, sessions.clone(), door);
+        let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),
@@ -140,7 +142,12 @@ impl App {
             settings: Settings::of(&config),
         });
         let page = listener.as_ref().map(Listener::address);
+        let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), gateway.pulse());
         let services = Services {
+            facts: Arc::new(facts),
+            door: Arc::new(WebDoor { mode: config.access, grants: door }),
+            metrics: config.metrics,
+            media: media.clone(),
             access: config.access,
             sessions: sessions.clone(),
             ice_servers: config.ice.servers.clone(),

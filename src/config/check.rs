@@ -46,6 +46,7 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checke
         access: access(raw.access.mode.as_ref())?,
         mqtt: mqtt(raw.mqtt, flavour, moved)?,
         http_listen: optional_address("http.listen", raw.http.listen.as_ref(), "0.0.0.0:8080")?,
+        metrics: raw.http.metrics.unwrap_or(true),
         ice: ice(raw.ice, moved)?,
         commands: commands(raw.dashboard.commands.as_ref())?,
         broker: Broker {
@@ -64,9 +65,6 @@ fn not_yet_built(raw: &RawConfig) -> Checked<()> {
     };
     if let Some(value) = raw.http.tls_cert_file.as_ref().or(raw.http.tls_key_file.as_ref()) {
         return refuse("http.tls_cert_file", &value.0);
-    }
-    if raw.http.metrics == Some(true) {
-        return refuse("http.metrics", &true);
     }
     if raw.homeassistant.discovery == Some(true) {
         return refuse("homeassistant.discovery", &true);

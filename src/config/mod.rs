@@ -43,6 +43,8 @@ pub struct Config {
     pub access: Mode,
     /// `[http] listen`; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
+    /// `[http] metrics`: whether figures for Prometheus are served.
+    pub metrics: bool,
     /// `[ice]`
     pub ice: Ice,
     /// `[dashboard] commands`

@@ -1,8 +1,11 @@
 //! The viewer page, and what programs ask over HTTP: WHEP, metrics, health, state, a still picture.
 //!
-//! [`server`] carries bytes and bounds how many; everything else here turns a request into an answer.
+//! `server` carries bytes and bounds how many; everything else here turns a request into an answer.
 
 mod assets;
+mod facts;
+mod limit;
+mod metrics;
 mod page;
 mod problem;
 mod request;
@@ -15,10 +18,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 
+pub use facts::{Door, Facts};
+pub use metrics::Figures;
 pub use page::{PageBroker, PageInfo};
 pub use server::{Listener, Server, bind};
 
 use crate::access::gate::Mode;
+use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::signaling::message::IceServer;
 
@@ -34,6 +40,14 @@ pub struct HttpError {
 pub struct Services {
     /// Who may watch.
     pub access: Mode,
+    /// The same question for everything that is no session.
+    pub door: Arc<dyn Door>,
+    /// What the daemon knows of itself.
+    pub facts: Arc<dyn Facts>,
+    /// Whether there are figures for Prometheus.
+    pub metrics: bool,
+    /// Takes still pictures.
+    pub media: Media,
     /// Makes the sessions of WHEP players.
     pub sessions: Sessions,
     /// STUN and TURN servers that WHEP players are told of once they were let in.
@@ -55,5 +69,5 @@ fn page(info: PageInfo) -> Router {
 
 fn services(services: Services) -> Router {
     let shared = Arc::new(Shared { services, whep: Arc::default() });
-    whep::router().with_state(shared)
+    whep::router().merge(facts::router(&shared)).with_state(shared)
 }

@@ -49,5 +49,5 @@ pub use error::MediaError;
 pub use find::cameras;
 pub use handle::Media;
 pub use proposal::{Proposal, propose};
-pub use snapshot::Snapshot;
+pub use snapshot::{MAX_WIDTH as MAX_SNAPSHOT_WIDTH, MIN_WIDTH as MIN_SNAPSHOT_WIDTH, Snapshot};
 pub use status::{CameraState, EncoderKind, EncoderStatus, Latency, MediaStatus, ProfileLevelId};

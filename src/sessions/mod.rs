@@ -5,9 +5,10 @@
 
 pub mod rate;
 pub mod table;
+pub mod totals;
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies, 
 use crate::signaling::message::{Down, ErrorCode, Refusal, UpKind};
 use crate::signaling::topic::Id;
 use table::{Action, Generation, Key, Limits, Table, WebMessage};
+use totals::{Registry, Totals};
 
 /// Messages that may wait for the table. Beyond it whoever feeds it waits, which is the broker.
 const INPUT_QUEUE: usize = 256;
@@ -67,11 +69,12 @@ pub enum SessionEvent {
 #[derive(Clone)]
 pub struct Sessions {
     input: mpsc::Sender<Input>,
-    live: LiveList,
+    registry: Shared,
+    max_viewers: Arc<AtomicUsize>,
 }
 
-/// The sessions that there are, for whoever describes them.
-type LiveList = Arc<Mutex<Vec<Arc<Live>>>>;
+/// The sessions that there are and were, for whoever describes them.
+type Shared = Arc<Mutex<Registry>>;
 
 enum Input {
     Message { key: Key, kind: UpKind },
@@ -109,17 +112,18 @@ impl Sessions {
     /// Starts the task that owns the table; `gate` decides over offers.
     pub fn spawn(parts: Parts, gate: Gate) -> Self {
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
-        let live = LiveList::default();
+        let registry = Shared::default();
+        let max_viewers = Arc::new(AtomicUsize::new(parts.max_viewers));
         let limits = Limits { max_viewers: parts.max_viewers };
         let owner = Owner {
             table: Table::new(limits, parts.streaming, gate, Clock::read()),
             running: HashMap::new(),
-            live: Arc::clone(&live),
+            registry: Arc::clone(&registry),
             input: input.clone(),
             parts,
         };
         tokio::spawn(owner.run(inputs));
-        Self { input, live }
+        Self { input, registry, max_viewers }
     }
 
     /// A message of a viewer.
@@ -139,6 +143,7 @@ impl Sessions {
 
     /// Sets the cap. Sessions beyond a lower one go on.
     pub async fn set_max_viewers(&self, max_viewers: usize) {
+        self.max_viewers.store(max_viewers, Ordering::Relaxed);
         self.put(Input::MaxViewers(max_viewers)).await;
     }
 
@@ -168,7 +173,17 @@ impl Sessions {
 
     /// The sessions there are now.
     pub fn live(&self) -> Vec<Arc<Live>> {
-        lock(&self.live).clone()
+        lock(&self.registry).live.clone()
+    }
+
+    /// Sums since the start.
+    pub fn totals(&self) -> Totals {
+        lock(&self.registry).totals()
+    }
+
+    /// The cap.
+    pub fn max_viewers(&self) -> usize {
+        self.max_viewers.load(Ordering::Relaxed)
     }
 
     /// Fails only while the process ends.
@@ -177,8 +192,8 @@ impl Sessions {
     }
 }
 
-fn lock(live: &LiveList) -> MutexGuard<'_, Vec<Arc<Live>>> {
-    live.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(registry: &Shared) -> MutexGuard<'_, Registry> {
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Running {
@@ -197,7 +212,7 @@ struct Offer {
 struct Owner {
     table: Table,
     running: HashMap<Key, Running>,
-    live: LiveList,
+    registry: Shared,
     input: mpsc::Sender<Input>,
     parts: Parts,
 }
@@ -230,7 +245,7 @@ impl Owner {
             for action in actions {
                 self.act(action, &replies);
             }
-            if lock(&self.live).is_empty()
+            if lock(&self.registry).live.is_empty()
                 && let Some(done) = leaving.take()
             {
                 let _ = done.send(());
@@ -271,7 +286,7 @@ impl Owner {
 
     /// What the table has to know of the viewer's other connections.
     fn note_connections(&mut self, viewer: &Id) {
-        for live in lock(&self.live).iter().filter(|live| live.viewer == *viewer) {
+        for live in lock(&self.registry).live.iter().filter(|live| live.viewer == *viewer) {
             if live.connected.load(Ordering::Relaxed) {
                 let key = Key { viewer: live.viewer.clone(), session: live.session.clone() };
                 self.table.connected(&key, live.generation);
@@ -317,7 +332,7 @@ impl Owner {
         let Offer { sdp, full_ice, nonce } = offer;
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let (close, closed) = oneshot::channel();
-        lock(&self.live).push(Arc::clone(&live));
+        lock(&self.registry).begin(Arc::clone(&live));
         let running =
             Running { replies: Arc::clone(&replies), commands: commands.clone(), close: Some(close) };
         self.running.insert(key.clone(), running);
@@ -356,14 +371,7 @@ impl Owner {
     }
 
     fn ended(&mut self, key: &Key, generation: Generation, reason: EndReason) {
-        let mut ended = None;
-        lock(&self.live).retain(|live| {
-            let stays = live.generation != generation;
-            if !stays {
-                ended = Some(Arc::clone(live));
-            }
-            stays
-        });
+        let ended = lock(&self.registry).end(generation);
         let grant = ended.as_ref().and_then(|live| live.grant.clone());
         let address = ended.and_then(|live| live.path()).and_then(|path| path.remote);
         let current = self.table.ended(key, generation);
@@ -391,6 +399,7 @@ impl Owner {
     fn refuse(&self, key: Key, claimed: Option<String>, refusal: Refusal, replies: &Arc<dyn Replies>) {
         let grant = claimed.as_deref().unwrap_or("(none named)");
         tracing::info!(viewer = %key.viewer, session = %key.session, ?grant, %refusal, "refused");
+        lock(&self.registry).refuse(refusal.code);
         replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
         self.event(SessionEvent::Refused { key, claimed, refusal });
     }

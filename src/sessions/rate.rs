@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use crate::signaling::topic::Id;
 
 /// Offers one sender may send at once, and how many more each second.
-const SENDER: Rate = Rate { burst: 20.0, per_second: 2.0 };
+const OFFERS_OF_ONE: Rate = Rate { burst: 20.0, per_second: 2.0 };
 /// The same for all of them together.
-const ALL: Rate = Rate { burst: 200.0, per_second: 50.0 };
+const OFFERS_OF_ALL: Rate = Rate { burst: 200.0, per_second: 50.0 };
 /// Senders remembered; beyond it, those whose bucket is full again are forgotten first.
 const MAX_SENDERS: usize = 1024;
 
-#[derive(Clone, Copy)]
-struct Rate {
-    burst: f64,
-    per_second: f64,
+/// How much is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// At once.
+    pub burst: f64,
+    /// More of it each second.
+    pub per_second: f64,
 }
 
 struct Bucket {
@@ -67,27 +70,41 @@ impl Sender {
 }
 
 /// The buckets of all senders.
-#[derive(Default)]
-pub(super) struct RateLimit {
-    all: Option<Bucket>,
+pub struct RateLimit {
+    one: Rate,
+    all: Rate,
+    together: Option<Bucket>,
     senders: HashMap<Sender, Bucket>,
 }
 
 impl RateLimit {
-    /// Counts one offer of `sender`; `Err` holds the seconds to wait.
+    /// So much of each sender, and so much of all of them together.
+    pub fn new(one: Rate, all: Rate) -> Self {
+        Self { one, all, together: None, senders: HashMap::new() }
+    }
+
+    /// What is allowed of offers.
+    pub fn of_offers() -> Self {
+        Self::new(OFFERS_OF_ONE, OFFERS_OF_ALL)
+    }
+
+    /// Counts one of `sender`; `Err` holds the seconds to wait.
+    ///
+    /// # Errors
+    /// It is too much.
     pub fn take(&mut self, now: Instant, sender: Sender) -> Result<(), u32> {
         if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&sender) {
             self.senders.retain(|_, bucket| {
-                bucket.fill(SENDER, now);
-                bucket.tokens < SENDER.burst
+                bucket.fill(self.one, now);
+                bucket.tokens < self.one.burst
             });
             if self.senders.len() >= MAX_SENDERS {
                 return Err(1);
             }
         }
-        let bucket = self.senders.entry(sender).or_insert_with(|| Bucket::full(SENDER, now));
-        bucket.take(SENDER, now)?;
-        self.all.get_or_insert_with(|| Bucket::full(ALL, now)).take(ALL, now)
+        let bucket = self.senders.entry(sender).or_insert_with(|| Bucket::full(self.one, now));
+        bucket.take(self.one, now)?;
+        self.together.get_or_insert_with(|| Bucket::full(self.all, now)).take(self.all, now)
     }
 }
 
@@ -110,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_then_the_rate_holds_and_recovers() {
-        let mut rate = RateLimit::default();
+        let mut rate = RateLimit::of_offers();
         let start = Instant::now();
         for _ in 0..20 {
             assert_eq!(rate.take(start, id("a")), Ok(()));
@@ -122,7 +139,7 @@ mod tests {
 
     #[test]
     fn all_viewers_together_are_limited_and_memory_is_bounded() {
-        let mut rate = RateLimit::default();
+        let mut rate = RateLimit::of_offers();
         let start = Instant::now();
         let refused = (0..5_000).filter(|n| rate.take(start, id(&format!("v{n}"))).is_err()).count();
         assert_eq!(refused, 4_800);

@@ -170,7 +170,7 @@ impl Table {
             limits,
             sessions: HashMap::new(),
             early: HashMap::new(),
-            rate: RateLimit::default(),
+            rate: RateLimit::of_offers(),
             next_generation: 0,
             streaming,
         }

@@ -16,9 +16,9 @@ use axum::{Extension, Router};
 use tokio::time::timeout;
 
 use self::resource::{Exchange, Mailbox, Resource};
-use super::Shared;
 use super::problem::Problem;
 use super::request::{Peer, is_of_type, text, token};
+use super::{Shared, limit};
 use crate::access::gate::Mode;
 use crate::access::proof::{NoRandom, TokenHash};
 use crate::peer::Replies;
@@ -43,10 +43,8 @@ const CORS: [(HeaderName, &str); 5] = [
 
 /// The routes.
 pub(super) fn router() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/whep", any(endpoint))
-        .route("/whep/{id}", any(session))
-        .layer(map_response(with_cors))
+    let routes = Router::new().route("/whep", any(endpoint)).route("/whep/{id}", any(session));
+    limit::layer(routes, limit::QUESTIONS).layer(map_response(with_cors))
 }
 
 async fn with_cors(mut response: Response) -> Response {

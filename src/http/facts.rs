@@ -1,0 +1,129 @@
+//! What programs ask of a running daemon: is it well, how is it, its figures, and a still picture.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::metrics::{self, Figures, Format};
+use super::problem::Problem;
+use super::request::token;
+use super::{Shared, limit};
+use crate::access::grant::Right;
+use crate::media::{MAX_SNAPSHOT_WIDTH as MAX_WIDTH, MIN_SNAPSHOT_WIDTH as MIN_WIDTH, MediaError};
+use crate::signaling::message::{ErrorCode, Refusal};
+
+/// What the daemon knows of itself.
+#[async_trait]
+pub trait Facts: Send + Sync {
+    /// `state` as dashboards get it over MQTT.
+    fn state(&self) -> Value;
+    /// What is counted and measured.
+    fn figures(&self) -> Figures;
+    /// What does not do its work, in words.
+    async fn ailment(&self) -> Option<String>;
+}
+
+/// Who may have an answer.
+pub trait Door: Send + Sync {
+    /// Whether the bearer of `token` has `right`; everybody has where access is open.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal>;
+}
+
+/// The routes. Those that make the camera work or wait for it are limited the most.
+pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    let mut facts = Router::new().route("/healthz", get(health)).route("/api/state", get(state));
+    if shared.services.metrics {
+        facts = facts.route("/metrics", get(figures));
+    }
+    let facts = limit::layer(facts, limit::QUESTIONS);
+    facts.merge(limit::layer(Router::new().route("/snapshot.jpg", get(snapshot)), limit::PICTURES))
+}
+
+fn admit(shared: &Shared, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
+    let token = token(headers);
+    Ok(shared.services.door.admit(token.as_ref().map(crate::config::Secret::expose), right)?)
+}
+
+/// Tells everybody whether the daemon works, and nobody who watches.
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    let fresh = [(header::CACHE_CONTROL, "no-store")];
+    match shared.services.facts.ailment().await {
+        None => (fresh, Json(json!({"status": "ok"}))).into_response(),
+        Some(ailment) => {
+            let failing = Json(json!({"status": "failing", "detail": ailment}));
+            (StatusCode::SERVICE_UNAVAILABLE, fresh, failing).into_response()
+        }
+    }
+}
+
+async fn state(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+    admit(&shared, &headers, Right::View)?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(shared.services.facts.state())).into_response())
+}
+
+async fn figures(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+    admit(&shared, &headers, Right::View)?;
+    let format = Format::of(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let text = metrics::write(shared.services.facts.figures(), format).map_err(|error| {
+        Refusal::new(ErrorCode::Internal, format!("the figures cannot be written: {error}"))
+    })?;
+    Ok(([(header::CONTENT_TYPE, format.mime()), (header::CACHE_CONTROL, "no-store")], text).into_response())
+}
+
+async fn snapshot(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    admit(&shared, &headers, Right::Snapshot)?;
+    let width = width(uri.query().unwrap_or_default())?;
+    let picture = shared.services.media.snapshot(width).await.map_err(|error| refusal(&error))?;
+    let kind = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
+    Ok((kind, picture.jpeg).into_response())
+}
+
+/// `?width=640`; anything else in a query is somebody's way around a cache.
+fn width(query: &str) -> Result<Option<u32>, Problem> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let Some((_, text)) = pairs.find(|(name, _)| name == "width") else { return Ok(None) };
+    match text.parse() {
+        Ok(width) if (MIN_WIDTH..=MAX_WIDTH).contains(&width) => Ok(Some(width)),
+        _ => {
+            let text = format!("`width` is a number of pixels from {MIN_WIDTH} to {MAX_WIDTH}");
+            Err(Problem::new(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+/// What a picture that was not taken is called on the wire.
+fn refusal(error: &MediaError) -> Refusal {
+    match error {
+        MediaError::Private => Refusal::new(ErrorCode::Privacy, error.to_string()),
+        MediaError::SnapshotBusy => Refusal::new(ErrorCode::RateLimited, error.to_string()).retry_after(1),
+        _ => Refusal::new(ErrorCode::CameraUnavailable, error.to_string()).retry_after(5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_width_counts() {
+        assert_eq!(width("").unwrap(), None);
+        assert_eq!(width("_=17&t=now").unwrap(), None);
+        assert_eq!(width("t=1&width=640").unwrap(), Some(640));
+        for wrong in ["width=", "width=0", "width=-1", "width=99999999999", "width=ten"] {
+            assert!(width(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! How much one host, and all together, may ask.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
+use axum::{Extension, Router};
+
+use super::problem::Problem;
+use super::request::Peer;
+use crate::sessions::rate::{Rate, RateLimit, Sender};
+use crate::signaling::message::{ErrorCode, Refusal};
+
+/// Of one host, and of all together.
+pub(super) type Rates = (Rate, Rate);
+
+/// What is answered out of memory. Several monitors and dashboards behind one address have enough of it.
+pub(super) const QUESTIONS: Rates =
+    (Rate { burst: 60.0, per_second: 20.0 }, Rate { burst: 600.0, per_second: 200.0 });
+/// Still pictures. The camera itself gives two a second, shared by all that ask meanwhile.
+pub(super) const PICTURES: Rates =
+    (Rate { burst: 10.0, per_second: 2.0 }, Rate { burst: 40.0, per_second: 10.0 });
+
+/// The same routes, with what is too much refused.
+pub(super) fn layer<S: Clone + Send + Sync + 'static>(router: Router<S>, (one, all): Rates) -> Router<S> {
+    let limit = Arc::new(Mutex::new(RateLimit::new(one, all)));
+    router.route_layer(from_fn(move |Extension(peer): Extension<Peer>, request: Request, next: Next| {
+        let limit = Arc::clone(&limit);
+        async move {
+            match take(&limit, peer) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        }
+    }))
+}
+
+fn take(limit: &Mutex<RateLimit>, peer: Peer) -> Result<(), Problem> {
+    let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
+    limit.take(Instant::now(), Sender::host(peer.0)).map_err(|wait| {
+        Refusal::new(ErrorCode::RateLimited, "too many requests in a short time").retry_after(wait).into()
+    })
+}

@@ -1,0 +1,114 @@
+//! What has become of sessions since the start, counted for whoever reads figures.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::peer::Live;
+use crate::signaling::message::ErrorCode;
+
+/// Upper bounds of the classes of [`Totals::first_frames`], in seconds; one more class is above them.
+pub const FIRST_FRAME_BOUNDS_S: [f64; 8] = [0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
+
+/// Sums since the start of the process. None of them ever gets smaller.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// Sessions that began.
+    pub started: u64,
+    /// Sessions that ended, however.
+    pub ended: u64,
+    /// Refusals, in the order of [`ErrorCode::ALL`].
+    pub refused: [u64; ErrorCode::ALL.len()],
+    /// RTP payload bytes to all viewers.
+    pub sent_bytes: u64,
+    /// RTP packets to all viewers.
+    pub sent_packets: u64,
+    /// Sessions by the time from their offer to the first picture; see [`FIRST_FRAME_BOUNDS_S`].
+    pub first_frames: [u64; FIRST_FRAME_BOUNDS_S.len() + 1],
+    /// The sum of those times.
+    pub first_frames_took: Duration,
+}
+
+impl Totals {
+    pub(super) fn refuse(&mut self, code: ErrorCode) {
+        let places = ErrorCode::ALL.iter().zip(&mut self.refused);
+        for (_, count) in places.filter(|(known, _)| **known == code) {
+            *count += 1;
+        }
+    }
+
+    /// Adds what `live` has sent so far.
+    fn add(&mut self, live: &Live) {
+        self.sent_bytes += live.sent.bytes.load(Ordering::Relaxed);
+        self.sent_packets += live.sent.packets.load(Ordering::Relaxed);
+        if let Some(took) = live.first_frame.get() {
+            let class = FIRST_FRAME_BOUNDS_S.iter().position(|bound| took.as_secs_f64() <= *bound);
+            self.first_frames[class.unwrap_or(FIRST_FRAME_BOUNDS_S.len())] += 1;
+            self.first_frames_took += *took;
+        }
+    }
+}
+
+/// The sessions that there are, and the sums over those that there were. Kept together, so that a session which ends is
+/// never missing from the sums.
+#[derive(Default)]
+pub(super) struct Registry {
+    pub live: Vec<Arc<Live>>,
+    totals: Totals,
+}
+
+impl Registry {
+    pub fn begin(&mut self, live: Arc<Live>) {
+        self.totals.started += 1;
+        self.live.push(live);
+    }
+
+    /// Takes out the session of this generation.
+    pub fn end(&mut self, generation: u64) -> Option<Arc<Live>> {
+        let at = self.live.iter().position(|live| live.generation == generation)?;
+        let live = self.live.remove(at);
+        self.totals.ended += 1;
+        self.totals.add(&live);
+        Some(live)
+    }
+
+    pub fn refuse(&mut self, code: ErrorCode) {
+        self.totals.refuse(code);
+    }
+
+    /// The sums, those of the running sessions included.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.totals.clone();
+        self.live.iter().for_each(|live| totals.add(live));
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signaling::topic::Id;
+
+    #[test]
+    fn sums_go_on_when_a_session_ends() {
+        let mut registry = Registry::default();
+        for generation in 0..2 {
+            let live = Live::new(Id::new("tab").unwrap(), Id::default_session(), generation, None);
+            live.sent.bytes.store(1000, Ordering::Relaxed);
+            live.sent.packets.store(2, Ordering::Relaxed);
+            live.first_frame.set(Duration::from_millis(300 + 30_000 * generation)).unwrap();
+            registry.begin(Arc::new(live));
+        }
+        registry.refuse(ErrorCode::Busy);
+        registry.refuse(ErrorCode::Busy);
+        let before = registry.totals();
+        assert_eq!((before.started, before.ended, before.sent_bytes, before.sent_packets), (2, 0, 2000, 4));
+        assert_eq!((before.refused[8], before.refused.iter().sum::<u64>()), (2, 2));
+        assert_eq!(before.first_frames, [0, 0, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(before.first_frames_took, Duration::from_millis(30_600));
+        registry.end(0).unwrap();
+        assert!(registry.end(0).is_none());
+        assert_eq!(registry.totals(), Totals { ended: 1, ..before });
+        assert_eq!(registry.live.len(), 1);
+    }
+}
