@@ -9,6 +9,13 @@ use support::invited;
 use support::mosquitto::Mosquitto;
 use support::viewer::{Dashboard, OFFER, Viewer, offer_of};
 
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+
+/// A fragment for the session at `path`.
+async fn patch(site: &Site, path: &str, headers: &[(&str, &str)], fragment: &str) -> Answer {
+    site.request("PATCH", path, &[headers, &[("Content-Type", FRAGMENT)]].concat(), fragment).await
+}
+
 struct World {
     dashboard: Dashboard,
     site: Site,
@@ -188,5 +195,81 @@ async fn a_player_that_hangs_up_leaves_nothing() {
     world.dashboard.event("its end", |event| event["type"] == "session-ended").await;
     world.dashboard.viewers(0).await;
     created(&world.site.offer(OFFER, None).await);
+    world.daemon.assert_unharmed();
+}
+
+/// The value of an SDP attribute.
+fn attribute(sdp: &str, name: &str) -> String {
+    let line = sdp.lines().find_map(|line| line.strip_prefix(&format!("a={name}:")));
+    line.unwrap_or_else(|| panic!("no {name} in {sdp}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_trickle_in_and_are_used() {
+    let Some(mut world) = world(|settings| settings).await else { return };
+    let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+    let offer =
+        OFFER.lines().filter(|line| !line.starts_with("a=candidate")).collect::<Vec<_>>().join("\r\n")
+            + "\r\n";
+    let answer = world.site.offer(&offer, None).await;
+    let path = created(&answer);
+    assert_eq!(answer.header("accept-patch"), FRAGMENT);
+    let port = socket.local_addr().expect("an address").port();
+    let ufrag = attribute(&offer, "ice-ufrag");
+    let fragment = format!(
+        "a=ice-ufrag:{ufrag}\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
+         a=candidate:1 1 udp 2122194687 {} {port} typ host\r\na=end-of-candidates\r\n",
+        socket.local_addr().expect("an address").ip()
+    );
+    let etag = answer.header("etag").to_owned();
+    let patched = patch(&world.site, &path, &[("If-Match", &etag)], &fragment).await;
+    assert_eq!((patched.status, patched.body.len()), (204, 0), "{patched:?}");
+    world.dashboard.viewers(1).await;
+    // The same without `If-Match`, as many players send it.
+    assert_eq!(patch(&world.site, &path, &[], &fragment).await.status, 204);
+
+    let stale = patch(&world.site, &path, &[("If-Match", "\"other\"")], &fragment).await;
+    stale.assert_refused(412, "bad-message");
+    for nonsense in ["", "hello", "a=ice-ufrag:x", "a=ice-ufrag:otherone"] {
+        patch(&world.site, &path, &[("If-Match", &etag)], nonsense).await.assert_refused(400, "bad-message");
+    }
+    let wrong = world.site.request("PATCH", &path, &[("Content-Type", "application/sdp")], &fragment).await;
+    wrong.assert_refused(415, "bad-message");
+    patch(&world.site, "/whep/unknown", &[], &fragment).await.assert_refused(404, "no-session");
+    let asked = world.site.request("OPTIONS", &path, &[], "").await;
+    assert_eq!((asked.status, asked.header("allow")), (204, "OPTIONS, PATCH, DELETE"));
+    assert_eq!(world.site.request("DELETE", &path, &[], "").await.status, 200);
+    world.dashboard.viewers(0).await;
+    patch(&world.site, &path, &[("If-Match", &etag)], &fragment).await.assert_refused(404, "no-session");
+    world.daemon.assert_unharmed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ice_restarts_within_the_session() {
+    let Some(mut world) = world(|settings| settings).await else { return };
+    let answer = world.site.offer(OFFER, None).await;
+    let path = created(&answer);
+    let first = answer.text();
+    let before = world.dashboard.viewers(1).await;
+    let fragment = "a=ice-ufrag:newu\r\na=ice-pwd:0123456789abcdefghijklmn\r\n";
+    patch(&world.site, &path, &[], fragment).await.assert_refused(428, "bad-message");
+    patch(&world.site, &path, &[("If-Match", "\"other\"")], fragment)
+        .await
+        .assert_refused(412, "bad-message");
+    let restarted = patch(&world.site, &path, &[("If-Match", "*")], fragment).await;
+    assert_eq!((restarted.status, restarted.header("content-type")), (200, FRAGMENT), "{restarted:?}");
+    assert_ne!(restarted.header("etag"), answer.header("etag"));
+    let second = restarted.text();
+    assert_ne!(attribute(&first, "ice-ufrag"), attribute(&second, "ice-ufrag"), "{second}");
+    assert!(!attribute(&second, "ice-pwd").is_empty() && second.contains("a=candidate:"), "{second}");
+    // The same session as before, and its former generation is over.
+    let after = world.dashboard.new_state("one session", |state| sessions(state).len() == 1).await;
+    assert_eq!(sessions(&before)[0]["viewer"], sessions(&after)[0]["viewer"]);
+    let old = format!("a=ice-ufrag:{}\r\na=end-of-candidates\r\n", attribute(OFFER, "ice-ufrag"));
+    let stale = patch(&world.site, &path, &[("If-Match", answer.header("etag"))], &old).await;
+    assert!([400, 412].contains(&stale.status), "{stale:?}");
+    let more =
+        patch(&world.site, &path, &[("If-Match", restarted.header("etag"))], "a=end-of-candidates").await;
+    assert_eq!(more.status, 204);
     world.daemon.assert_unharmed();
 }

@@ -1,5 +1,6 @@
 //! The life of one session: offer to answer, candidates both ways, sending, and its end.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -138,6 +139,7 @@ async fn establish(new: &mut NewSession) -> Result<Session, Refusal> {
         connection,
         answered: None,
         remote_candidates: 0,
+        held: VecDeque::new(),
         sending: None,
         connect_deadline: new.live.offered_at + CONNECT_LIMIT,
         connected: false,
@@ -157,6 +159,8 @@ struct Session {
     /// The last offer and its answer, for offers that come twice.
     answered: Option<(String, String)>,
     remote_candidates: usize,
+    /// What became of the connection while candidates were gathered.
+    held: VecDeque<RTCPeerConnectionState>,
     sending: Option<AbortHandle>,
     connect_deadline: Instant,
     connected: bool,
@@ -200,8 +204,8 @@ impl Session {
                 match event {
                     PeerEvent::Candidate(candidate) => candidates.push(candidate),
                     PeerEvent::GatheringComplete => break,
-                    // No connection can come about before the answer has gone out.
-                    PeerEvent::State(_) => {}
+                    // Of an earlier answer's connection.
+                    PeerEvent::State(state) => self.held.push_back(state),
                 }
             }
         };
@@ -212,6 +216,11 @@ impl Session {
     async fn drive(&mut self, new: &mut NewSession) -> EndReason {
         let mut stats = interval(STATS_PERIOD);
         loop {
+            while let Some(state) = self.held.pop_front() {
+                if let Some(end) = self.event(new, PeerEvent::State(state)).await {
+                    return end;
+                }
+            }
             let deadline = self.connect_deadline.into();
             tokio::select! {
                 closed = &mut new.closed => return closed.unwrap_or(EndReason::Shutdown),

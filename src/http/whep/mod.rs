@@ -1,6 +1,8 @@
 //! WHEP (protocol.md section 5): one `POST` with an offer makes a session, its own URL steers and ends it.
 
+mod fragment;
 mod links;
+mod patch;
 mod resource;
 
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use crate::signaling::message::{Down, ErrorCode, IceServer, Refusal};
 pub(super) use resource::Resources;
 
 const SDP: &str = "application/sdp";
+const SESSION_METHODS: &str = "OPTIONS, PATCH, DELETE";
+const ACCEPT_PATCH: (HeaderName, &str) = (HeaderName::from_static("accept-patch"), patch::FRAGMENT);
 /// Longer than the capture side's start and the gathering of candidates may take together.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -79,10 +83,16 @@ async fn endpoint(
 async fn session(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
+    Extension(peer): Extension<Peer>,
     method: Method,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Problem> {
     match method {
+        Method::PATCH => {
+            let resource = find(&shared, &id, &headers)?;
+            patch::patch(&shared.services.sessions, &resource, peer, &headers, body).await
+        }
         Method::DELETE => {
             let resource = find(&shared, &id, &headers)?;
             shared.whep.close(&id);
@@ -91,8 +101,10 @@ async fn session(
             }
             Ok(StatusCode::OK.into_response())
         }
-        Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, "OPTIONS, DELETE")]).into_response()),
-        _ => Ok(not_allowed("OPTIONS, DELETE", "DELETE ends the session")),
+        Method::OPTIONS => {
+            Ok((StatusCode::NO_CONTENT, [(header::ALLOW, SESSION_METHODS), ACCEPT_PATCH]).into_response())
+        }
+        _ => Ok(not_allowed(SESSION_METHODS, "PATCH adds candidates, DELETE ends the session")),
     }
 }
 
@@ -130,10 +142,10 @@ async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> R
         Mode::Open => None,
         Mode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
     };
-    let (id, resource, mailbox) = shared.whep.open(expected).map_err(no_random)?;
+    let (id, resource, mailbox) = shared.whep.open(sdp.clone(), expected).map_err(no_random)?;
     let mut exchange = resource.exchange.lock().await;
     let offer = WebOffer { sdp, token, from: peer.0 };
-    let asked = Asked { sessions, key: &resource.key, answered: false };
+    let asked = Asked { sessions, key: &resource.key, ends: true };
     let (sdp, ice_servers) = asked.answer(offer, mailbox, &mut exchange).await?;
     let created = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -141,7 +153,7 @@ async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> R
         (header::ETAG, exchange.etag.clone()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    let mut response = (StatusCode::CREATED, created, sdp).into_response();
+    let mut response = (StatusCode::CREATED, created, [ACCEPT_PATCH], sdp).into_response();
     add_links(&mut response, &ice_servers);
     Ok(response)
 }
@@ -152,11 +164,12 @@ fn add_links(response: &mut Response, servers: &[IceServer]) {
     }
 }
 
-/// An offer that waits for its answer. Should the player hang up meanwhile, the session ends with this.
+/// An offer that waits for its answer.
 struct Asked<'a> {
     sessions: &'a Sessions,
     key: &'a Key,
-    answered: bool,
+    /// Whether the session ends with this: because it was refused, or because the player hung up meanwhile.
+    ends: bool,
 }
 
 impl Asked<'_> {
@@ -173,7 +186,7 @@ impl Asked<'_> {
         let said = timeout(ANSWER_LIMIT, exchange.inbox.recv()).await.map_err(|_| late())?;
         match said {
             Some(Down::Answer { sdp, ice_servers, .. }) => {
-                self.answered = true;
+                self.ends = false;
                 Ok((sdp, ice_servers))
             }
             Some(Down::Error(refusal)) => Err(refusal.into()),
@@ -187,7 +200,7 @@ impl Asked<'_> {
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if self.answered {
+        if !self.ends {
             return;
         }
         let (sessions, key) = (self.sessions.clone(), self.key.clone());

@@ -36,6 +36,8 @@ pub(in crate::http) struct Resource {
 pub(in crate::http) struct Exchange {
     /// What the session says.
     pub inbox: mpsc::Receiver<Down>,
+    /// The offer.
+    pub offer: String,
     /// Names the ICE generation.
     pub etag: String,
 }
@@ -84,6 +86,7 @@ impl Resources {
     /// A new one, with the secret part of its URL.
     pub fn open(
         self: &Arc<Self>,
+        offer: String,
         token: Option<TokenHash>,
     ) -> Result<(String, Arc<Resource>, Arc<Mailbox>), NoRandom> {
         let id = Nonce::random()?.encode();
@@ -92,7 +95,7 @@ impl Resources {
         let resource = Arc::new(Resource {
             key: new_key()?,
             token,
-            exchange: tokio::sync::Mutex::new(Exchange { inbox, etag: new_etag()? }),
+            exchange: tokio::sync::Mutex::new(Exchange { inbox, offer, etag: new_etag()? }),
             mailbox: Arc::downgrade(&mailbox),
         });
         self.lock().insert(id.clone(), Arc::clone(&resource));
@@ -131,7 +134,7 @@ mod tests {
     async fn an_entry_goes_with_its_session() {
         let resources = Arc::new(Resources::default());
         let token = Some(TokenHash::of("secret"));
-        let (id, resource, mailbox) = resources.open(token).unwrap();
+        let (id, resource, mailbox) = resources.open("v=0".into(), token).unwrap();
         assert!(resource.admits(Some(&Secret::new("secret"))));
         assert!(!resource.admits(Some(&Secret::new("other"))) && !resource.admits(None));
         let key = resource.key.clone();
