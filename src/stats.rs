@@ -18,6 +18,8 @@ pub struct SystemFigures {
     pub rss: u64,
     /// Of the processor in °C, where the board tells.
     pub temperature: Option<f64>,
+    /// How strong the wireless network is heard, in dBm, where the board is on one.
+    pub rssi: Option<f64>,
 }
 
 /// Reads [`SystemFigures`]; keeps what a rate needs.
@@ -68,6 +70,7 @@ pub fn snapshot() -> SystemFigures {
         cpu: 0.0,
         rss: rss.unwrap_or(0),
         temperature: temperature.and_then(|text| text.trim().parse::<f64>().ok()).map(|milli| milli / 1000.0),
+        rssi: fs::read_to_string("/proc/net/wireless").ok().and_then(|table| signal_dbm(&table)),
     }
 }
 
@@ -90,6 +93,14 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_S)
 }
 
+/// The signal level of the first wireless interface that has one. Drivers that know no dBm give positive numbers.
+fn signal_dbm(table: &str) -> Option<f64> {
+    let level = |line: &str| {
+        line.split_once(':')?.1.split_ascii_whitespace().nth(2)?.trim_end_matches('.').parse().ok()
+    };
+    table.lines().filter_map(level).find(|level: &f64| (-120.0..0.0).contains(level))
+}
+
 fn resident_bytes(statm: &str) -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE_BYTES)
 }
@@ -104,6 +115,16 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("nonsense"), None);
         assert_eq!(resident_bytes("100 25 3"), Some(102_400));
+    }
+
+    #[test]
+    fn the_wireless_level_is_read_where_there_is_one() {
+        let head = "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n \
+                    face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n";
+        let table =
+            format!("{head} wlan0: 0000   54.  -56.  -256        0      0      0      0      0        0\n");
+        assert_eq!(signal_dbm(&table), Some(-56.0));
+        assert_eq!(signal_dbm(head), None);
     }
 
     #[test]

@@ -252,7 +252,7 @@ mod tests {
             media: &MediaStatus::sample(CameraState::Live),
             max_viewers: 8,
             sessions,
-            system: SystemFigures { cpu: 1.5, rss: 1, temperature: None },
+            system: SystemFigures { cpu: 1.5, rss: 1, temperature: None, rssi: None },
         })
     }
 
