@@ -59,7 +59,10 @@ async fn message(events: &mut Receiver<LinkEvent>) -> Incoming {
 /// A link that says `text` to itself and must hear it.
 async fn echo(link: &Link, events: &mut Receiver<LinkEvent>, topic: &str, text: &'static str) {
     assert!(link.publish(Outgoing::signal(topic, text)));
-    assert_eq!(message(events).await, Incoming { topic: topic.into(), payload: text.into(), retain: false });
+    assert_eq!(
+        message(events).await,
+        Incoming { topic: topic.into(), payload: text.into(), retain: false, answer_to: None }
+    );
 }
 
 #[tokio::test]

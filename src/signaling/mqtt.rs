@@ -73,12 +73,14 @@ pub struct Outgoing {
     pub retain: bool,
     /// Sent at most once instead of at least once.
     pub qos0: bool,
+    /// Told back to whoever asked for an answer with it (MQTT 5 correlation data).
+    pub correlation: Option<Bytes>,
 }
 
 impl Outgoing {
     /// A message for whoever listens now, with QoS 1.
     pub fn signal(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Self { topic: topic.into(), payload: payload.into(), retain: false, qos0: false }
+        Self { topic: topic.into(), payload: payload.into(), retain: false, qos0: false, correlation: None }
     }
 
     /// A message that the broker keeps, with QoS 1.
@@ -96,6 +98,17 @@ pub struct Incoming {
     pub payload: Bytes,
     /// Sent because of our subscription, not because somebody published it just now.
     pub retain: bool,
+    /// Where the sender wants an answer, if it said so (MQTT 5).
+    pub answer_to: Option<AnswerTo>,
+}
+
+/// Where an answer is wanted (MQTT 5 section 3.3.2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerTo {
+    /// The response topic: whatever the sender wrote, unchecked.
+    pub topic: String,
+    /// Goes back as it came.
+    pub correlation: Option<Bytes>,
 }
 
 /// What a link tells the application.

@@ -95,6 +95,19 @@ impl Topics {
         ["signal/+/up", "set/#", "do/#"].iter().map(|filter| self.leaf(filter)).collect()
     }
 
+    /// Whether an answer may go to `topic`, which somebody else chose: a topic without wildcards, none of the broker's own,
+    /// and none of the device's, whose voice an answer must not borrow, but for those of viewers.
+    pub fn may_answer_on(&self, topic: &str) -> bool {
+        if topic.is_empty() || topic.starts_with('$') || topic.contains(['+', '#', '\0']) {
+            return false;
+        }
+        let own = topic.strip_prefix(&self.base).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        own.is_none_or(|rest| {
+            let viewer = rest.strip_prefix("/signal/").and_then(|rest| rest.strip_suffix("/down"));
+            viewer.is_some_and(|viewer| Id::new(viewer).is_ok())
+        })
+    }
+
     /// Tells what a message on `topic` is.
     pub fn parse<'a>(&self, topic: &'a str) -> Inbound<'a> {
         let Some(rest) = topic.strip_prefix(&self.base).and_then(|rest| rest.strip_prefix('/')) else {
@@ -146,6 +159,27 @@ mod tests {
         assert_eq!(topics.parse("porthole/front-door/set/"), Inbound::Other);
         assert_eq!(topics.parse("porthole/front-doorway/do/keyframe"), Inbound::Other);
         assert_eq!(topics.parse("other/front-door/do/keyframe"), Inbound::Other);
+    }
+
+    #[test]
+    fn answers_do_not_borrow_the_devices_voice() {
+        let topics = topics();
+        for good in
+            ["reply", "porthole/answers", "porthole/front-door/signal/tab-1/down", "porthole/front-doorway"]
+        {
+            assert!(topics.may_answer_on(good), "{good}");
+        }
+        for bad in [
+            "",
+            "$SYS/x",
+            "a/+",
+            "a/#",
+            "porthole/front-door",
+            "porthole/front-door/state",
+            "porthole/front-door/signal/x/up",
+        ] {
+            assert!(!topics.may_answer_on(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -144,7 +144,12 @@ mod tests {
     }
 
     fn incoming() -> LinkEvent {
-        LinkEvent::Message(Incoming { topic: "t".into(), payload: "x".into(), retain: false })
+        LinkEvent::Message(Incoming {
+            topic: "t".into(),
+            payload: "x".into(),
+            retain: false,
+            answer_to: None,
+        })
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
         let mut queue = EventQueue::default();
         let huge = || {
             let payload = vec![0; 256 * 1024].into();
-            LinkEvent::Message(Incoming { topic: String::new(), payload, retain: false })
+            LinkEvent::Message(Incoming { topic: String::new(), payload, retain: false, answer_to: None })
         };
         for _ in 0..40 {
             queue.push(huge());

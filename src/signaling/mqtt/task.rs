@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectProperties, Filter, LastWill, Packet, Publish, SubAck, SubscribeReasonCode,
+    ConnAck, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
+    SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, EventLoop, MqttOptions};
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::queue::EventQueue;
 use super::{
-    Incoming, KEPT_PAYLOAD_BYTES, LinkConfig, LinkError, LinkEvent, Shared, is_topic, reason, retry, tls,
+    AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkConfig, LinkError, LinkEvent, Outgoing, Shared, is_topic,
+    reason, retry, tls,
 };
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
 
@@ -34,6 +36,9 @@ const PINGS_UNANSWERED: u32 = 3;
 /// A write into a dead connection can hang; rumqttc reports something at least at every ping.
 const STALLED: Duration = Duration::from_secs(40);
 const CONNECT_LIMIT_S: u64 = 10;
+/// Response topics and correlation data that are kept.
+const MAX_ANSWER_TOPIC_BYTES: usize = 512;
+const MAX_CORRELATION_BYTES: usize = 1024;
 /// A connection that lasted this long was a good one: the next pause is short again.
 const PROVEN: Duration = Duration::from_secs(10);
 
@@ -306,7 +311,8 @@ impl LinkTask {
         // A copy, so that a short payload does not keep a large receive buffer alive.
         let payload =
             Bytes::copy_from_slice(&message.payload[..message.payload.len().min(KEPT_PAYLOAD_BYTES)]);
-        let incoming = Incoming { topic: topic.to_owned(), payload, retain: message.retain };
+        let answer_to = message.properties.as_ref().and_then(answer_to);
+        let incoming = Incoming { topic: topic.to_owned(), payload, retain: message.retain, answer_to };
         self.waiting.push(LinkEvent::Message(incoming));
     }
 
@@ -356,12 +362,7 @@ fn pump(shared: &Shared, client: &AsyncClient, connection: &mut Connection) {
             shared.queue().count_lost();
             continue;
         }
-        let sent = client.try_publish(
-            message.topic.clone(),
-            qos(message.qos0),
-            message.retain,
-            message.payload.clone(),
-        );
+        let sent = publish(client, &message);
         if sent.is_err() {
             shared.queue().put_back((since, message));
             break;
@@ -372,6 +373,28 @@ fn pump(shared: &Shared, client: &AsyncClient, connection: &mut Connection) {
     if done && !connection.goodbye_sent {
         connection.goodbye_sent = client.try_disconnect().is_ok();
     }
+}
+
+#[allow(clippy::result_large_err)] // rumqttc's own error
+fn publish(client: &AsyncClient, message: &Outgoing) -> Result<(), ClientError> {
+    let (topic, qos, payload) = (message.topic.clone(), qos(message.qos0), message.payload.clone());
+    match &message.correlation {
+        None => client.try_publish(topic, qos, message.retain, payload),
+        Some(data) => {
+            let properties = PublishProperties { correlation_data: Some(data.clone()), ..Default::default() };
+            client.try_publish_with_properties(topic, qos, message.retain, payload, properties)
+        }
+    }
+}
+
+/// Longer ones than any dashboard writes are as good as none.
+fn answer_to(properties: &PublishProperties) -> Option<AnswerTo> {
+    let topic = properties.response_topic.clone().filter(|topic| topic.len() <= MAX_ANSWER_TOPIC_BYTES)?;
+    let correlation = properties.correlation_data.clone();
+    if correlation.as_ref().is_some_and(|data| data.len() > MAX_CORRELATION_BYTES) {
+        return None;
+    }
+    Some(AnswerTo { topic, correlation })
 }
 
 fn deliver(
