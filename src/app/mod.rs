@@ -2,8 +2,10 @@
 
 mod access;
 pub mod address;
+mod adjustments;
 mod gateway;
 mod health;
+mod kept;
 mod privacy;
 mod reload;
 mod web;
@@ -30,6 +32,7 @@ use crate::sessions::{Parts, Sessions};
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
 use crate::signaling::mqtt::LinkError;
 use access::Doorkeeper;
+use adjustments::Adjustments;
 use gateway::{Gateway, GatewayParts, Settings};
 pub use health::Checkup;
 use privacy::PrivacySwitch;
@@ -115,6 +118,8 @@ impl App {
         let privacy = PrivacySwitch::load(&config.device.state_dir);
         let fanout = Fanout::default();
         let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
+        let adjustments = Adjustments::load(&config.device.state_dir);
+        adjustments.apply(&media, config.media.fps);
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
         let factory = Factory::new(config.ice.clone(), fanout.clone())?
             .with_certificate_of(&config.device.state_dir)?;
@@ -139,6 +144,8 @@ impl App {
             fanout: fanout.clone(),
             events,
             privacy,
+            adjustments,
+            fps: config.media.fps,
             settings: Settings::of(&config),
         });
         let page = listener.as_ref().map(Listener::address);
@@ -183,6 +190,7 @@ impl App {
                 Change::Bitrate(kbps) => self.media.set_configured_bitrate_kbps(kbps),
             }
         }
+        self.gateway.pulse().look_at_privacy().await;
         self.config = config;
         reloaded
     }

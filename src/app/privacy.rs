@@ -1,46 +1,94 @@
 //! The privacy switch: what people expect to stay off stays off over a restart.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
+
+use super::kept::KeptFile;
+
+/// What the switch can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+    /// Turned off at the device itself: whoever trusts the broker only so far does not let it turn this on again.
+    OffLocally,
+}
+
+impl Switch {
+    fn read(text: &str) -> Self {
+        // Anything but an explicit OFF counts as on: an empty or lost file is a new card.
+        match text.trim() {
+            "OFF" => Self::Off,
+            "OFF local" => Self::OffLocally,
+            _ => Self::On,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::On => "ON\n",
+            Self::Off => "OFF\n",
+            Self::OffLocally => "OFF local\n",
+        }
+    }
+}
 
 /// The switch and the file that remembers it.
 pub struct PrivacySwitch {
-    file: PathBuf,
-    on: bool,
+    file: KeptFile,
+    switch: Switch,
+    /// Whether the file says what `switch` does.
+    saved: bool,
 }
 
 impl PrivacySwitch {
     /// The switch as it was left; streaming is on when nothing was remembered.
     pub fn load(state_dir: &Path) -> Self {
-        let file = state_dir.join("streaming");
-        // Anything but an explicit OFF counts as on: an empty or lost file is a new card.
-        let on = std::fs::read_to_string(&file).map_or(true, |text| text.trim() != "OFF");
-        if !on {
-            tracing::warn!(file = %file.display(), "the privacy switch is off: nobody can watch until set/streaming ON");
+        let file = KeptFile::new(state_dir, "streaming");
+        let switch = file.load().map_or(Switch::On, |text| Switch::read(&text));
+        if switch != Switch::On {
+            tracing::warn!(file = %file.path().display(), "the privacy switch is off: nobody can watch until set/streaming ON");
         }
-        Self { file, on }
+        Self { file, switch, saved: true }
     }
 
     /// Whether streaming is allowed.
     pub fn is_on(&self) -> bool {
-        self.on
+        self.switch == Switch::On
     }
 
-    /// Turns the switch and remembers it.
+    /// Whether it was turned off at the device itself.
+    pub fn is_off_locally(&self) -> bool {
+        self.switch == Switch::OffLocally
+    }
+
+    /// Turns the switch at the wish of a dashboard, and remembers it.
     ///
     /// # Errors
     /// When it could not be written: the switch is turned all the same, but a restart would forget it.
-    pub fn set(&mut self, on: bool) -> Result<(), std::io::Error> {
-        self.on = on;
-        if let Some(dir) = self.file.parent() {
-            std::fs::create_dir_all(dir)?;
+    pub fn set(&mut self, on: bool) -> Result<(), io::Error> {
+        let switch = match (on, self.switch) {
+            (true, _) => Switch::On,
+            // Turned off twice, it stays as firmly off as it was.
+            (false, Switch::OffLocally) => Switch::OffLocally,
+            (false, _) => Switch::Off,
+        };
+        if self.saved && switch == self.switch {
+            return Ok(());
         }
-        // Written beside and renamed, so that a power cut leaves the old or the new, never half.
-        let new = self.file.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(if on { b"ON\n" } else { b"OFF\n" })?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.file)
+        self.switch = switch;
+        self.saved = false;
+        self.file.save(switch.text())?;
+        self.saved = true;
+        Ok(())
+    }
+
+    /// Looks whether somebody has turned it at the device, by writing the file. Tells whether it is another now.
+    pub fn read_again(&mut self) -> bool {
+        let Some(text) = self.file.load() else { return false };
+        let was_on = self.is_on();
+        self.switch = Switch::read(&text);
+        was_on != self.is_on()
     }
 }
 
@@ -68,5 +116,19 @@ mod tests {
         let mut switch = PrivacySwitch::load(&blocker.join("state"));
         assert!(switch.set(false).is_err());
         assert!(!switch.is_on());
+        assert!(switch.set(false).is_err(), "it is tried again");
+    }
+
+    #[test]
+    fn turned_off_at_the_device_is_told_apart_and_seen_while_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut switch = PrivacySwitch::load(dir.path());
+        assert!(!switch.read_again());
+        std::fs::write(dir.path().join("streaming"), "OFF local\n").unwrap();
+        assert!(switch.read_again() && !switch.is_on() && switch.is_off_locally());
+        switch.set(false).unwrap();
+        assert!(PrivacySwitch::load(dir.path()).is_off_locally(), "a dashboard's OFF does not loosen it");
+        switch.set(true).unwrap();
+        assert!(switch.is_on() && !switch.is_off_locally());
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn compare(old: &Config, new: &Config) -> (Vec<Change>, Reloaded) {
     let mut reloaded = Reloaded::default();
     for key in old.changed_keys(new) {
         let change = match key {
-            "device.name" | "dashboard.commands" => Some(Change::Settings),
+            "device.name"
+            | "dashboard.commands"
+            | "dashboard.snapshots"
+            | "dashboard.snapshot_interval_s" => Some(Change::Settings),
             "viewers.max" => {
                 // `state` tells the cap too.
                 changes.push(Change::Settings);

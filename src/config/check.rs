@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::device_id;
 use super::raw::{RawConfig, RawIce, RawIceServer, RawMqtt, Text};
-use super::{Broker, BrokerChoice, Commands, Config, Device, Flavour, Ice, Moved, Mqtt, Secret};
+use super::{Broker, BrokerChoice, Config, Device, Flavour, Ice, Moved, Mqtt, Secret};
+use super::{dashboard, device_id};
 use crate::access::gate::Mode;
 use crate::media::{DeviceChoice, MediaConfig, MediaError};
 use crate::signaling::message::IceServer;
@@ -27,10 +27,10 @@ pub(super) struct Problem {
     pub expected: String,
 }
 
-type Checked<T> = Result<T, Problem>;
+pub(super) type Checked<T> = Result<T, Problem>;
 
 #[allow(clippy::needless_pass_by_value)] // callers hand over whatever can be shown
-fn problem(key: &str, value: impl ToString, expected: impl ToString) -> Problem {
+pub(super) fn problem(key: &str, value: impl ToString, expected: impl ToString) -> Problem {
     Problem { key: key.to_owned(), value: value.to_string(), expected: expected.to_string() }
 }
 
@@ -39,16 +39,19 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checke
     let device = device(&raw, flavour)?;
     let media = media(&raw, flavour)?;
     let max_viewers = in_range("viewers.max", raw.viewers.max.unwrap_or(8), 1..=1000)? as usize;
+    let access = access(raw.access.mode.as_ref())?;
     Ok(Config {
         device,
         media,
         max_viewers,
-        access: access(raw.access.mode.as_ref())?,
+        access,
         mqtt: mqtt(raw.mqtt, flavour, moved)?,
         http_listen: optional_address("http.listen", raw.http.listen.as_ref(), "0.0.0.0:8080")?,
         metrics: raw.http.metrics.unwrap_or(true),
         ice: ice(raw.ice, moved)?,
-        commands: commands(raw.dashboard.commands.as_ref())?,
+        commands: dashboard::commands(raw.dashboard.commands.as_ref(), access)?,
+        snapshots: dashboard::snapshots(&raw.dashboard)?,
+        homeassistant: dashboard::homeassistant(&raw.homeassistant)?,
         broker: Broker {
             listen: address("broker.listen", raw.broker.listen.as_ref(), "0.0.0.0:1883")?,
             websocket: address("broker.websocket", raw.broker.websocket.as_ref(), "0.0.0.0:9001")?,
@@ -65,18 +68,6 @@ fn not_yet_built(raw: &RawConfig) -> Checked<()> {
     };
     if let Some(value) = raw.http.tls_cert_file.as_ref().or(raw.http.tls_key_file.as_ref()) {
         return refuse("http.tls_cert_file", &value.0);
-    }
-    if raw.homeassistant.discovery == Some(true) {
-        return refuse("homeassistant.discovery", &true);
-    }
-    if let Some(prefix) = &raw.homeassistant.prefix {
-        return refuse("homeassistant.prefix", &prefix.0);
-    }
-    if raw.dashboard.snapshots == Some(true) {
-        return refuse("dashboard.snapshots", &true);
-    }
-    if let Some(seconds) = raw.dashboard.snapshot_interval_s {
-        return refuse("dashboard.snapshot_interval_s", &seconds);
     }
     Ok(())
 }
@@ -282,15 +273,6 @@ fn port_range(text: &str) -> Checked<RangeInclusive<u16>> {
     if first == 0 || first > last { Err(wrong()) } else { Ok(first..=last) }
 }
 
-fn commands(text: Option<&Text>) -> Checked<Commands> {
-    match text.map(|text| text.0.as_str()) {
-        None | Some("all") => Ok(Commands::All),
-        Some("safe") => Ok(Commands::Safe),
-        Some("none") => Ok(Commands::None),
-        Some(other) => Err(problem("dashboard.commands", other, "write \"all\", \"safe\" or \"none\"")),
-    }
-}
-
 fn access(mode: Option<&Text>) -> Checked<Mode> {
     match mode.map(|mode| mode.0.as_str()) {
         None | Some("open") => Ok(Mode::Open),
@@ -331,7 +313,7 @@ fn optional_address(key: &str, text: Option<&Text>, default: &str) -> Checked<Op
     if text.is_some_and(|text| text.0.is_empty()) { Ok(None) } else { address(key, text, default).map(Some) }
 }
 
-fn in_range(key: &str, value: u32, range: RangeInclusive<u32>) -> Checked<u32> {
+pub(super) fn in_range(key: &str, value: u32, range: RangeInclusive<u32>) -> Checked<u32> {
     if range.contains(&value) {
         Ok(value)
     } else {

@@ -5,6 +5,7 @@
 //! parses, every named file could be read.
 
 mod check;
+mod dashboard;
 mod device_id;
 mod provider;
 mod raw;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 pub use provider::is_variable;
@@ -49,6 +51,10 @@ pub struct Config {
     pub ice: Ice,
     /// `[dashboard] commands`
     pub commands: Commands,
+    /// `[dashboard] snapshots` and `snapshot_interval_s`
+    pub snapshots: Snapshots,
+    /// `[homeassistant]`
+    pub homeassistant: HomeAssistant,
     /// `[broker]`, used when `mqtt.url = "embedded"`.
     pub broker: Broker,
     /// Every key that is set, as `section.key`, with its value as JSON; a URL may hold a password.
@@ -116,6 +122,24 @@ pub enum Commands {
     Safe,
     /// None.
     None,
+}
+
+/// Still pictures on the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Whether the broker may see and keep them.
+    pub allowed: bool,
+    /// How often one is taken without being asked for.
+    pub interval: Option<Duration>,
+}
+
+/// How the device is announced to Home Assistant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// Whether it is.
+    pub discovery: bool,
+    /// The first level of Home Assistant's topics.
+    pub prefix: String,
 }
 
 /// Where the built-in broker listens.

@@ -160,3 +160,30 @@ fn a_named_file_without_an_end_is_refused() {
     let text = refusal("[mqtt]\nurl = \"mqtt://broker\"\nusername = \"u\"\npassword_file = \"/dev/zero\"\n");
     assert!(text.contains("mqtt.password_file") && text.contains("1 MiB"), "{text}");
 }
+
+#[test]
+fn dashboards_are_trusted_as_far_as_access_says() {
+    assert_eq!(load(&format!("{MINIMAL}[access]\nmode = \"open\"\n")).unwrap().commands, Commands::All);
+    assert_eq!(load(&format!("{MINIMAL}[access]\nmode = \"grants\"\n")).unwrap().commands, Commands::Safe);
+    let both = "[access]\nmode = \"grants\"\n[dashboard]\ncommands = \"all\"\n";
+    assert_eq!(load(&format!("{MINIMAL}{both}")).unwrap().commands, Commands::All);
+}
+
+#[test]
+fn snapshots_and_home_assistant_are_checked() {
+    let config = load(MINIMAL).unwrap();
+    assert_eq!(config.snapshots, Snapshots::default());
+    assert_eq!(config.homeassistant, HomeAssistant { discovery: true, prefix: "homeassistant".into() });
+    let text = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = 30\n[homeassistant]\ndiscovery = false\nprefix = \"ha\"\n";
+    let config = load(&format!("{MINIMAL}{text}")).unwrap();
+    assert_eq!(config.snapshots, Snapshots { allowed: true, interval: Some(Duration::from_secs(30)) });
+    assert_eq!(config.homeassistant, HomeAssistant { discovery: false, prefix: "ha".into() });
+    for (text, part) in [
+        ("[dashboard]\nsnapshot_interval_s = 5", "snapshots = true"),
+        ("[dashboard]\nsnapshots = true\nsnapshot_interval_s = 0", "from 1 to"),
+        ("[homeassistant]\nprefix = \"a/#\"", "without wildcards"),
+    ] {
+        let text = refusal(&format!("{MINIMAL}{text}\n"));
+        assert!(text.contains(part), "{part:?} is missing in: {text}");
+    }
+}

@@ -1,10 +1,15 @@
 //! What a dashboard may ask: `set/<setting>` and `do/<action>` to a checked [`Command`]. Pure.
 
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::Commands;
+use crate::media::snapshot;
 use crate::signaling::topic::Id;
 
 /// The longest command payload that is read, in bytes.
@@ -13,11 +18,30 @@ const MAX_COMMAND_BYTES: usize = 4096;
 const WARM_DEFAULT_S: u64 = 60;
 const WARM_MAX_S: u64 = 3600;
 
+/// The bit rates that the configuration takes, in kbit/s.
+pub const BITRATE_KBPS: RangeInclusive<u32> = 50..=50_000;
+
 /// A checked request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// The privacy switch.
     Streaming(bool),
+    /// The most that the encoder may use, in kbit/s; `None` goes back to the configured bit rate.
+    Bitrate(Option<u32>),
+    /// Another picture size and rate.
+    Resolution(Resolution),
+    /// A control of the camera.
+    Control {
+        /// Its name, as in `info`.
+        name: String,
+        /// As it was written.
+        value: String,
+    },
+    /// One still picture.
+    Snapshot {
+        /// Pixels; `None` for as wide as the video.
+        width: Option<u32>,
+    },
     /// A key frame now.
     KeyFrame,
     /// Keep the camera running.
@@ -33,6 +57,69 @@ pub enum Command {
     Restart,
 }
 
+/// A picture size and rate, written `1280x720` or `1280x720@30`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Pictures per second; `None` for what the configuration or the board says.
+    pub fps: Option<u32>,
+}
+
+impl FromStr for Resolution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{}\" is not WIDTHxHEIGHT or WIDTHxHEIGHT@FPS", clip(text));
+        let number = |text: &str| {
+            let digits =
+                !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| text.parse::<u32>().ok()).flatten().filter(|number| *number > 0).ok_or_else(wrong)
+        };
+        let (size, fps) = text.split_once('@').map_or((text, None), |(size, fps)| (size, Some(fps)));
+        let (width, height) = size.split_once('x').ok_or_else(wrong)?;
+        Ok(Self { width: number(width)?, height: number(height)?, fps: fps.map(number).transpose()? })
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)?;
+        self.fps.map_or(Ok(()), |fps| write!(f, "@{fps}"))
+    }
+}
+
+/// How far whoever commands is trusted, and what that depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `[dashboard] commands`; everything is allowed to whoever did not come over the broker.
+    pub commands: Commands,
+    /// `[dashboard] snapshots`.
+    pub snapshots: bool,
+    /// The privacy switch was turned off at the device itself, not over the broker.
+    pub off_locally: bool,
+}
+
+impl Policy {
+    /// Whether the command may be carried out at all; the words say why not.
+    fn permit(self, command: &Command) -> Result<(), String> {
+        match (self.commands, command) {
+            (Commands::None, _) => Err("not allowed: dashboard.commands is \"none\"".to_owned()),
+            (Commands::Safe, Command::Streaming(true)) if self.off_locally => {
+                Err("not allowed: streaming was turned off at the device, and dashboard.commands is \"safe\""
+                    .to_owned())
+            }
+            (Commands::Safe, Command::Snapshot { .. }) if !self.snapshots => {
+                Err("not allowed: dashboard.snapshots is false, and dashboard.commands is \"safe\""
+                    .to_owned())
+            }
+            (Commands::Safe | Commands::All, _) => Ok(()),
+        }
+    }
+}
+
 /// A request as it came, for its confirmation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -45,42 +132,88 @@ pub struct Request {
 }
 
 /// Reads `set/<setting>`.
-pub fn set(setting: &str, payload: &[u8], allowed: Commands) -> Request {
+pub fn set(setting: &str, payload: &[u8], policy: Policy) -> Request {
     let topic = format!("set/{}", clip(setting));
     let command = text(payload).and_then(|value| match setting {
         "streaming" => match value {
-            "ON" => permit(allowed != Commands::None, allowed).map(|()| Command::Streaming(true)),
-            "OFF" => permit(allowed != Commands::None, allowed).map(|()| Command::Streaming(false)),
+            "ON" => Ok(Command::Streaming(true)),
+            "OFF" => Ok(Command::Streaming(false)),
             other => Err(format!("\"{}\" is neither ON nor OFF", clip(other))),
         },
-        _ => Err("this version knows no such setting; it knows streaming".to_owned()),
+        "bitrate" => bitrate(value).map(Command::Bitrate),
+        "resolution" => value.parse().map(Command::Resolution),
+        _ => match setting.strip_prefix("control/") {
+            Some(name) => control(name, value),
+            None => {
+                Err("there is no such setting; there are streaming, bitrate, resolution and control/<name>"
+                    .to_owned())
+            }
+        },
     });
-    Request { topic, id: None, command }
+    Request { topic, id: None, command: command.and_then(|command| permitted(policy, command)) }
 }
 
 /// Reads `do/<action>`.
-pub fn action(action: &str, payload: &[u8], allowed: Commands) -> Request {
+pub fn action(action: &str, payload: &[u8], policy: Policy) -> Request {
     let topic = format!("do/{}", clip(action));
     let fields = match text(payload).and_then(object) {
         Ok(fields) => fields,
         Err(error) => return Request { topic, id: None, command: Err(error) },
     };
     let id = fields.get("id").cloned();
-    let command = permit(allowed != Commands::None, allowed).and_then(|()| match action {
+    let command = match action {
+        "snapshot" => width(&fields).map(|width| Command::Snapshot { width }),
         "keyframe" => Ok(Command::KeyFrame),
         "restart" => Ok(Command::Restart),
         "warm" => seconds(&fields).map(Command::Warm),
-        "close" => Ok(Command::Close {
-            viewer: id_field(&fields, "viewer")?,
-            session: id_field(&fields, "session")?,
-        }),
-        _ => Err("this version knows no such action; it knows keyframe, warm, close and restart".to_owned()),
-    });
-    Request { topic, id, command }
+        "close" => close(&fields),
+        _ => Err("there is no such action; there are snapshot, keyframe, warm, close and restart".to_owned()),
+    };
+    Request { topic, id, command: command.and_then(|command| permitted(policy, command)) }
 }
 
-fn permit(yes: bool, allowed: Commands) -> Result<(), String> {
-    if yes { Ok(()) } else { Err(format!("not allowed: dashboard.commands is {allowed:?}").to_lowercase()) }
+fn permitted(policy: Policy, command: Command) -> Result<Command, String> {
+    policy.permit(&command).map(|()| command)
+}
+
+fn bitrate(value: &str) -> Result<Option<u32>, String> {
+    if value == "auto" {
+        return Ok(None);
+    }
+    let (min, max) = (BITRATE_KBPS.start(), BITRATE_KBPS.end());
+    let kbps = value.parse().ok().filter(|kbps| BITRATE_KBPS.contains(kbps));
+    kbps.map(Some).ok_or_else(|| {
+        format!("\"{}\" is neither auto nor a number of kbit/s from {min} to {max}", clip(value))
+    })
+}
+
+fn control(name: &str, value: &str) -> Result<Command, String> {
+    let is_name = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if !is_name {
+        return Err("no camera has a control of that name; `info` lists those of this one".to_owned());
+    }
+    if value.is_empty() {
+        return Err("no value: write a number, ON or OFF, or the text of a menu entry".to_owned());
+    }
+    Ok(Command::Control { name: name.to_owned(), value: clip(value).to_owned() })
+}
+
+fn close(fields: &Map<String, Value>) -> Result<Command, String> {
+    Ok(Command::Close { viewer: id_field(fields, "viewer")?, session: id_field(fields, "session")? })
+}
+
+fn width(fields: &Map<String, Value>) -> Result<Option<u32>, String> {
+    let (min, max) = (snapshot::MIN_WIDTH, snapshot::MAX_WIDTH);
+    match fields.get("width") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value
+            .as_u64()
+            .and_then(|width| u32::try_from(width).ok())
+            .filter(|width| (min..=max).contains(width))
+            .map(Some)
+            .ok_or_else(|| format!("`width` is a whole number of pixels from {min} to {max}")),
+    }
 }
 
 fn text(payload: &[u8]) -> Result<&str, String> {
@@ -126,53 +259,5 @@ fn clip(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_privacy_switch_is_on_or_off() {
-        assert_eq!(set("streaming", b"OFF", Commands::All).command, Ok(Command::Streaming(false)));
-        assert_eq!(set("streaming", b"ON\n", Commands::All).command, Ok(Command::Streaming(true)));
-        for payload in [&b"off"[..], b"", b"\xff", b"1", &[b'x'; 5000]] {
-            assert!(set("streaming", payload, Commands::All).command.is_err());
-        }
-        assert!(set("streaming", b"ON", Commands::None).command.unwrap_err().contains("dashboard.commands"));
-    }
-
-    #[test]
-    fn actions_take_nothing_or_an_object() {
-        assert_eq!(action("keyframe", b"", Commands::All).command, Ok(Command::KeyFrame));
-        assert_eq!(action("restart", b"{}", Commands::Safe).command, Ok(Command::Restart));
-        assert_eq!(
-            action("warm", br#"{"seconds":9}"#, Commands::All).command,
-            Ok(Command::Warm(Duration::from_secs(9)))
-        );
-        assert_eq!(action("warm", b"", Commands::All).command, Ok(Command::Warm(Duration::from_mins(1))));
-        let close = action("close", br#"{"viewer":"tab-1","id":7}"#, Commands::All);
-        assert_eq!(close.id, Some(json!(7)));
-        assert_eq!(
-            close.command,
-            Ok(Command::Close { viewer: Some(Id::new("tab-1").unwrap()), session: None })
-        );
-    }
-
-    #[test]
-    fn nonsense_is_refused_in_words() {
-        for (name, payload) in [
-            ("warm", &br#"{"seconds":0}"#[..]),
-            ("warm", br#"{"seconds":"long"}"#),
-            ("close", br#"{"viewer":"a/b"}"#),
-            ("close", br#"{"session":7}"#),
-            ("keyframe", b"[]"),
-            ("keyframe", b"{"),
-            ("dance", b""),
-            ("keyframe", b"\0"),
-        ] {
-            assert!(action(name, payload, Commands::All).command.is_err(), "{name}");
-        }
-        assert!(action("keyframe", b"", Commands::None).command.is_err());
-        assert!(set("control/hue", b"7", Commands::All).command.is_err());
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

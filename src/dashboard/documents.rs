@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use crate::media::{CameraInfo, CameraState, MediaStatus};
+use crate::media::{CameraInfo, CameraState, ControlInfo, MediaStatus};
 use crate::peer::Live;
 use crate::sessions::SessionEvent;
 use crate::sessions::table::Key;
@@ -33,7 +33,7 @@ pub struct Identity {
 }
 
 /// Time as the protocol writes it.
-fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
@@ -47,12 +47,12 @@ pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "model": identity.model,
         "key": identity.key,
-        "camera": camera.map(camera_document),
-        "controls": camera.map_or_else(|| json!([]), |camera| json!(camera.controls)),
+        "camera": camera.map_or_else(|| stand_in(media), camera_document),
+        "controls": camera.map_or_else(Vec::new, |camera| camera.controls.iter().map(control_document).collect()),
         "codecs": [format!("video/H264;profile-level-id={};packetization-mode=1", media.profile)],
         "audio": false,
         "access": identity.access,
-        "features": ["trickle", "rtx", "ice-full", "privacy", "warm"],
+        "features": ["trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings"],
         "whep": identity.whep,
         "root": identity.root,
     })
@@ -60,6 +60,24 @@ pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
 
 fn camera_document(camera: &CameraInfo) -> Value {
     json!({ "card": camera.card, "driver": camera.driver, "modes": camera.modes })
+}
+
+/// The test picture has no name and no driver, but sizes to choose from.
+fn stand_in(media: &MediaStatus) -> Value {
+    let modes = media.modes();
+    if modes.is_empty() {
+        return Value::Null;
+    }
+    json!({ "card": "Test picture", "driver": "porthole", "modes": modes })
+}
+
+/// What a control is; what it is set to is in `state`.
+fn control_document(control: &ControlInfo) -> Value {
+    let mut document = json!(control);
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("value");
+    }
+    document
 }
 
 /// Makes `state` documents; keeps what a bit rate needs.
@@ -114,6 +132,7 @@ impl StateWriter {
                 "kind": encoder.kind,
                 "bitrate": media.bitrate,
                 "target": media.target,
+                "ceiling": media.ceiling,
                 "keyframes": media.key_frames,
             })),
             "viewers": { "count": sessions.len(), "max": parts.max_viewers, "sessions": sessions },
@@ -264,7 +283,7 @@ mod tests {
             .collect::<Vec<_>>();
         assert_eq!(keys(&state), expected);
         assert_eq!(keys(&state["camera"]).join(" "), "device error fps height since state width");
-        assert_eq!(keys(&state["encoder"]).join(" "), "bitrate keyframes kind name target");
+        assert_eq!(keys(&state["encoder"]).join(" "), "bitrate ceiling keyframes kind name target");
         assert_eq!(
             keys(&state["viewers"]["sessions"][0]).join(" "),
             "bitrate first_frame grant loss path protocol rtt session since viewer"

@@ -1,5 +1,7 @@
 //! What MQTT dashboards see and may ask (protocol.md sections 3 and 4).
 
+pub mod coalesce;
 pub mod command;
 pub mod documents;
+pub mod homeassistant;
 pub mod pace;

@@ -1,0 +1,94 @@
+//! Announces the device to Home Assistant, and takes the announcement back when it is no longer wanted.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::kept::KeptFile;
+use crate::config::HomeAssistant;
+use crate::dashboard::homeassistant::{self, Announced, Facts};
+use crate::signaling::mqtt::{Link, Outgoing};
+
+/// What the broker keeps of us, so that it can be taken back in a later life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Memory {
+    topic: String,
+    entities: Announced,
+}
+
+/// The announcement's state.
+pub(super) struct Announcer {
+    /// `None` when switched off.
+    wanted: Option<HomeAssistant>,
+    file: KeptFile,
+    memory: Option<Memory>,
+    /// The text that this connection's broker has.
+    sent: Option<String>,
+}
+
+impl Announcer {
+    /// `wanted` as configured.
+    pub fn new(wanted: Option<HomeAssistant>, state_dir: &Path) -> Self {
+        let file = KeptFile::new(state_dir, "homeassistant.json");
+        let memory = file.load().and_then(|text| serde_json::from_str(&text).ok());
+        Self { wanted, file, memory, sent: None }
+    }
+
+    /// Whether `topic` is where Home Assistant tells of its start.
+    pub fn is_birth(&self, topic: &str, payload: &[u8]) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_some_and(|wanted| topic == homeassistant::birth_topic(&wanted.prefix))
+            && payload == b"online"
+    }
+
+    /// Announce again in any case.
+    pub fn reset(&mut self) {
+        self.sent = None;
+    }
+
+    /// Publishes what differs from what was announced.
+    pub fn tell(&mut self, link: &Link, facts: &Facts<'_>) {
+        let topic = self
+            .wanted
+            .as_ref()
+            .map(|wanted| homeassistant::discovery_topic(&wanted.prefix, &facts.identity.id));
+        if let Some(old) = self.memory.take_if(|memory| topic.as_ref() != Some(&memory.topic)) {
+            // An empty retained message removes the device with all of its entities.
+            if link.publish(Outgoing::retained(old.topic.clone(), "")) {
+                self.file.remove();
+            } else {
+                self.memory = Some(old);
+            }
+        }
+        let Some(topic) = topic else { return };
+        let known = self.memory.as_ref().map(|memory| memory.entities.clone()).unwrap_or_default();
+        // Announced without its controls, those would be removed and lose their history: the broker has the last
+        // announcement, which is good until the camera is there.
+        if !facts.is_complete() && !known.is_empty() {
+            return;
+        }
+        let (message, entities) = homeassistant::announcement(facts, &known);
+        let text = message.to_string();
+        if self.sent.as_ref() == Some(&text) || !link.publish(Outgoing::retained(topic.clone(), text.clone()))
+        {
+            return;
+        }
+        // Names of what is gone stay in this connection's announcement, for a Home Assistant that is away.
+        let gone = known.into_iter().filter(|(key, _)| !entities.contains_key(key)).collect::<Announced>();
+        self.sent = Some(text);
+        self.remember(Memory { topic, entities: entities.into_iter().chain(gone).collect() });
+    }
+
+    fn remember(&mut self, memory: Memory) {
+        if self.memory.as_ref() == Some(&memory) {
+            return;
+        }
+        let saved = serde_json::to_string(&memory)
+            .map_err(std::io::Error::from)
+            .and_then(|text| self.file.save(&text));
+        if let Err(error) = saved {
+            tracing::warn!(file = %self.file.path().display(), %error, "a later life cannot take the announcement back");
+        }
+        self.memory = Some(memory);
+    }
+}

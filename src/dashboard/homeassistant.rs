@@ -1,0 +1,399 @@
+//! The device as Home Assistant sees it: one retained message that announces every entity (MQTT device discovery). Pure.
+//!
+//! Entities read `state` and `info` through templates and write `set` and `do`; nothing of the protocol exists for them
+//! alone. Names are written in full, so that people can read the message.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::command::BITRATE_KBPS;
+use super::documents::Identity;
+use crate::media::{CameraState, ControlInfo, ControlType, MediaStatus};
+use crate::signaling::topic::Topics;
+use crate::stats::SystemFigures;
+
+/// Controls that become entities; a device with more of them is a test driver.
+const MAX_CONTROLS: usize = 64;
+/// Picture sizes to choose from.
+const MAX_SIZES: usize = 40;
+/// Menu entries and other texts that are longer are cut for display nowhere, so such a control is left out.
+const MAX_STATE_TEXT: usize = 255;
+
+/// Which entities were announced: by key, the platform of each.
+pub type Announced = BTreeMap<String, String>;
+
+/// What the announcement depends on.
+pub struct Facts<'a> {
+    /// The device.
+    pub identity: &'a Identity,
+    /// Its topics.
+    pub topics: &'a Topics,
+    /// The capture side.
+    pub media: &'a MediaStatus,
+    /// Whether commands over the broker are obeyed at all.
+    pub commands: bool,
+    /// Whether still pictures are published and may be asked for.
+    pub snapshots: bool,
+    /// What the board tells of itself.
+    pub system: &'a SystemFigures,
+}
+
+impl Facts<'_> {
+    /// Whether everything that there is to announce is known: without a camera its controls are not.
+    pub fn is_complete(&self) -> bool {
+        self.media.ready && !self.media.modes().is_empty()
+    }
+}
+
+/// Where the announcement goes.
+pub fn discovery_topic(prefix: &str, device: &str) -> String {
+    format!("{prefix}/device/{device}/config")
+}
+
+/// Where Home Assistant says `online` when it has started.
+pub fn birth_topic(prefix: &str) -> String {
+    format!("{prefix}/status")
+}
+
+/// The announcement, and what it announces. Entities of `before` that there are no longer are named without a
+/// configuration, which removes them from Home Assistant.
+pub fn announcement(facts: &Facts<'_>, before: &Announced) -> (Value, Announced) {
+    let mut entities = Entities { facts, components: Map::new() };
+    entities.pictures();
+    entities.sensors();
+    if facts.commands {
+        entities.commands();
+    }
+    entities.controls();
+    let mut components = entities.components;
+    let announced: Announced = components
+        .iter()
+        .filter_map(|(key, entity)| Some((key.clone(), entity["platform"].as_str()?.to_owned())))
+        .collect();
+    for (key, platform) in before {
+        if facts.is_complete() && !components.contains_key(key) {
+            components.insert(key.clone(), json!({ "platform": platform }));
+        }
+    }
+    let identity = facts.identity;
+    let version = env!("CARGO_PKG_VERSION");
+    let message = json!({
+        "device": {
+            "identifiers": [format!("porthole_{}", identity.id)],
+            "name": identity.name,
+            "manufacturer": "Porthole",
+            "model": identity.model,
+            "sw_version": version,
+        },
+        "origin": { "name": "Porthole", "sw_version": version },
+        "availability": [{ "topic": facts.topics.leaf("availability") }],
+        "components": components,
+    });
+    (message, announced)
+}
+
+struct Entities<'a> {
+    facts: &'a Facts<'a>,
+    components: Map<String, Value>,
+}
+
+impl Entities<'_> {
+    fn leaf(&self, leaf: &str) -> String {
+        self.facts.topics.leaf(leaf)
+    }
+
+    /// Adds an entity; `fields` are those of its platform.
+    fn add(&mut self, platform: &str, key: &str, name: &str, icon: &str, fields: Value) {
+        let mut entity = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        entity.insert("platform".to_owned(), platform.into());
+        entity.insert("unique_id".to_owned(), format!("porthole_{}_{key}", self.facts.identity.id).into());
+        entity.insert("name".to_owned(), name.into());
+        entity.insert("icon".to_owned(), icon.into());
+        self.components.insert(key.to_owned(), Value::Object(entity));
+    }
+
+    /// An entity that reads `state` through a template.
+    fn read(&mut self, platform: &str, key: &str, name: &str, icon: &str, template: &str, fields: Value) {
+        let mut fields = fields;
+        fields["state_topic"] = self.leaf("state").into();
+        fields["value_template"] = format!("{{{{ {template} }}}}").into();
+        self.add(platform, key, name, icon, fields);
+    }
+
+    fn pictures(&mut self) {
+        if self.facts.snapshots {
+            let topic = self.leaf("snapshot");
+            self.add("camera", "camera", "Snapshot", "mdi:cctv", json!({ "topic": topic }));
+            let image = json!({ "image_topic": topic, "content_type": "image/jpeg" });
+            self.add("image", "image", "Last snapshot", "mdi:image", image);
+        }
+    }
+
+    fn sensors(&mut self) {
+        let count = json!({ "state_class": "measurement", "unit_of_measurement": "viewers" });
+        self.read("sensor", "viewers", "Viewers", "mdi:account-multiple", "value_json.viewers.count", count);
+        let watched = "'ON' if value_json.viewers.count > 0 else 'OFF'";
+        self.read("binary_sensor", "watched", "Someone is watching", "mdi:eye", watched, json!({}));
+        self.camera_sensors();
+        let rate = |fields: Value| {
+            let mut fields = fields;
+            fields["entity_category"] = "diagnostic".into();
+            fields["state_class"] = "measurement".into();
+            fields
+        };
+        let kbps = "((value_json.encoder or {}).bitrate or 0) / 1000";
+        let unit = rate(
+            json!({ "device_class": "data_rate", "unit_of_measurement": "kbit/s", "suggested_display_precision": 0 }),
+        );
+        self.read("sensor", "bitrate_now", "Bit rate now", "mdi:speedometer", kbps, unit);
+        let unit = rate(json!({ "unit_of_measurement": "fps", "suggested_display_precision": 1 }));
+        self.read("sensor", "fps", "Picture rate", "mdi:filmstrip", "value_json.camera.fps", unit);
+        let name = "(value_json.encoder or {}).name or None";
+        let diagnostic = json!({ "entity_category": "diagnostic" });
+        self.read("sensor", "encoder", "Encoder", "mdi:chip", name, diagnostic);
+        for (key, name) in [("encode", "Encoding latency"), ("send", "Sending latency")] {
+            let template = format!("(value_json.latency.{key} or {{}}).p95");
+            let template = format!("{template} if value_json.latency.{key} else None");
+            let unit = rate(
+                json!({ "device_class": "duration", "unit_of_measurement": "ms", "suggested_display_precision": 1 }),
+            );
+            self.read("sensor", &format!("latency_{key}"), name, "mdi:timer-outline", &template, unit);
+        }
+        if self.facts.system.temperature.is_some() {
+            let unit = rate(json!({ "device_class": "temperature", "unit_of_measurement": "°C" }));
+            let value = "value_json.system.temperature";
+            self.read("sensor", "temperature", "Temperature", "mdi:thermometer", value, unit);
+        }
+        if self.facts.system.rssi.is_some() {
+            let unit = rate(json!({ "device_class": "signal_strength", "unit_of_measurement": "dBm" }));
+            self.read("sensor", "rssi", "Wi-Fi signal", "mdi:wifi", "value_json.system.rssi", unit);
+        }
+        let unit = rate(
+            json!({ "device_class": "duration", "unit_of_measurement": "s", "enabled_by_default": false }),
+        );
+        self.read("sensor", "uptime", "Uptime", "mdi:clock-start", "value_json.uptime", unit);
+        let update = json!({
+            "state_topic": self.leaf("info"),
+            "value_template": "{{ {'installed_version': value_json.version} | tojson }}",
+            "title": "Porthole",
+            "entity_category": "diagnostic",
+        });
+        self.add("update", "update", "Version", "mdi:package-up", update);
+    }
+
+    fn camera_sensors(&mut self) {
+        let states = [
+            CameraState::Idle,
+            CameraState::Starting,
+            CameraState::Live,
+            CameraState::Lost,
+            CameraState::Error,
+            CameraState::Off,
+        ];
+        let options: Vec<String> = states.iter().map(ToString::to_string).collect();
+        let attributes = "{{ {'error': value_json.camera.error, 'device': value_json.camera.device, \
+                          'since': value_json.camera.since} | tojson }}";
+        let camera = json!({
+            "device_class": "enum",
+            "options": options,
+            "entity_category": "diagnostic",
+            "json_attributes_topic": self.leaf("state"),
+            "json_attributes_template": attributes,
+        });
+        self.read("sensor", "camera_state", "Camera", "mdi:video", "value_json.camera.state", camera);
+        let problem = json!({
+            "device_class": "problem",
+            "entity_category": "diagnostic",
+            "json_attributes_topic": self.leaf("state"),
+            "json_attributes_template": attributes,
+        });
+        let template = "'ON' if value_json.camera.state in ['lost', 'error'] else 'OFF'";
+        self.read("binary_sensor", "problem", "Camera problem", "mdi:video-off", template, problem);
+    }
+
+    fn commands(&mut self) {
+        let streaming = json!({ "command_topic": self.leaf("set/streaming") });
+        self.read("switch", "streaming", "Streaming", "mdi:shield-eye", "value_json.streaming", streaming);
+        let press = |topic: String, fields: Value| {
+            let mut fields = fields;
+            fields["command_topic"] = topic.into();
+            // What Home Assistant sends by itself is no JSON.
+            fields["payload_press"] = "{}".into();
+            fields
+        };
+        if self.facts.snapshots {
+            let snapshot = press(self.leaf("do/snapshot"), json!({}));
+            self.add("button", "take_snapshot", "Take a snapshot", "mdi:camera", snapshot);
+        }
+        let warm = press(self.leaf("do/warm"), json!({}));
+        self.add("button", "warm", "Warm up", "mdi:fire", warm);
+        let keyframe = press(self.leaf("do/keyframe"), json!({ "entity_category": "diagnostic" }));
+        self.add("button", "keyframe", "Key frame", "mdi:key-variant", keyframe);
+        let restart =
+            press(self.leaf("do/restart"), json!({ "entity_category": "config", "device_class": "restart" }));
+        self.add("button", "restart", "Restart the camera", "mdi:restart", restart);
+        let ceiling = "(value_json.encoder.ceiling / 1000) | int if value_json.encoder else None";
+        let bitrate = json!({
+            "command_topic": self.leaf("set/bitrate"),
+            "min": BITRATE_KBPS.start(),
+            "max": BITRATE_KBPS.end(),
+            "step": 10,
+            "mode": "box",
+            "unit_of_measurement": "kbit/s",
+            "device_class": "data_rate",
+            "entity_category": "config",
+        });
+        self.read("number", "bitrate", "Highest bit rate", "mdi:speedometer", ceiling, bitrate);
+        let sizes = sizes(self.facts.media);
+        if !sizes.is_empty() {
+            let resolution = json!({
+                "command_topic": self.leaf("set/resolution"),
+                "options": sizes,
+                "entity_category": "config",
+            });
+            let now = "value_json.camera.width ~ 'x' ~ value_json.camera.height";
+            self.read("select", "resolution", "Resolution", "mdi:monitor-screenshot", now, resolution);
+        }
+    }
+
+    fn controls(&mut self) {
+        let camera = self.facts.media.camera.clone();
+        for control in camera.iter().flat_map(|camera| &camera.controls).take(MAX_CONTROLS) {
+            self.control(control);
+        }
+    }
+
+    fn control(&mut self, control: &ControlInfo) {
+        let name = display_name(&control.name);
+        let value = format!("(value_json.controls['{}'] | default(None))", control.name);
+        if control.read_only || !self.facts.commands {
+            let fields = json!({ "entity_category": "diagnostic" });
+            let template = shown_value(control, &value);
+            self.read(
+                "sensor",
+                &format!("sensor_{}", control.name),
+                &name,
+                "mdi:tune-variant",
+                &template,
+                fields,
+            );
+            return;
+        }
+        let mut fields = json!({
+            "command_topic": self.leaf(&format!("set/control/{}", control.name)),
+            "entity_category": "config",
+            "availability": self.while_active(control),
+            "availability_mode": "all",
+        });
+        match control.kind {
+            ControlType::Bool => {
+                let template = format!("'ON' if {value} else 'OFF'");
+                self.read(
+                    "switch",
+                    &format!("switch_{}", control.name),
+                    &name,
+                    "mdi:toggle-switch",
+                    &template,
+                    fields,
+                );
+            }
+            ControlType::Menu if has_plain_menu(control) => {
+                fields["options"] = control.menu.values().cloned().collect::<Vec<_>>().into();
+                let template = shown_value(control, &value);
+                self.read(
+                    "select",
+                    &format!("select_{}", control.name),
+                    &name,
+                    "mdi:form-dropdown",
+                    &template,
+                    fields,
+                );
+            }
+            // A menu that cannot be shown by its texts is one by its numbers.
+            ControlType::Menu | ControlType::Int if control.min < control.max => {
+                fields["min"] = control.min.into();
+                fields["max"] = control.max.into();
+                fields["step"] = control.step.max(1).into();
+                fields["mode"] =
+                    if control.max.saturating_sub(control.min) > 1000 { "box" } else { "slider" }.into();
+                self.read("number", &format!("number_{}", control.name), &name, "mdi:tune", &value, fields);
+            }
+            // A number that can have one value only cannot be chosen.
+            ControlType::Menu | ControlType::Int => {}
+        }
+    }
+
+    /// Available with the device, and while no other control overrides this one.
+    fn while_active(&self, control: &ControlInfo) -> Value {
+        let name = &control.name;
+        let template = format!(
+            "{{{{ 'offline' if value_json.controls | selectattr('name', 'eq', '{name}') | selectattr('inactive') | list \
+             else 'online' }}}}"
+        );
+        json!([
+            { "topic": self.leaf("availability") },
+            { "topic": self.leaf("info"), "value_template": template },
+        ])
+    }
+}
+
+/// A control's value for people: the text of a menu entry, or the number.
+fn shown_value(control: &ControlInfo, value: &str) -> String {
+    if control.kind != ControlType::Menu || !has_plain_menu(control) {
+        return value.to_owned();
+    }
+    let entries: Map<String, Value> =
+        control.menu.iter().map(|(value, text)| (value.to_string(), text.clone().into())).collect();
+    format!("{}.get({value} | string)", Value::Object(entries))
+}
+
+/// Home Assistant tells entries apart by their texts, and a template must be able to hold them.
+fn has_plain_menu(control: &ControlInfo) -> bool {
+    let texts: Vec<&String> = control.menu.values().collect();
+    let plain = |text: &&String| {
+        (1..=MAX_STATE_TEXT).contains(&text.len())
+            && text.trim() == text.as_str()
+            && !text.contains(['{', '}', '"', '\\'])
+            && !text.chars().any(char::is_control)
+            // Its word for "not known".
+            && text.as_str() != "None"
+    };
+    let distinct: std::collections::BTreeSet<String> =
+        texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+    !texts.is_empty() && texts.iter().all(plain) && distinct.len() == texts.len()
+}
+
+/// `power_line_frequency` becomes `Power line frequency`.
+fn display_name(name: &str) -> String {
+    let mut text = name.replace('_', " ");
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
+/// Every size once, the largest first; the one in use is among them.
+fn sizes(media: &MediaStatus) -> Vec<String> {
+    let mut sizes: Vec<(u32, u32)> = media.modes().iter().map(|mode| (mode.width, mode.height)).collect();
+    if sizes.is_empty() {
+        return Vec::new();
+    }
+    sizes.sort_unstable_by_key(|(width, height)| {
+        std::cmp::Reverse((u64::from(*width) * u64::from(*height), *width))
+    });
+    sizes.dedup();
+    sizes.truncate(MAX_SIZES);
+    let now = (media.width, media.height);
+    if !sizes.contains(&now) {
+        sizes.push(now);
+    }
+    sizes.iter().map(|(width, height)| format!("{width}x{height}")).collect()
+}
+
+#[cfg(test)]
+#[path = "homeassistant_tests.rs"]
+mod tests;
