@@ -122,6 +122,7 @@ impl App {
         adjustments.apply(&media, config.media.fps);
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
         let factory = Factory::new(config.ice.clone(), fanout.clone())?
+            .with_playout_delay_ms(config.playout_delay_ms)
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
         let whep = listener.as_ref().map(|listener| whep_url(listener.address()));

@@ -38,11 +38,14 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checke
     not_yet_built(&raw)?;
     let device = device(&raw, flavour)?;
     let media = media(&raw, flavour)?;
+    let playout_delay_ms =
+        in_range("video.playout_delay_ms", raw.video.playout_delay_ms.unwrap_or(0), 0..=10_000)?;
     let max_viewers = in_range("viewers.max", raw.viewers.max.unwrap_or(8), 1..=1000)? as usize;
     let access = access(raw.access.mode.as_ref())?;
     Ok(Config {
         device,
         media,
+        playout_delay_ms,
         max_viewers,
         access,
         mqtt: mqtt(raw.mqtt, flavour, moved)?,

@@ -39,6 +39,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[camera]` and `[video]`
     pub media: MediaConfig,
+    /// `[video] playout_delay_ms`: how long viewers hold a picture before they show it.
+    pub playout_delay_ms: u32,
     /// `[viewers] max`: sessions at the same time.
     pub max_viewers: usize,
     /// `[access] mode`

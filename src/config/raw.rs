@@ -59,6 +59,7 @@ pub(super) struct RawVideo {
     pub min_bitrate_kbps: Option<u32>,
     pub keyframe_interval_s: Option<u32>,
     pub linger_s: Option<u32>,
+    pub playout_delay_ms: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::media::{CameraInfo, CameraState, ControlInfo, MediaStatus};
 use crate::peer::Live;
+use crate::peer::latency::Stage;
 use crate::sessions::SessionEvent;
 use crate::sessions::table::Key;
 use crate::signaling::message::VERSION;
@@ -113,6 +114,8 @@ impl StateWriter {
         let sessions: Vec<Value> = parts.sessions.iter().map(|live| self.session(parts.now, live)).collect();
         self.sent_before
             .retain(|generation, _| parts.sessions.iter().any(|live| live.generation == *generation));
+        let mut stages = Vec::new();
+        parts.sessions.iter().for_each(|live| live.sent.stages.collect_into(&mut stages));
         json!({
             "v": VERSION,
             "time": rfc3339(parts.time),
@@ -136,7 +139,11 @@ impl StateWriter {
                 "keyframes": media.key_frames,
             })),
             "viewers": { "count": sessions.len(), "max": parts.max_viewers, "sessions": sessions },
-            "latency": { "encode": media.encode_latency, "send": send_latency(parts.sessions) },
+            "latency": {
+                "encode": media.encode_latency,
+                "first_packet": stage_latency(&stages, |stage| stage.first_us),
+                "send": stage_latency(&stages, |stage| stage.last_us),
+            },
             "controls": controls(media),
             "system": parts.system,
         })
@@ -164,13 +171,12 @@ impl StateWriter {
     }
 }
 
-/// Encoder output to last packet handed on, over the last unit of every viewer.
-fn send_latency(sessions: &[std::sync::Arc<Live>]) -> Value {
-    let mut us: Vec<u64> = sessions.iter().map(|live| live.sent.send_us.load(Ordering::Relaxed)).collect();
-    us.retain(|us| *us > 0);
+/// From the encoder's output to one of a picture's packets, in ms over the last pictures of all viewers.
+fn stage_latency(stages: &[Stage], time_us: impl Fn(&Stage) -> u32) -> Value {
+    let mut us: Vec<u32> = stages.iter().map(time_us).collect();
     us.sort_unstable();
     let Some(last) = us.len().checked_sub(1) else { return Value::Null };
-    let at = |percent: usize| round1(us[(us.len() * percent / 100).min(last)] as f64 / 1e3);
+    let at = |percent: usize| round1(f64::from(us[(us.len() * percent / 100).min(last)]) / 1e3);
     json!({ "p50": at(50), "p95": at(95) })
 }
 

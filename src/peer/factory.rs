@@ -41,6 +41,9 @@ use crate::signaling::message::Candidate;
 /// picture as soon as it is decoded.
 pub(super) const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
+/// When a picture was captured, on the sender's clock: what glass-to-glass figures are made of.
+pub(super) const ABS_CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+
 /// RTP clock of video (RFC 6184 section 8.2.1).
 pub(super) const CLOCK_RATE_HZ: u32 = 90_000;
 
@@ -75,6 +78,8 @@ pub(super) struct Connection {
     pub track: Arc<TrackLocalStaticRTP>,
     pub sender: Arc<dyn RtpSender>,
     pub ssrc: u32,
+    /// How long the viewer is asked to hold a picture, in ms.
+    pub playout_delay_ms: u32,
     pub events: mpsc::Receiver<PeerEvent>,
     /// This connection's share of the TCP port.
     pub tcp: Option<TcpRoute>,
@@ -90,6 +95,7 @@ pub struct Factory {
     tcp: Option<TcpPort>,
     /// `None`: each connection makes its own.
     certificate: Option<RTCCertificate>,
+    playout_delay_ms: u32,
 }
 
 impl Factory {
@@ -98,7 +104,13 @@ impl Factory {
     pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
         let ports = PortPool::new(ice.port_range.clone());
         let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
-        Ok(Self { ice, fanout, ports, tcp, certificate: None })
+        Ok(Self { ice, fanout, ports, tcp, certificate: None, playout_delay_ms: 0 })
+    }
+
+    /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
+    pub fn with_playout_delay_ms(mut self, playout_delay_ms: u32) -> Self {
+        self.playout_delay_ms = playout_delay_ms;
+        self
     }
 
     /// The same with the certificate that `state_dir` keeps, made there at the first start.
@@ -153,7 +165,8 @@ impl Factory {
         let peer: Arc<dyn PeerConnection> = Arc::new(peer);
         match add_track(peer.as_ref(), video).await {
             Ok((track, sender, ssrc)) => {
-                Ok(Connection { peer, track, sender, ssrc, events, tcp, _port: port })
+                let playout_delay_ms = self.playout_delay_ms;
+                Ok(Connection { peer, track, sender, ssrc, playout_delay_ms, events, tcp, _port: port })
             }
             Err(error) => {
                 // An unclosed connection would leave its driver task behind.
@@ -206,8 +219,10 @@ fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerEr
         };
         engine.register_codec(RTCRtpCodecParameters { rtp_codec: rtx, payload_type }, RtpCodecKind::Video)?;
     }
-    let extension = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY_URI.to_owned() };
-    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    for uri in [PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI] {
+        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
+        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    }
     Ok((engine, video))
 }
 

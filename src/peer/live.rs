@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::feedback::Feedback;
+use super::latency::Stages;
 use crate::signaling::message::Refusal;
 use crate::signaling::topic::Id;
 
@@ -87,8 +88,8 @@ pub struct Sent {
     pub packets: AtomicU64,
     /// Access units.
     pub units: AtomicU64,
-    /// Microseconds from encoder output to the last packet handed on, last unit.
-    pub send_us: AtomicU64,
+    /// From the encoder's output to the packets handed on.
+    pub stages: Stages,
 }
 
 /// Why a session ended.

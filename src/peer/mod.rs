@@ -5,6 +5,7 @@ mod certificate;
 mod factory;
 mod feedback;
 mod handshake;
+pub mod latency;
 mod live;
 pub mod offer;
 pub mod reach;

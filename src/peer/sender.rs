@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
@@ -11,7 +11,8 @@ use rtc::rtp::{Header, Packet};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
-use super::factory::{CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
+use super::factory::{ABS_CAPTURE_TIME_URI, CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
+use super::latency::ntp_q32;
 use super::live::{Live, ms};
 use crate::fanout::Subscription;
 use crate::media::AccessUnit;
@@ -20,14 +21,16 @@ use crate::media::AccessUnit;
 /// extensions, RTX header) within the 1200 bytes that every path on the internet carries.
 const MAX_PAYLOAD_BYTES: usize = 1100;
 
-/// Playout delay 0 to 0 (two 12-bit values): show each picture at once.
-const PLAYOUT_DELAY_NONE: Bytes = Bytes::from_static(&[0, 0, 0]);
+/// The capture time goes with key frames, and at least this often.
+const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
 /// The negotiated numbers that every packet of one viewer carries.
 pub(super) struct Stamp {
     ssrc: u32,
     payload_type: u8,
-    playout_delay_id: Option<u8>,
+    playout_delay: Option<(u8, Bytes)>,
+    capture_time_id: Option<u8>,
+    capture_time_sent: Option<Instant>,
     sequence_number: u16,
     timestamp_base: u32,
 }
@@ -36,12 +39,17 @@ impl Stamp {
     /// Reads what was negotiated; call after the local description is set.
     pub async fn of(connection: &Connection) -> Option<Self> {
         let parameters = connection.sender.get_parameters().await.ok()?.rtp_parameters;
-        let playout_delay =
-            parameters.header_extensions.iter().find(|extension| extension.uri == PLAYOUT_DELAY_URI);
+        let id_of = |uri| {
+            let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
+            u8::try_from(extension.id).ok()
+        };
+        let playout_delay = playout_delay(connection.playout_delay_ms);
         Some(Self {
             ssrc: connection.ssrc,
             payload_type: parameters.codecs.first()?.payload_type,
-            playout_delay_id: playout_delay.and_then(|extension| u8::try_from(extension.id).ok()),
+            playout_delay: id_of(PLAYOUT_DELAY_URI).map(|id| (id, playout_delay)),
+            capture_time_id: id_of(ABS_CAPTURE_TIME_URI),
+            capture_time_sent: None,
             sequence_number: rand::random(),
             timestamp_base: rand::random(),
         })
@@ -58,12 +66,34 @@ impl Stamp {
             ..Default::default()
         };
         self.sequence_number = self.sequence_number.wrapping_add(1);
-        if let Some(id) = self.playout_delay_id {
+        if let Some((id, delay)) = &self.playout_delay {
             // Fails only for ids that negotiation cannot give.
-            let _ = header.set_extension(id, PLAYOUT_DELAY_NONE);
+            let _ = header.set_extension(*id, delay.clone());
         }
         Packet { header, payload }
     }
+
+    /// Marks the first packet of a key frame, and of one unit a second, with the time of capture.
+    fn mark_capture_time(&mut self, packet: &mut Packet, unit: &AccessUnit, now: Instant) {
+        let Some(id) = self.capture_time_id else { return };
+        let recent = |at: Instant| now.saturating_duration_since(at) < CAPTURE_TIME_EVERY;
+        if !unit.key_frame && self.capture_time_sent.is_some_and(recent) {
+            return;
+        }
+        let age = now.saturating_duration_since(unit.captured_at);
+        // A clock before 1970 is no clock.
+        let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+        let value = ntp_q32(since_unix.saturating_sub(age)).to_be_bytes();
+        self.capture_time_sent = Some(now);
+        let _ = packet.header.set_extension(id, Bytes::copy_from_slice(&value));
+    }
+}
+
+/// The extension's two 12-bit values in units of 10 ms, least and most, here the same.
+fn playout_delay(ms: u32) -> Bytes {
+    let units = (ms / 10).min(0xfff);
+    let [_, high, middle, low] = ((units << 12) | units).to_be_bytes();
+    Bytes::copy_from_slice(&[high, middle, low])
 }
 
 /// Media time in the 90 kHz clock, modulo 2^32 as RFC 3550 wants it.
@@ -94,11 +124,16 @@ pub(super) async fn run(
         let unit = subscription.next().await;
         let payloads = payloads(&unit);
         let last = payloads.len().saturating_sub(1);
+        let mut first_out = None;
         for (index, payload) in payloads.iter().enumerate() {
-            let packet = stamp.packet(payload.clone(), unit.media_time, index == last);
+            let mut packet = stamp.packet(payload.clone(), unit.media_time, index == last);
+            if index == 0 {
+                stamp.mark_capture_time(&mut packet, &unit, Instant::now());
+            }
             if track.write_rtp(packet).await.is_err() {
                 return;
             }
+            first_out.get_or_insert_with(Instant::now);
             sent.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
         }
         sent.packets.fetch_add(payloads.len() as u64, Ordering::Relaxed);
@@ -108,8 +143,10 @@ pub(super) async fn run(
             tracing::info!(ms = ms(first_frame), "first picture sent");
             first_frame
         });
-        let send_us = Instant::now().saturating_duration_since(unit.encoded_at).as_micros();
-        sent.send_us.store(u64::try_from(send_us).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(first_out) = first_out {
+            let after = |at: Instant| at.saturating_duration_since(unit.encoded_at);
+            sent.stages.record(after(first_out), after(Instant::now()));
+        }
     }
 }
 
@@ -142,7 +179,9 @@ mod tests {
         let mut stamp = Stamp {
             ssrc: 7,
             payload_type: 99,
-            playout_delay_id: Some(3),
+            playout_delay: Some((3, playout_delay(0))),
+            capture_time_id: Some(4),
+            capture_time_sent: None,
             sequence_number: u16::MAX,
             timestamp_base: u32::MAX,
         };
@@ -151,6 +190,24 @@ mod tests {
         assert_eq!(first.header.timestamp, 89_999);
         assert_eq!((first.header.sequence_number, second.header.sequence_number), (u16::MAX, 0));
         assert!(!first.header.marker && second.header.marker);
-        assert_eq!(first.header.get_extension(3), Some(PLAYOUT_DELAY_NONE));
+        assert_eq!(first.header.get_extension(3), Some(Bytes::from_static(&[0, 0, 0])));
+
+        let start = Instant::now();
+        let mut marked = |key_frame, ms| {
+            let at = start + Duration::from_millis(ms);
+            let unit = AccessUnit::new(Bytes::new(), Duration::ZERO, at, at, key_frame);
+            let mut packet = stamp.packet(Bytes::from_static(b"c"), Duration::ZERO, false);
+            stamp.mark_capture_time(&mut packet, &unit, at);
+            packet.header.get_extension(4).is_some_and(|value| value.len() == 8)
+        };
+        let seen = [(false, 0), (false, 33), (true, 66), (false, 900), (false, 1066)];
+        assert_eq!(seen.map(|(key, ms)| marked(key, ms)), [true, false, true, false, true]);
+    }
+
+    #[test]
+    fn the_playout_delay_is_two_values_of_12_bits() {
+        assert_eq!(playout_delay(0)[..], [0, 0, 0]);
+        assert_eq!(playout_delay(100)[..], [0x00, 0xa0, 0x0a]);
+        assert_eq!(playout_delay(u32::MAX)[..], [0xff, 0xff, 0xff]);
     }
 }

@@ -43,6 +43,7 @@ export class Peer {
     try {
       const transceiver = this.pc.addTransceiver('video', { direction: 'recvonly' });
       preferH264(transceiver);
+      askForCaptureTime(transceiver);
       const offer = await this.pc.createOffer();
       if (!offersH264(offer.sdp ?? '')) return this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-h264' });
       await this.pc.setLocalDescription(offer);
@@ -131,6 +132,24 @@ function preferH264(transceiver: RTCRtpTransceiver): void {
     transceiver.setCodecPreferences(codecs);
   } catch (error) {
     console.debug('porthole: codec preferences not taken', error);
+  }
+}
+
+/** Browsers know the extension but do not offer it by themselves; with it `captureTime` is the camera's own time. */
+function askForCaptureTime(transceiver: RTCRtpTransceiver): void {
+  type Extension = { uri: string; direction: string };
+  const tunable = transceiver as RTCRtpTransceiver & {
+    getHeaderExtensionsToNegotiate?: () => Extension[];
+    setHeaderExtensionsToNegotiate?: (extensions: Extension[]) => void;
+  };
+  try {
+    const extensions = tunable.getHeaderExtensionsToNegotiate?.();
+    const captureTime = extensions?.find(({ uri }) => uri.endsWith('/rtp-hdrext/abs-capture-time'));
+    if (!extensions || !captureTime) return;
+    captureTime.direction = 'sendrecv';
+    tunable.setHeaderExtensionsToNegotiate?.(extensions);
+  } catch (error) {
+    console.debug('porthole: capture time not negotiated', error);
   }
 }
 

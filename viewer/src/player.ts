@@ -33,6 +33,7 @@ export class Player {
   private broker: Broker | undefined;
   private peer: Peer | undefined;
   private iceServers: IceServer[];
+  private glassToGlassMs: number | undefined;
   private beating = false;
   private timer: ReturnType<typeof setInterval> | undefined;
 
@@ -79,7 +80,8 @@ export class Player {
   }
 
   async stats(): Promise<Figures> {
-    return { framesDecoded: 0, ...(await this.peer?.figures()) };
+    const delay = this.glassToGlassMs;
+    return { framesDecoded: 0, ...(await this.peer?.figures()), ...(delay !== undefined && { glassToGlassMs: delay }) };
   }
 
   hear(event: Event): void {
@@ -219,7 +221,17 @@ export class Player {
     const { video } = this;
     this.timings.firstTrack = performance.now();
     video.srcObject = stream;
-    if ('requestVideoFrameCallback' in video) video.requestVideoFrameCallback(() => this.onFrames(attempt, 1));
+    this.glassToGlassMs = undefined;
+    if (!('requestVideoFrameCallback' in video)) return void this.play();
+    let first = true;
+    const onShown: VideoFrameRequestCallback = (_now, { captureTime, expectedDisplayTime }) => {
+      if (attempt !== this.attempt) return;
+      if (first) this.onFrames(attempt, 1);
+      first = false;
+      if (captureTime !== undefined) this.glassToGlassMs = Math.round((expectedDisplayTime - captureTime) * 10) / 10;
+      video.requestVideoFrameCallback(onShown);
+    };
+    video.requestVideoFrameCallback(onShown);
     void this.play();
   }
 }
