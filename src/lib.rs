@@ -16,6 +16,7 @@
 //! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
 //! | [`fanout`] | one publisher, N subscriptions: bounded, never blocks the camera |
 //! | [`peer`] | one viewer: its peer connection, its sender, its feedback |
+//! | [`rate`] | what N viewers' paths carry, turned into one bit rate for the encoder |
 //! | [`sessions`] | the table of sessions: cap, expiry, routing |
 //! | [`access`] | who may watch, and proof of who answers |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
@@ -39,7 +40,7 @@
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
+//! (who may watch), [`rate`] and `peer::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
 //! [`media::mode`] (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
 //! `sessions`, `media::worker`, `peer::session`, `signaling::mqtt`, `app`.
@@ -64,6 +65,7 @@ pub mod http;
 pub mod log;
 pub mod media;
 pub mod peer;
+pub mod rate;
 pub mod sessions;
 pub mod signaling;
 pub mod stats;

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access", &["signaling::message", "signaling::topic"]),
     ("broker", &["broker", "config", "signaling::topic"]),
     ("http", &["access", "config", "http", "media", "peer::Replies", "sessions", "signaling"]),
+    ("rate", &[]),
     ("stats", &[]),
     ("log", &[]),
     ("systemd", &[]),

@@ -1,6 +1,7 @@
 //! The only module that knows every other: builds the house, runs it, drains it.
 
 mod access;
+mod adapt;
 pub mod address;
 mod adjustments;
 mod gateway;
@@ -83,6 +84,7 @@ pub struct App {
     fanout: Fanout,
     config: Config,
     access: AbortHandle,
+    adapting: AbortHandle,
     http: Option<Server>,
 }
 
@@ -139,6 +141,7 @@ impl App {
         };
         let sessions = Sessions::spawn(parts, gate);
         let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
+        let adapting = adapt::follow(sessions.clone(), media.clone(), config.media.min_bitrate_kbps);
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),
@@ -161,7 +164,7 @@ impl App {
             ice_servers: config.ice.servers.clone(),
         };
         let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services));
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, http })
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, adapting, http })
     }
 
     /// Resolves once cameras and encoders have been looked at, with the capture side's trouble if there
@@ -202,6 +205,7 @@ impl App {
         self.access.abort();
         // No new players; those that wait for an answer hear that the connection is closed.
         drop(self.http);
+        self.adapting.abort();
         if tokio::time::timeout(DRAIN_LIMIT, self.sessions.shutdown()).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }

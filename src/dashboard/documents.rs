@@ -166,6 +166,8 @@ impl StateWriter {
             "rtt": path.as_ref().map(|path| path.rtt),
             "loss": live.feedback.loss(),
             "bitrate": bitrate,
+            "estimate": live.feedback.rate(now).map(f64::round),
+            "skipped": live.skipped.load(Ordering::Relaxed),
             "first_frame": live.first_frame.get().map(|time| round1(time.as_secs_f64() * 1e3)),
         })
     }
@@ -292,7 +294,7 @@ mod tests {
         assert_eq!(keys(&state["encoder"]).join(" "), "bitrate ceiling keyframes kind name target");
         assert_eq!(
             keys(&state["viewers"]["sessions"][0]).join(" "),
-            "bitrate first_frame grant loss path protocol rtt session since viewer"
+            "bitrate estimate first_frame grant loss path protocol rtt session since skipped viewer"
         );
         assert_eq!(state["time"], "1970-01-01T00:00:00.000Z");
         assert_eq!(state["camera"]["state"], "live");

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use rand::seq::SliceRandom;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{NackResponderBuilder, Registry, SenderReportBuilder, Slot};
+use rtc::interceptor::{
+    CongestionControlBuilder, NackResponderBuilder, Registry, SenderReportBuilder, Slot, TwccSenderBuilder,
+};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfiguration;
@@ -28,7 +30,7 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpSender;
 
 use super::candidate::{with_public_address, with_tcp_port};
-use super::feedback::{Feedback, FeedbackInterceptor};
+use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
 use super::runtime::PeerRuntime;
 use super::tcp_port::{Listeners, TcpPort, TcpRoute};
@@ -43,6 +45,10 @@ pub(super) const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rt
 
 /// When a picture was captured, on the sender's clock: what glass-to-glass figures are made of.
 pub(super) const ABS_CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+
+/// Transport-wide sequence numbers: the viewer reports when each packet came.
+pub(super) const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// RTP clock of video (RFC 6184 section 8.2.1).
 pub(super) const CLOCK_RATE_HZ: u32 = 90_000;
@@ -108,6 +114,7 @@ impl Factory {
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
+    #[must_use]
     pub fn with_playout_delay_ms(mut self, playout_delay_ms: u32) -> Self {
         self.playout_delay_ms = playout_delay_ms;
         self
@@ -151,6 +158,11 @@ impl Factory {
             )
             .with_interceptor_registry(
                 Registry::new()
+                    .with(
+                        Slot::CongestionControl,
+                        CongestionControlBuilder::new(Estimator(Arc::clone(&feedback))).build(),
+                    )
+                    .with(Slot::TwccSender, TwccSenderBuilder::new().build())
                     .with(Slot::NackResponder, NackResponderBuilder::new().build())
                     .with(Slot::SenderReport, SenderReportBuilder::new().build())
                     .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, self.fanout.clone())),
@@ -204,7 +216,13 @@ fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerEr
         clock_rate: CLOCK_RATE_HZ,
         channels: 0,
         sdp_fmtp_line: codec.fmtp(),
-        rtcp_feedback: vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")],
+        rtcp_feedback: vec![
+            feedback("nack", ""),
+            feedback("nack", "pli"),
+            feedback("ccm", "fir"),
+            feedback("goog-remb", ""),
+            feedback("transport-cc", ""),
+        ],
     };
     let mut engine = MediaEngine::default();
     let parameters = RTCRtpCodecParameters { rtp_codec: video.clone(), payload_type: codec.payload_type };
@@ -219,7 +237,7 @@ fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerEr
         };
         engine.register_codec(RTCRtpCodecParameters { rtp_codec: rtx, payload_type }, RtpCodecKind::Video)?;
     }
-    for uri in [PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI] {
+    for uri in [PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, TRANSPORT_CC_URI] {
         let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
         engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
     }

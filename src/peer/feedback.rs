@@ -3,22 +3,24 @@
 //! The library's own RTCP statistics stay at zero, so this interceptor reads the packets itself.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{BandwidthEstimator, Interceptor, Packet, PacketReport, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
+use super::rate::{Estimate, Report};
 use crate::fanout::Fanout;
 
 /// What a viewer's RTCP told, readable from anywhere.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Feedback {
     /// Key frames asked for (PLI and FIR).
     pub key_frame_requests: AtomicU64,
@@ -26,12 +28,65 @@ pub struct Feedback {
     pub nacked_packets: AtomicU64,
     fraction_lost: AtomicU8,
     packets_lost: AtomicU32,
+    estimate: Mutex<Estimate>,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self {
+            key_frame_requests: AtomicU64::default(),
+            nacked_packets: AtomicU64::default(),
+            fraction_lost: AtomicU8::default(),
+            packets_lost: AtomicU32::default(),
+            estimate: Mutex::new(Estimate::new(Instant::now())),
+        }
+    }
 }
 
 impl Feedback {
+    /// What the path carries, bit/s; `None`: no limit was seen.
+    pub fn rate(&self, now: Instant) -> Option<f64> {
+        self.estimate().rate(now)
+    }
+
+    /// How long what is under way still takes, as far as is known.
+    pub(super) fn backlog(&self, now: Instant) -> Duration {
+        self.estimate().backlog(now)
+    }
+
+    /// `bytes` were sent.
+    pub(super) fn sent(&self, now: Instant, bytes: usize) {
+        self.estimate().sent(now, bytes);
+    }
+
+    fn estimate(&self) -> MutexGuard<'_, Estimate> {
+        self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Loss in the last report interval, 0 to 1 (RFC 3550 section 6.4.1, before repair).
     pub fn loss(&self) -> f64 {
         f64::from(self.fraction_lost.load(Ordering::Relaxed)) / 256.0
+    }
+}
+
+/// Takes what the library's congestion control has matched, packet by packet, into the estimate.
+pub struct Estimator(pub Arc<Feedback>);
+
+impl BandwidthEstimator for Estimator {
+    fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
+        let report = |packet: &PacketReport| Report {
+            departure: packet.departure,
+            arrival: packet.arrival,
+            arrived: packet.arrived,
+            bytes: packet.size,
+        };
+        let reports: Vec<Report> = reports.iter().map(report).collect();
+        self.0.estimate().feedback(now, &reports);
+    }
+
+    /// Nobody listens inside the chain: there is no pacer.
+    fn target_bitrate(&self) -> f64 {
+        0.0
     }
 }
 
@@ -49,7 +104,7 @@ impl FeedbackInterceptor {
         Self { feedback, fanout, read_queue: VecDeque::new(), write_queue: VecDeque::new() }
     }
 
-    fn take(&self, packet: &dyn rtc::rtcp::Packet) {
+    fn take(&self, now: Instant, packet: &dyn rtc::rtcp::Packet) {
         let packet = packet.as_any();
         if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             self.feedback.key_frame_requests.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +114,10 @@ impl FeedbackInterceptor {
             if let Some(report) = report.reports.first() {
                 self.feedback.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
                 self.feedback.packets_lost.store(report.total_lost, Ordering::Relaxed);
+                self.feedback.estimate().receiver_report(now, self.feedback.loss());
             }
+        } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.feedback.estimate().remb(now, f64::from(remb.bitrate));
         } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             let asked: u64 =
                 nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
@@ -78,7 +136,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackInterceptor {
     fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &message.message.packet {
             for packet in packets {
-                self.take(packet.as_ref());
+                self.take(message.now, packet.as_ref());
             }
         }
         self.read_queue.push_back(message);

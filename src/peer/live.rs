@@ -48,6 +48,10 @@ pub struct Live {
     pub first_frame: Arc<OnceLock<Duration>>,
     /// Set once the connection has come about.
     pub connected: AtomicBool,
+    /// Its path carries less than the stream: it gets fewer pictures. Set by whoever follows the rates.
+    pub starved: AtomicBool,
+    /// Pictures left out for that reason.
+    pub skipped: AtomicU64,
     path: Mutex<Option<PathStats>>,
 }
 
@@ -59,6 +63,8 @@ impl Live {
             session,
             grant,
             connected: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
+            skipped: AtomicU64::new(0),
             generation,
             since: SystemTime::now(),
             offered_at: Instant::now(),

@@ -8,6 +8,7 @@ mod handshake;
 pub mod latency;
 mod live;
 pub mod offer;
+mod rate;
 pub mod reach;
 mod runtime;
 mod sender;

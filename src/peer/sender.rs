@@ -14,7 +14,8 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use super::factory::{ABS_CAPTURE_TIME_URI, CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
 use super::latency::ntp_q32;
 use super::live::{Live, ms};
-use crate::fanout::Subscription;
+use super::rate::{Path, Thinner, Verdict};
+use crate::fanout::{Fanout, Subscription};
 use crate::media::AccessUnit;
 
 /// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
@@ -117,11 +118,17 @@ pub(super) async fn run(
     track: Arc<TrackLocalStaticRTP>,
     mut stamp: Stamp,
     mut subscription: Subscription,
+    fanout: Fanout,
     live: Arc<Live>,
 ) {
     let sent = &live.sent;
+    let mut thinner = Thinner::default();
     loop {
         let unit = subscription.next().await;
+        if !is_wanted(&mut thinner, &unit, &fanout, &live) {
+            continue;
+        }
+        live.feedback.sent(Instant::now(), unit.data.len());
         let payloads = payloads(&unit);
         let last = payloads.len().saturating_sub(1);
         let mut first_out = None;
@@ -148,6 +155,24 @@ pub(super) async fn run(
             sent.stages.record(after(first_out), after(Instant::now()));
         }
     }
+}
+
+/// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
+fn is_wanted(thinner: &mut Thinner, unit: &AccessUnit, fanout: &Fanout, live: &Live) -> bool {
+    let now = Instant::now();
+    let path = Path {
+        rate: live.feedback.rate(now),
+        backlog: live.feedback.backlog(now),
+        is_starved: live.starved.load(Ordering::Relaxed),
+    };
+    let verdict = thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);
+    if verdict == Verdict::SkipAndAsk {
+        fanout.request_key_frame();
+    }
+    if verdict != Verdict::Send {
+        live.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+    verdict == Verdict::Send
 }
 
 #[cfg(test)]

@@ -310,8 +310,8 @@ impl Session {
         let Some(stamp) = Stamp::of(&self.connection).await else { return };
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let sending =
-            sender::run(self.connection.track.clone(), stamp, new.fanout.subscribe(), Arc::clone(live));
+        let track = self.connection.track.clone();
+        let sending = sender::run(track, stamp, new.fanout.subscribe(), new.fanout.clone(), Arc::clone(live));
         self.sending = Some(tokio::spawn(sending.in_current_span()).abort_handle());
     }
 

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{NackGeneratorBuilder, ReceiverReportBuilder, Registry, Slot};
+use rtc::interceptor::{NackGeneratorBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder};
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
@@ -20,6 +22,7 @@ use webrtc::peer_connection::{
 };
 
 use super::PeerError;
+use super::factory::TRANSPORT_CC_URI;
 use super::runtime::PeerRuntime;
 use super::tcp_port::Listeners;
 use crate::signaling::message::Candidate;
@@ -30,6 +33,8 @@ const PROFILES: [(&str, u8, u8); 4] =
     [("42e01f", 102, 103), ("42001f", 104, 105), ("4d001f", 106, 107), ("64001f", 108, 109)];
 /// How often missing packets are asked for. A local network has answered long before.
 const NACK_EVERY: Duration = Duration::from_millis(20);
+/// How often the device is told when packets came, as browsers do.
+const TWCC_EVERY: Duration = Duration::from_millis(50);
 /// Pace and number of connectivity checks for each pair: quicker and longer than the default, because the
 /// time to the first frame should be the device's and not the viewer's.
 const ICE_CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -92,6 +97,7 @@ impl Viewer {
                 // Reports come first: they are about the path, before any repair.
                 Registry::new()
                     .with(Slot::from(6_200), ReceiverReportBuilder::new().build())
+                    .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(TWCC_EVERY).build())
                     .with(Slot::from(6_500), Retransmitted::default())
                     .with(Slot::NackGenerator, NackGeneratorBuilder::new().with_interval(NACK_EVERY).build()),
             )
@@ -166,13 +172,20 @@ fn media_engine() -> Result<MediaEngine, PeerError> {
     let mut engine = MediaEngine::default();
     for (profile, payload_type, rtx_payload_type) in PROFILES {
         let fmtp = format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}");
-        let replies = vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")];
+        let replies = vec![
+            feedback("nack", ""),
+            feedback("nack", "pli"),
+            feedback("ccm", "fir"),
+            feedback("transport-cc", ""),
+        ];
         let video = RTCRtpCodecParameters { rtp_codec: codec(MIME_TYPE_H264, fmtp, replies), payload_type };
         engine.register_codec(video, RtpCodecKind::Video)?;
         let rtx = codec(MIME_TYPE_RTX, format!("apt={payload_type}"), vec![]);
         let rtx = RTCRtpCodecParameters { rtp_codec: rtx, payload_type: rtx_payload_type };
         engine.register_codec(rtx, RtpCodecKind::Video)?;
     }
+    let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC_URI.to_owned() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
     Ok(engine)
 }
 

@@ -1,0 +1,116 @@
+//! How long packets wait in the path's queues and how fast they come out, from when they left and arrived. Pure.
+//!
+//! The two clocks differ by an unknown constant, so only the excess over the least delay of the last
+//! [`BASE_SPAN`] is known. Of a short while the least excess counts: it is that of the standing queue, while
+//! jitter and the burst of a frame's own packets only add to the others.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::window::RateWindow;
+
+/// How long a least delay is believed: queues have been empty once in that time, or it becomes the new one.
+const BASE_SPAN: Duration = Duration::from_secs(15);
+/// The base is kept by pieces of this length.
+const BASE_PIECE: Duration = Duration::from_secs(1);
+/// What counts as now. A few frames, so that one of them came through without jitter.
+const RECENT: Duration = Duration::from_millis(250);
+/// Over this the rate of what arrives is taken.
+const DELIVERED_SPAN: Duration = Duration::from_millis(500);
+/// A delay that stays within [`STEADY_MS`] for this long although less is sent is the path's, not a queue's.
+const STEADY_FOR: Duration = Duration::from_secs(3);
+const STEADY_MS: f64 = 8.0;
+/// Delay that is no sign of anything.
+const LEAST_THRESHOLD_MS: f64 = 35.0;
+
+/// Delay and rate as the far end sees them.
+#[derive(Debug)]
+pub struct Arrivals {
+    base: VecDeque<(Duration, f64)>,
+    recent: VecDeque<(Duration, f64)>,
+    steady: VecDeque<(Duration, f64)>,
+    /// How far apart delays within [`RECENT`] usually are, in ms.
+    jitter_ms: f64,
+    delivered: RateWindow,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            base: VecDeque::new(),
+            recent: VecDeque::new(),
+            steady: VecDeque::new(),
+            jitter_ms: 0.0,
+            delivered: RateWindow::new(DELIVERED_SPAN),
+        }
+    }
+}
+
+impl Arrivals {
+    /// A packet of `bits` that left at `departure` came at `arrival`, each on its own clock.
+    pub fn packet(&mut self, departure: Duration, arrival: Duration, bits: f64) {
+        self.delivered.add(arrival, bits);
+        let delay_ms = (arrival.as_secs_f64() - departure.as_secs_f64()) * 1e3;
+        match self.base.back_mut() {
+            Some((start, least)) if departure.saturating_sub(*start) < BASE_PIECE => {
+                *least = least.min(delay_ms);
+            }
+            _ => self.base.push_back((departure, delay_ms)),
+        }
+        self.recent.push_back((departure, delay_ms));
+        let old = |at: Duration, span| departure.saturating_sub(at) > span;
+        while self.base.front().is_some_and(|(at, _)| old(*at, BASE_SPAN)) {
+            self.base.pop_front();
+        }
+        while self.recent.front().is_some_and(|(at, _)| old(*at, RECENT)) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Call after the packets of one feedback; `now` is on the clock of departures.
+    pub fn settle(&mut self, now: Duration) {
+        let delays = || self.recent.iter().map(|(_, delay)| *delay);
+        let Some(least) = delays().reduce(f64::min) else { return };
+        let mean = delays().sum::<f64>() / self.recent.len() as f64;
+        self.jitter_ms += ((mean - least) - self.jitter_ms) * 0.05;
+        self.steady.push_back((now, least));
+        while self.steady.front().is_some_and(|(at, _)| now.saturating_sub(*at) > STEADY_FOR) {
+            self.steady.pop_front();
+        }
+    }
+
+    /// A higher delay that does not move is the path's own from now on. For callers that see one last
+    /// although they send less.
+    pub fn accept_if_steady(&mut self) {
+        let (Some((first, _)), Some((last, _))) = (self.steady.front(), self.steady.back()) else { return };
+        if last.saturating_sub(*first) < STEADY_FOR.mul_f64(0.9) {
+            return;
+        }
+        let fold = |pick: fn(f64, f64) -> f64| self.steady.iter().map(|(_, delay)| *delay).reduce(pick);
+        if let (Some(least), Some(most)) = (fold(f64::min), fold(f64::max))
+            && most - least < STEADY_MS
+        {
+            self.base.clear();
+            self.base.push_back((*last, least));
+        }
+    }
+
+    /// The standing queue in ms.
+    pub fn queue_ms(&self) -> f64 {
+        let least = |delays: &VecDeque<(Duration, f64)>| delays.iter().map(|(_, ms)| *ms).reduce(f64::min);
+        match (least(&self.recent), least(&self.base)) {
+            (Some(recent), Some(base)) => (recent - base).max(0.0),
+            _ => 0.0,
+        }
+    }
+
+    /// Above this the queue is taken for congestion: more on a path that jitters.
+    pub fn threshold_ms(&self) -> f64 {
+        LEAST_THRESHOLD_MS.max(self.jitter_ms.min(100.0))
+    }
+
+    /// Bit/s that arrive.
+    pub fn delivered(&mut self) -> f64 {
+        self.delivered.latest_rate()
+    }
+}

@@ -1,0 +1,263 @@
+//! The rate that one viewer's path carries: delay first, loss second, and growth that what was sent justifies. Pure.
+//!
+//! Nothing is limited until a sign of congestion was seen: on a good network there is nothing to adapt. From then
+//! on the estimate grows quickly, slowly near where the last congestion was, and never beyond a multiple of what was
+//! really sent. The encoder following it upwards is the probe.
+
+use std::time::{Duration, Instant};
+
+use super::arrivals::Arrivals;
+use super::loss::{LossPart, LossSign};
+use super::window::RateWindow;
+
+/// Lowest estimate, bit/s.
+const FLOOR: f64 = 30_000.0;
+/// Of what arrives while a queue stands, this much lets a short one drain, and a queue of a second or more.
+const BACK_OFF: f64 = 0.85;
+const BACK_OFF_LONG: f64 = 0.4;
+/// Least time between two cuts: the effect of the first must be seen.
+const CUT_EVERY: Duration = Duration::from_millis(300);
+const LOSS_CUT_EVERY: Duration = Duration::from_millis(700);
+/// No growth for so long after a cut.
+const GROW_AFTER: Duration = Duration::from_millis(600);
+/// Growth each second, and near the rate of the last congestion.
+const GROWTH: f64 = 1.6;
+const CAREFUL_GROWTH: f64 = 1.08;
+/// The estimate grows up to this multiple of what was sent.
+const MOST_OF_SENT: f64 = 1.75;
+/// What was sent is the best second of this many.
+const SENT_PEAK: Duration = Duration::from_secs(5);
+/// Feedback that is missing for so long, although something was sent, is congestion too.
+const SILENCE: Duration = Duration::from_secs(1);
+/// What nobody has answered for so long is lost and no longer under way: something new may be tried.
+const GIVEN_UP: Duration = Duration::from_millis(1500);
+/// Feedback on single packets makes reports unimportant for so long.
+const FEEDBACK_FRESH: Duration = Duration::from_secs(5);
+/// Overuse that lasts so long may be a path that became longer.
+const LONG_OVERUSE: Duration = Duration::from_secs(3);
+
+/// One packet's fate.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// When it left.
+    pub departure: Instant,
+    /// When it came, on the viewer's clock; `None` for a lost one.
+    pub arrival: Option<Duration>,
+    /// Whether it came.
+    pub arrived: bool,
+    /// Its size.
+    pub bytes: usize,
+}
+
+/// What is known of one viewer's path.
+#[derive(Debug)]
+pub struct Estimate {
+    epoch: Instant,
+    limit: Option<f64>,
+    arrivals: Arrivals,
+    loss: LossPart,
+    sent: RateWindow,
+    /// The best second of what was sent, and when it was.
+    sent_peak: (Duration, f64),
+    /// The first of what was sent and nobody has answered yet.
+    unheard_since: Option<Duration>,
+    /// The same, but begun anew with what is sent after the others were given up.
+    under_way_since: Option<Duration>,
+    last_feedback: Option<Duration>,
+    last_update: Duration,
+    last_cut: Option<Duration>,
+    overuse_since: Option<Duration>,
+    /// What arrived at the last congestion.
+    knee: Option<f64>,
+    remb: Option<(Duration, f64)>,
+}
+
+impl Estimate {
+    /// Nothing is known at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            epoch: now,
+            limit: None,
+            arrivals: Arrivals::default(),
+            loss: LossPart::default(),
+            sent: RateWindow::new(Duration::from_secs(1)),
+            sent_peak: (Duration::ZERO, 0.0),
+            unheard_since: None,
+            under_way_since: None,
+            last_feedback: None,
+            last_update: Duration::ZERO,
+            last_cut: None,
+            overuse_since: None,
+            knee: None,
+            remb: None,
+        }
+    }
+
+    fn at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+
+    /// `bytes` of media left.
+    pub fn sent(&mut self, now: Instant, bytes: usize) {
+        let now = self.at(now);
+        self.sent.add(now, bytes as f64 * 8.0);
+        self.unheard_since.get_or_insert(now);
+        if self.under_way_since.is_none_or(|since| now.saturating_sub(since) >= GIVEN_UP) {
+            self.under_way_since = Some(now);
+        }
+        let rate = self.sent.rate(now);
+        if rate >= self.sent_peak.1 || now.saturating_sub(self.sent_peak.0) > SENT_PEAK {
+            self.sent_peak = (now, rate);
+        }
+    }
+
+    /// Feedback on single packets (transport-wide sequence numbers).
+    pub fn feedback(&mut self, now: Instant, reports: &[Report]) {
+        if reports.is_empty() {
+            return;
+        }
+        let at = self.at(now);
+        let mut lost = 0;
+        for report in reports {
+            lost += u32::from(!report.arrived);
+            if let Some(arrival) = report.arrival {
+                self.arrivals.packet(self.at(report.departure), arrival, report.bytes as f64 * 8.0);
+            }
+        }
+        self.arrivals.settle(at);
+        self.loss.batch(at, lost, u32::try_from(reports.len()).unwrap_or(u32::MAX));
+        self.last_feedback = Some(at);
+        (self.unheard_since, self.under_way_since) = (None, None);
+        self.control(at);
+    }
+
+    /// A receiver report: counts only for viewers that give no feedback on single packets.
+    pub fn receiver_report(&mut self, now: Instant, fraction_lost: f64) {
+        let now = self.at(now);
+        if self.has_feedback(now) {
+            return;
+        }
+        match self.loss.judge(fraction_lost) {
+            LossSign::Cut(excess) => self.cut_for_loss(now, excess, fraction_lost),
+            LossSign::Hold => self.last_update = now,
+            LossSign::Clear => self.grow(now),
+        }
+    }
+
+    /// The viewer's own estimate (REMB), in bit/s: counts as receiver reports do.
+    pub fn remb(&mut self, now: Instant, bits_per_s: f64) {
+        if bits_per_s.is_finite() && bits_per_s > 0.0 {
+            self.remb = Some((self.at(now), bits_per_s));
+        }
+    }
+
+    fn has_feedback(&self, now: Duration) -> bool {
+        self.last_feedback.is_some_and(|at| now.saturating_sub(at) < FEEDBACK_FRESH)
+    }
+
+    fn control(&mut self, now: Duration) {
+        let queue_ms = self.arrivals.queue_ms();
+        if queue_ms > self.arrivals.threshold_ms() {
+            let since = *self.overuse_since.get_or_insert(now);
+            if now.saturating_sub(since) > LONG_OVERUSE {
+                self.arrivals.accept_if_steady();
+            }
+            self.cut_for_delay(now);
+            self.last_update = now;
+            return;
+        }
+        self.overuse_since = None;
+        match self.loss.sign() {
+            LossSign::Cut(excess) => {
+                let fraction = self.loss.fraction().unwrap_or(excess);
+                self.cut_for_loss(now, excess, fraction);
+            }
+            LossSign::Hold => self.last_update = now,
+            LossSign::Clear => self.grow(now),
+        }
+    }
+
+    fn since_cut(&self, now: Duration) -> Duration {
+        self.last_cut.map_or(Duration::MAX, |at| now.saturating_sub(at))
+    }
+
+    fn cut_for_delay(&mut self, now: Duration) {
+        if self.since_cut(now) < CUT_EVERY {
+            return;
+        }
+        let delivered = self.arrivals.delivered();
+        self.knee = Some(delivered);
+        let length = (self.arrivals.queue_ms() / 1e3).min(1.0);
+        self.cut_to(now, delivered * (BACK_OFF - (BACK_OFF - BACK_OFF_LONG) * length));
+    }
+
+    fn cut_for_loss(&mut self, now: Duration, excess: f64, fraction: f64) {
+        self.last_update = now;
+        if self.since_cut(now) < LOSS_CUT_EVERY {
+            return;
+        }
+        self.loss.was_cut(fraction);
+        let base = self.limit.unwrap_or(f64::INFINITY).min(self.sent.rate(now).max(FLOOR));
+        self.cut_to(now, base * (1.0 - 0.5 * excess.min(1.0)));
+    }
+
+    fn cut_to(&mut self, now: Duration, rate: f64) {
+        self.last_cut = Some(now);
+        let rate = self.limit.unwrap_or(f64::INFINITY).min(rate);
+        self.limit = Some(rate.max(FLOOR));
+    }
+
+    fn grow(&mut self, now: Duration) {
+        let passed = now.saturating_sub(self.last_update).min(Duration::from_secs(1)).as_secs_f64();
+        self.last_update = now;
+        let Some(limit) = self.limit else { return };
+        if self.since_cut(now) < GROW_AFTER {
+            return;
+        }
+        let near = self.knee.is_some_and(|knee| limit > knee * 0.8 && limit < knee * 1.15);
+        let grown = limit * if near { CAREFUL_GROWTH } else { GROWTH }.powf(passed);
+        if self.knee.is_some_and(|knee| limit >= knee * 1.15) {
+            self.knee = None;
+        }
+        self.limit = Some(grown.min(limit.max(self.sent_peak.1 * MOST_OF_SENT)));
+    }
+
+    /// Bit/s that may be sent to this viewer; `None`: no limit was seen.
+    pub fn rate(&self, now: Instant) -> Option<f64> {
+        let now = self.at(now);
+        let mut rate = self.limit;
+        if !self.has_feedback(now)
+            && let Some((at, remb)) = self.remb
+            && now.saturating_sub(at) < FEEDBACK_FRESH
+        {
+            rate = Some(rate.unwrap_or(f64::INFINITY).min(remb));
+        }
+        let silent = self.since(now, self.unheard_since);
+        if silent > SILENCE {
+            let halvings = silent.saturating_sub(SILENCE).as_secs_f64().min(10.0);
+            rate = Some(rate.unwrap_or(self.sent_peak.1) * 0.5f64.powf(halvings));
+        }
+        rate.map(|rate| rate.max(FLOOR))
+    }
+
+    /// How long ago `since` is, for viewers that give feedback at all.
+    fn since(&self, now: Duration, since: Option<Duration>) -> Duration {
+        since.filter(|_| self.last_feedback.is_some()).map_or(Duration::ZERO, |at| now.saturating_sub(at))
+    }
+
+    /// How long what is under way will take to come through, as far as is known.
+    pub fn backlog(&self, now: Instant) -> Duration {
+        let now = self.at(now);
+        let Some(heard) = self.last_feedback else { return Duration::ZERO };
+        let queue_ms = self.arrivals.queue_ms();
+        let standing = if queue_ms > self.arrivals.threshold_ms() { queue_ms } else { 0.0 };
+        let drained = now.saturating_sub(heard);
+        let unheard = self.since(now, self.under_way_since);
+        let waiting = if unheard < GIVEN_UP { unheard } else { Duration::ZERO };
+        Duration::from_secs_f64(standing / 1e3).saturating_sub(drained).max(waiting)
+    }
+}
+
+#[cfg(test)]
+#[path = "estimate_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+use super::super::simulated::{Link, Simulation};
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const LAN: Link = Link {
+    rate: 5e6,
+    delay: Duration::from_millis(20),
+    jitter: Duration::ZERO,
+    loss: 0.0,
+    queue: Duration::from_millis(1500),
+};
+
+#[test]
+fn a_good_link_is_never_limited() {
+    for jitter in [0, 30] {
+        let mut sim = Simulation::new(Link { rate: 20e6, jitter: Duration::from_millis(jitter), ..LAN });
+        sim.run(30 * SECOND, 3e6);
+        assert!(sim.rate() >= 3e6, "jitter {jitter}: {}", sim.rate());
+    }
+}
+
+#[test]
+fn a_drop_is_followed_at_once_and_the_return_too() {
+    let mut sim = Simulation::new(LAN);
+    sim.run(10 * SECOND, 4e6);
+    assert!(sim.rate() >= 4e6, "{}", sim.rate());
+    sim.link.rate = 0.5e6;
+    sim.run(3 * SECOND, 4e6);
+    assert!(sim.rate() <= 0.55e6, "{}", sim.rate());
+    sim.run(5 * SECOND, 4e6);
+    sim.worst_queue = Duration::ZERO;
+    sim.run(20 * SECOND, 4e6);
+    assert!((0.3e6..0.7e6).contains(&sim.rate()), "{}", sim.rate());
+    assert!(sim.worst_queue < Duration::from_millis(250), "{:?}", sim.worst_queue);
+    sim.link.rate = 5e6;
+    sim.run(10 * SECOND, 4e6);
+    assert!(sim.rate() >= 4e6, "{}", sim.rate());
+}
+
+#[test]
+fn a_narrow_link_is_used_without_a_standing_queue() {
+    for rate in [0.3e6, 1e6, 3e6] {
+        let mut sim = Simulation::new(Link { rate, ..LAN });
+        sim.run(15 * SECOND, 5e6);
+        sim.worst_queue = Duration::ZERO;
+        let mut used = 0.0;
+        for _ in 0..30 {
+            sim.run(SECOND, 5e6);
+            used += sim.rate().min(rate) / 30.0;
+        }
+        assert!(used > rate * 0.65, "{rate}: {used}");
+        assert!(sim.worst_queue < Duration::from_millis(300), "{rate}: {:?}", sim.worst_queue);
+    }
+}
+
+#[test]
+fn random_loss_alone_does_not_take_the_rate_away() {
+    for (loss, least) in [(0.01, 2e6), (0.05, 2e6), (0.20, 1e6)] {
+        let mut sim = Simulation::new(Link { rate: 20e6, loss, ..LAN });
+        sim.run(40 * SECOND, 2e6);
+        assert!(sim.rate() >= least, "{loss}: {}", sim.rate());
+    }
+}
+
+#[test]
+fn a_link_that_drops_what_it_cannot_carry_is_followed_by_its_loss() {
+    let mut sim = Simulation::new(Link { rate: 1e6, queue: Duration::from_millis(15), ..LAN });
+    sim.run(20 * SECOND, 4e6);
+    assert!(sim.rate() < 2e6, "{}", sim.rate());
+}
+
+#[test]
+fn a_path_that_becomes_longer_is_not_congested_for_ever() {
+    let mut sim = Simulation::new(Link { rate: 20e6, ..LAN });
+    sim.run(10 * SECOND, 2e6);
+    sim.link.delay = Duration::from_millis(120);
+    sim.run(20 * SECOND, 2e6);
+    assert!(sim.rate() >= 2e6, "{}", sim.rate());
+}
+
+#[test]
+fn growth_stops_at_a_multiple_of_what_is_sent() {
+    let mut sim = Simulation::new(Link { rate: 0.5e6, ..LAN });
+    sim.run(10 * SECOND, 4e6);
+    sim.link.rate = 50e6;
+    sim.run(30 * SECOND, 0.2e6);
+    let limited = sim.rate();
+    assert!(limited < 1e6, "{limited}");
+    sim.run(10 * SECOND, 4e6);
+    assert!(sim.rate() >= 4e6, "{}", sim.rate());
+}
+
+#[test]
+fn silence_brings_the_rate_down_and_feedback_brings_it_back() {
+    let start = Instant::now();
+    let mut estimate = Estimate::new(start);
+    let report = |at| Report { departure: at, arrival: Some(at - start), arrived: true, bytes: 1000 };
+    let mut now = start;
+    for _ in 0..30 {
+        estimate.sent(now, 10_000);
+        estimate.feedback(now, &[report(now); 10]);
+        now += Duration::from_millis(33);
+    }
+    assert_eq!(estimate.rate(now), None);
+    estimate.sent(now, 10_000);
+    now += SECOND;
+    assert!(estimate.backlog(now) >= SECOND);
+    now += 3 * SECOND;
+    assert!(estimate.rate(now).is_some_and(|rate| rate < 0.5e6));
+    assert_eq!(estimate.backlog(now), Duration::ZERO, "all is lost: a new try may be made");
+    estimate.sent(now, 10_000);
+    now += SECOND / 2;
+    assert!(estimate.backlog(now) >= SECOND / 2, "but one at a time");
+    assert!(estimate.rate(now).is_some_and(|rate| rate < 0.5e6));
+    estimate.feedback(now, &[report(now)]);
+    assert_eq!((estimate.rate(now), estimate.backlog(now)), (None, Duration::ZERO));
+    // Nothing was sent since: nothing can be heard.
+    assert_eq!(estimate.rate(now + 9 * SECOND), None);
+}
+
+#[test]
+fn without_feedback_reports_and_the_viewers_own_estimate_count() {
+    let start = Instant::now();
+    let mut estimate = Estimate::new(start);
+    let mut now = start;
+    let mut second = |estimate: &mut Estimate, fraction| {
+        for _ in 0..30 {
+            estimate.sent(now, 8_000);
+            now += Duration::from_millis(33);
+        }
+        estimate.receiver_report(now, fraction);
+        now
+    };
+    let mut at = second(&mut estimate, 0.0);
+    assert_eq!(estimate.rate(at), None);
+    at = second(&mut estimate, 0.4);
+    let cut = estimate.rate(at).unwrap();
+    assert!(cut < 1.8e6, "{cut}");
+    for _ in 0..10 {
+        at = second(&mut estimate, 0.0);
+    }
+    assert!(estimate.rate(at).unwrap() > 1.9e6);
+    estimate.remb(at, 3e5);
+    assert_eq!(estimate.rate(at), Some(3e5));
+    estimate.remb(at, f64::NAN);
+    assert_eq!(estimate.rate(at), Some(3e5));
+}

@@ -1,0 +1,124 @@
+//! Loss as a sign of congestion: how much there is, and how much of it is the path's own. Pure.
+//!
+//! Radio loses packets whatever is sent. Loss that stays although the rate has been cut is therefore
+//! learnt as the path's own and no longer answered, until it has gone down for a while.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Over this loss is counted.
+const SPAN: Duration = Duration::from_secs(1);
+/// Fewer packets say nothing about a fraction.
+const LEAST_PACKETS: u32 = 20;
+/// Below this the rate may grow.
+const LOW: f64 = 0.02;
+/// Above this it is cut.
+const HIGH: f64 = 0.10;
+/// Cuts that did not help before loss is taken for the path's own.
+const CUTS_IN_VAIN: u32 = 2;
+/// How quickly own loss is forgotten: a share of it each second.
+const FORGET_PER_S: f64 = 0.02;
+
+/// What loss says about the rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LossSign {
+    /// May grow.
+    Clear,
+    /// Better stay.
+    Hold,
+    /// Cut; the fraction that is too much.
+    Cut(f64),
+}
+
+/// Loss of the last second.
+#[derive(Debug, Default)]
+pub struct LossPart {
+    batches: VecDeque<(Duration, u32, u32)>,
+    own: f64,
+    /// Loss when the first cut of a row was made.
+    at_first_cut: Option<f64>,
+    cuts: u32,
+    last: Option<Duration>,
+}
+
+impl LossPart {
+    /// `lost` of `sent` packets are missing.
+    pub fn batch(&mut self, now: Duration, lost: u32, sent: u32) {
+        let passed = now.saturating_sub(self.last.replace(now).unwrap_or(now)).as_secs_f64();
+        self.own *= (1.0 - FORGET_PER_S).powf(passed);
+        self.batches.push_back((now, lost, sent));
+        while self.batches.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > SPAN) {
+            self.batches.pop_front();
+        }
+    }
+
+    /// Lost of all sent, if enough was sent.
+    pub fn fraction(&self) -> Option<f64> {
+        let (lost, sent) =
+            self.batches.iter().fold((0, 0), |(lost, sent), batch| (lost + batch.1, sent + batch.2));
+        (sent >= LEAST_PACKETS).then(|| f64::from(lost) / f64::from(sent))
+    }
+
+    /// What to do about it.
+    pub fn sign(&self) -> LossSign {
+        self.fraction().map_or(LossSign::Clear, |fraction| self.judge(fraction))
+    }
+
+    /// The same for a fraction that somebody else counted, as receiver reports do.
+    pub fn judge(&self, fraction: f64) -> LossSign {
+        let excess = fraction - self.own;
+        if excess > HIGH {
+            LossSign::Cut(excess)
+        } else if excess > LOW.max(self.own * 0.3) {
+            LossSign::Hold
+        } else {
+            LossSign::Clear
+        }
+    }
+
+    /// The rate was cut because of `fraction`.
+    pub fn was_cut(&mut self, fraction: f64) {
+        let first = *self.at_first_cut.get_or_insert(fraction);
+        self.cuts += 1;
+        if self.cuts > CUTS_IN_VAIN {
+            if fraction > first * 0.7 {
+                self.own = fraction.min(0.5);
+            }
+            self.at_first_cut = None;
+            self.cuts = 0;
+        }
+        // The next verdict is about what is sent from now on.
+        self.batches.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_that_cutting_does_not_help_is_the_paths_own() {
+        let mut loss = LossPart::default();
+        let mut cuts = 0;
+        for step in 0..100 {
+            loss.batch(Duration::from_millis(step * 100), 4, 20);
+            if let LossSign::Cut(_) = loss.sign() {
+                cuts += 1;
+                loss.was_cut(loss.fraction().unwrap());
+            }
+        }
+        assert_eq!(cuts, CUTS_IN_VAIN + 1);
+        assert_eq!(loss.sign(), LossSign::Clear);
+        loss.batch(Duration::from_secs(10), 400, 800);
+        assert!(matches!(loss.sign(), LossSign::Cut(_)), "more than its own is still an alarm");
+    }
+
+    #[test]
+    fn few_packets_say_nothing() {
+        let mut loss = LossPart::default();
+        loss.batch(Duration::ZERO, 5, 10);
+        assert_eq!(loss.sign(), LossSign::Clear);
+        loss.batch(Duration::ZERO, 0, 90);
+        assert_eq!(loss.sign(), LossSign::Hold);
+    }
+}

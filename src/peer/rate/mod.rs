@@ -1,0 +1,12 @@
+//! What one viewer's path can carry, learnt from its feedback, and which pictures it gets. Pure.
+
+mod arrivals;
+mod estimate;
+mod loss;
+#[cfg(test)]
+mod simulated;
+mod thinner;
+mod window;
+
+pub use estimate::{Estimate, Report};
+pub use thinner::{Path, Thinner, Verdict};

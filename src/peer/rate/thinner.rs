@@ -1,0 +1,142 @@
+//! Which pictures a viewer gets whose path carries less than the stream: some in a row, then none up to a key frame. Pure.
+
+use std::time::{Duration, Instant};
+
+/// What is under way for longer than this makes pictures late rather than many.
+const BACKLOG_MOST: Duration = Duration::from_millis(300);
+/// Sending goes on when what is under way is less.
+const BACKLOG_RESUME: Duration = Duration::from_millis(100);
+/// Pictures may be ahead of the path's rate by this much.
+const AHEAD_MOST_S: f64 = 0.4;
+/// A key frame is waited for rather than asked for unless the last request is this old: everybody pays for it.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// What to do with a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it.
+    Send,
+    /// Leave it out, and what refers to it.
+    Skip,
+    /// Leave it out and ask for a key frame: the path is free again.
+    SkipAndAsk,
+}
+
+/// What one viewer's path is like when a picture is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Path {
+    /// Bit/s that it carries; `None`: no limit known.
+    pub rate: Option<f64>,
+    /// How long what is under way still takes.
+    pub backlog: Duration,
+    /// The stream is made for better paths than this one.
+    pub is_starved: bool,
+}
+
+/// Decides picture by picture.
+#[derive(Debug, Default)]
+pub struct Thinner {
+    ahead_bits: f64,
+    last: Option<Instant>,
+    is_skipping: bool,
+    asked: Option<Instant>,
+}
+
+impl Thinner {
+    /// About a picture of `bits`.
+    pub fn judge(&mut self, now: Instant, path: Path, bits: f64, key_frame: bool) -> Verdict {
+        let passed = now.saturating_duration_since(self.last.replace(now).unwrap_or(now)).as_secs_f64();
+        let rate = path.rate.filter(|_| path.is_starved);
+        let ahead_s = if let Some(rate) = rate {
+            self.ahead_bits = (self.ahead_bits - rate * passed).max(0.0);
+            self.ahead_bits / rate
+        } else {
+            self.ahead_bits = 0.0;
+            0.0
+        };
+        if self.is_skipping {
+            let is_free = path.backlog < BACKLOG_RESUME && ahead_s < AHEAD_MOST_S / 2.0;
+            if !is_free {
+                return Verdict::Skip;
+            }
+            if !key_frame {
+                return self.ask(now);
+            }
+            self.is_skipping = false;
+        } else if path.backlog > BACKLOG_MOST || ahead_s > AHEAD_MOST_S {
+            self.is_skipping = true;
+            return Verdict::Skip;
+        }
+        self.ahead_bits += bits;
+        Verdict::Send
+    }
+
+    fn ask(&mut self, now: Instant) -> Verdict {
+        if self.asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_EVERY) {
+            return Verdict::Skip;
+        }
+        self.asked = Some(now);
+        Verdict::SkipAndAsk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Duration = Duration::from_millis(33);
+
+    /// 10 s of a stream of `stream` bit/s in 30 pictures a second over `rate`; what was sent and the verdicts.
+    fn watch(stream: f64, rate: Option<f64>, is_starved: bool) -> (f64, Vec<(Verdict, bool)>) {
+        let (mut thinner, mut now, mut sent, mut verdicts) =
+            (Thinner::default(), Instant::now(), 0.0, vec![]);
+        let mut key_frame = true;
+        for _ in 0..300 {
+            let bits = stream * 0.033 * if key_frame { 5.0 } else { 1.0 };
+            let path = Path { rate, backlog: Duration::ZERO, is_starved };
+            let verdict = thinner.judge(now, path, bits, key_frame);
+            verdicts.push((verdict, key_frame));
+            if verdict == Verdict::Send {
+                sent += bits;
+            }
+            key_frame = verdict == Verdict::SkipAndAsk;
+            now += FRAME;
+        }
+        (sent / 9.9, verdicts)
+    }
+
+    #[test]
+    fn a_good_path_gets_every_picture() {
+        for (rate, starved) in [(None, false), (Some(1e6), false), (Some(9e6), true), (None, true)] {
+            let (_, verdicts) = watch(2e6, rate, starved);
+            assert!(verdicts.iter().all(|(verdict, _)| *verdict == Verdict::Send));
+        }
+    }
+
+    #[test]
+    fn a_starved_path_gets_about_its_rate_and_begins_again_at_key_frames() {
+        let (sent, verdicts) = watch(2e6, Some(5e5), true);
+        assert!(sent < 7e5, "{sent}");
+        assert!(sent > 1.5e5, "{sent}");
+        let starts =
+            verdicts.windows(2).filter(|pair| pair[0].0 != Verdict::Send && pair[1].0 == Verdict::Send);
+        let mut count = 0;
+        for start in starts {
+            assert!(start[1].1, "nothing but a key frame begins anew");
+            count += 1;
+        }
+        assert!((2..=5).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_queue_in_the_path_is_let_drain() {
+        let (mut thinner, now) = (Thinner::default(), Instant::now());
+        let path = |ms| Path { rate: Some(1e6), backlog: Duration::from_millis(ms), is_starved: false };
+        assert_eq!(thinner.judge(now, path(0), 1e4, true), Verdict::Send);
+        assert_eq!(thinner.judge(now, path(400), 1e4, false), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(200), 1e4, true), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::SkipAndAsk);
+        assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(50), 1e4, true), Verdict::Send);
+    }
+}
