@@ -127,11 +127,14 @@ impl Report {
         if let (Some(p50), Some(max)) = (percentile(&first, 50), first.last()) {
             let _ = write!(
                 text,
-                "; first frame {p50:.0} ms (median), {max:.0} ms (slowest); {} frames, {} key frames, {} in all, {} packets lost",
+                "; first frame {p50:.0} ms (median), {max:.0} ms (slowest); {} frames at {:.1} fps (median), {} key frames, \
+                 {} in all, {} packets lost, longest gap {:.0} ms",
                 self.sum(|f| f.frames),
+                percentile(&self.sorted(|row| row.figures.fps), 50).unwrap_or_default(),
                 self.sum(|f| f.key_frames),
                 bitrate(total),
                 self.sum(|f| f.lost),
+                self.sorted(longest_gap_ms).last().copied().unwrap_or_default(),
             );
         }
         text
@@ -253,6 +256,10 @@ mod tests {
         assert_eq!(lines[0].len(), lines[1].len());
         assert_eq!(lines[1].len(), lines[2].len());
         assert_eq!(lines[3], "watch-2: busy: full");
-        assert!(lines[4].starts_with("1 of 2 viewers got video; first frame 7 ms"), "{}", lines[4]);
+        assert_eq!(
+            lines[4],
+            "1 of 2 viewers got video; first frame 7 ms (median), 7 ms (slowest); 100 frames at 25.0 fps (median), \
+             2 key frames, 2000 kbit/s in all, 1 packets lost, longest gap 14 ms"
+        );
     }
 }
