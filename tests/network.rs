@@ -2,77 +2,20 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
 use support::mosquitto::{Mosquitto, Options};
+use support::namespace::{self, drop_incoming, dropped, inside, run};
 use support::viewer::{Dashboard, OFFER, Viewer};
 
-/// Set in the copy of this program that runs inside the namespace.
-const INSIDE: &str = "NETWORK_TEST_INSIDE";
-/// Addresses of the namespace's only network: the machine's, and a second one for the TURN server.
-const HOST: &str = "10.78.0.1";
-const TURN: &str = "10.78.0.2";
-
-/// Runs `test` again in a namespace with a network of its own. True where the test itself is to run.
-fn inside(test: &str, programs: &[(&str, &str)]) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        run("ip link set lo up");
-        run("ip link add br0 type bridge");
-        run("ip link set br0 up");
-        for address in [HOST, TURN] {
-            run(&format!("ip address add {address}/24 dev br0"));
-        }
-        return true;
-    }
-    for (program, package) in programs.iter().chain(&[("unshare", "util-linux"), ("ip", "iproute2")]) {
-        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
-        if !found.is_ok_and(|found| found.status.success()) {
-            eprintln!("SKIPPED: there is no {program}; install the package {package} to run this test");
-            return false;
-        }
-    }
-    let can = Command::new("unshare").args(["--net", "true"]).stderr(Stdio::null()).status();
-    if !can.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: only root may make the network namespace that this test needs");
-        return false;
-    }
-    let this = std::env::current_exe().expect("this program");
-    let status = Command::new("unshare")
-        .args(["--net", "--"])
-        .arg(this)
-        .args([test, "--exact", "--nocapture"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status();
-    assert!(status.expect("run unshare").success(), "the test failed inside its namespace");
-    false
-}
-
-fn run(command: &str) {
-    let done = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).status();
-    assert!(done.expect("run a shell").success(), "{command}");
-}
-
-/// Drops what comes in and fits `rule`, and counts it.
-fn drop_incoming(rule: &str) {
-    run("nft add table inet test");
-    run("nft 'add chain inet test in { type filter hook input priority 0; }'");
-    run(&format!("nft 'add rule inet test in {rule} counter drop'"));
-}
-
-fn dropped() -> u64 {
-    let output =
-        Command::new("nft").args(["--json", "list", "table", "inet", "test"]).output().expect("run nft");
-    let rules: Value = serde_json::from_slice(&output.stdout).expect("nft speaks JSON");
-    let counters = rules["nftables"].as_array().into_iter().flatten();
-    counters
-        .flat_map(|entry| entry["rule"]["expr"].as_array().cloned().unwrap_or_default())
-        .find_map(|expression| expression["counter"]["packets"].as_u64())
-        .expect("a counter")
-}
+/// The TURN server's address.
+const TURN: &str = namespace::SECOND;
+/// The machine's address where there is only IPv6.
+const SIX: &str = "fd78::1";
 
 async fn watch(broker: &str, viewers: u32, seconds: u32) -> Value {
     let (viewers, seconds) = (viewers.to_string(), seconds.to_string());
@@ -247,4 +190,36 @@ async fn stun_and_turn_servers_and_the_port_range_show_in_the_candidates() {
         let port: u16 = words[5].parse().expect("a port");
         assert!((50_000..=50_009).contains(&port), "{words:?}");
     }
+}
+
+/// Page, broker and media over IPv6, on a machine that has no IPv4 but its loopback.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_without_ipv4_is_enough() {
+    if !inside("a_network_without_ipv4_is_enough", &[]) {
+        return;
+    }
+    if !Path::new("/proc/net/if_inet6").exists() {
+        eprintln!("SKIPPED: this kernel has no IPv6");
+        return;
+    }
+    run("ip address flush dev br0");
+    run(&format!("ip -6 address add {SIX}/64 dev br0 nodad"));
+    run("ip -6 route add default dev br0");
+    let settings = Settings::new("embedded")
+        .text("access.mode", "open")
+        .text("broker.listen", format!("[{SIX}]:1883"))
+        .text("broker.websocket", format!("[{SIX}]:9001"))
+        .text("http.listen", format!("[{SIX}]:8080"));
+    let daemon = Daemon::run(settings);
+    daemon.logged("connected to the broker").await;
+    let report = watch(&format!("mqtt://[{SIX}]:1883"), 1, 5).await;
+    assert_eq!((&report["connected"], &report["errors"]), (&json!(1), &json!([])), "{report:#}");
+    let Some(browser) = Browser::start().await else { return };
+    // Nothing but the page's address: where the broker is, the page asks the daemon.
+    browser.open(&format!("http://[{SIX}]:8080/")).await;
+    browser.phase("live").await;
+    browser.frames_advance(10).await;
+    browser.assert_test_picture_is_live().await;
+    browser.close().await;
+    daemon.logged(&format!("from=\"{SIX} port ")).await;
 }

@@ -238,6 +238,25 @@ impl Browser {
         self.client.issue_cmd(command).await.expect("the browser takes a script");
     }
 
+    /// Stops all of its processes where they are, as a machine that goes to sleep does.
+    pub fn sleep(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Undoes [`Self::sleep`].
+    pub fn wake(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pids = descendants(self.driver.id());
+        assert!(pids.len() > 2, "these are not all processes of a browser: {pids:?}");
+        for pid in pids {
+            // One may have ended since.
+            let _ = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
     /// Quits the browser.
     pub async fn close(self) {
         let _ = self.client.clone().close().await;
@@ -282,6 +301,26 @@ fn pids_with(path: &str) -> Vec<u32> {
             .is_ok_and(|line| String::from_utf8_lossy(&line).contains(path))
     })
     .collect()
+}
+
+/// Processes that this one has started, and theirs.
+fn descendants(of: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    // The parent is the second field behind the name, which is in brackets and may hold anything.
+    let parent = |pid: u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    let all: Vec<(u32, u32)> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut found = vec![of];
+    let mut next = 0;
+    while next < found.len() {
+        let children = all.iter().filter(|(_, parent)| *parent == found[next]).map(|(pid, _)| *pid);
+        found.extend(children.collect::<Vec<_>>());
+        next += 1;
+    }
+    found.split_off(1)
 }
 
 /// The time in the blocks, if all of them are clearly bright or dark and the check byte is right.

@@ -11,6 +11,7 @@ pub mod http;
 pub mod invited;
 pub mod lab;
 pub mod mosquitto;
+pub mod namespace;
 pub mod patient;
 pub mod setup;
 pub mod viewer;

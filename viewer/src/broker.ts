@@ -34,6 +34,7 @@ export class Broker {
         keepalive: 20,
         connectTimeout: 8_000,
         reconnectPeriod: 0,
+        transformWsUrl: () => link.url, // mqtt.js writes an IPv6 address without its brackets
         ...loginOf(link),
         will: { topic: this.up, payload: encode({ type: 'bye', session, reason: 'connection lost' }) as unknown as Buffer, qos: 1, retain: false },
       });
