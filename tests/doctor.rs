@@ -81,7 +81,7 @@ async fn a_running_daemon_does_not_notice() {
     let mut daemon = Daemon::run(Settings::new(&broker.url()));
     let mut dashboard = Dashboard::connect(broker.port()).await;
     dashboard.availability("online").await;
-    dashboard.info("its id", |info| info["id"] == DEVICE).await;
+    dashboard.info("its id", |info| info["device"] == DEVICE).await;
     let said = doctor(Settings::new(&broker.url())).await;
     said.well();
     let online = said.findings("broker").iter().any(|finding| finding["figures"]["availability"] == "online");
@@ -89,7 +89,7 @@ async fn a_running_daemon_does_not_notice() {
     // Kept as it was, for those who come later.
     let mut late = Dashboard::connect(broker.port()).await;
     late.availability("online").await;
-    late.info("its id", |info| info["id"] == DEVICE).await;
+    late.info("its id", |info| info["device"] == DEVICE).await;
     late.state("no viewer ever", |state| state["encoder"]["keyframes"] == 0).await;
     let log = daemon.log();
     assert!(!log.contains("command") && !log.contains("session"), "it noticed:\n{log}");

@@ -43,7 +43,7 @@ pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
     let camera = media.camera.as_deref();
     json!({
         "v": VERSION,
-        "id": identity.id,
+        "device": identity.id,
         "name": identity.name,
         "version": env!("CARGO_PKG_VERSION"),
         "model": identity.model,
@@ -327,9 +327,12 @@ mod tests {
         let info = info(&identity, &MediaStatus::sample(CameraState::Idle));
         assert_eq!(
             keys(&info).join(" "),
-            "access audio camera codecs controls features id key model name root v version whep"
+            "access audio camera codecs controls device features key model name root v version whep"
         );
-        assert_eq!((&info["key"], &info["access"]), (&json!("k"), &json!("grants")));
+        assert_eq!(
+            (&info["device"], &info["key"], &info["access"]),
+            (&json!("cam"), &json!("k"), &json!("grants"))
+        );
         assert_eq!(info["codecs"][0], "video/H264;profile-level-id=42e01f;packetization-mode=1");
     }
 
