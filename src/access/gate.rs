@@ -45,6 +45,8 @@ pub struct Pass {
     pub rights: Rights,
     /// The offer's nonce, which the answer names.
     pub nonce: Option<Nonce>,
+    /// Over what the offer said, by which the same offer is known when it comes again.
+    signature: Option<Signature>,
 }
 
 /// Decides over offers.
@@ -110,8 +112,8 @@ impl Gate {
         self.used.retain(|name, _| self.grants.contains_key(name));
     }
 
-    /// Judges an offer. `current` is the nonce of the running session's last offer: the same offer may come
-    /// twice (QoS 1), and then gets the same answer.
+    /// Judges an offer. `current` is what the running session's last offer got: the same offer may come
+    /// twice (QoS 1), and then gets the same answer. Another offer needs another nonce.
     pub fn check(
         &mut self,
         clock: Clock,
@@ -119,7 +121,7 @@ impl Gate {
         session: &Id,
         offer_sdp: &str,
         auth: Option<&Auth>,
-        current: Option<&Nonce>,
+        current: Option<&Pass>,
     ) -> Result<Pass, Refusal> {
         if self.mode == Mode::Open {
             return open(auth);
@@ -148,7 +150,8 @@ impl Gate {
             return Err(Refusal::new(ErrorCode::Forbidden, text));
         }
         let used = self.used.entry(grant.name.to_string()).or_default();
-        if used.known.contains(&nonce) && current != Some(&nonce) {
+        let is_repeated = || current.is_some_and(|pass| pass.signature.as_ref() == Some(&signature));
+        if used.known.contains(&nonce) && !is_repeated() {
             return Err(unauthorized("this offer was used before; make a new one"));
         }
         used.remember(nonce);
@@ -157,6 +160,7 @@ impl Gate {
             key: Some(grant.key),
             rights: grant.rights.clone(),
             nonce: Some(nonce),
+            signature: Some(signature),
         })
     }
 
@@ -168,7 +172,13 @@ impl Gate {
         }
         let grant = admit(self.grants.values(), clock, token, Right::View)?;
         let (name, key) = (grant.name.clone(), grant.key);
-        Ok(Pass { grant: Some(name), key: Some(key), rights: grant.rights.clone(), nonce: None })
+        Ok(Pass {
+            grant: Some(name),
+            key: Some(key),
+            rights: grant.rights.clone(),
+            nonce: None,
+            signature: None,
+        })
     }
 
     /// Why a session that came in with `pass` may not go on. `None` while it may.
@@ -226,7 +236,7 @@ fn open(auth: Option<&Auth>) -> Result<Pass, Refusal> {
             Refusal::new(ErrorCode::BadMessage, "`auth.nonce` is not 16 bytes in base64url")
         })?),
     };
-    Ok(Pass { grant: None, key: None, rights: Rights::all(), nonce })
+    Ok(Pass { grant: None, key: None, rights: Rights::all(), nonce, signature: None })
 }
 
 #[cfg(test)]

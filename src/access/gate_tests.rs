@@ -29,9 +29,13 @@ struct Guest {
 
 impl Guest {
     fn signs(&self, device: &str, viewer: &str, session: &str, nonce: &Nonce) -> Auth {
+        self.signs_over(SDP, device, viewer, session, nonce)
+    }
+
+    fn signs_over(&self, sdp: &str, device: &str, viewer: &str, session: &str, nonce: &Nonce) -> Auth {
         let (device, viewer, session) = (id(device), id(viewer), id(session));
         let parties = Parties { device: &device, viewer: &viewer, session: &session };
-        let signature = KeyPair::of(&self.seed).unwrap().sign(&offer_text(parties, nonce, SDP));
+        let signature = KeyPair::of(&self.seed).unwrap().sign(&offer_text(parties, nonce, sdp));
         Auth { grant: self.name.clone(), nonce: nonce.encode(), sig: signature.encode() }
     }
 
@@ -100,8 +104,16 @@ fn an_offer_is_good_once_and_again_only_for_its_own_session() {
     let auth = guest.auth();
     let pass = check(&mut gate, now(), Some(&auth)).unwrap();
     assert_eq!(check(&mut gate, now(), Some(&auth)), Err(ErrorCode::Unauthorized));
-    let again = gate.check(now(), &id("tab"), &id("s"), SDP, Some(&auth), pass.nonce.as_ref());
-    assert_eq!(again, Ok(pass));
+    let again = gate.check(now(), &id("tab"), &id("s"), SDP, Some(&auth), Some(&pass));
+    assert_eq!(again.as_ref(), Ok(&pass));
+    let other = "v=0\r\nanother offer";
+    let reused = guest.signs_over(other, "cam", "tab", "s", &pass.nonce.unwrap());
+    let again = gate.check(now(), &id("tab"), &id("s"), other, Some(&reused), Some(&pass));
+    assert_eq!(
+        again.map_err(|refusal| refusal.code),
+        Err(ErrorCode::Unauthorized),
+        "another offer, the same nonce"
+    );
     gate.set_grants(vec![anna]);
     assert_eq!(check(&mut gate, now(), Some(&auth)), Err(ErrorCode::Unauthorized), "after a change too");
 }

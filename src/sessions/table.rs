@@ -229,7 +229,7 @@ impl Table {
     fn signed(&mut self, now: Instant, key: &Key, sdp: &str, auth: Option<&Auth>) -> Result<Pass, Refusal> {
         self.limit(now, Sender::Viewer(key.viewer.clone()))?;
         let existing = self.sessions.get(key).filter(|entry| !entry.closing);
-        let current = existing.and_then(|entry| entry.pass.nonce.as_ref());
+        let current = existing.map(|entry| &entry.pass);
         self.gate.check(self.clock, &key.viewer, &key.session, sdp, auth, current)
     }
 
