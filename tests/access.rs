@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use porthole::access::proof::Nonce;
 use serde_json::{Value, json};
 
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
-use support::invited::{Change, Hostile, World, auth, command, grant, watch};
-use support::viewer::{OFFER, Viewer};
+
+use support::invited::{Change, Hostile, World, auth, auth_with, command, grant, watch};
+use support::viewer::{OFFER, Viewer, offer_of};
 
 fn offer(session: &str, auth: &Value) -> Value {
     json!({"type": "offer", "session": session, "sdp": OFFER, "auth": auth})
@@ -140,6 +142,58 @@ async fn a_revoked_grant_ends_its_sessions_and_no_others() {
     assert_eq!(report["errors"], json!([]), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_runs_out_ends_its_session() {
+    let Some(mut world) = World::new().await else { return };
+    // Time enough to connect on a busy machine; what is waited for is the end.
+    let brief = world.grant("brief", &["--expires", "10s"]).await;
+    let report = watch(&brief, world.broker.port(), 90).await;
+    assert_eq!((&report["connected"], &report["errors"][0]["code"]), (&json!(1), &json!("bye")), "{report}");
+    assert!(report["frames"].as_u64().is_some_and(|frames| frames > 0), "{report}");
+    assert!(report["errors"][0]["message"].as_str().is_some_and(|text| text.contains("expired")), "{report}");
+    let ended = world.dashboard.event("the end", |event| event["type"] == "session-ended").await;
+    assert_eq!(ended["grant"], "brief", "{ended}");
+    assert!(ended["reason"].as_str().is_some_and(|text| text.contains("expired")), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_is_good_for_the_device_that_made_it() {
+    let (Some(mut world), Some(other)) = (World::new().await, World::new().await) else { return };
+    let (ours, theirs) = (world.grant("anna", &[]).await, other.grant("anna", &[]).await);
+    let port = world.broker.port();
+    let report = watch(&theirs, port, 5).await;
+    assert_eq!(report["errors"][0]["code"], "unauthorized", "{report}");
+    // The device would let this one in; the viewer was invited by another.
+    let mixed = porthole::access::link::Link { key: theirs.key, ..ours };
+    let report = watch(&mixed, port, 5).await;
+    assert_eq!(
+        (&report["errors"][0]["code"], &report["frames"]),
+        (&json!("wrong-device"), &json!(0)),
+        "{report}"
+    );
+    world.dashboard.viewers(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_is_good_for_one_offer() {
+    let Some(world) = World::new().await else { return };
+    let anna = world.grant("anna", &[]).await;
+    let nonce = Nonce::random().expect("random numbers");
+    let mut viewer = Viewer::connect(world.broker.port(), "tab").await;
+    let signed = |session: &str, sdp: &str| {
+        json!({"type": "offer", "session": session, "sdp": sdp,
+               "auth": auth_with(&anna, &nonce, DEVICE, "tab", session, sdp)})
+    };
+    viewer.say(signed("s", OFFER)).await;
+    viewer.expect("answer").await;
+    let other = offer_of(77);
+    assert_ne!(other, OFFER);
+    for (session, sdp) in [("t", OFFER), ("s", other.as_str())] {
+        viewer.say(signed(session, sdp)).await;
+        viewer.refused("unauthorized").await;
+    }
+}
+
 /// Another fingerprint, as of somebody in between.
 fn swapped(mut message: Value) -> Value {
     if let Some(sdp) = message["sdp"].as_str() {
@@ -248,6 +302,47 @@ async fn what_was_said_before_is_worth_nothing_to_a_hostile_broker() {
     });
     assert_eq!(attacked(&world, &link, None, stale).await, "wrong-device", "an old answer");
     world.dashboard.viewers(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_out_of_order_connect_nobody_to_another() {
+    let Some(mut world) = World::new().await else { return };
+    let link = world.grant("anna", &[]).await;
+    // The first viewer's answer goes to the second one, whose own is lost.
+    let mut held: Option<Value> = None;
+    let crossed: Box<Change> = Box::new(move |_, message| match held.take() {
+        _ if !is(&message, "answer") => vec![message],
+        Some(mut first) => {
+            first["session"] = message["session"].clone();
+            vec![first]
+        }
+        None => {
+            held = Some(message);
+            vec![]
+        }
+    });
+    let hostile = Hostile::between(world.broker.port(), None, crossed).await;
+    let port = hostile.viewers.port();
+    let (one, other) = tokio::join!(watch(&link, port, 8), watch(&link, port, 8));
+    let none = |report: &Value| (report["connected"] == 0 && report["frames"] == 0).then_some(());
+    assert!(none(&one).and(none(&other)).is_some(), "{one}\n{other}");
+    let codes = [&one, &other].map(|report| report["errors"][0]["code"].clone());
+    assert!(codes.contains(&json!("wrong-device")), "{codes:?}");
+    world.dashboard.viewers(0).await;
+
+    // Candidates before their offer and before their answer do no harm: the right two meet, or nobody.
+    let mut late: [Option<Value>; 2] = [None, None];
+    let swapped: Box<Change> = Box::new(move |up, message| {
+        let late = &mut late[usize::from(up)];
+        if is(&message, "offer") || is(&message, "answer") {
+            *late = Some(message);
+            return vec![];
+        }
+        [message].into_iter().chain(late.take()).collect()
+    });
+    let hostile = Hostile::between(world.broker.port(), None, swapped).await;
+    let report = watch(&link, hostile.viewers.port(), 6).await;
+    assert_eq!((&report["connected"], &report["errors"]), (&json!(1), &json!([])), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ pub const DEVICE: &str = "cam";
 pub struct Settings(BTreeMap<String, String>);
 
 impl Settings {
-    /// A small test picture and a page, for this broker.
+    /// A small test picture and a page, for this broker, and open to everybody: who may watch is another test's subject.
     pub fn new(broker: &str) -> Self {
         Self(BTreeMap::new())
             .text("device.id", DEVICE)
@@ -32,6 +32,7 @@ impl Settings {
             .value("camera.height", 480)
             .value("camera.fps", 15)
             .text("http.listen", "127.0.0.1:0")
+            .text("access.mode", "open")
     }
 
     /// Sets a text.
@@ -76,6 +77,8 @@ pub struct Usage {
     pub files: usize,
     pub threads: usize,
     pub rss_kib: u64,
+    /// Processor time since its start, in ms.
+    pub cpu_ms: u64,
 }
 
 /// `porthole` with no configuration but its arguments.
@@ -138,6 +141,15 @@ impl Daemon {
 
     /// `porthole demo`, its ports free ones, MQTT over TCP at `mqtt_port`.
     pub fn demo(mqtt_port: u16) -> Self {
+        Self::demo_with(mqtt_port, &[])
+    }
+
+    /// The same, open to everybody.
+    pub fn open_demo(mqtt_port: u16) -> Self {
+        Self::demo_with(mqtt_port, &[("PORTHOLE_ACCESS_MODE", "open")])
+    }
+
+    fn demo_with(mqtt_port: u16, more: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the daemon");
         let state = dir.path().join("state").display().to_string();
         let environment = [
@@ -152,7 +164,9 @@ impl Daemon {
             ("PORTHOLE_BROKER_LISTEN", &format!("127.0.0.1:{mqtt_port}")),
             ("PORTHOLE_BROKER_WEBSOCKET", "127.0.0.1:0"),
         ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let environment = environment.iter().chain(more);
+        let environment =
+            environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self::start(dir, vec!["demo".into()], environment)
     }
 
@@ -256,7 +270,13 @@ impl Daemon {
         let status = std::fs::read_to_string(proc.join("status")).expect("/proc of the daemon");
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         let rss_kib = rss.trim().trim_end_matches(" kB").parse().expect("a number of kB");
-        Usage { files: count("fd"), threads: count("task"), rss_kib }
+        let stat = std::fs::read_to_string(proc.join("stat")).expect("/proc of the daemon");
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace().collect();
+        // utime and stime (proc(5): fields 14 and 15), in ticks of 10 ms.
+        let ticks = |field: usize| fields[field - 3].parse::<u64>().expect("a number of ticks");
+        let cpu_ms = (ticks(14) + ticks(15)) * 10;
+        Usage { files: count("fd"), threads: count("task"), rss_kib, cpu_ms }
     }
 
     /// Whether it still runs.

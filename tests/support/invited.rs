@@ -61,12 +61,16 @@ pub async fn grant(daemon: &Daemon, name: &str, more: &[&str]) -> Link {
 
 /// The `auth` of an offer, as the link's owner signs it for these parties.
 pub fn auth(link: &Link, device: &str, viewer: &str, session: &str, sdp: &str) -> Value {
+    auth_with(link, &Nonce::random().expect("random numbers"), device, viewer, session, sdp)
+}
+
+/// The same with a nonce that may have been used before.
+pub fn auth_with(link: &Link, nonce: &Nonce, device: &str, viewer: &str, session: &str, sdp: &str) -> Value {
     let id = |text: &str| Id::new(text).expect("an id");
     let (device, viewer, session) = (id(device), id(viewer), id(session));
     let parties = Parties { device: &device, viewer: &viewer, session: &session };
     let (name, seed) = link.grant.as_ref().expect("a grant");
-    let nonce = Nonce::random().expect("random numbers");
-    let sig = KeyPair::of(seed).expect("a key").sign(&offer_text(parties, &nonce, sdp));
+    let sig = KeyPair::of(seed).expect("a key").sign(&offer_text(parties, nonce, sdp));
     json!({"grant": name, "nonce": nonce.encode(), "sig": sig.encode()})
 }
 
