@@ -13,7 +13,7 @@ use support::viewer::{Dashboard, OFFER, Viewer};
 /// A demo and the port of its broker.
 async fn demo() -> (Daemon, u16, Dashboard) {
     let [port] = free_ports();
-    let daemon = Daemon::demo(port);
+    let daemon = Daemon::open_demo(port);
     daemon.link().await;
     let mut dashboard = Dashboard::connect(port).await;
     dashboard.availability("online").await;
@@ -23,13 +23,13 @@ async fn demo() -> (Daemon, u16, Dashboard) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_device_says_is_kept_for_those_who_come_later() {
     let (mut daemon, port, mut dashboard) = demo().await;
-    dashboard.info("its id", |info| info["id"] == DEVICE).await;
+    dashboard.info("its id", |info| info["device"] == DEVICE).await;
     dashboard.camera("idle").await;
     let mut late = Dashboard::connect(port).await;
     late.availability("online").await;
     assert!(late.retained, "availability is not retained");
     late.state("a state", |_| true).await;
-    late.info("its id", |info| info["id"] == DEVICE).await;
+    late.info("its id", |info| info["device"] == DEVICE).await;
     assert_eq!(daemon.terminate().await.code(), Some(0));
 }
 
@@ -59,9 +59,14 @@ async fn a_session_and_the_will_of_a_killed_viewer() {
 async fn rude_clients_harm_only_themselves() {
     let (mut daemon, port, mut dashboard) = demo().await;
     let mut viewer = Viewer::connect(port, "viewer").await;
-    for payload in [b"{".to_vec(), b"\0\xff".to_vec(), vec![b'x'; 100_000]] {
+    let bad: [(Vec<u8>, &str); 3] = [
+        (b"{".to_vec(), "bad-message"),
+        (b"\0\xff".to_vec(), "bad-message"),
+        (vec![b'x'; 100_000], "too-large"),
+    ];
+    for (payload, code) in bad {
         viewer.raw(payload).await;
-        assert_eq!(viewer.reply("an error").await["type"], "error");
+        viewer.refused(code).await;
     }
     // More than this broker takes: it may throw the sender out, and nobody else.
     let rude = Client::connect(port, "rude", &[]).await;

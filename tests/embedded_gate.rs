@@ -140,7 +140,7 @@ fn topic(leaf: &str) -> String {
 
 async fn demo() -> (Daemon, u16, Dashboard) {
     let [port] = free_ports();
-    let daemon = Daemon::demo(port);
+    let daemon = Daemon::open_demo(port);
     daemon.link().await;
     let mut dashboard = Dashboard::connect(port).await;
     dashboard.availability("online").await;

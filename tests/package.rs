@@ -66,9 +66,23 @@ fn the_service_is_locked_up_and_well(lab: &Lab) {
     eprintln!("{}", verdict.trim());
 }
 
+/// The second command after the package's installation, and the last: its link opens the picture.
 async fn a_picture_comes_without_any_configuration(lab: &Lab) {
+    let printed = lab.run("porthole grant me 2>/dev/null");
+    let link = printed.lines().next().expect("a link").to_owned();
+    assert!(
+        link.starts_with(&format!("http://{GUEST}:8080/#broker=ws://{GUEST}:9001/mqtt&device=")),
+        "{link}"
+    );
+    // Root made it, and the daemon's user has to read it.
+    let owners = lab.run("cd /var/lib/porthole && stat -c '%U %a %n' identity grants.json access.lock");
+    assert_eq!(owners, "porthole 600 identity\nporthole 600 grants.json\nporthole 600 access.lock\n");
     let Some(browser) = Browser::start().await else { return };
     browser.open(&format!("http://{GUEST}:8080/")).await;
+    browser.phase("refused").await;
+    let words = browser.words().await;
+    assert!(words.contains("sudo porthole grant NAME"), "{words}");
+    browser.open(&link).await;
     browser.phase("live").await;
     browser.frames_advance(20).await;
     assert_colour_bars_in_motion(&browser).await;

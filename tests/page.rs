@@ -27,7 +27,11 @@ async fn assert_live_picture(browser: &Browser) {
 
 /// A viewer of another kind gets video too.
 async fn assert_another_viewer_gets_video(broker: &str) {
-    let arguments = ["watch", "--broker", broker, "--device", DEVICE, "--seconds", "3", "--json"];
+    assert_gets_video(&["--broker", broker, "--device", DEVICE]).await;
+}
+
+async fn assert_gets_video(place: &[&str]) {
+    let arguments = [&["watch", "--seconds", "3", "--json"], place].concat();
     let mut command = tokio::process::Command::from(porthole(&arguments));
     let output = command.output().await.expect("run porthole watch");
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
@@ -40,18 +44,36 @@ async fn the_demo_link_opens_the_live_picture() {
     let Some(browser) = Browser::start().await else { return };
     let [mqtt_port] = free_ports();
     let mut daemon = Daemon::demo(mqtt_port);
-    browser.open(&daemon.link().await).await;
+    let link = daemon.link().await;
+    browser.open(&link).await;
     assert_live_picture(&browser).await;
     let stats = browser.run_async("return await window.porthole.stats()").await;
     assert_eq!(stats["mimeType"], "video/H264", "{stats:#}");
-    let mut dashboard = Dashboard::connect(mqtt_port).await;
+    let mut dashboard = Dashboard::invited(mqtt_port, &link.parse().expect("a link")).await;
     let device = dashboard.viewers(1).await;
     assert_eq!(device["camera"]["state"], "live", "{device:#}");
-    assert_another_viewer_gets_video(&format!("mqtt://127.0.0.1:{mqtt_port}")).await;
+    assert_eq!(device["viewers"]["sessions"][0]["grant"], "demo", "{device:#}");
+    assert_gets_video(&["--link", &link]).await;
     daemon.assert_unharmed();
     // Leaving the page frees the session: pagehide says bye, and the will would.
     browser.open("about:blank").await;
     dashboard.viewers(0).await;
+
+    // The bare address shows nothing, and says in plain words what to do.
+    let (page, _) = link.split_once('#').expect("a fragment");
+    browser.open(page).await;
+    let refused = browser.phase("refused").await;
+    assert_eq!(
+        (&refused["code"], &refused["brokerConnected"]),
+        (&json!("no-invitation"), &json!(false)),
+        "{refused:#}"
+    );
+    let words = browser.words().await;
+    for part in ["Test camera can only be watched with a link", "sudo porthole grant NAME", "Ask the owner"] {
+        assert!(words.contains(part), "{part:?} is not in: {words}");
+    }
+    browser.open(&link).await;
+    assert_live_picture(&browser).await;
     browser.close().await;
 }
 
@@ -77,7 +99,7 @@ async fn a_page_on_a_broker_of_ones_own_does_not_notice_its_restart() {
     // This broker has forgotten everything: whatever is retained now was published again.
     let mut dashboard = Dashboard::connect(broker.port()).await;
     dashboard.availability("online").await;
-    dashboard.info("its id", |info| info["id"] == DEVICE).await;
+    dashboard.info("its id", |info| info["device"] == DEVICE).await;
     let state = dashboard.viewers(1).await;
     assert_eq!(state["camera"]["state"], "live", "{state:#}");
     let event = dashboard.ask("do/keyframe", "").await;

@@ -54,6 +54,7 @@ impl World {
             device: "cam".into(),
             name: "Front door".into(),
             root: "porthole".into(),
+            access: "grants",
             broker: PageBroker::Url(broker.ws_url()),
             ice_servers: Vec::new(),
         };

@@ -11,6 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use support::PATIENCE;
+use support::daemon::porthole;
 use support::setup::{assert_done, assert_refused, checked, link, mode, names, pieces, setup, text};
 
 #[test]
@@ -21,16 +22,44 @@ fn flags_alone_make_a_configuration_that_passes_its_check() {
         &file,
         &["--yes", "--id", "cam", "--name", "Front \"door\"", "--camera", "test", "--broker", "embedded"],
     ));
-    assert!(link(&printed).contains(":9001/mqtt&device=cam"), "{printed}");
+    let link = link(&printed);
+    assert!(
+        link.contains(":9001/mqtt&device=cam&key=") && link.contains("&grant=owner&secret="),
+        "{printed}"
+    );
+    assert!(printed.contains("shown only now"), "{printed}");
     assert!(printed.contains("porthole run --config"), "{printed}");
     let summary = checked(&file);
     assert!(summary.contains("cam (Front \"door\")") && summary.contains("built in"), "{summary}");
-    assert_eq!(names(dir.path()), ["porthole.toml"]);
+    assert!(summary.contains("grants: whoever has a link"), "{summary}");
+    assert_eq!(names(dir.path()), ["porthole.toml", "state"]);
+    let config = file.to_str().expect("UTF-8");
+    let grants = |more: &[&str]| {
+        let output =
+            porthole(&[&["grants", "--config", config], more].concat()).output().expect("run grants");
+        assert_done(&output)
+    };
+    assert!(grants(&[]).contains("owner"), "{}", grants(&[]));
+    let secret = link.rsplit_once("secret=").expect("a secret").1;
+    for kept in names(&dir.path().join("state")) {
+        let text = fs::read_to_string(dir.path().join("state").join(&kept)).expect("text");
+        assert!(!text.contains(secret), "{kept} holds the secret");
+        assert_eq!(mode(&dir.path().join("state").join(&kept)) & 0o077, 0, "{kept}");
+    }
 
     // Its own work may be replaced, as long as nobody has changed it.
     assert_done(&setup(&file, &["--yes", "--id", "cam2", "--camera", "test"]));
     assert!(checked(&file).contains("cam2"));
-    assert_eq!(names(dir.path()), ["porthole.toml", "porthole.toml.bak"]);
+    assert_eq!(names(dir.path()), ["porthole.toml", "porthole.toml.bak", "state"]);
+    let listed: serde_json::Value = serde_json::from_str(&grants(&["--json"])).expect("JSON");
+    let listed: Vec<_> = listed.as_array().expect("a list").iter().map(|grant| &grant["name"]).collect();
+    assert_eq!(listed, ["owner", "owner-2"], "the link that was given away before still works");
+
+    let printed = assert_done(&setup(&file, &["--yes", "--id", "cam3", "--camera", "test", "--open"]));
+    assert!(support::setup::link(&printed).contains("&key="), "{printed}");
+    assert!(!support::setup::link(&printed).contains("secret"), "{printed}");
+    assert!(printed.contains("Everybody on this network may watch"), "{printed}");
+    assert!(checked(&file).contains("open: whoever"), "{}", checked(&file));
 }
 
 #[test]

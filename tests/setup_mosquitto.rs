@@ -134,15 +134,15 @@ impl Broker {
         Daemon::run_file(&self.path("porthole.toml"), environment)
     }
 
-    /// `porthole watch` at this URL as the user `viewer`, with the password in this file.
+    /// `porthole watch` at this URL as the user `viewer`, with the password in this file and the printed link's grant.
     async fn watch(&self, url: &str, password_file: &Path) -> (bool, Value) {
         let ca = self.path("ca.pem");
         let arguments = [
             "watch",
             "--broker",
             url,
-            "--device",
-            "cam",
+            "--link",
+            &self.link,
             "--username",
             "viewer",
             "--password-file",

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::access::AccessError;
-use crate::access::gate::Gate;
+use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
@@ -97,6 +97,11 @@ impl App {
         // Before the grants are read, so that no change goes unseen.
         let stamp = store.stamp();
         let grants = store.load()?;
+        if config.access == Mode::Grants && grants.is_empty() {
+            tracing::warn!(
+                "nobody is invited yet: `porthole grant NAME` prints a link with which one can watch"
+            );
+        }
         let door = Doorkeeper::new(grants.clone());
         let gate = Gate::new(config.access, config.device.id.clone(), grants);
         let broker = match config.mqtt.broker {
@@ -251,6 +256,7 @@ fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {
         device: config.device.id.to_string(),
         name: config.device.name.clone(),
         root: config.mqtt.root.clone(),
+        access: config.access.as_str(),
         broker: page_broker,
         // TURN passwords are for viewers whose offer was accepted: they come with the answer.
         ice_servers: config

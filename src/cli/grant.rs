@@ -1,7 +1,7 @@
 //! `porthole link`, `grant`, `grants` and `revoke`: who may watch.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,8 @@ use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
 use crate::app::address::reachable;
 use crate::broker::WEBSOCKET_PATH;
-use crate::config::{BrokerChoice, Config, Flavour};
+use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
+use crate::first_boot::service_variables;
 use crate::signaling::broker_url::Scheme;
 use crate::signaling::topic::Id;
 
@@ -105,8 +106,15 @@ pub(super) fn link(args: &LinkArgs) -> ExitCode {
     outcome(print_link(args))
 }
 
+/// The configuration as the service has it: without a file named, its variables count too.
+fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    let folder = Path::new(DEFAULT_FILE).parent().filter(|_| file.is_none());
+    let variables = folder.map(service_variables).unwrap_or_default();
+    Ok(Config::load_with(file, &variables, Flavour::Run)?)
+}
+
 fn print_link(args: &LinkArgs) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), Flavour::Run)?;
+    let config = load(args.config.as_deref())?;
     let identity = Identity::load_or_make(&config.device.state_dir)?;
     println!("{}", link_of(&config, args, &identity, None));
     eprintln!("The device's key is {}.", identity.key().encode());
@@ -121,7 +129,7 @@ pub(super) fn grant(args: &GrantArgs) -> ExitCode {
 }
 
 fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
-    let config = Config::load(args.link.config.as_deref(), Flavour::Run)?;
+    let config = load(args.link.config.as_deref())?;
     let identity = Identity::load_or_make(&config.device.state_dir)?;
     let store = Store::of(&config.device.state_dir);
     let (name, rights) = (args.name.clone(), args.rights.clone());
@@ -152,7 +160,7 @@ pub(super) fn grants(args: &GrantsArgs) -> ExitCode {
 }
 
 fn list(args: &GrantsArgs) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), Flavour::Run)?;
+    let config = load(args.config.as_deref())?;
     let grants = Store::of(&config.device.state_dir).load()?;
     let clock = Clock::read();
     if args.json {
@@ -196,7 +204,7 @@ fn time(at: SystemTime) -> String {
 
 pub(super) fn revoke(args: &RevokeArgs) -> ExitCode {
     let revoke = || {
-        let config = Config::load(args.config.as_deref(), Flavour::Run)?;
+        let config = load(args.config.as_deref())?;
         Store::of(&config.device.state_dir).revoke(&args.name)?;
         println!(
             "The grant `{}` is revoked. A running daemon ends its sessions within a second or two.",

@@ -3,7 +3,7 @@
 //! ```text
 //! flags, dialogue ─gather→ Answers ─┬→ config_file ──┐
 //!               camera (proposal) ──┤                ├→ Writer (files) → next_steps
-//!                                   └→ broker_files ─┘
+//!                                   └→ broker_files ─┘      └→ invitation
 //! ```
 
 mod answers;
@@ -13,6 +13,7 @@ mod config_file;
 mod dialogue;
 mod files;
 mod gather;
+mod invitation;
 mod next_steps;
 mod produce;
 mod secrets;
@@ -32,6 +33,7 @@ use answers::{Answers, Broker, Host};
 use config_file::CameraSettings;
 use dialogue::Dialogue;
 use gather::{Found, GatherError, gather, now_and_later};
+use invitation::Invitation;
 use next_steps::Outcome;
 use produce::ProduceError;
 
@@ -84,6 +86,9 @@ pub struct SetupArgs {
     /// `auto`, `test` (a test picture) or the path of a device
     #[arg(long, value_name = "DEVICE")]
     camera: Option<String>,
+    /// Whoever reaches the broker may watch; without it, whoever has a link that `porthole grant` or setup made
+    #[arg(long)]
+    open: bool,
     /// The first part of all topics
     #[arg(long, value_name = "TOPIC", default_value = "porthole")]
     root: String,
@@ -99,7 +104,7 @@ pub struct SetupArgs {
     /// Only make a new certificate for the broker whose settings were made before
     #[arg(long, conflicts_with_all = [
         "name", "id", "broker", "broker_host", "plain_websocket", "username", "password_file", "ca_file",
-        "websocket", "camera", "root", "yes", "force",
+        "websocket", "camera", "open", "root", "yes", "force",
     ])]
     renew: bool,
 }
@@ -246,20 +251,30 @@ fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made)
         })
     );
     let config = Config::load_file_alone(output)?;
-    match config.http_listen {
-        Some(page) => show_link(answers, page, config.broker.websocket, made.viewer_password.as_ref()),
-        None => println!("\nThere is no page (http.listen is empty), and so no link."),
+    match (config.http_listen, invitation::make(&config)) {
+        (Some(page), Ok(invitation)) => {
+            show_link(answers, page, config.broker.websocket, made.viewer_password.as_ref(), invitation);
+        }
+        (Some(_), Err(error)) => println!(
+            "\nThe link could not be made: {error}.\nMake it later, as a user who may: porthole grant NAME --config {}",
+            output.display()
+        ),
+        (None, _) => println!("\nThere is no page (http.listen is empty), and so no link."),
     }
     Ok(())
 }
 
-fn show_link(answers: &Answers, page: SocketAddr, websocket: SocketAddr, viewer_password: Option<&Secret>) {
+fn show_link(
+    answers: &Answers,
+    page: SocketAddr,
+    websocket: SocketAddr,
+    viewer_password: Option<&Secret>,
+    invitation: Invitation,
+) {
     let (page, websocket) = (address::reachable(page), address::reachable(websocket));
-    let link = next_steps::link(answers, page, websocket, viewer_password);
+    let link = next_steps::link(answers, page, websocket, viewer_password, invitation).to_string();
     println!("\nThen open this link in a browser on this network:\n\n{link}\n");
-    if let Some(remark) = next_steps::remark(answers) {
-        println!("  {remark}\n");
-    }
+    println!("  {}\n", next_steps::remark(answers));
     demo::show_code(&link);
 }
 

@@ -278,8 +278,8 @@ fn port_range(text: &str) -> Checked<RangeInclusive<u16>> {
 
 fn access(mode: Option<&Text>) -> Checked<Mode> {
     match mode.map(|mode| mode.0.as_str()) {
-        None | Some("open") => Ok(Mode::Open),
-        Some("grants") => Ok(Mode::Grants),
+        None | Some("grants") => Ok(Mode::Grants),
+        Some("open") => Ok(Mode::Open),
         Some(other) => Err(problem("access.mode", other, "write \"grants\" or \"open\"")),
     }
 }

@@ -228,6 +228,19 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], before anything was opened.
     pub fn load(file: Option<&Path>, flavour: Flavour) -> Result<Self, ConfigError> {
+        Self::load_with(file, &[], flavour)
+    }
+
+    /// The same, with `variables` between the file and the environment: for commands that mean a service that has
+    /// them in its environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`], before anything was opened.
+    pub fn load_with(
+        file: Option<&Path>,
+        variables: &[(String, String)],
+        flavour: Flavour,
+    ) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| (flavour == Flavour::Run && default.exists()).then_some(default));
         let text = file
@@ -236,7 +249,9 @@ impl Config {
                     .map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })
             })
             .transpose()?;
-        let figment = written_in(file.zip(text.as_deref()))?.merge(provider::process_environment());
+        let figment = written_in(file.zip(text.as_deref()))?
+            .merge(provider::Variables(variables))
+            .merge(provider::process_environment());
         Self::from_figment(&figment, file, flavour, &Moved::default())
     }
 

@@ -74,6 +74,13 @@ impl Failure {
     }
 }
 
+/// The variables that the service `porthole` has in its environment, for commands that mean that service: those of
+/// `porthole.env` in `folder`. What cannot be read there, or is no variable, is passed over, as systemd does.
+pub fn service_variables(folder: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(folder.join(ENV)).unwrap_or_default();
+    text.lines().flat_map(|line| variables::parse(ENV, line).unwrap_or_default()).collect()
+}
+
 /// Why the way to a new configuration ended.
 enum Stop {
     Refused(Box<Refusal>),

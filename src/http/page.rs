@@ -20,6 +20,8 @@ pub struct PageInfo {
     pub name: String,
     /// First level of all topics.
     pub root: String,
+    /// Who may watch: `open` or `grants`.
+    pub access: &'static str,
     /// How a browser reaches the broker.
     pub broker: PageBroker,
     /// STUN and TURN servers, so that the browser can gather before the answer comes.
@@ -56,6 +58,7 @@ pub(super) async fn viewer_json(State(info): State<Arc<PageInfo>>, headers: Head
         "device": info.device,
         "name": info.name,
         "root": info.root,
+        "access": info.access,
         "broker": broker,
         "iceServers": info.ice_servers,
     }))

@@ -114,7 +114,7 @@ wrong_file() {
 # The second, with the mistake corrected.
 right_file() {
   fat del ::porthole.toml.txt
-  printf '[device]\r\nid = "card"\r\n[mqtt]\r\nurl = "embedded"\r\n[camera]\r\ndevice = "auto"\r\nwidth = 640\r\nheight = 360\r\n' |
+  printf '[device]\r\nid = "card"\r\n[mqtt]\r\nurl = "embedded"\r\n[camera]\r\ndevice = "auto"\r\nwidth = 640\r\nheight = 360\r\n[access]\r\nmode = "open"\r\n' |
     put porthole.toml
   boot 2
   boot_seconds=$((SECONDS - started))

@@ -68,10 +68,15 @@ impl Client {
         will: Option<(String, String)>,
     ) -> Self {
         let mut options = MqttOptions::new(id, host, port);
-        options.set_keep_alive(Duration::from_secs(30)).set_max_packet_size(MAX_PACKET, MAX_PACKET);
         if let Some((topic, payload)) = will {
             options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, false));
         }
+        Self::enter(options, filters).await
+    }
+
+    /// The same with whatever else is in `options`.
+    pub async fn enter(mut options: MqttOptions, filters: &[String]) -> Self {
+        options.set_keep_alive(Duration::from_secs(30)).set_max_packet_size(MAX_PACKET, MAX_PACKET);
         let (client, mut events) = AsyncClient::new(options, 1000);
         let (out, inbox) = mpsc::channel(INBOX);
         let (ready, mut subscribed) = mpsc::channel(1);

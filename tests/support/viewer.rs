@@ -1,7 +1,8 @@
 //! Both ends of the protocol by hand: a viewer that says whatever it likes, a dashboard that listens.
 
+use porthole::access::link::Link;
+use rumqttc::MqttOptions;
 use serde_json::{Value, json};
-
 use tokio::time::timeout;
 
 use super::PATIENCE;
@@ -96,11 +97,25 @@ impl Dashboard {
 
     /// The same at another host.
     pub async fn open(host: &str, port: u16) -> Self {
+        Self::enter(MqttOptions::new(Self::some_id(), host, port)).await
+    }
+
+    /// The same with a link's grant as the way into the broker.
+    pub async fn invited(port: u16, link: &Link) -> Self {
+        let (name, seed) = link.grant.as_ref().expect("a grant");
+        let mut options = MqttOptions::new(Self::some_id(), "127.0.0.1", port);
+        options.set_credentials(name.as_str(), seed.bearer());
+        Self::enter(options).await
+    }
+
+    fn some_id() -> String {
+        format!("dashboard-{:016x}", rand::random::<u64>())
+    }
+
+    async fn enter(options: MqttOptions) -> Self {
         let filters =
             ["state", "info", "event", "availability"].map(|leaf| format!("porthole/{DEVICE}/{leaf}"));
-        let id = format!("dashboard-{}-{port}", std::process::id());
-        let client =
-            Client::open(host, port, &format!("{id}-{:x}", rand::random::<u32>()), &filters, None).await;
+        let client = Client::enter(options, &filters).await;
         Self { client, state: None, events: Vec::new(), info: None, availability: None, retained: false }
     }
 

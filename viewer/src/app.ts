@@ -1,9 +1,9 @@
 // The page: reads the link, starts the player or asks for what is missing, and passes on what happens to the browser.
 
-import { complete, merge, parseFragment, parseServed, retyped, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
+import { complete, lacksInvitation, merge, parseFragment, parseServed, retyped, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
 import { Player } from './player.ts';
 import { View } from './view.ts';
-import { sayFlaws, type Say } from './words.ts';
+import { sayFlaws, sayUninvited, type Say } from './words.ts';
 
 const SERVED_MS = 4_000;
 /** A clock that jumps this far between two looks was asleep. */
@@ -51,6 +51,7 @@ function show(say: Say): void {
 async function main(): Promise<void> {
   view.showName(fields.device ?? 'Camera');
   if (!fields.broker || !fields.device) fields = merge(fields, await fetchServed());
+  if (lacksInvitation(fields)) return refuse();
   const link = complete(fields, location.protocol);
   if (Array.isArray(link)) return askFor(link);
   watch(link);
@@ -68,6 +69,12 @@ async function fetchServed(): Promise<Fields> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+function refuse(): void {
+  const name = fields.name ?? fields.device ?? 'This camera';
+  show(sayUninvited(name));
+  view.showName(name);
 }
 
 function askFor(flaws: Flaw[]): void {

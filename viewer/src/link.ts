@@ -14,6 +14,8 @@ export interface Fields {
   grant?: string;
   secret?: string;
   iceServers?: IceServer[];
+  /** The served device lets in only who was invited. */
+  invitesOnly?: boolean;
   /** A field came twice, so nobody can tell which one is meant. */
   repeated?: boolean;
 }
@@ -79,6 +81,7 @@ export function parseServed(json: unknown): Fields {
     const value = source[field];
     if (typeof value === 'string' && value !== '') fields[field] = value;
   }
+  if (source['access'] === 'grants') fields.invitesOnly = true;
   const iceServers = parseIceServers(source['iceServers']);
   if (iceServers) fields.iceServers = iceServers;
   return fields;
@@ -87,9 +90,16 @@ export function parseServed(json: unknown): Fields {
 /** The fragment's fields win. The served name belongs to the served device only. */
 export function merge(fragment: Fields, served: Fields): Fields {
   const fields = { ...served, ...fragment };
-  if (fields.device !== served.device) delete fields.name;
+  if (fields.device !== served.device) {
+    delete fields.name;
+    delete fields.invitesOnly;
+  }
   return fields;
 }
+
+/** The camera is known to ask for an invitation, and there is none: nothing has to be tried to know the answer. */
+export const lacksInvitation = ({ invitesOnly, grant, secret }: Fields): boolean =>
+  invitesOnly === true && grant === undefined && secret === undefined;
 
 /** Checks everything and gives a link that can be used as it is, or says what is wrong with it. */
 export function complete(fields: Fields, pageProtocol = 'http:'): Link | Flaw[] {

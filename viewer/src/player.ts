@@ -74,6 +74,7 @@ export class Player {
       broker: host,
       brokerIsElsewhere: hostname !== location.hostname,
       hasGrant: this.link.grant !== undefined,
+      hasLogin: this.link.username !== undefined || this.link.grant !== undefined,
       loginIsGrant: this.link.username === undefined && this.link.grant !== undefined,
     };
     return say(this.machine.state, names, performance.now());

@@ -32,6 +32,8 @@ export interface Names {
   hasGrant?: boolean;
   /** … and it is also what the page logs in to the broker with. */
   loginIsGrant?: boolean;
+  /** The page has something to log in to the broker with. */
+  hasLogin?: boolean;
 }
 
 type Sentence = [text: string, hint: string];
@@ -104,7 +106,7 @@ function refusal(why: Why, names: Names): Sentence {
     case 'camera-unavailable':
       return [`${camera} is reachable, but its camera gives no picture.`, `${said}Check that the camera is plugged in and not used by another program. ${retries}`];
     case 'unauthorized':
-      if (!names.hasGrant) return [`${camera} can only be watched with a link from its owner.`, `The link of this page has no invitation in it; maybe its end was cut off. ${newLink}`];
+      if (!names.hasGrant) return uninvited(camera, 'The link of this page has no invitation in it; maybe its end was cut off. ');
       return ['This link does not open this camera.', `It may have been withdrawn, or be for another camera. ${newLink}`];
     case 'expired':
       return ['This link has expired.', newLink];
@@ -144,12 +146,23 @@ function refusal(why: Why, names: Names): Sentence {
   }
 }
 
+/** For the owner, who can make a link, and for everybody else, who can ask for one. */
+function uninvited(camera: string, why = ''): Sentence {
+  return [`${camera} can only be watched with a link from its owner.`, `${why}Ask the owner of the camera for a link. If it is yours, run on it: sudo porthole grant NAME, and open the link that this prints.`];
+}
+
+/** A page that was opened by its bare address, of a camera that lets in only who was invited. */
+export function sayUninvited(camera: string): Say {
+  return { ...plainly('refused', ...uninvited(camera)), code: 'no-invitation' };
+}
+
 function brokerTrouble(why: string, names: Names): Sentence {
   const retries = 'The page tries again by itself.';
   switch (why) {
     case 'refused':
       if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.`];
-      return [`The message broker at ${names.broker} refused this page.`, `The link's user name or password is missing or wrong. ${retries}`];
+      if (!names.hasLogin) return [`The message broker at ${names.broker} refused this page.`, `The link has neither an invitation nor a user name in it; maybe its end was cut off. Ask the owner of the camera for a new link. ${retries}`];
+      return [`The message broker at ${names.broker} refused this page.`, `The link's user name or password is wrong. ${retries}`];
     case 'not-allowed':
       return [`The message broker at ${names.broker} does not let this page listen to the camera.`, `Its access rules have to allow it. ${retries}`];
     case 'lost':

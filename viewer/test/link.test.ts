@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { complete, merge, parseFragment, parseIceServers, parseServed, retyped, toFragment, typedBroker, type Flaw, type Link } from '../src/link.ts';
+import { complete, lacksInvitation, merge, parseFragment, parseIceServers, parseServed, retyped, toFragment, typedBroker, type Flaw, type Link } from '../src/link.ts';
 
 const KEY = 'A'.repeat(42) + 'E';
 const SECRET = '-'.repeat(42) + '8';
@@ -76,6 +76,14 @@ test('the fragment wins over viewer.json, and a served name stays with its devic
   const served = parseServed({ v: 1, device: 'front', name: 'Front door', root: 'home', broker: 'ws://a/mqtt' });
   assert.deepEqual(complete(merge({}, served)), { url: 'ws://a/mqtt', device: 'front', root: 'home', name: 'Front door', iceServers: [] });
   assert.deepEqual(complete(merge({ device: 'back', broker: 'ws://b' }, served)), { url: 'ws://b/', device: 'back', root: 'home', iceServers: [] });
+});
+
+test('an invitation is missed where the served camera asks for one, and nowhere else', () => {
+  const served = parseServed({ device: 'front', broker: 'ws://a/mqtt', access: 'grants' });
+  assert.ok(lacksInvitation(merge({}, served)));
+  assert.ok(!lacksInvitation(merge({ grant: 'anna', secret: 'x' }, served)));
+  assert.ok(!lacksInvitation(merge({ device: 'back' }, served)), 'nobody has said how that one is');
+  assert.ok(!lacksInvitation(merge({}, parseServed({ device: 'front', broker: 'ws://a/mqtt', access: 'open' }))));
 });
 
 test('viewer.json of a wrong shape counts as empty', () => {

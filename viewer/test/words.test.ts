@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Flaw } from '../src/link.ts';
-import { flawWords, say, sayFlaws, when } from '../src/words.ts';
+import { flawWords, say, sayFlaws, sayUninvited, when } from '../src/words.ts';
 import { SESSION, World } from './world.ts';
 
 const CODES = [
@@ -114,15 +114,25 @@ test('unauthorized: a link without an invitation is not told that it was withdra
   const world = new World().offered();
   world.down({ type: 'error', session: SESSION, code: 'unauthorized', message: '' });
   const names = { camera: 'Front door', broker: 'host:9001' };
-  assert.match(say(world.state, names, world.now).text, /only be watched with a link/);
+  const { text, hint } = say(world.state, names, world.now);
+  assert.match(text, /only be watched with a link/);
+  assert.match(hint, /end was cut off.* sudo porthole grant NAME/);
   assert.match(say(world.state, { ...names, hasGrant: true }, world.now).hint, /withdrawn/);
+});
+
+test('a page without an invitation says whom to ask, and what the owner does', () => {
+  const said = sayUninvited('Front door');
+  assert.deepEqual([said.phase, said.code, said.retry], ['refused', 'no-invitation', false]);
+  assert.match(said.text, /^Front door can only be watched with a link/);
+  assert.match(said.hint, /^Ask the owner .* sudo porthole grant NAME/);
 });
 
 test('a broker that refuses the link\'s grant speaks of the link, not of user names', () => {
   const world = new World().start();
   world.on({ type: 'broker-closed', why: 'refused' });
   assert.match(say(world.state, { camera: 'c', broker: 'host:9001', hasGrant: true, loginIsGrant: true }, world.now).text, /does not accept this link/);
-  assert.match(world.say().hint, /user name or password/);
+  assert.match(say(world.state, { camera: 'c', broker: 'host:9001', hasLogin: true }, world.now).hint, /user name or password is wrong/);
+  assert.match(world.say().hint, /neither an invitation nor a user name/);
 });
 
 test('expired because the clock is not set reads differently from expired', () => {

@@ -26,6 +26,8 @@ pub(super) struct Answers {
     pub root: String,
     pub broker: Broker,
     pub camera: DeviceChoice,
+    /// Viewers need no invitation.
+    pub is_open: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -191,6 +191,7 @@ mod tests {
 
     fn answers() -> Answers {
         Answers {
+            is_open: false,
             id: "front-door".parse().expect("an id"),
             name: None,
             root: "porthole".into(),

@@ -36,6 +36,8 @@ pub(super) struct Places {
     pub password: PathBuf,
     /// The authority that signed the broker's certificate.
     pub ca: PathBuf,
+    /// Where the daemon keeps its state, unless that is the usual place.
+    pub state: Option<PathBuf>,
 }
 
 /// The camera as it will stand in the file: a name that lasts, and what was found to work with it.
@@ -48,7 +50,11 @@ pub(super) struct CameraSettings {
 pub(super) fn settings(answers: &Answers, camera: &CameraSettings, places: &Places) -> Vec<Setting> {
     let mut settings = vec![text("device", "id", answers.id.as_str())];
     settings.extend(answers.name.as_deref().map(|name| text("device", "name", name)));
+    settings.extend(places.state.as_deref().map(|state| path("device", "state_dir", state)));
     settings.extend(broker(answers, places));
+    if answers.is_open {
+        settings.push(text("access", "mode", "open"));
+    }
     if answers.root != "porthole" {
         settings.push(text("mqtt", "root", &answers.root));
     }
@@ -140,7 +146,11 @@ mod tests {
     use crate::config::Secret;
 
     fn places() -> Places {
-        Places { password: "/etc/porthole/mqtt-password".into(), ca: "/etc/porthole/ca.pem".into() }
+        Places {
+            password: "/etc/porthole/mqtt-password".into(),
+            ca: "/etc/porthole/ca.pem".into(),
+            state: None,
+        }
     }
 
     fn answers(broker: Broker) -> Answers {
@@ -150,6 +160,7 @@ mod tests {
             root: "porthole".into(),
             broker,
             camera: DeviceChoice::Auto,
+            is_open: false,
         }
     }
 

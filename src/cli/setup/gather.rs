@@ -52,7 +52,7 @@ pub(super) fn gather(
         (None, Some(dialogue)) => ask_camera(dialogue, &found.cameras)?,
         (None, None) => DeviceChoice::Auto,
     };
-    Ok(Answers { id, name, root, broker, camera }.check()?)
+    Ok(Answers { id, name, root, broker, camera, is_open: args.open }.check()?)
 }
 
 fn broker(
@@ -88,7 +88,7 @@ fn broker(
 fn ask_broker(dialogue: &mut Dialogue<'_>) -> Result<String, DialogueError> {
     dialogue.say(
         "\nViewers and camera find each other over an MQTT broker:\n  \
-         1  the one inside Porthole: nothing else to install; everybody on the network may watch\n  \
+         1  the one inside Porthole: nothing else to install\n  \
          2  one that you have already\n  \
          3  a Mosquitto of your own: its settings are made here, with TLS, users and rules",
     )?;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::answers::{Answers, Broker, DASHBOARD, Host, VIEWER, WEBSOCKET_PORT};
+use super::invitation::Invitation;
+use crate::access::link::Link;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::Secret;
 
@@ -91,14 +93,15 @@ fn quoted(path: &Path) -> String {
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// The viewing link of protocol.md section 2.2, without a grant. `page` and `websocket` (of the built-in broker) are
-/// addresses that others can open. Where setup made the viewers' password, the link carries it.
+/// The viewing link of protocol.md section 2.2. `page` and `websocket` (of the built-in broker) are addresses that
+/// others can open. Where setup made the viewers' password, the link carries it.
 pub(super) fn link(
     answers: &Answers,
     page: SocketAddr,
     websocket: SocketAddr,
     viewer_password: Option<&Secret>,
-) -> String {
+    invitation: Invitation,
+) -> Link {
     let broker = match &answers.broker {
         Broker::Embedded => format!("ws://{websocket}{WEBSOCKET_PATH}"),
         Broker::Existing { websocket, .. } => websocket.address(),
@@ -110,55 +113,45 @@ pub(super) fn link(
             format!("{scheme}://{login}{}:{WEBSOCKET_PORT}", host.in_url())
         }
     };
-    let mut link = format!("http://{page}/#broker={}&device={}", in_fragment(&broker), answers.id);
-    if answers.root != "porthole" {
-        let _ = write!(link, "&root={}", answers.root);
+    Link {
+        page: format!("http://{page}/"),
+        broker: Some(broker),
+        device: answers.id.clone(),
+        root: Some(answers.root.clone()).filter(|root| root != "porthole"),
+        key: Some(invitation.key),
+        grant: invitation.grant,
     }
-    link
 }
 
 /// What a reader should know about the link.
-pub(super) fn remark(answers: &Answers) -> Option<String> {
-    match &answers.broker {
-        Broker::Embedded => Some("Everybody on this network may watch.".to_owned()),
-        Broker::Mosquitto { .. } => {
-            Some("The link holds the viewers' password: give it to those who may watch.".to_owned())
+pub(super) fn remark(answers: &Answers) -> String {
+    let mut words = vec![match (&answers.broker, answers.is_open) {
+        (Broker::Embedded, true) => "Everybody on this network may watch.",
+        (Broker::Mosquitto { .. }, true) => {
+            "The link holds the viewers' password: give it to those who may watch."
         }
-        Broker::Existing { login, websocket_is_guessed, .. } => {
-            let mut words = Vec::new();
-            if *websocket_is_guessed {
-                words.push(
-                    "The broker's WebSocket address in it is a guess: change it there, or name it with --websocket.",
-                );
-            }
-            if login.is_some() {
-                words.push(
-                    "Viewers need a user of the broker too: write USER:PASSWORD@ behind the :// in it.",
-                );
-            }
-            (!words.is_empty()).then(|| words.join("\n  "))
+        (Broker::Existing { .. }, true) => "Whoever reaches the broker may watch.",
+        (_, false) => {
+            "It is yours, and shown only now. Whoever has it may watch; `porthole grant NAME` invites others."
         }
-    }
-}
-
-/// The page reads the fragment as a form's fields.
-fn in_fragment(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '%' => escaped.push_str("%25"),
-            '&' => escaped.push_str("%26"),
-            '+' => escaped.push_str("%2B"),
-            '#' => escaped.push_str("%23"),
-            other => escaped.push(other),
+    }];
+    if let Broker::Existing { login, websocket_is_guessed, .. } = &answers.broker {
+        if *websocket_is_guessed {
+            words.push(
+                "The broker's WebSocket address in it is a guess: change it there, or name it with --websocket.",
+            );
+        }
+        if login.is_some() {
+            words.push("Viewers need a user of the broker too: write USER:PASSWORD@ behind the :// in it.");
         }
     }
-    escaped
+    words.join("\n  ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::proof::{PublicKey, Seed};
     use crate::cli::setup::answers::{existing_url, usual_websocket};
     use crate::media::DeviceChoice;
 
@@ -169,7 +162,13 @@ mod tests {
             root: "porthole".into(),
             broker,
             camera: DeviceChoice::Auto,
+            is_open: false,
         }
+    }
+
+    fn invitation() -> Invitation {
+        let key = PublicKey::parse(&"A".repeat(43)).expect("a key");
+        Invitation { key, grant: Some(("owner".parse().expect("a name"), Seed::random().expect("a secret"))) }
     }
 
     fn mosquitto(host: &str, secure_websocket: bool) -> Answers {
@@ -186,7 +185,7 @@ mod tests {
     fn shown(answers: &Answers) -> String {
         let page = "192.0.2.5:8080".parse().expect("an address");
         let websocket = "192.0.2.5:9001".parse().expect("an address");
-        link(answers, page, websocket, Some(&Secret::new("s3cret")))
+        link(answers, page, websocket, Some(&Secret::new("s3cret")), invitation()).to_string()
     }
 
     #[test]
@@ -198,16 +197,20 @@ mod tests {
             (mosquitto("broker", true), "wss://viewer:s3cret@broker:9001"),
             (mosquitto("::1", false), "ws://viewer:s3cret@[::1]:9001"),
         ] {
-            assert_eq!(shown(&answers), format!("http://192.0.2.5:8080/#broker={broker}&device=cam"));
+            let beginning = format!("http://192.0.2.5:8080/#broker={broker}&device=cam&key=");
+            assert!(shown(&answers).starts_with(&beginning), "{}", shown(&answers));
+            assert!(shown(&answers).contains("&grant=owner&secret="));
         }
         let rooted = Answers { root: "home/cams".into(), ..answers(Broker::Embedded) };
-        assert!(shown(&rooted).ends_with("&device=cam&root=home/cams"));
+        assert!(shown(&rooted).contains("&device=cam&root=home/cams&key="));
     }
 
     #[test]
     fn a_guess_is_called_one() {
-        assert!(remark(&existing("mqtt://broker")).is_some_and(|words| words.contains("guess")));
-        assert_eq!(remark(&existing("ws://broker")), None);
+        assert!(remark(&existing("mqtt://broker")).contains("guess"));
+        assert!(!remark(&existing("ws://broker")).contains("guess"));
+        let open = Answers { is_open: true, ..answers(Broker::Embedded) };
+        assert!(remark(&open).contains("Everybody on this network"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::certificates::{self, CertificateError};
 use super::config_file::{self, CameraSettings, Places};
 use super::files::{Readers, WriteError, Writer};
 use super::secrets::NoRandom;
-use crate::config::{BrokerChoice, Config, ConfigError, Secret};
+use crate::config::{BrokerChoice, Config, ConfigError, DEFAULT_FILE, Secret};
 
 /// The authority's key, beside the configuration: it never leaves this machine.
 const CA_KEY: &str = "ca.key";
@@ -68,8 +68,12 @@ pub(super) fn produce(
     output: &Path,
     folder: &Path,
 ) -> Result<Made, ProduceError> {
-    let places =
-        Places { password: output.with_file_name("mqtt-password"), ca: output.with_file_name("ca.pem") };
+    let places = Places {
+        password: output.with_file_name("mqtt-password"),
+        ca: output.with_file_name("ca.pem"),
+        // The service has its own; whoever writes another file may have no right to that.
+        state: (output != Path::new(DEFAULT_FILE)).then(|| output.with_file_name("state")),
+    };
     let mut writer = Writer::new();
     writer.make_dir(output.parent().unwrap_or(Path::new("/")))?;
     let mut viewer_password = None;
