@@ -26,7 +26,7 @@ use crate::access::store::Store;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
-use crate::http::{self, HttpError, Listener, PageBroker, PageInfo, Server, Services};
+use crate::http::{self, CertificateFiles, HttpError, Listener, PageBroker, PageInfo, Server, Services};
 use crate::media::{Media, MediaError};
 use crate::peer::{Factory, PeerError, Signer};
 use crate::sessions::{Parts, Sessions};
@@ -113,7 +113,7 @@ impl App {
             BrokerChoice::External(_) => None,
         };
         let listener = match config.http_listen {
-            Some(address) => Some(http::bind(address).await?),
+            Some(address) => Some(listener(&config, address).await?),
             None => None,
         };
         let url = match (&config.mqtt.broker, &broker) {
@@ -132,7 +132,8 @@ impl App {
             .with_playout_delay_ms(config.playout_delay_ms)
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
-        let whep = listener.as_ref().map(|listener| whep_url(listener.address()));
+        let scheme = config.page_scheme();
+        let whep = listener.as_ref().map(|listener| whep_url(scheme, listener.address()));
         let connection = gateway::connect(&config, url, own, identity.key(), whep)?;
         let parts = Parts {
             max_viewers: config.max_viewers,
@@ -240,8 +241,16 @@ fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
 }
 
 /// Where players find the camera, as far as this machine knows how it is called.
-fn whep_url(page: SocketAddr) -> String {
-    format!("http://{}/whep", address::reachable(page))
+fn whep_url(scheme: &str, page: SocketAddr) -> String {
+    format!("{scheme}://{}/whep", address::reachable(page))
+}
+
+async fn listener(config: &Config, address: SocketAddr) -> Result<Listener, HttpError> {
+    let listener = http::bind(address).await?;
+    match config.http_tls.clone() {
+        Some((cert_file, key_file)) => listener.with_certificate(CertificateFiles { cert_file, key_file }),
+        None => Ok(listener),
+    }
 }
 
 fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {

@@ -49,7 +49,12 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         ("encoder", format!("{}, {bitrate}", media.encoder)),
         ("viewers", format!("at most {}", config.max_viewers)),
         ("access", access(config.access).to_owned()),
-        ("page", config.http_listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address}/"))),
+        (
+            "page",
+            config
+                .http_listen
+                .map_or_else(|| "off".to_owned(), |address| format!("{}://{address}/", config.page_scheme())),
+        ),
         ("network", format!("{ports}, {} STUN/TURN servers", config.ice.servers.len())),
     ]
 }

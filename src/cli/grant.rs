@@ -217,7 +217,11 @@ pub(super) fn revoke(args: &RevokeArgs) -> ExitCode {
 
 /// A link to this device, as far as the configuration knows where that is.
 fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<(Id, Seed)>) -> Link {
-    let page = args.page.clone().or_else(|| config.http_listen.map(page_of)).unwrap_or_default();
+    let page = args
+        .page
+        .clone()
+        .or_else(|| config.http_listen.map(|listen| page_of(config.page_scheme(), listen)))
+        .unwrap_or_default();
     let broker = args.broker.clone().or_else(|| match &config.mqtt.broker {
         BrokerChoice::Embedded => {
             Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(config.broker.websocket)))
@@ -237,8 +241,8 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
     }
 }
 
-fn page_of(listen: SocketAddr) -> String {
-    format!("http://{}/", reachable(listen))
+fn page_of(scheme: &str, listen: SocketAddr) -> String {
+    format!("{scheme}://{}/", reachable(listen))
 }
 
 #[cfg(test)]

@@ -35,7 +35,6 @@ pub(super) fn problem(key: &str, value: impl ToString, expected: impl ToString) 
 }
 
 pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checked<Config> {
-    not_yet_built(&raw)?;
     let device = device(&raw, flavour)?;
     let media = media(&raw, flavour)?;
     let playout_delay_ms =
@@ -50,6 +49,7 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checke
         access,
         mqtt: mqtt(raw.mqtt, flavour, moved)?,
         http_listen: optional_address("http.listen", raw.http.listen.as_ref(), "0.0.0.0:8080")?,
+        http_tls: http_tls(raw.http.tls_cert_file, raw.http.tls_key_file, moved)?,
         metrics: raw.http.metrics.unwrap_or(true),
         ice: ice(raw.ice, moved)?,
         commands: dashboard::commands(raw.dashboard.commands.as_ref(), access)?,
@@ -61,18 +61,6 @@ pub(super) fn checked(raw: RawConfig, flavour: Flavour, moved: &Moved) -> Checke
         },
         written: BTreeMap::new(),
     })
-}
-
-/// Keys whose meaning this version does not carry out yet. Taking them silently would let an
-/// installer believe that, say, the page is served over TLS.
-fn not_yet_built(raw: &RawConfig) -> Checked<()> {
-    let refuse = |key: &str, value: &dyn std::fmt::Display| {
-        Err(problem(key, value, "this version of Porthole does not do that yet; remove the key"))
-    };
-    if let Some(value) = raw.http.tls_cert_file.as_ref().or(raw.http.tls_key_file.as_ref()) {
-        return refuse("http.tls_cert_file", &value.0);
-    }
-    Ok(())
 }
 
 fn device(raw: &RawConfig, flavour: Flavour) -> Checked<Device> {
@@ -144,6 +132,18 @@ fn mqtt(raw: RawMqtt, flavour: Flavour, moved: &Moved) -> Checked<Mqtt> {
         client_key_file,
         root,
     })
+}
+
+fn http_tls(cert: Option<Text>, key: Option<Text>, moved: &Moved) -> Checked<Option<(PathBuf, PathBuf)>> {
+    let cert = existing("http.tls_cert_file", cert, moved)?;
+    let key = existing("http.tls_key_file", key, moved)?;
+    let alone = |missing| problem(missing, "(not set)", "tls_cert_file and tls_key_file belong together");
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(alone("http.tls_key_file")),
+        (None, Some(_)) => Err(alone("http.tls_cert_file")),
+    }
 }
 
 fn media(raw: &RawConfig, flavour: Flavour) -> Checked<MediaConfig> {

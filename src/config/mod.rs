@@ -47,6 +47,8 @@ pub struct Config {
     pub access: Mode,
     /// `[http] listen`; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
+    /// `[http] tls_cert_file` and `tls_key_file`: served with TLS, by this certificate and key.
+    pub http_tls: Option<(PathBuf, PathBuf)>,
     /// `[http] metrics`: whether figures for Prometheus are served.
     pub metrics: bool,
     /// `[ice]`
@@ -223,6 +225,11 @@ pub enum Flavour {
 }
 
 impl Config {
+    /// How addresses of the page begin.
+    pub fn page_scheme(&self) -> &'static str {
+        if self.http_tls.is_some() { "https" } else { "http" }
+    }
+
     /// Loads `file` (or [`DEFAULT_FILE`] if that exists) and the environment.
     ///
     /// # Errors

@@ -60,7 +60,8 @@ fn a_refusal_names_file_key_value_and_what_is_right() {
         ("[video]\nencoder = \"nvenc\"", "video.encoder", "nvenc", "x264enc"),
         ("[video]\nbitrate_kbps = 500\nmin_bitrate_kbps = 600", "video.min_bitrate_kbps", "600", "500"),
         ("[access]\nmode = \"closed\"", "access.mode", "closed", "\"grants\" or \"open\""),
-        ("[http]\ntls_cert_file = \"x\"", "http.tls_cert_file", "x", "not do that yet"),
+        ("[http]\ntls_cert_file = \"/nowhere/x\"", "http.tls_cert_file", "/nowhere/x", "cannot be read"),
+        ("[http]\ntls_key_file = \"/proc/version\"", "http.tls_cert_file", "(not set)", "belong together"),
     ];
     for (text, key, value, right) in cases {
         let text = refusal(&format!("{MINIMAL}{text}\n"));

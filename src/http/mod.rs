@@ -10,6 +10,7 @@ mod page;
 mod problem;
 mod request;
 mod server;
+mod tls;
 mod whep;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use facts::{Door, Facts};
 pub use metrics::Figures;
 pub use page::{PageBroker, PageInfo};
 pub use server::{Listener, Server, bind};
+pub use tls::{CertificateError, CertificateFiles};
 
 use crate::access::gate::Mode;
 use crate::media::Media;
@@ -30,10 +32,20 @@ use crate::signaling::message::IceServer;
 
 /// The server could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("the page cannot be served on {address}: {reason}. Choose another http.listen, or \"\" for no page")]
-pub struct HttpError {
-    address: SocketAddr,
-    reason: std::io::Error,
+pub enum HttpError {
+    /// Another program has the address, or it is not one of this machine.
+    #[error(
+        "the page cannot be served on {address}: {reason}. Choose another http.listen, or \"\" for no page"
+    )]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// The system's own words.
+        reason: std::io::Error,
+    },
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// Everything that is served beside the page.

@@ -6,15 +6,21 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::request::Peer;
+use super::tls::{Certificate, CertificateFiles};
 use super::{HttpError, PageInfo, Services, page, services};
 use crate::sessions::rate::Sender;
 
@@ -37,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
+    certificate: Option<Certificate>,
 }
 
 /// Binds `address`.
@@ -44,10 +51,10 @@ pub struct Listener {
 /// # Errors
 /// Another program has it, or it is not one of this machine.
 pub async fn bind(address: SocketAddr) -> Result<Listener, HttpError> {
-    let failed = |reason| HttpError { address, reason };
+    let failed = |reason| HttpError::Address { address, reason };
     let tcp = TcpListener::bind(address).await.map_err(failed)?;
     let address = tcp.local_addr().map_err(failed)?;
-    Ok(Listener { tcp, address })
+    Ok(Listener { tcp, address, certificate: None })
 }
 
 /// A running server; it ends when this is dropped.
@@ -67,6 +74,15 @@ impl Listener {
         self.address
     }
 
+    /// The same with TLS, by the certificate in these files.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn with_certificate(mut self, files: CertificateFiles) -> Result<Self, HttpError> {
+        self.certificate = Some(Certificate::follow(files)?);
+        Ok(self)
+    }
+
     /// Serves all there is, in the background, from now on.
     pub fn serve(self, info: PageInfo, offered: Services) -> Server {
         self.start(page(info).merge(services(offered)))
@@ -78,25 +94,30 @@ impl Listener {
     }
 
     fn start(self, router: Router) -> Server {
-        Server { task: tokio::spawn(accept(self.tcp, router)).abort_handle() }
+        Server { task: tokio::spawn(accept(self, router)).abort_handle() }
     }
 }
 
 /// Ends only by being aborted, and its connections with it.
-async fn accept(tcp: TcpListener, router: Router) {
+async fn accept(listener: Listener, router: Router) {
     let mut connections = JoinSet::new();
     let hosts = Hosts::default();
     loop {
         let accepted = tokio::select! {
-            accepted = tcp.accept() => accepted,
+            accepted = listener.tcp.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
                 let Some(place) = hosts.enter(peer.ip()) else { continue };
                 let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+                let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
                 connections.spawn(async move {
-                    serve(stream, router).await;
+                    let _ = stream.set_nodelay(true);
+                    match config {
+                        None => serve(stream, router).await,
+                        Some(config) => serve_tls(stream, config, router).await,
+                    }
                     drop(place);
                 });
             }
@@ -109,8 +130,34 @@ async fn accept(tcp: TcpListener, router: Router) {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) {
-    let _ = stream.set_nodelay(true);
+/// Who speaks plain HTTP here has typed the address without its `https`, and is sent there.
+async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, router: Router) {
+    let mut first = [0];
+    match timeout(HEAD_LIMIT, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first[0].is_ascii_alphabetic() => {
+            serve(stream, Router::new().fallback(to_https)).await;
+        }
+        Ok(Ok(1)) => match timeout(HEAD_LIMIT, TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => serve(stream, router).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        },
+        _ => {}
+    }
+}
+
+async fn to_https(uri: Uri, headers: HeaderMap) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    match HeaderValue::from_str(&format!("https://{host}{path}")) {
+        Ok(place) if !host.is_empty() => {
+            (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, place)]).into_response()
+        }
+        _ => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, router: Router) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD_BYTES);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));

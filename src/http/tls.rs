@@ -1,0 +1,140 @@
+//! The server's certificate: read from files, and read again when they change.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Looking at two files is cheap, and works on every file system and for links that are swapped.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The PEM files of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_field_names)] // the configuration's own names
+pub struct CertificateFiles {
+    /// The certificate, and after it those that signed it.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file is not there, or not readable, or no PEM.
+    #[error("cannot read {what} from {}: {reason}; check http.{key}, that the service's user may read it, and that it is PEM", path.display())]
+    Unreadable {
+        /// What should have been in it.
+        what: &'static str,
+        /// The key that names it.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's or the parser's own words.
+        reason: String,
+    },
+    /// A PEM file without a certificate.
+    #[error("{} holds no certificate: it should contain a block that begins with -----BEGIN CERTIFICATE-----", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Certificate and key that do not fit.
+    #[error("the certificate {} and the key {} cannot be used together: {reason}", cert.display(), key.display())]
+    Mismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// rustls' own words.
+        reason: String,
+    },
+}
+
+impl CertificateFiles {
+    /// What a server needs to use them.
+    fn load(&self) -> Result<Arc<ServerConfig>, CertificateError> {
+        let unreadable = |what, key, path: &Path, error: &dyn std::fmt::Display| {
+            CertificateError::Unreadable { what, key, path: path.to_owned(), reason: error.to_string() }
+        };
+        let certificate = |error: &dyn std::fmt::Display| {
+            unreadable("the certificate", "tls_cert_file", &self.cert_file, error)
+        };
+        let chain = CertificateDer::pem_file_iter(&self.cert_file).map_err(|error| certificate(&error))?;
+        let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|error| certificate(&error))?;
+        if chain.is_empty() {
+            return Err(CertificateError::NoCertificate { path: self.cert_file.clone() });
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key_file)
+            .map_err(|error| unreadable("the private key", "tls_key_file", &self.key_file, &error))?;
+        let mismatch = |error: rustls::Error| CertificateError::Mismatch {
+            cert: self.cert_file.clone(),
+            key: self.key_file.clone(),
+            reason: error.to_string(),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(mismatch)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(mismatch)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn stamp(&self) -> [Option<(SystemTime, u64)>; 2] {
+        [&self.cert_file, &self.key_file].map(|path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        })
+    }
+}
+
+/// The certificate in force.
+pub(super) struct Certificate {
+    pub current: watch::Receiver<Arc<ServerConfig>>,
+    follower: AbortHandle,
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl Certificate {
+    /// Reads the files, and follows them from then on. What cannot be used leaves the one before in force.
+    pub fn follow(files: CertificateFiles) -> Result<Self, CertificateError> {
+        // Before they are read, so that no change goes unseen.
+        let mut stamp = files.stamp();
+        let (sender, current) = watch::channel(files.load()?);
+        let task = tokio::spawn(async move {
+            let mut tick = interval(LOOK_EVERY);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let found = files.stamp();
+                if found == stamp {
+                    continue;
+                }
+                stamp = found;
+                match files.load() {
+                    Ok(config) => {
+                        sender.send_replace(config);
+                        tracing::info!(file = %files.cert_file.display(), "the certificate was read again");
+                    }
+                    // Certificate and key are not written in one moment: the next look may find both.
+                    Err(error) => tracing::warn!(%error, "the certificate in force stays as it is"),
+                }
+            }
+        });
+        Ok(Self { current, follower: task.abort_handle() })
+    }
+}

@@ -1,0 +1,107 @@
+//! The HTTP server with a certificate of one's own, which is read again when it changes.
+
+mod support;
+
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use support::PATIENCE;
+use support::certificates::Certificates;
+use support::daemon::{Daemon, Settings, porthole};
+use support::http::{Answer, Site};
+use support::mosquitto::Mosquitto;
+use support::viewer::{Dashboard, OFFER};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// One request over TLS, by a client that trusts this authority and no other.
+async fn ask(site: &Site, trusted: &Certificates, request: &str) -> Result<Answer, String> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(trusted.path("ca.pem")).expect("a CA");
+    roots.add(ca).expect("a CA");
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(&site.0).await.expect("a connection");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let mut stream = connecting.await.map_err(|error| error.to_string())?;
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut bytes = Vec::new();
+    // The other side may close the connection without a farewell of TLS.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("an end");
+    Answer::parse(&bytes).ok_or_else(|| format!("no answer: {}", String::from_utf8_lossy(&bytes)))
+}
+
+fn copy(from: &Certificates, names: &[&str], to: &Certificates) {
+    for name in names {
+        std::fs::copy(from.path(name), to.path(name)).expect("copy a certificate");
+    }
+}
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_used_and_read_again_when_it_changes() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let (served, first, second) = (Certificates::new(), Certificates::new(), Certificates::new());
+    copy(&first, &["server.pem", "server.key"], &served);
+    let settings = Settings::new(&broker.url())
+        .path("http.tls_cert_file", &served.path("server.pem"))
+        .path("http.tls_key_file", &served.path("server.key"));
+    let mut daemon = Daemon::run(settings);
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.camera("idle").await;
+    let info = dashboard.info("an address for players", |info| info["whep"].is_string()).await;
+    assert!(info["whep"].as_str().is_some_and(|url| url.starts_with("https://127.0.0.1:")), "{info:#}");
+    let site = Site::of(&daemon.page().await);
+
+    assert_eq!(ask(&site, &first, HEALTH).await.expect("an answer").status, 200);
+    ask(&site, &second, HEALTH).await.expect_err("a certificate of another authority");
+    let offer = format!(
+        "POST /whep HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{OFFER}",
+        OFFER.len()
+    );
+    assert_eq!(ask(&site, &first, &offer).await.expect("an answer").status, 201);
+    dashboard.viewers(1).await;
+
+    // Only the certificate, not its key: what is in force stays.
+    copy(&second, &["server.pem"], &served);
+    daemon.logged("the certificate in force stays as it is").await;
+    assert_eq!(ask(&site, &first, HEALTH).await.expect("an answer").status, 200);
+    copy(&second, &["server.key"], &served);
+    daemon.logged("the certificate was read again").await;
+    assert_eq!(ask(&site, &second, HEALTH).await.expect("an answer").status, 200);
+    ask(&site, &first, HEALTH).await.expect_err("the former certificate");
+
+    // Who forgets the s of https is sent there.
+    let plain = site.get("/some/where?x=1").await;
+    assert_eq!(plain.status, 308, "{plain:?}");
+    assert_eq!(plain.header("location"), format!("https://{}/some/where?x=1", site.0));
+    for nonsense in [&[0x16, 3, 1, 0xff, 0xff][..], &[0; 400], b"\r\n\r\n"] {
+        let mut stream = TcpStream::connect(&site.0).await.expect("a connection");
+        stream.write_all(nonsense).await.expect("written");
+    }
+    assert_eq!(ask(&site, &second, HEALTH).await.expect("an answer").status, 200);
+    daemon.assert_unharmed();
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_says_so_at_the_start() {
+    let (one, other) = (Certificates::new(), Certificates::new());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let settings = Settings::new("mqtt://127.0.0.1:1")
+        .path("device.state_dir", &one.path("state"))
+        .path("http.tls_cert_file", &one.path("server.pem"))
+        .path("http.tls_key_file", &other.path("server.key"));
+    std::fs::write(file.path(), settings.toml()).expect("write");
+    let done = porthole(&["run", "--config", file.path().to_str().expect("UTF-8")]).output().expect("run");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("server.pem") && said.contains("cannot be used together"), "{said}");
+}
