@@ -4,6 +4,7 @@ mod candidate;
 mod certificate;
 mod factory;
 mod feedback;
+mod gather;
 mod handshake;
 pub mod latency;
 mod live;

@@ -1,4 +1,5 @@
-//! Tokio for the library: with TCP only as `tcp_port` allows it, and UDP sockets that mend handshakes.
+//! Tokio for the library: with TCP only as `tcp_port` allows it, and UDP sockets that mend handshakes
+//! and gather media.
 
 use std::fmt;
 use std::future::Future;
@@ -14,6 +15,7 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
+use super::gather::Gather;
 use super::handshake::{FIRST_REPEAT, Handshake, Verdict};
 use super::tcp_port::{Listeners, listen};
 
@@ -46,7 +48,8 @@ impl Runtime for PeerRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let repeats = socket.try_clone()?;
         let inner = self.tokio.wrap_udp_socket(socket)?;
-        Ok(Arc::new(MendingSocket { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))) }))
+        let mending = Arc::new(Mutex::new(Mending::new(repeats)));
+        Ok(Arc::new(MendingSocket { inner, mending, gather: Mutex::default() }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -81,10 +84,11 @@ impl Runtime for PeerRuntime {
     }
 }
 
-/// A socket that looks on while its connection shakes hands, and mends that.
+/// A socket that looks on while its connection shakes hands, and mends that; media it gathers.
 struct MendingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     mending: Arc<Mutex<Mending>>,
+    gather: Mutex<Gather>,
 }
 
 /// What mends one socket's handshake.
@@ -122,8 +126,8 @@ impl Mending {
     }
 }
 
-fn lock(mending: &Mutex<Mending>) -> MutexGuard<'_, Mending> {
-    mending.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Repeats flights until the handshake is over or its socket is gone.
@@ -186,7 +190,7 @@ impl AsyncUdpSocket for MendingSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        let sent = self.inner.poll_send(cx, transmit);
+        let sent = lock(&self.gather).poll_send(&*self.inner, cx, transmit);
         if matches!(sent, Poll::Ready(Ok(_))) {
             self.sent(transmit);
         }
@@ -199,6 +203,7 @@ impl AsyncUdpSocket for MendingSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        lock(&self.gather).poll_received(&*self.inner, cx);
         let received = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = received {
             for (buf, meta) in bufs.iter().zip(meta).take(count) {
@@ -208,8 +213,9 @@ impl AsyncUdpSocket for MendingSocket {
         received
     }
 
+    /// One: gathering is done here, for shorter runs than the library thinks worth it.
     fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
+        1
     }
 
     fn max_gro_segments(&self) -> usize {
@@ -235,6 +241,33 @@ mod tests {
             let (length, from) = peer.recv_from(&mut seen).await.unwrap();
             assert_eq!((&seen[..length], from), (HELLO, socket.local_addr().unwrap()));
         }
+    }
+
+    #[tokio::test]
+    async fn media_arrives_whole_and_in_order_with_what_is_sent_behind_it() {
+        let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let runtime = PeerRuntime::new(Listeners::default());
+        let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let to = peer.local_addr().unwrap();
+        // Like the library: somebody waits for datagrams all the time, and is polled only when woken.
+        let receiving = Arc::clone(&socket);
+        let receiver = tokio::spawn(async move { receiving.recv_from(&mut [0; 1500]).await.is_ok() });
+        tokio::task::yield_now().await;
+        let media = |number: u8, length: usize| [&[128, 102, 0, number][..], &vec![number; length]].concat();
+        // More than one run takes, less than the peer's receive buffer.
+        let mut sent: Vec<_> = (0..60).map(|number| media(number, 1100)).collect();
+        // A picture's short last packet, a longer one after it, and something that is no media.
+        sent.extend([media(60, 20), media(61, 900), vec![128, 200, 0, 1], media(62, 30)]);
+        for datagram in &sent {
+            socket.send_to(datagram, to).await.unwrap();
+        }
+        let mut seen = [0; 1500];
+        for datagram in &sent {
+            let length = peer.recv_from(&mut seen).await.unwrap().0;
+            assert_eq!(&seen[..length], &datagram[..]);
+        }
+        peer.send_to(b"hello", socket.local_addr().unwrap()).await.unwrap();
+        assert!(receiver.await.unwrap(), "receiving goes on");
     }
 
     #[tokio::test]
