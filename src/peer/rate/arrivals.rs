@@ -23,6 +23,24 @@ const STEADY_MS: f64 = 8.0;
 /// Delay that is no sign of anything.
 const LEAST_THRESHOLD_MS: f64 = 35.0;
 
+/// Packets that left within this are a train: how far apart they arrive is how fast the path is.
+const TRAIN: Duration = Duration::from_millis(5);
+/// Shorter ones say nothing; a key frame is longer.
+const LEAST_TRAIN_BITS: f64 = 12.0 * 8_000.0;
+/// The resolution of arrival times that can be relied on.
+const LEAST_SPREAD: Duration = Duration::from_millis(1);
+/// How long a train counts.
+const TRAIN_COUNTS: Duration = Duration::from_secs(5);
+
+/// Packets sent at once: when the first left and came, when the last came, and the bits behind the first.
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    departure: Duration,
+    first: Duration,
+    last: Duration,
+    bits: f64,
+}
+
 /// Delay and rate as the far end sees them.
 #[derive(Debug)]
 pub struct Arrivals {
@@ -32,6 +50,9 @@ pub struct Arrivals {
     /// How far apart delays within [`RECENT`] usually are, in ms.
     jitter_ms: f64,
     delivered: RateWindow,
+    train: Option<Train>,
+    /// When the last train left, and what it showed in bit/s.
+    capacity: Option<(Duration, f64)>,
 }
 
 impl Default for Arrivals {
@@ -41,6 +62,8 @@ impl Default for Arrivals {
             recent: VecDeque::new(),
             steady: VecDeque::new(),
             jitter_ms: 0.0,
+            train: None,
+            capacity: None,
             delivered: RateWindow::new(DELIVERED_SPAN),
         }
     }
@@ -50,6 +73,7 @@ impl Arrivals {
     /// A packet of `bits` that left at `departure` came at `arrival`, each on its own clock.
     pub fn packet(&mut self, departure: Duration, arrival: Duration, bits: f64) {
         self.delivered.add(arrival, bits);
+        self.couple(departure, arrival, bits);
         let delay_ms = (arrival.as_secs_f64() - departure.as_secs_f64()) * 1e3;
         match self.base.back_mut() {
             Some((start, least)) if departure.saturating_sub(*start) < BASE_PIECE => {
@@ -65,6 +89,26 @@ impl Arrivals {
         while self.recent.front().is_some_and(|(at, _)| old(*at, RECENT)) {
             self.recent.pop_front();
         }
+    }
+
+    /// Takes a packet into the train it left with, or begins one.
+    fn couple(&mut self, departure: Duration, arrival: Duration, bits: f64) {
+        match &mut self.train {
+            Some(train) if departure.saturating_sub(train.departure) < TRAIN && arrival >= train.first => {
+                train.last = train.last.max(arrival);
+                train.bits += bits;
+                if train.bits >= LEAST_TRAIN_BITS {
+                    let spread = train.last.saturating_sub(train.first).max(LEAST_SPREAD);
+                    self.capacity = Some((train.departure, train.bits / spread.as_secs_f64()));
+                }
+            }
+            train => *train = Some(Train { departure, first: arrival, last: arrival, bits: 0.0 }),
+        }
+    }
+
+    /// Bit/s that the path has carried for a moment, as a key frame's packets showed lately.
+    pub fn burst(&self, now: Duration) -> Option<f64> {
+        self.capacity.filter(|(at, _)| now.saturating_sub(*at) < TRAIN_COUNTS).map(|(_, rate)| rate)
     }
 
     /// Call after the packets of one feedback; `now` is on the clock of departures.

@@ -2,7 +2,7 @@
 //!
 //! Nothing is limited until a sign of congestion was seen: on a good network there is nothing to adapt. From then
 //! on the estimate grows quickly, slowly near where the last congestion was, and never beyond a multiple of what was
-//! really sent. The encoder following it upwards is the probe.
+//! really sent, or what a key frame's packets showed. These, and the encoder following upwards, are the probes.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,13 @@ const GROW_AFTER: Duration = Duration::from_millis(600);
 /// Growth each second, and near the rate of the last congestion.
 const GROWTH: f64 = 1.6;
 const CAREFUL_GROWTH: f64 = 1.08;
-/// The estimate grows up to this multiple of what was sent.
+/// The estimate grows up to this multiple of what was sent, or this part of what a burst showed.
 const MOST_OF_SENT: f64 = 1.75;
+const MOST_OF_BURST: f64 = 0.8;
+/// Growth that may be caught up with at once, where feedback is as rare as what is sent.
+const GROWTH_AT_ONCE: Duration = Duration::from_secs(3);
+/// Loss alone is never answered with less than this.
+const LOSS_FLOOR: f64 = 100_000.0;
 /// What was sent is the best second of this many.
 const SENT_PEAK: Duration = Duration::from_secs(5);
 /// Feedback that is missing for so long, although something was sent, is congestion too.
@@ -117,6 +122,7 @@ impl Estimate {
             return;
         }
         let at = self.at(now);
+        let was_away = self.since(at, self.unheard_since) > SILENCE;
         let mut lost = 0;
         for report in reports {
             lost += u32::from(!report.arrived);
@@ -126,6 +132,9 @@ impl Estimate {
         }
         self.arrivals.settle(at);
         self.loss.batch(at, lost, u32::try_from(reports.len()).unwrap_or(u32::MAX));
+        if was_away {
+            self.loss.forget();
+        }
         self.last_feedback = Some(at);
         (self.unheard_since, self.under_way_since) = (None, None);
         self.control(at);
@@ -197,8 +206,8 @@ impl Estimate {
             return;
         }
         self.loss.was_cut(fraction);
-        let base = self.limit.unwrap_or(f64::INFINITY).min(self.sent.rate(now).max(FLOOR));
-        self.cut_to(now, base * (1.0 - 0.5 * excess.min(1.0)));
+        let base = self.limit.unwrap_or(f64::INFINITY).min(self.sent.rate(now));
+        self.cut_to(now, (base * (1.0 - 0.5 * excess.min(1.0))).max(LOSS_FLOOR));
     }
 
     fn cut_to(&mut self, now: Duration, rate: f64) {
@@ -208,7 +217,7 @@ impl Estimate {
     }
 
     fn grow(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.last_update).min(Duration::from_secs(1)).as_secs_f64();
+        let passed = now.saturating_sub(self.last_update).min(GROWTH_AT_ONCE).as_secs_f64();
         self.last_update = now;
         let Some(limit) = self.limit else { return };
         if self.since_cut(now) < GROW_AFTER {
@@ -219,7 +228,8 @@ impl Estimate {
         if self.knee.is_some_and(|knee| limit >= knee * 1.15) {
             self.knee = None;
         }
-        self.limit = Some(grown.min(limit.max(self.sent_peak.1 * MOST_OF_SENT)));
+        let burst = self.arrivals.burst(now).unwrap_or(0.0) * MOST_OF_BURST;
+        self.limit = Some(grown.min(limit.max(self.sent_peak.1 * MOST_OF_SENT).max(burst)));
     }
 
     /// Bit/s that may be sent to this viewer; `None`: no limit was seen.

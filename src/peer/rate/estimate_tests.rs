@@ -145,3 +145,47 @@ fn without_feedback_reports_and_the_viewers_own_estimate_count() {
     estimate.remb(at, f64::NAN);
     assert_eq!(estimate.rate(at), Some(3e5));
 }
+
+#[test]
+fn a_viewer_of_key_frames_alone_gets_out_of_it_by_what_they_show() {
+    let start = Instant::now();
+    let (mut estimate, mut now, mut queue) = (Estimate::new(start), start, Duration::ZERO);
+    let mut picture = |estimate: &mut Estimate, wait: Duration, is_slow: bool| {
+        now += wait;
+        queue = if is_slow { queue + Duration::from_millis(40) } else { Duration::ZERO };
+        estimate.sent(now, 60_000);
+        let reports: Vec<Report> = (0..50u32)
+            .map(|n| {
+                let spread = Duration::from_micros(if is_slow { 30_000 } else { 200 }) * n;
+                Report {
+                    departure: now,
+                    arrival: Some(now - start + queue + spread),
+                    arrived: true,
+                    bytes: 1200,
+                }
+            })
+            .collect();
+        estimate.feedback(now + SECOND / 20, &reports);
+        estimate.rate(now + SECOND / 20)
+    };
+    for _ in 0..30 {
+        picture(&mut estimate, Duration::from_millis(33), true);
+    }
+    let narrow = picture(&mut estimate, Duration::from_millis(33), true).unwrap();
+    for _ in 0..20 {
+        picture(&mut estimate, 2 * SECOND, false);
+    }
+    let wide = picture(&mut estimate, 2 * SECOND, false).unwrap();
+    assert!(narrow < 1e6 && wide > 4e6, "{narrow} {wide}");
+}
+
+#[test]
+fn an_outage_is_no_reason_to_send_less_afterwards() {
+    let mut sim = Simulation::new(Link { rate: 20e6, ..LAN });
+    sim.run(5 * SECOND, 2e6);
+    sim.link.loss = 1.0;
+    sim.run(3 * SECOND, 2e6);
+    sim.link.loss = 0.0;
+    sim.run(5 * SECOND, 2e6);
+    assert!(sim.rate() >= 2e6, "{}", sim.rate());
+}

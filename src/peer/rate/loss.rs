@@ -52,6 +52,11 @@ impl LossPart {
         }
     }
 
+    /// What was lost while nothing came through at all says nothing about the rate.
+    pub fn forget(&mut self) {
+        self.batches.clear();
+    }
+
     /// Lost of all sent, if enough was sent.
     pub fn fraction(&self) -> Option<f64> {
         let (lost, sent) =
