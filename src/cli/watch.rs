@@ -1,6 +1,6 @@
 //! `porthole watch`: viewers without a browser. They count what arrives, they do not decode it.
 
-mod count;
+pub mod count;
 mod proof;
 mod report;
 mod viewer;

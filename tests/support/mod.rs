@@ -13,6 +13,8 @@ pub mod lab;
 pub mod mosquitto;
 pub mod namespace;
 pub mod patient;
+pub mod relay;
+pub mod remote;
 pub mod setup;
 pub mod viewer;
 

@@ -1,0 +1,170 @@
+//! A network that is not kind, in user space: a UDP relay with loss, bursts, delay, jitter, and a rate with its queue.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+/// What the network does to datagrams, in both directions alike; only the rate is that towards the viewer.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Lost of all, 0 to 1.
+    pub loss: f64,
+    /// How many are lost in a row, in the mean.
+    pub burst: f64,
+    /// There and back together.
+    pub round_trip: Duration,
+    /// Each way takes up to this much longer; nothing overtakes.
+    pub jitter: Duration,
+    /// Bit/s; infinite for no limit.
+    pub rate: f64,
+    /// What would wait for longer than this is lost.
+    pub queue: Duration,
+}
+
+/// Nothing happens to anything.
+pub const CLEAN: Link = Link {
+    loss: 0.0,
+    burst: 1.0,
+    round_trip: Duration::ZERO,
+    jitter: Duration::ZERO,
+    rate: f64::INFINITY,
+    queue: Duration::from_millis(500),
+};
+
+/// One direction. Decides when a datagram leaves, if it does.
+struct Pipe {
+    rng: StdRng,
+    losing: bool,
+    busy_until: Option<Instant>,
+    last_out: Option<Instant>,
+    waiting: VecDeque<(Instant, Vec<u8>)>,
+}
+
+impl Pipe {
+    fn new(seed: u64) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        Self { rng, losing: false, busy_until: None, last_out: None, waiting: VecDeque::new() }
+    }
+
+    /// Two states: in one everything is lost, in the other nothing (Gilbert's model).
+    fn loses(&mut self, link: &Link) -> bool {
+        let ends = 1.0 / link.burst.max(1.0);
+        if link.loss >= 1.0 {
+            return true;
+        }
+        let begins = (ends * link.loss / (1.0 - link.loss)).min(1.0);
+        self.losing = self.rng.random_bool(if self.losing { 1.0 - ends } else { begins });
+        self.losing
+    }
+
+    fn take(&mut self, now: Instant, link: &Link, rate: f64, datagram: &[u8]) {
+        if self.loses(link) {
+            return;
+        }
+        let mut out = now;
+        if rate.is_finite() {
+            let start = self.busy_until.map_or(now, |busy| busy.max(now));
+            if start - now > link.queue {
+                return;
+            }
+            out = start + Duration::from_secs_f64(datagram.len() as f64 * 8.0 / rate);
+            self.busy_until = Some(out);
+        }
+        out += link.round_trip / 2 + link.jitter.mul_f64(self.rng.random::<f64>());
+        out = self.last_out.map_or(out, |last| last.max(out));
+        self.last_out = Some(out);
+        self.waiting.push_back((out, datagram.to_vec()));
+    }
+
+    fn due(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let due = self.waiting.front().is_some_and(|(at, _)| *at <= now);
+        if due { self.waiting.pop_front().map(|(_, datagram)| datagram) } else { None }
+    }
+}
+
+/// Sizes by time of what came in from the device.
+type Log = Arc<Mutex<Vec<(Instant, usize)>>>;
+
+/// A relay in front of one address of the device. Ends on drop.
+pub struct Relay {
+    /// Where the viewer is to send to.
+    pub address: SocketAddr,
+    link: Arc<Mutex<Link>>,
+    sent: Log,
+    task: AbortHandle,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Relay {
+    /// Stands before `device`.
+    pub async fn before(device: SocketAddr, link: Link) -> Self {
+        let bind = |ip: IpAddr| async move { UdpSocket::bind((ip, 0)).await.expect("a socket") };
+        let (outer, inner) = (bind(device.ip()).await, bind(device.ip()).await);
+        let address = outer.local_addr().expect("its address");
+        let (link, sent) = (Arc::new(Mutex::new(link)), Log::default());
+        let task = tokio::spawn(run(outer, inner, device, Arc::clone(&link), Arc::clone(&sent)));
+        Self { address, link, sent, task: task.abort_handle() }
+    }
+
+    /// The network changes.
+    pub fn set(&self, link: Link) {
+        *lock(&self.link) = link;
+    }
+
+    /// What the device has sent: when, and how many bytes.
+    pub fn sent(&self) -> Vec<(Instant, usize)> {
+        lock(&self.sent).clone()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(outer: UdpSocket, inner: UdpSocket, device: SocketAddr, link: Arc<Mutex<Link>>, sent: Log) {
+    let (mut up, mut down) = (Pipe::new(1), Pipe::new(2));
+    let (mut from_viewer, mut from_device) = ([0; 2048], [0; 2048]);
+    let mut viewer = None;
+    loop {
+        let next = up.waiting.front().into_iter().chain(down.waiting.front()).map(|(at, _)| *at).min();
+        let timer = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Ok((length, from)) = outer.recv_from(&mut from_viewer) => {
+                viewer = Some(from);
+                up.take(Instant::now(), &lock(&link).clone(), f64::INFINITY, &from_viewer[..length]);
+            }
+            Ok(length) = inner.recv(&mut from_device) => {
+                let (now, link) = (Instant::now(), *lock(&link));
+                lock(&sent).push((now, length));
+                down.take(now, &link, link.rate, &from_device[..length]);
+            }
+            () = timer => {}
+        }
+        let now = Instant::now();
+        while let Some(datagram) = up.due(now) {
+            let _ = inner.send_to(&datagram, device).await;
+        }
+        while let Some(datagram) = down.due(now) {
+            if let Some(viewer) = viewer {
+                let _ = outer.send_to(&datagram, viewer).await;
+            }
+        }
+    }
+}

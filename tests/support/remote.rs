@@ -1,0 +1,185 @@
+//! A viewer behind a [`Relay`]: receives, knows which pictures a decoder could have shown, and when.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use porthole::cli::watch::count::{Counter, Packet};
+use porthole::peer::viewer::{PacketSink, Received, Viewer as Peer, ViewerEvent};
+use porthole::signaling::message::Candidate;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{interval, timeout};
+
+use super::PATIENCE;
+use super::relay::{Link, Relay};
+use super::viewer::Viewer;
+
+/// As often as browsers ask for a key frame while they have none.
+const ASK_EVERY: Duration = Duration::from_millis(300);
+
+/// What arrived.
+#[derive(Clone, Default)]
+pub struct Seen {
+    /// RTP payload: when, and how many bytes.
+    pub received: Vec<(Instant, usize)>,
+    /// When pictures were whole, and everything that they refer to.
+    pub shown: Vec<Instant>,
+    /// Pictures that something was missing of for good.
+    pub broken: u64,
+}
+
+#[derive(Default)]
+struct State {
+    counter: Counter,
+    frames: u64,
+    key_frames: u64,
+    decodes: bool,
+    seen: Seen,
+}
+
+impl State {
+    /// Looks at what the last packet, or time, has brought about.
+    fn look(&mut self, now: Instant) {
+        let figures = self.counter.finish(now);
+        if figures.broken > self.seen.broken {
+            self.decodes = false;
+        }
+        if figures.key_frames > self.key_frames {
+            self.decodes = true;
+        }
+        if self.decodes {
+            self.seen.shown.extend((self.frames..figures.frames).map(|_| now));
+        }
+        (self.frames, self.key_frames) = (figures.frames, figures.key_frames);
+        self.seen.broken = figures.broken;
+    }
+}
+
+#[derive(Default)]
+struct Sink {
+    state: Mutex<State>,
+    shown: watch::Sender<usize>,
+}
+
+impl Sink {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tick(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.counter.tick(now);
+        state.look(now);
+        state.decodes
+    }
+}
+
+impl PacketSink for Sink {
+    fn packet(&self, packet: Received<'_>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let Received { sequence, timestamp, marker, payload } = packet;
+        state.counter.packet(now, Packet { sequence, timestamp, marker, payload });
+        state.seen.received.push((now, payload.len()));
+        state.look(now);
+        let shown = state.seen.shown.len();
+        drop(state);
+        self.shown.send_if_modified(|last| std::mem::replace(last, shown) != shown);
+    }
+}
+
+/// A connected viewer. Cut off on drop.
+pub struct Remote {
+    pub id: String,
+    pub relay: Relay,
+    sink: Arc<Sink>,
+    task: AbortHandle,
+}
+
+impl Remote {
+    /// Watches over `link`; returns when media can flow.
+    pub async fn join(broker_port: u16, id: &str, link: Link) -> Self {
+        let mut mailbox = Viewer::connect(broker_port, id).await;
+        let sink: Arc<Sink> = Arc::default();
+        let made = Peer::offer(Arc::clone(&sink) as Arc<dyn PacketSink>).await;
+        let (mut peer, sdp) = made.expect("a peer connection");
+        mailbox.offer("relayed", &sdp).await;
+        let (mut answered, mut at) = (false, None);
+        while !answered || at.is_none() {
+            let message = mailbox.next("an answer and a candidate").await;
+            if message["type"] == "answer" {
+                peer.accept(without_candidates(message["sdp"].as_str().expect("sdp")))
+                    .await
+                    .expect("an answer");
+                answered = true;
+            } else if at.is_none() {
+                at = message["candidate"]["candidate"].as_str().and_then(host_address);
+            }
+        }
+        let relay = Relay::before(at.expect("a candidate"), link).await;
+        let (ip, port) = (relay.address.ip(), relay.address.port());
+        let candidate = Candidate {
+            candidate: format!("candidate:1 1 udp 2130706431 {ip} {port} typ host"),
+            sdp_mid: Some("0".to_owned()),
+            sdp_mline_index: Some(0),
+            username_fragment: None,
+        };
+        peer.add_candidate(candidate).await.expect("a candidate");
+        let connected = timeout(PATIENCE, async {
+            loop {
+                match peer.next().await {
+                    Some(ViewerEvent::Connected) => return true,
+                    Some(ViewerEvent::Candidate(_)) => {}
+                    _ => return false,
+                }
+            }
+        });
+        assert_eq!(connected.await, Ok(true), "{id} does not connect through its relay");
+        let receiving = Arc::clone(&sink);
+        let task = tokio::spawn(async move {
+            let _mailbox = mailbox;
+            let mut ticks = interval(ASK_EVERY);
+            loop {
+                ticks.tick().await;
+                if !receiving.tick() {
+                    peer.request_key_frame().await;
+                }
+            }
+        });
+        Self { id: id.to_owned(), relay, sink, task: task.abort_handle() }
+    }
+
+    /// What arrived until now.
+    pub fn seen(&self) -> Seen {
+        self.sink.state().seen.clone()
+    }
+
+    /// Waits for `count` more pictures.
+    pub async fn pictures(&self, count: usize) {
+        let mut shown = self.sink.shown.subscribe();
+        let wanted = self.seen().shown.len() + count;
+        let came = timeout(PATIENCE, shown.wait_for(|shown| *shown >= wanted)).await;
+        assert!(came.is_ok(), "{} got no {count} pictures", self.id);
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Those name the device itself, and all is to go through the relay.
+fn without_candidates(sdp: &str) -> String {
+    sdp.split_inclusive('\n').filter(|line| !line.starts_with("a=candidate")).collect()
+}
+
+/// Of a candidate over UDP and IPv4 that names the machine itself.
+fn host_address(candidate: &str) -> Option<SocketAddr> {
+    let words: Vec<&str> = candidate.split_ascii_whitespace().collect();
+    let is_host = words.get(2)?.eq_ignore_ascii_case("udp") && words.get(7) == Some(&"host");
+    let ip: std::net::Ipv4Addr = words.get(4)?.parse().ok()?;
+    is_host.then_some(SocketAddr::from((ip, words.get(5)?.parse().ok()?)))
+}
