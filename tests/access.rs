@@ -310,16 +310,16 @@ async fn messages_out_of_order_connect_nobody_to_another() {
     let link = world.grant("anna", &[]).await;
     // The first viewer's answer goes to the second one, whose own is lost.
     let mut held: Option<Value> = None;
-    let crossed: Box<Change> = Box::new(move |_, message| match held.take() {
-        _ if !is(&message, "answer") => vec![message],
-        Some(mut first) => {
-            first["session"] = message["session"].clone();
-            vec![first]
+    let crossed: Box<Change> = Box::new(move |_, message| {
+        if !is(&message, "answer") {
+            return vec![message];
         }
-        None => {
+        let Some(mut first) = held.take() else {
             held = Some(message);
-            vec![]
-        }
+            return vec![];
+        };
+        first["session"] = message["session"].clone();
+        vec![first]
     });
     let hostile = Hostile::between(world.broker.port(), None, crossed).await;
     let port = hostile.viewers.port();

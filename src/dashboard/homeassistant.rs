@@ -145,19 +145,18 @@ impl Entities<'_> {
             fields["state_class"] = "measurement".into();
             fields
         };
-        let kbps = "((value_json.encoder or {}).bitrate or 0) / 1000";
+        let kbps = "value_json.encoder.bitrate / 1000 if value_json.encoder else 0";
         let unit = rate(
             json!({ "device_class": "data_rate", "unit_of_measurement": "kbit/s", "suggested_display_precision": 0 }),
         );
         self.read("sensor", "bitrate_now", "Bit rate now", "mdi:speedometer", kbps, unit);
         let unit = rate(json!({ "unit_of_measurement": "fps", "suggested_display_precision": 1 }));
         self.read("sensor", "fps", "Picture rate", "mdi:filmstrip", "value_json.camera.fps", unit);
-        let name = "(value_json.encoder or {}).name or None";
+        let name = "value_json.encoder.name if value_json.encoder else None";
         let diagnostic = json!({ "entity_category": "diagnostic" });
         self.read("sensor", "encoder", "Encoder", "mdi:chip", name, diagnostic);
         for (key, name) in [("encode", "Encoding latency"), ("send", "Sending latency")] {
-            let template = format!("(value_json.latency.{key} or {{}}).p95");
-            let template = format!("{template} if value_json.latency.{key} else None");
+            let template = format!("value_json.latency.{key}.p95 if value_json.latency.{key} else None");
             let unit = rate(
                 json!({ "device_class": "duration", "unit_of_measurement": "ms", "suggested_display_precision": 1 }),
             );
@@ -302,7 +301,13 @@ impl Entities<'_> {
                 );
             }
             ControlType::Menu if has_plain_menu(control) => {
-                fields["options"] = control.menu.values().cloned().collect::<Vec<_>>().into();
+                fields["options"] =
+                    control.menu.values().map(|text| menu_text(text)).collect::<Vec<_>>().into();
+                if let Some((value, text)) = control.menu.iter().find(|(_, text)| menu_text(text) != **text) {
+                    let template =
+                        format!("{{{{ '{value}' if value == '{}' else value }}}}", menu_text(text));
+                    fields["command_template"] = template.into();
+                }
                 let template = shown_value(control, &value);
                 self.read(
                     "select",
@@ -347,8 +352,13 @@ fn shown_value(control: &ControlInfo, value: &str) -> String {
         return value.to_owned();
     }
     let entries: Map<String, Value> =
-        control.menu.iter().map(|(value, text)| (value.to_string(), text.clone().into())).collect();
+        control.menu.iter().map(|(value, text)| (value.to_string(), menu_text(text).into())).collect();
     format!("{}.get({value} | string)", Value::Object(entries))
+}
+
+/// A menu entry as it is shown: Home Assistant takes the word "none" for "not known".
+fn menu_text(text: &str) -> &str {
+    if text.eq_ignore_ascii_case("none") { "(none)" } else { text }
 }
 
 /// Home Assistant tells entries apart by their texts, and a template must be able to hold them.
@@ -359,11 +369,9 @@ fn has_plain_menu(control: &ControlInfo) -> bool {
             && text.trim() == text.as_str()
             && !text.contains(['{', '}', '"', '\\'])
             && !text.chars().any(char::is_control)
-            // Its word for "not known".
-            && text.as_str() != "None"
     };
     let distinct: std::collections::BTreeSet<String> =
-        texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+        texts.iter().map(|text| menu_text(text).to_ascii_lowercase()).collect();
     !texts.is_empty() && texts.iter().all(plain) && distinct.len() == texts.len()
 }
 

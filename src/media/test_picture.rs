@@ -37,7 +37,7 @@ const BARS: [(u8, u8, u8); 7] = [
 /// The sizes and rates that the test picture is offered in; any other that [`check_size`] accepts can be configured.
 pub fn modes() -> Vec<Mode> {
     let rates: Vec<Rate> = [5, 10, 15, 25, 30].map(Rate::whole).to_vec();
-    let mode = |(width, height)| Mode { format: "I420".into(), width, height, rates: rates.clone() };
+    let mode = |(width, height)| Mode { format: "YU12".into(), width, height, rates: rates.clone() };
     [(640, 360), (640, 480), (1280, 720), (1920, 1080)].map(mode).to_vec()
 }
 

@@ -208,6 +208,8 @@ impl Worker {
             Message::Mode(size, fps) => {
                 self.planner.want(size, fps);
                 self.look();
+                // Seen in `state` before anybody watches.
+                self.publish();
             }
             Message::Still(width, reply) => self.ask_still(width, reply),
             Message::StillMade(result) => self.still_made(&result),

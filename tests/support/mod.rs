@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod client;
 pub mod daemon;
 pub mod fake_identity;
+pub mod homeassistant;
 pub mod http;
 pub mod invited;
 pub mod lab;
