@@ -69,16 +69,6 @@ pub(super) fn with_tcp_port(candidate: Candidate, port: Option<u16>) -> Option<C
     Some(Candidate { candidate: words.join(" "), ..candidate })
 }
 
-/// `sdp` with all candidates in its first media section, the one that everything is bundled on.
-pub(super) fn with_candidates(sdp: &str, candidates: &[Candidate]) -> String {
-    let attributes = candidates.iter().map(|candidate| candidate.candidate.trim_start_matches("a="));
-    let lines: String =
-        attributes.chain(["end-of-candidates"]).flat_map(|attribute| ["a=", attribute, "\r\n"]).collect();
-    let first_section = sdp.find("\r\nm=").map_or(sdp.len(), |at| at + 2);
-    let end = sdp[first_section..].find("\r\nm=").map_or(sdp.len(), |at| first_section + at + 2);
-    format!("{}{lines}{}", &sdp[..end], &sdp[end..])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,17 +107,5 @@ mod tests {
         assert_eq!(with_tcp_port(active, Some(8443)), None);
         let udp = candidate("candidate:1 1 udp 1 192.168.1.5 50000 typ host");
         assert_eq!(with_tcp_port(udp.clone(), None), Some(udp));
-    }
-
-    #[test]
-    fn a_full_answer_carries_them_in_the_first_section() {
-        let sdp = "v=0\r\ns=-\r\nm=video 9 X 99\r\na=mid:0\r\nm=application 9 Y\r\na=mid:1\r\n";
-        let full = with_candidates(sdp, &[candidate("candidate:1 1 udp 1 192.0.2.1 9 typ host")]);
-        assert_eq!(
-            full,
-            "v=0\r\ns=-\r\nm=video 9 X 99\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n\
-             a=end-of-candidates\r\nm=application 9 Y\r\na=mid:1\r\n"
-        );
-        assert!(with_candidates("v=0\r\nm=video 9 X 99\r\n", &[]).ends_with("a=end-of-candidates\r\n"));
     }
 }

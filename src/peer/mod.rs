@@ -1,5 +1,6 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 
+mod answer;
 mod candidate;
 mod certificate;
 mod factory;

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry};
 
 use super::PeerError;
-use super::candidate::with_candidates;
+use super::answer::{with_candidates, with_first_section};
 use super::factory::{Connection, Factory, PeerEvent};
 use super::live::{EndReason, Live, PathStats, ms};
 use super::offer::{self, VideoCodec};
@@ -183,7 +183,7 @@ impl Session {
         peer.set_remote_description(offer).await.map_err(|error| bad(&error))?;
         let answer = peer.create_answer(None).await.map_err(|error| bad(&error))?;
         peer.set_local_description(answer.clone()).await.map_err(|error| bad(&error))?;
-        let mut answer = answer.sdp;
+        let mut answer = with_first_section(&sdp, &answer.sdp);
         if let Some(tcp) = &mut self.connection.tcp {
             tcp.register(&answer);
         }
