@@ -5,9 +5,12 @@ use super::certificates::{Authority, Server};
 use super::files::Readers;
 use super::secrets::{self, NoRandom};
 use crate::config::Secret;
+use crate::dashboard::homeassistant;
 
 /// Where `install.sh` puts them on the broker's machine.
 const HOME: &str = "/etc/mosquitto/porthole";
+/// Home Assistant's discovery prefix, unless somebody has changed it there.
+const DISCOVERY: &str = "homeassistant";
 
 /// The passwords of the three users, readable. The broker gets hashes.
 pub(super) struct Passwords {
@@ -107,11 +110,14 @@ fn rules(answers: &Answers) -> String {
         format!("\n# The camera.\nuser {id}\n"),
         lines("topic write", &publishes.map(|leaf| topics.leaf(leaf))),
         lines("topic read", &topics.subscriptions()),
+        format!("topic write {}\n", homeassistant::discovery_topic(DISCOVERY, id.as_str())),
+        format!("topic read {}\n", homeassistant::birth_topic(DISCOVERY)),
         format!("\n# People who watch.\nuser {VIEWER}\n"),
         lines("topic read", &of_all(&["availability", "info", "state"])),
         format!("\n# Dashboards: see how cameras are, and give commands.\nuser {DASHBOARD}\n"),
         lines("topic read", &of_all(&["availability", "info", "state", "event", "snapshot"])),
         lines("topic write", &of_all(&["set/#", "do/#"])),
+        format!("topic read {DISCOVERY}/#\ntopic write {}\n", homeassistant::birth_topic(DISCOVERY)),
         "\n# All of them: watch, each client in its own name only (%c is the client id).\n".to_owned(),
         lines("pattern read", &of_all(&["signal/%c/down"])),
         lines("pattern write", &of_all(&["signal/%c/up"])),
@@ -212,6 +218,7 @@ mod tests {
         assert!(own.contains("topic write porthole/front-door/signal/+/down"));
         assert!(own.contains("topic read porthole/front-door/signal/+/up"));
         assert!(!own.contains("topic write porthole/front-door/set"), "{own}");
+        assert!(own.contains("topic write homeassistant/device/front-door/config\n"));
         assert!(!own.contains("readwrite") && !own.contains("front-door/#"), "{own}");
         // Else one viewer could read what another is told, or speak for it.
         assert_eq!(rules.matches("/+/signal/").count(), rules.matches("/+/signal/%c/").count(), "{rules}");
