@@ -48,6 +48,9 @@ pub(super) struct GrantArgs {
     /// How long it is good: 30min, 12h, 7d, 4weeks. Without it, until it is revoked
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
+    /// Print the grant's bearer token instead of a link: for WHEP players, Prometheus and other programs
+    #[arg(long)]
+    token: bool,
     #[command(flatten)]
     link: LinkArgs,
 }
@@ -134,17 +137,23 @@ fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
     let store = Store::of(&config.device.state_dir);
     let (name, rights) = (args.name.clone(), args.rights.clone());
     let (grant, seed) = store.add(name, rights, args.expires, SystemTime::now())?;
+    let token = seed.bearer();
     let link = link_of(&config, &args.link, &identity, Some((grant.name.clone(), seed)));
-    println!("{link}");
-    println!();
-    show_code(&link.to_string());
+    if args.token {
+        println!("{token}");
+    } else {
+        println!("{link}");
+        println!();
+        show_code(&link.to_string());
+    }
     let until =
         grant.expires.map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {}", time(at)));
     eprintln!("The grant `{}` allows {} {until}.", grant.name, grant.rights);
     eprintln!(
-        "Whoever has this link has the grant. It is shown only now; the device does not keep its secret."
+        "Whoever has this {} has the grant. It is shown only now; the device does not keep its secret.",
+        if args.token { "token" } else { "link" }
     );
-    if link.broker.is_none() {
+    if link.broker.is_none() && !args.token {
         eprintln!(
             "The broker's WebSocket address is not in the configuration: name it with --broker ws://HOST:PORT."
         );

@@ -73,3 +73,31 @@ fn what_is_not_known_is_left_out() {
         assert!(!text.contains(name), "{name}: {text}");
     }
 }
+
+/// The names in `text` that look like those of our figures.
+fn names(text: &str) -> std::collections::BTreeSet<&str> {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    words.filter(|word| word.starts_with("porthole_") || word.starts_with("process_")).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_what_there_is() {
+    let mut figures = figures();
+    figures.media.encode_latency = Some(crate::media::Latency { p50_ms: 10.0, p95_ms: 20.0 });
+    let text = write(figures, Format::Text).unwrap();
+    let there: Vec<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
+    for asked in [
+        include_str!("../../docs/dashboards/grafana.json"),
+        include_str!("../../docs/dashboards/prometheus-rules.yml"),
+        include_str!("../../tests/prometheus/rules_test.yml"),
+    ] {
+        let asked = names(asked);
+        assert!(asked.len() > 5, "{asked:?}");
+        for name in asked {
+            assert!(there.contains(&name), "nothing is called {name}: {there:?}");
+        }
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../docs/dashboards/grafana.json")).unwrap();
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+}
