@@ -34,7 +34,7 @@ use crate::signaling::broker_url::{BrokerUrl, Scheme};
 use crate::signaling::mqtt::LinkError;
 use access::Doorkeeper;
 use adjustments::Adjustments;
-use gateway::{Gateway, GatewayParts, Settings};
+use gateway::{Gateway, GatewayParts, Presence, Settings};
 pub use health::Checkup;
 use privacy::PrivacySwitch;
 use reload::Change;
@@ -183,6 +183,13 @@ impl App {
             Ok((false, error)) => Err(error.unwrap_or_default()),
             Err(_) => Err("the capture side has ended".to_owned()),
         }
+    }
+
+    /// Resolves once the broker passes viewers' messages on to it.
+    pub async fn online(&self) {
+        let mut presence = self.gateway.pulse().presence();
+        // An error means that the gateway has ended: whoever waits finds out from what comes next.
+        let _ = presence.wait_for(|presence| *presence == Presence::Online).await;
     }
 
     /// What watches over this daemon's health, and over how it is in words.

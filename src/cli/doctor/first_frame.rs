@@ -118,7 +118,8 @@ async fn own(config: Config, how: &str) -> Finding {
         Ok(app) => app,
         Err(error) => return Finding::fail(AREA, error.to_string()).explained(),
     };
-    let looked = timeout(LOOK_LIMIT, app.looked()).await;
+    // An offer that comes before the device listens is lost.
+    let looked = timeout(LOOK_LIMIT, async { tokio::join!(app.looked(), app.online()).0 }).await;
     let url = app.broker.as_ref().and_then(|broker| format!("mqtt://{}", broker.tcp).parse().ok());
     let finding = match (looked, url) {
         (Ok(Ok(())), Some(url)) => judge(first_frame(watched(&config, url), LIMIT).await, how, false),
