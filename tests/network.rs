@@ -223,4 +223,5 @@ async fn a_network_without_ipv4_is_enough() {
     browser.frames_advance(10).await;
     browser.assert_test_picture_is_live().await;
     browser.close().await;
+    daemon.logged(&format!("from=\"{SIX} port ")).await;
 }

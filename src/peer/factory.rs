@@ -32,7 +32,7 @@ use webrtc::rtp_transceiver::RtpSender;
 use super::candidate::{with_public_address, with_tcp_port};
 use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
-use super::runtime::PeerRuntime;
+use super::runtime::{Heard, PeerRuntime};
 use super::tcp_port::{Listeners, TcpPort, TcpRoute};
 use super::{PeerError, certificate};
 use crate::config::Ice;
@@ -89,6 +89,8 @@ pub(super) struct Connection {
     pub events: mpsc::Receiver<PeerEvent>,
     /// This connection's share of the TCP port.
     pub tcp: Option<TcpRoute>,
+    /// Where the viewer's packets come from.
+    pub heard: Heard,
     /// Held until the connection is closed.
     _port: Option<PortLease>,
 }
@@ -146,6 +148,8 @@ impl Factory {
             public_ip: self.ice.public_ip,
             tcp_port: self.tcp.as_ref().map(TcpPort::port),
         };
+        let runtime = PeerRuntime::new(listeners);
+        let heard = runtime.heard();
         let building = PeerConnectionBuilder::new()
             .with_configuration(self.configuration())
             .with_media_engine(engine)
@@ -168,7 +172,7 @@ impl Factory {
                     .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, self.fanout.clone())),
             )
             .with_handler(Arc::new(handler))
-            .with_runtime(Arc::new(PeerRuntime::new(listeners)))
+            .with_runtime(Arc::new(runtime))
             .with_udp_addrs(udp_addresses(port.as_ref()))
             .with_tcp_addrs(self.tcp.as_ref().map(|_| any_address(0)).unwrap_or_default())
             .build();
@@ -178,7 +182,17 @@ impl Factory {
         match add_track(peer.as_ref(), video).await {
             Ok((track, sender, ssrc)) => {
                 let playout_delay_ms = self.playout_delay_ms;
-                Ok(Connection { peer, track, sender, ssrc, playout_delay_ms, events, tcp, _port: port })
+                Ok(Connection {
+                    peer,
+                    track,
+                    sender,
+                    ssrc,
+                    playout_delay_ms,
+                    events,
+                    tcp,
+                    heard,
+                    _port: port,
+                })
             }
             Err(error) => {
                 // An unclosed connection would leave its driver task behind.

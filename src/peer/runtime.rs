@@ -21,10 +21,30 @@ use super::tcp_port::{Listeners, listen};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Whom a connection's UDP sockets have heard last, media or its handshake: the library does not tell the
+/// address of a viewer that it knows from its packets alone (peer-reflexive, RFC 8445 section 7.3.1.3).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<Mutex<Option<SocketAddr>>>);
+
+impl Heard {
+    /// The address, unless everything came through a relay.
+    pub fn address(&self) -> Option<SocketAddr> {
+        *lock(&self.0)
+    }
+
+    fn note(&self, datagram: &[u8], from: SocketAddr) {
+        // DTLS, or SRTP and SRTCP (RFC 7983 section 7): what a relay sends looks different.
+        if matches!(datagram.first(), Some(20..=63 | 128..=191)) {
+            *lock(&self.0) = Some(from);
+        }
+    }
+}
+
 /// The runtime of one connection.
 pub(super) struct PeerRuntime {
     tokio: TokioRuntime,
     listeners: Listeners,
+    heard: Heard,
 }
 
 impl fmt::Debug for PeerRuntime {
@@ -36,7 +56,12 @@ impl fmt::Debug for PeerRuntime {
 impl PeerRuntime {
     /// A runtime whose listeners get what is routed to `listeners`.
     pub fn new(listeners: Listeners) -> Self {
-        Self { tokio: TokioRuntime, listeners }
+        Self { tokio: TokioRuntime, listeners, heard: Heard::default() }
+    }
+
+    /// Whom its sockets hear.
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 }
 
@@ -49,7 +74,7 @@ impl Runtime for PeerRuntime {
         let repeats = socket.try_clone()?;
         let inner = self.tokio.wrap_udp_socket(socket)?;
         let mending = Arc::new(Mutex::new(Mending::new(repeats)));
-        Ok(Arc::new(MendingSocket { inner, mending, gather: Mutex::default() }))
+        Ok(Arc::new(MendingSocket { inner, mending, gather: Mutex::default(), heard: self.heard() }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -89,6 +114,7 @@ struct MendingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     mending: Arc<Mutex<Mending>>,
     gather: Mutex<Gather>,
+    heard: Heard,
 }
 
 /// What mends one socket's handshake.
@@ -207,6 +233,7 @@ impl AsyncUdpSocket for MendingSocket {
         let received = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = received {
             for (buf, meta) in bufs.iter().zip(meta).take(count) {
+                self.heard.note(buf, meta.addr);
                 self.received(buf, meta);
             }
         }
@@ -266,8 +293,11 @@ mod tests {
             let length = peer.recv_from(&mut seen).await.unwrap().0;
             assert_eq!(&seen[..length], &datagram[..]);
         }
-        peer.send_to(b"hello", socket.local_addr().unwrap()).await.unwrap();
+        assert_eq!(runtime.heard().address(), None);
+        // The head of a sender report.
+        peer.send_to(&[0x80, 200, 0, 6], socket.local_addr().unwrap()).await.unwrap();
         assert!(receiver.await.unwrap(), "receiving goes on");
+        assert_eq!(runtime.heard().address(), Some(to));
     }
 
     #[tokio::test]

@@ -335,7 +335,12 @@ impl Session {
             Some(RTCStatsReportEntry::RemoteCandidate(remote)) => {
                 remote.address.clone().map(|address| format!("{address} port {}", remote.port))
             }
-            _ => None,
+            // Known from its packets alone.
+            _ => self
+                .connection
+                .heard
+                .address()
+                .map(|at| format!("{} port {}", at.ip().to_canonical(), at.port())),
         };
         let is_new = remote.is_some() && new.live.path().and_then(|path| path.remote) != remote;
         if is_new {
