@@ -16,9 +16,10 @@ use support::viewer::{Dashboard, OFFER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-/// One request over TLS, by a client that trusts this authority and no other.
-async fn ask(site: &Site, trusted: &Certificates, request: &str) -> Result<Answer, String> {
+/// A connection over TLS, of a client that trusts this authority and no other.
+async fn connect(site: &Site, trusted: &Certificates) -> Result<TlsStream<TcpStream>, String> {
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_file(trusted.path("ca.pem")).expect("a CA");
     roots.add(ca).expect("a CA");
@@ -30,7 +31,12 @@ async fn ask(site: &Site, trusted: &Certificates, request: &str) -> Result<Answe
     let stream = TcpStream::connect(&site.0).await.expect("a connection");
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    let mut stream = connecting.await.map_err(|error| error.to_string())?;
+    connecting.await.map_err(|error| error.to_string())
+}
+
+/// One request over TLS.
+async fn ask(site: &Site, trusted: &Certificates, request: &str) -> Result<Answer, String> {
+    let mut stream = connect(site, trusted).await?;
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut bytes = Vec::new();
     // The other side may close the connection without a farewell of TLS.
@@ -88,6 +94,54 @@ async fn a_certificate_is_used_and_read_again_when_it_changes() {
         stream.write_all(nonsense).await.expect("written");
     }
     assert_eq!(ask(&site, &second, HEALTH).await.expect("an answer").status, 200);
+    daemon.assert_unharmed();
+}
+
+/// Reads until so many bytes have come.
+async fn read(stream: &mut TlsStream<TcpStream>, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while !enough(&bytes) {
+            assert!(stream.read_buf(&mut bytes).await.expect("bytes") > 0, "an end after {bytes:?}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("more bytes");
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_broker_is_reached_through_the_page() {
+    let certificates = Certificates::new();
+    let settings = Settings::new("embedded")
+        .text("broker.listen", "127.0.0.1:0")
+        .text("broker.websocket", "127.0.0.1:0")
+        .path("http.tls_cert_file", &certificates.path("server.pem"))
+        .path("http.tls_key_file", &certificates.path("server.key"));
+    let mut daemon = Daemon::run(settings);
+    let site = Site::of(&daemon.page().await);
+    let told = "GET /viewer.json HTTP/1.1\r\nHost: camera.local:8443\r\nConnection: close\r\n\r\n";
+    let told = ask(&site, &certificates, told).await.expect("an answer").json();
+    assert_eq!(told["broker"], "wss://camera.local:8443/mqtt", "{told}");
+    let plain = "GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    ask(&site, &certificates, plain).await.expect("an answer").assert_refused(426, "bad-message");
+
+    let mut stream = connect(&site, &certificates).await.expect("a connection");
+    let handshake = "GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).await.expect("written");
+    let head = read(&mut stream, |bytes| bytes.ends_with(b"\r\n\r\n")).await;
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101 ") && head.contains("sec-websocket-protocol: mqtt"), "{head}");
+    // The example of RFC 6455 section 1.3.
+    assert!(head.contains(&"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_ascii_lowercase()), "{head}");
+    // MQTT 3.1.1: a CONNECT as `tab`, in one masked frame, is answered by a CONNACK without complaint.
+    let connect = b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03tab";
+    let length = u8::try_from(connect.len()).expect("short");
+    let frame = [&[0x82, 0x80 | length, 0, 0, 0, 0], &connect[..]].concat();
+    stream.write_all(&frame).await.expect("written");
+    let answer = read(&mut stream, |bytes| bytes.len() >= 6).await;
+    assert_eq!(answer[..6], [0x82, 4, 0x20, 2, 0, 0], "{answer:?}");
+    drop(stream);
     daemon.assert_unharmed();
 }
 

@@ -167,6 +167,7 @@ impl App {
             media: media.clone(),
             access: config.access,
             sessions: sessions.clone(),
+            broker: broker.as_ref().map(|broker| address::from_here(broker.websocket)),
             ice_servers: config.ice.servers.clone(),
         };
         let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services));
@@ -236,14 +237,7 @@ pub fn may_stream(state_dir: &Path) -> bool {
 
 /// How this process reaches its own broker.
 fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
-    let mut address = tcp;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
+    let address = address::from_here(tcp);
     format!("mqtt://{address}").parse().map_err(|_| AppError::Address(tcp))
 }
 
@@ -262,6 +256,8 @@ async fn listener(config: &Config, address: SocketAddr) -> Result<Listener, Http
 
 fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {
     let page_broker = match (&config.mqtt.broker, broker) {
+        // Browsers do not mix: a page over https may only open wss.
+        (_, Some(_)) if config.http_tls.is_some() => PageBroker::SamePort { path: http::TUNNEL_PATH },
         (_, Some(broker)) => PageBroker::SameHost { port: broker.websocket.port(), path: WEBSOCKET_PATH },
         (BrokerChoice::External(url), _) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => {
             PageBroker::Url(url.address())

@@ -21,6 +21,7 @@ use crate::app::address::reachable;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 use crate::first_boot::service_variables;
+use crate::http::TUNNEL_PATH;
 use crate::signaling::broker_url::Scheme;
 use crate::signaling::topic::Id;
 
@@ -232,6 +233,10 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
         .or_else(|| config.http_listen.map(|listen| page_of(config.page_scheme(), listen)))
         .unwrap_or_default();
     let broker = args.broker.clone().or_else(|| match &config.mqtt.broker {
+        BrokerChoice::Embedded if config.http_tls.is_some() => {
+            // The page is over https, and so has to be its way to the broker: through the page's own server.
+            config.http_listen.map(|listen| format!("wss://{}{TUNNEL_PATH}", reachable(listen)))
+        }
         BrokerChoice::Embedded => {
             Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(config.broker.websocket)))
         }

@@ -11,6 +11,7 @@ mod problem;
 mod request;
 mod server;
 mod tls;
+mod tunnel;
 mod whep;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use metrics::Figures;
 pub use page::{PageBroker, PageInfo};
 pub use server::{Listener, Server, bind};
 pub use tls::{CertificateError, CertificateFiles};
+pub use tunnel::PATH as TUNNEL_PATH;
 
 use crate::access::gate::Mode;
 use crate::media::Media;
@@ -62,6 +64,8 @@ pub struct Services {
     pub media: Media,
     /// Makes the sessions of WHEP players.
     pub sessions: Sessions,
+    /// The WebSocket of the built-in broker, if there is one.
+    pub broker: Option<SocketAddr>,
     /// STUN and TURN servers that WHEP players are told of once they were let in.
     pub ice_servers: Vec<IceServer>,
 }
@@ -81,5 +85,6 @@ fn page(info: PageInfo) -> Router {
 
 fn services(services: Services) -> Router {
     let shared = Arc::new(Shared { services, whep: Arc::default() });
-    whep::router().merge(facts::router(&shared)).with_state(shared)
+    let tunnel = shared.services.broker.map_or_else(Router::new, tunnel::router);
+    whep::router().merge(facts::router(&shared)).with_state(shared).merge(tunnel)
 }

@@ -38,6 +38,11 @@ pub enum PageBroker {
         /// Its WebSocket path.
         path: &'static str,
     },
+    /// The embedded one, through the server of the page, which has TLS: at this path.
+    SamePort {
+        /// The path.
+        path: &'static str,
+    },
     /// At this `ws://` or `wss://` URL.
     Url(String),
     /// Only over TCP, which browsers cannot speak: the link must name a WebSocket address.
@@ -50,6 +55,7 @@ pub(super) async fn viewer_json(State(info): State<Arc<PageInfo>>, headers: Head
         PageBroker::SameHost { port, path } => {
             host.map(|host| format!("ws://{}:{port}{path}", host_name(host)))
         }
+        PageBroker::SamePort { path } => host.map(|host| format!("wss://{host}{path}")),
         PageBroker::Url(url) => Some(url.clone()),
         PageBroker::Unknown => None,
     };

@@ -160,7 +160,8 @@ async fn to_https(uri: Uri, headers: HeaderMap) -> Response {
 async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, router: Router) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD_BYTES);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection =
+        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     let mut connection = pin!(connection);
     let ended = if let Ok(ended) = timeout(CONNECTION_LIMIT, connection.as_mut()).await {
         ended
@@ -175,16 +176,16 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
 
 /// How many connections each host has.
 #[derive(Clone, Default)]
-struct Hosts(Arc<Mutex<HashMap<Sender, usize>>>);
+pub(super) struct Hosts(Arc<Mutex<HashMap<Sender, usize>>>);
 
 /// One of a host's connections.
-struct Place {
+pub(super) struct Place {
     hosts: Hosts,
     host: Sender,
 }
 
 impl Hosts {
-    fn enter(&self, address: IpAddr) -> Option<Place> {
+    pub(super) fn enter(&self, address: IpAddr) -> Option<Place> {
         let host = Sender::host(address);
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = hosts.entry(host.clone()).or_default();
