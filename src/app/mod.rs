@@ -132,9 +132,7 @@ impl App {
             .with_playout_delay_ms(config.playout_delay_ms)
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
-        let scheme = config.page_scheme();
-        let whep = listener.as_ref().map(|listener| whep_url(scheme, listener.address()));
-        let connection = gateway::connect(&config, url, own, identity.key(), whep)?;
+        let connection = gateway::connect(&config, url, own, identity.key())?;
         let parts = Parts {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),
@@ -156,6 +154,7 @@ impl App {
             privacy,
             adjustments,
             fps: config.media.fps,
+            page: listener.as_ref().map(|listener| (config.page_scheme(), listener.address())),
             settings: Settings::of(&config),
         });
         let page = listener.as_ref().map(Listener::address);
@@ -239,11 +238,6 @@ pub fn may_stream(state_dir: &Path) -> bool {
 fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
     let address = address::from_here(tcp);
     format!("mqtt://{address}").parse().map_err(|_| AppError::Address(tcp))
-}
-
-/// Where players find the camera, as far as this machine knows how it is called.
-fn whep_url(scheme: &str, page: SocketAddr) -> String {
-    format!("{scheme}://{}/whep", address::reachable(page))
 }
 
 async fn listener(config: &Config, address: SocketAddr) -> Result<Listener, HttpError> {

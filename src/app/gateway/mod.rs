@@ -5,6 +5,7 @@ mod commands;
 mod router;
 mod stills;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct GatewayParts {
     pub adjustments: Adjustments,
     /// The configured rate in pictures per second.
     pub fps: Option<u32>,
+    /// How the page's addresses begin, and where it listens.
+    pub page: Option<(&'static str, SocketAddr)>,
     pub settings: Settings,
 }
 
@@ -155,7 +158,6 @@ pub(super) fn connect(
     url: BrokerUrl,
     own: Option<&OwnCredentials>,
     key: PublicKey,
-    whep: Option<String>,
 ) -> Result<Connection, LinkError> {
     let (username, password) = match own {
         Some(own) => (Some(own.username.clone()), Some(&own.password)),
@@ -186,7 +188,8 @@ pub(super) fn connect(
         root: config.mqtt.root.clone(),
         key: key.encode(),
         access: config.access.as_str(),
-        whep,
+        // The machine may have no address yet: the router looks when it tells.
+        whep: None,
     };
     let announcer = Announcer::new(wanted, &config.device.state_dir);
     Ok(Connection { link, topics, identity, announcer, inbox })

@@ -11,6 +11,7 @@ use super::announce::Announcer;
 use super::commands::{Done, Waiting};
 use super::stills::Stills;
 use super::{Ask, GatewayParts, Presence};
+use crate::app::address;
 use crate::config::Commands;
 use crate::dashboard::coalesce::Coalescer;
 use crate::dashboard::documents::{self, Identity, StateParts, StateWriter};
@@ -223,6 +224,8 @@ impl Router {
     fn publish_state(&mut self) {
         let status = self.parts.media.status();
         let media = status.borrow().clone();
+        let address = |(scheme, listen)| format!("{scheme}://{}/whep", address::reachable(listen));
+        self.identity.whep = self.parts.page.map(address);
         let info = documents::info(&self.identity, &media);
         if self.info_sent.as_ref() != Some(&info) {
             self.link.publish(Outgoing::retained(self.topics.leaf("info"), info.to_string()));
