@@ -56,6 +56,13 @@ impl Lab {
         stdout
     }
 
+    /// The programs in the guest that have its camera open, once for each descriptor.
+    pub fn camera_holders(&self) -> Vec<String> {
+        let held = "find /proc/[0-9]*/fd -lname '/dev/video0*' 2>/dev/null | cut -d/ -f3 | \
+                    while read -r pid; do cat /proc/$pid/comm; done";
+        self.run(held).lines().map(str::to_owned).collect()
+    }
+
     /// Runs a shell command in the guest.
     pub fn run(&self, command: &str) -> String {
         self.must(&["run", command])
