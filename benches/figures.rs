@@ -140,10 +140,14 @@ async fn delay(browser: &Browser, dashboard: &mut Dashboard, link: &str, size: &
         let (median, p95) = (percentile(values, 50), percentile(values, 95));
         Row {
             what: format!("{what} in Chromium, {size}"),
-            measured: format!(
-                "{median:.1} ms median, {p95:.1} ms p95, n = {}, {freezes} freezes in all",
-                values.len()
-            ),
+            measured: if values.is_empty() {
+                "not measured: the browser told none".to_owned()
+            } else {
+                format!(
+                    "{median:.1} ms median, {p95:.1} ms p95, n = {}, {freezes} freezes in all",
+                    values.len()
+                )
+            },
             wanted,
             reached: median <= most,
         }
