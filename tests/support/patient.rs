@@ -85,3 +85,8 @@ impl Patient {
         Said::of(&output)
     }
 }
+
+/// What the doctor says of a daemon with these settings.
+pub async fn doctor(settings: Settings) -> Said {
+    Patient::new(settings).examined().await
+}
