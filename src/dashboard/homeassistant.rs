@@ -185,15 +185,7 @@ impl Entities<'_> {
     }
 
     fn camera_sensors(&mut self) {
-        let states = [
-            CameraState::Idle,
-            CameraState::Starting,
-            CameraState::Live,
-            CameraState::Lost,
-            CameraState::Error,
-            CameraState::Off,
-        ];
-        let options: Vec<String> = states.iter().map(ToString::to_string).collect();
+        let options: Vec<String> = CameraState::ALL.iter().map(ToString::to_string).collect();
         let attributes = "{{ {'error': value_json.camera.error, 'device': value_json.camera.device, \
                           'since': value_json.camera.since} | tojson }}";
         let camera = json!({

@@ -18,16 +18,6 @@ use crate::media::{CameraState, MediaStatus};
 use crate::sessions::totals::{FIRST_FRAME_BOUNDS_S, Totals};
 use crate::signaling::message::ErrorCode;
 
-/// All states of a camera.
-const STATES: [CameraState; 6] = [
-    CameraState::Idle,
-    CameraState::Starting,
-    CameraState::Live,
-    CameraState::Lost,
-    CameraState::Error,
-    CameraState::Off,
-];
-
 /// What there is to tell.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -176,7 +166,7 @@ impl Figures {
     fn camera(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let (bytes, seconds) = (Some(&Unit::Bytes), Some(&Unit::Seconds));
         let media = &self.media;
-        let states = STATES.map(|state| (state.to_string(), u64::from(state == media.state)));
+        let states = CameraState::ALL.map(|state| (state.to_string(), u64::from(state == media.state)));
         let states = states.iter().map(|(name, is)| (name.as_str(), *is));
         let help = "1 for the state that the camera is in, 0 for the others";
         writer.gauges(("porthole_camera_state", help, None), "state", states)?;

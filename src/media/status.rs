@@ -26,6 +26,11 @@ pub enum CameraState {
     Off,
 }
 
+impl CameraState {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Idle, Self::Starting, Self::Live, Self::Lost, Self::Error, Self::Off];
+}
+
 impl std::fmt::Display for CameraState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -1,6 +1,6 @@
 //! The broker: is it there, does it let the device in, and may the device use every topic it needs?
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::processes::holders_of_port;
 use super::report::Finding;
 use crate::access::gate::Mode;
+use crate::app::address::from_here;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};
 use crate::signaling::broker_url::BrokerUrl;
@@ -158,7 +159,7 @@ fn denied(tried: &Tried, config: &Config, me: &Id) -> Option<Finding> {
 
 /// The built-in broker: the running daemon's, or one of our own to try it with.
 async fn embedded(config: &Config) -> Checked {
-    let listen = reachable(config.broker.listen);
+    let listen = from_here(config.broker.listen);
     let url: Option<BrokerUrl> = format!("mqtt://{listen}").parse().ok();
     if let (Some(url), true) = (&url, is_open(listen).await) {
         let holders = holders_of_port(listen);
@@ -198,14 +199,4 @@ async fn embedded(config: &Config) -> Checked {
 
 async fn is_open(address: SocketAddr) -> bool {
     matches!(timeout(LOCAL_LIMIT, TcpStream::connect(address)).await, Ok(Ok(_)))
-}
-
-/// How this machine reaches something that listens here.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
