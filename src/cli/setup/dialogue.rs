@@ -62,9 +62,10 @@ impl<'a> Dialogue<'a> {
 
     /// Asks for something that the terminal must not show.
     pub fn ask_hidden(&mut self, question: &str) -> Result<String, DialogueError> {
+        // Before the question: who answers it at once must neither be shown nor be flushed away.
+        let hidden = Hidden::begin();
         write!(self.output, "{question} (not shown): ")?;
         self.output.flush()?;
-        let hidden = Hidden::begin();
         let line = self.line();
         drop(hidden);
         writeln!(self.output)?;
