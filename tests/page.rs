@@ -201,6 +201,23 @@ async fn a_broker_out_of_reach_is_said_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_knows_how_old_a_picture_is_when_it_is_shown() {
+    let (Some(broker), Some(browser)) = (broker(), Browser::start().await) else { return };
+    let daemon = Daemon::run(Settings::new(&broker.url()));
+    browser.open(&link(&daemon, &broker).await).await;
+    assert_live_picture(&browser).await;
+    browser.delay_fits_the_picture().await;
+    let title = browser.run("return document.getElementById('name').title").await;
+    let ms: f64 = title
+        .as_str()
+        .and_then(|title| title.strip_suffix(" ms from the camera to the screen"))
+        .and_then(|ms| ms.parse().ok())
+        .unwrap_or_else(|| panic!("the name has the title {title}"));
+    assert!((0.0..10_000.0).contains(&ms), "{ms} ms");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "prints the offer that tests/support/chromium-offer.sdp holds; candidates and addresses go"]
 async fn an_offer_of_this_chromium() {
     let Some(browser) = Browser::start().await else { return };

@@ -231,6 +231,30 @@ impl Browser {
         }
     }
 
+    /// Waits until the delay that the page tells of a picture agrees with the time in that picture: both come from the
+    /// moment of capture, by ways that have nothing in common.
+    pub async fn delay_fits_the_picture(&self) {
+        let script = format!(
+            "const read = () => {{ {TIME_BLOCKS} }};
+             const shown = new Promise((done) => document.querySelector('video').requestVideoFrameCallback(
+                 (_, {{ expectedDisplayTime }}) => done([read(), performance.timeOrigin + expectedDisplayTime, window.porthole.stats()])));
+             const [blocks, at, stats] = await shown;
+             return {{ blocks, captured: at - (await stats).glassToGlassMs }};"
+        );
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let picture = self.run_async(&script).await;
+            let (drawn, captured) = (time_of(&picture["blocks"]), picture["captured"].as_f64());
+            if let (Some(drawn), Some(captured)) = (drawn, captured) {
+                let apart = (captured - f64::from(drawn)).rem_euclid(2_f64.powi(32));
+                if apart.min(2_f64.powi(32) - apart) < 50.0 {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "drawn at {drawn:?}, captured at {captured:?} ms");
+        }
+    }
+
     /// Runs JavaScript in every page before the page's own.
     pub async fn before_each_page(&self, source: &str) {
         let command =

@@ -88,6 +88,7 @@ function watch(link: Link): void {
   const started = new Player(link, view.video, () => {
     show(started.say());
     view.showName(started.name);
+    view.showDelay(started.glassToGlassMs);
   });
   player = started;
   listen(started);

@@ -1,5 +1,6 @@
 // The browser's RTCPeerConnection, one for each attempt: makes the offer, takes the answer, counts frames.
 
+import { captureTime, DeviceClock, type Captured } from './delay.ts';
 import type { IceServer } from './link.ts';
 import { offersH264, type Candidate } from './signal.ts';
 import type { Event } from './state.ts';
@@ -15,6 +16,8 @@ export class Peer {
   private readonly pc: RTCPeerConnection;
   private published = false;
   private closed = false;
+  private receiver: RTCRtpReceiver | undefined;
+  private readonly clock = new DeviceClock();
 
   constructor(
     readonly attempt: number,
@@ -28,6 +31,7 @@ export class Peer {
     };
     this.pc.onconnectionstatechange = () => this.report({ type: 'ice', attempt, state: this.pc.connectionState });
     this.pc.ontrack = ({ track, receiver }) => {
+      this.receiver = receiver;
       keepLatencyLow(receiver);
       // A device that goes away says so in DTLS, long before ICE would notice.
       const { transport } = receiver;
@@ -107,6 +111,13 @@ export class Peer {
     return figures;
   }
 
+  /** When the picture with this time stamp was captured, in ms since 1970 by this machine's clock, as far as the stream tells. */
+  captured(rtpTimestamp: number | undefined): number | undefined {
+    const source = this.receiver?.getSynchronizationSources?.()[0] as Captured | undefined;
+    const time = captureTime(source, rtpTimestamp);
+    return time === undefined ? undefined : this.clock.here(time);
+  }
+
   close(): void {
     this.closed = true;
     this.pc.close();
@@ -115,7 +126,14 @@ export class Peer {
   private async rows(): Promise<Record<string, unknown>[]> {
     const rows: Record<string, unknown>[] = [];
     if (!this.closed) (await this.pc.getStats()).forEach((row: Record<string, unknown>) => rows.push(row));
+    this.tellTime(rows);
     return rows;
+  }
+
+  private tellTime(rows: Record<string, unknown>[]): void {
+    const report = rows.find((row) => row['type'] === 'remote-outbound-rtp' && row['kind'] === 'video');
+    const roundTripS = rows.find((row) => row['type'] === 'candidate-pair' && row['nominated'])?.['currentRoundTripTime'];
+    this.clock.report(Number(report?.['remoteTimestamp']), Number(report?.['timestamp']), Number(roundTripS ?? 0) * 1_000);
   }
 
   private report(event: Event): void {
@@ -135,7 +153,7 @@ function preferH264(transceiver: RTCRtpTransceiver): void {
   }
 }
 
-/** Browsers know the extension but do not offer it by themselves; with it `captureTime` is the camera's own time. */
+/** Browsers know the extension but do not offer it by themselves; with it the stream tells the camera's own time. */
 function askForCaptureTime(transceiver: RTCRtpTransceiver): void {
   type Extension = { uri: string; direction: string };
   const tunable = transceiver as RTCRtpTransceiver & {

@@ -33,7 +33,8 @@ export class Player {
   private broker: Broker | undefined;
   private peer: Peer | undefined;
   private iceServers: IceServer[];
-  private glassToGlassMs: number | undefined;
+  /** From the camera to the screen, of the picture shown last. */
+  glassToGlassMs: number | undefined;
   private beating = false;
   private timer: ReturnType<typeof setInterval> | undefined;
 
@@ -225,11 +226,14 @@ export class Player {
     this.glassToGlassMs = undefined;
     if (!('requestVideoFrameCallback' in video)) return void this.play();
     let first = true;
-    const onShown: VideoFrameRequestCallback = (_now, { captureTime, expectedDisplayTime }) => {
+    const onShown: VideoFrameRequestCallback = (_now, { rtpTimestamp, expectedDisplayTime }) => {
       if (attempt !== this.attempt) return;
       if (first) this.onFrames(attempt, 1);
       first = false;
-      if (captureTime !== undefined) this.glassToGlassMs = Math.round((expectedDisplayTime - captureTime) * 10) / 10;
+      const captured = this.peer?.captured(rtpTimestamp);
+      if (captured !== undefined) {
+        this.glassToGlassMs = Math.round((performance.timeOrigin + expectedDisplayTime - captured) * 10) / 10;
+      }
       video.requestVideoFrameCallback(onShown);
     };
     video.requestVideoFrameCallback(onShown);

@@ -43,6 +43,12 @@ export class View {
     if (document.title !== title) document.title = title;
   }
 
+  /** Behind the name, for those who look for it. */
+  showDelay(ms: number | undefined): void {
+    const title = ms === undefined ? '' : `${Math.round(ms)} ms from the camera to the screen`;
+    if (this.name.title !== title) this.name.title = title;
+  }
+
   show(say: Say): void {
     const root = document.documentElement;
     if (root.dataset['phase'] !== say.phase) root.dataset['phase'] = say.phase;
