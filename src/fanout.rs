@@ -4,18 +4,28 @@
 //! falls behind loses everything up to the next key frame (a decoder cannot use the rest) and asks
 //! for one. Demand (does anybody need pictures?) is counted here too, apart from subscriptions:
 //! a session demands pictures from the moment of its offer, but subscribes only once connected.
+//!
+//! There may be a second, smaller rendition of the same pictures. Each viewer has a [`Place`] in one of them, and is
+//! moved at the other one's next key frame.
+
+mod place;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+
+pub use place::{Place, Tier};
 
 use crate::media::AccessUnit;
 
 /// Units a subscription may hold: two thirds of a second at 30 fps. A viewer further behind than
 /// that is better served by the next key frame than by a queue that turns into latency.
 const RING_UNITS: usize = 20;
+/// Least step of media time where a viewer changes over between renditions: above a tick of RTP's 90 kHz.
+const MIN_STEP: Duration = Duration::from_micros(100);
 
 /// Why a key frame is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +40,22 @@ pub enum KeyFrameReason {
 #[derive(Clone, Default)]
 pub struct Fanout {
     shared: Arc<Shared>,
+    /// Of the viewer that this handle is for.
+    place: Arc<Place>,
+}
+
+/// Requests for key frames of one rendition.
+#[derive(Default)]
+struct Wanted {
+    notify: Notify,
+    /// Whether one of the requests since the last look came from somebody who has no picture yet.
+    joining: AtomicBool,
 }
 
 struct Shared {
     rings: Mutex<Vec<Weak<Ring>>>,
     demand: watch::Sender<usize>,
-    key_frame_wanted: Arc<Notify>,
-    /// Whether one of the requests since the last look came from somebody who has no picture yet.
-    joining: AtomicBool,
+    key_frames: [Wanted; 2],
     dropped: AtomicU64,
     published: AtomicU64,
     published_bytes: AtomicU64,
@@ -48,8 +66,7 @@ impl Default for Shared {
         Self {
             rings: Mutex::default(),
             demand: watch::Sender::new(0),
-            key_frame_wanted: Arc::default(),
-            joining: AtomicBool::default(),
+            key_frames: Default::default(),
             dropped: AtomicU64::default(),
             published: AtomicU64::default(),
             published_bytes: AtomicU64::default(),
@@ -57,8 +74,8 @@ impl Default for Shared {
     }
 }
 
-#[derive(Default)]
 struct Ring {
+    place: Arc<Place>,
     state: Mutex<RingState>,
     ready: Notify,
 }
@@ -69,6 +86,8 @@ struct RingState {
     /// Set once the ring has been fed a key frame; cleared when the ring overflowed.
     in_sync: bool,
     dropped: u64,
+    /// Media time of the last unit that went in.
+    last: Option<Duration>,
 }
 
 /// A poisoned lock only means that another thread panicked between two plain assignments; the
@@ -78,27 +97,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fanout {
-    /// Gives `unit` to every subscription. Never blocks on a subscriber.
+    /// The same for a viewer that has its own place.
+    #[must_use]
+    pub fn at(&self, place: Arc<Place>) -> Self {
+        Self { shared: Arc::clone(&self.shared), place }
+    }
+
+    /// Gives `unit` of the full rendition to every subscription to it. Never blocks on a subscriber.
     pub fn publish(&self, unit: &AccessUnit) {
+        self.publish_to(Tier::Full, unit);
+    }
+
+    /// Gives `unit` to every subscription that is in `tier`, or that waits to get there. Never blocks on a subscriber.
+    pub fn publish_to(&self, tier: Tier, unit: &AccessUnit) {
         self.shared.published.fetch_add(1, Ordering::Relaxed);
         self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         let mut want_key_frame = false;
         lock(&self.shared.rings).retain(|ring| {
             let Some(ring) = ring.upgrade() else { return false };
-            want_key_frame |= ring.push(unit, &self.shared.dropped);
+            want_key_frame |= ring.push(tier, unit, &self.shared.dropped);
             true
         });
         if want_key_frame {
-            self.request_key_frame();
+            self.request_key_frame_of(tier);
         }
     }
 
     /// A new subscription. Its first unit is a key frame, which this call asks for.
     pub fn subscribe(&self) -> Subscription {
-        let ring = Arc::new(Ring::default());
+        let place = Arc::clone(&self.place);
+        let ring = Arc::new(Ring { place, state: Mutex::default(), ready: Notify::new() });
         lock(&self.shared.rings).push(Arc::downgrade(&ring));
-        self.shared.joining.store(true, Ordering::Release);
-        self.request_key_frame();
+        let tier = self.place.wanted();
+        self.shared.key_frames[tier as usize].joining.store(true, Ordering::Release);
+        self.request_key_frame_of(tier);
         Subscription { ring }
     }
 
@@ -113,19 +145,21 @@ impl Fanout {
         self.shared.demand.subscribe()
     }
 
-    /// Asks the encoder for a key frame; requests are merged by the capture side.
+    /// Asks for a key frame of the rendition that this viewer gets; requests are merged by the capture side.
     pub fn request_key_frame(&self) {
-        self.shared.key_frame_wanted.notify_one();
+        self.request_key_frame_of(self.place.current());
     }
 
-    /// Resolves when at least one key frame has been asked for since the last call.
-    pub async fn key_frame_wanted(&self) -> KeyFrameReason {
-        self.shared.key_frame_wanted.notified().await;
-        if self.shared.joining.swap(false, Ordering::AcqRel) {
-            KeyFrameReason::Join
-        } else {
-            KeyFrameReason::Loss
-        }
+    /// Asks for a key frame of `tier`.
+    pub fn request_key_frame_of(&self, tier: Tier) {
+        self.shared.key_frames[tier as usize].notify.notify_one();
+    }
+
+    /// Resolves when at least one key frame of `tier` has been asked for since the last call.
+    pub async fn key_frame_wanted(&self, tier: Tier) -> KeyFrameReason {
+        let wanted = &self.shared.key_frames[tier as usize];
+        wanted.notify.notified().await;
+        if wanted.joining.swap(false, Ordering::AcqRel) { KeyFrameReason::Join } else { KeyFrameReason::Loss }
     }
 
     /// Units published since the process started.
@@ -146,8 +180,16 @@ impl Fanout {
 
 impl Ring {
     /// Returns whether the subscriber now needs a key frame.
-    fn push(&self, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
+    fn push(&self, tier: Tier, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
         let mut state = lock(&self.state);
+        if tier != self.place.current() {
+            if tier != self.place.wanted() || !unit.key_frame {
+                return false;
+            }
+            // What still waits would only delay the key frame, which needs none of it.
+            state.units.clear();
+            self.place.arrived(tier);
+        }
         if !state.in_sync && !unit.key_frame {
             return false;
         }
@@ -164,7 +206,13 @@ impl Ring {
             }
         }
         state.in_sync = true;
-        state.units.push_back(unit.clone());
+        let mut unit = unit.clone();
+        // The other rendition's encoder may be ahead or behind by a picture.
+        if let Some(last) = state.last {
+            unit.media_time = unit.media_time.max(last + MIN_STEP);
+        }
+        state.last = Some(unit.media_time);
+        state.units.push_back(unit);
         drop(state);
         self.ready.notify_one();
         false
@@ -222,7 +270,7 @@ mod tests {
     async fn a_subscriber_starts_at_a_key_frame_and_asks_for_one() {
         let fanout = Fanout::default();
         let mut subscription = fanout.subscribe();
-        assert_eq!(fanout.key_frame_wanted().await, KeyFrameReason::Join);
+        assert_eq!(fanout.key_frame_wanted(Tier::Full).await, KeyFrameReason::Join);
         fanout.publish(&unit(1, false));
         fanout.publish(&unit(2, true));
         fanout.publish(&unit(3, false));
@@ -235,14 +283,14 @@ mod tests {
         let fanout = Fanout::default();
         let mut slow = fanout.subscribe();
         let mut fast = fanout.subscribe();
-        fanout.key_frame_wanted().await;
+        fanout.key_frame_wanted(Tier::Full).await;
         fanout.publish(&unit(0, true));
         assert!(fast.next().await.key_frame);
         for number in 1..=30 {
             fanout.publish(&unit(number, false));
             assert_eq!(fast.next().await.media_time, Duration::from_millis(number));
         }
-        assert_eq!(fanout.key_frame_wanted().await, KeyFrameReason::Loss);
+        assert_eq!(fanout.key_frame_wanted(Tier::Full).await, KeyFrameReason::Loss);
         fanout.publish(&unit(31, true));
         let first = slow.next().await;
         assert!(first.key_frame);
@@ -250,6 +298,54 @@ mod tests {
         assert_eq!(slow.dropped(), 21);
         assert_eq!(fast.dropped(), 0);
         assert_eq!(fanout.dropped(), 21);
+    }
+
+    #[tokio::test]
+    async fn a_viewer_is_moved_at_a_key_frame_and_its_time_goes_on_rising() {
+        let place = Arc::new(Place::default());
+        let fanout = Fanout::default().at(Arc::clone(&place));
+        let mut subscription = fanout.subscribe();
+        fanout.publish(&unit(100, true));
+        fanout.publish_to(Tier::Small, &unit(100, true));
+        place.want(Tier::Small);
+        fanout.publish(&unit(200, false));
+        fanout.publish_to(Tier::Small, &unit(200, false));
+        assert_eq!(subscription.next().await.media_time, Duration::from_millis(100));
+        assert_eq!(subscription.next().await.media_time, Duration::from_millis(200));
+        assert_eq!(place.current(), Tier::Full);
+
+        fanout.publish(&unit(300, false));
+        fanout.publish_to(Tier::Small, &unit(200, true));
+        assert_eq!(place.current(), Tier::Small);
+        fanout.publish(&unit(400, true));
+        fanout.publish_to(Tier::Small, &unit(300, false));
+        let first = subscription.next().await;
+        assert!(first.key_frame, "what waited of the full rendition is left out");
+        assert_eq!(first.media_time, Duration::from_millis(300) + MIN_STEP);
+        assert_eq!(subscription.next().await.media_time, Duration::from_millis(300) + MIN_STEP * 2);
+        assert_eq!(subscription.dropped(), 0);
+
+        place.want(Tier::Full);
+        fanout.publish(&unit(500, true));
+        fanout.publish_to(Tier::Small, &unit(500, true));
+        assert_eq!(subscription.next().await.media_time, Duration::from_millis(500));
+        assert_eq!((place.current(), place.wanted()), (Tier::Full, Tier::Full));
+    }
+
+    #[tokio::test]
+    async fn key_frames_are_asked_of_the_rendition_that_a_viewer_gets() {
+        let fanout = Fanout::default();
+        let place = Arc::new(Place::default());
+        let mine = fanout.at(Arc::clone(&place));
+        place.want(Tier::Small);
+        let mut subscription = mine.subscribe();
+        assert_eq!(fanout.key_frame_wanted(Tier::Small).await, KeyFrameReason::Join);
+        fanout.publish_to(Tier::Small, &unit(1, true));
+        assert!(subscription.next().await.key_frame);
+        mine.request_key_frame();
+        assert_eq!(fanout.key_frame_wanted(Tier::Small).await, KeyFrameReason::Loss);
+        fanout.request_key_frame();
+        assert_eq!(fanout.key_frame_wanted(Tier::Full).await, KeyFrameReason::Loss);
     }
 
     #[tokio::test]

@@ -201,6 +201,7 @@ fn media(raw: &RawConfig, flavour: Flavour) -> Checked<MediaConfig> {
         encoder: media_word("video.encoder", &or_auto(video.encoder.as_ref()))?,
         bitrate_kbps,
         min_bitrate_kbps,
+        tiers: in_range("video.tiers", video.tiers.unwrap_or(1), 1..=2)?,
         keyframe_interval_s: in_range(
             "video.keyframe_interval_s",
             video.keyframe_interval_s.unwrap_or(10),

@@ -57,6 +57,7 @@ pub(super) struct RawVideo {
     pub encoder: Option<Text>,
     pub bitrate_kbps: Option<u32>,
     pub min_bitrate_kbps: Option<u32>,
+    pub tiers: Option<u32>,
     pub keyframe_interval_s: Option<u32>,
     pub linger_s: Option<u32>,
     pub playout_delay_ms: Option<u32>,

@@ -59,6 +59,7 @@ fn a_refusal_names_file_key_value_and_what_is_right() {
         ("[viewers]\nmax = 0", "viewers.max", "0", "from 1 to"),
         ("[video]\nencoder = \"nvenc\"", "video.encoder", "nvenc", "x264enc"),
         ("[video]\nbitrate_kbps = 500\nmin_bitrate_kbps = 600", "video.min_bitrate_kbps", "600", "500"),
+        ("[video]\ntiers = 3", "video.tiers", "3", "from 1 to 2"),
         ("[access]\nmode = \"closed\"", "access.mode", "closed", "\"grants\" or \"open\""),
         ("[http]\ntls_cert_file = \"/nowhere/x\"", "http.tls_cert_file", "/nowhere/x", "cannot be read"),
         ("[http]\ntls_key_file = \"/proc/version\"", "http.tls_cert_file", "(not set)", "belong together"),

@@ -26,6 +26,8 @@ pub struct MediaConfig {
     pub bitrate_kbps: Option<u32>,
     /// Lowest bit rate the adaptation may ask for, in kbit/s.
     pub min_bitrate_kbps: Option<u32>,
+    /// Renditions of the picture: 1, or 2 with a smaller one for slow paths.
+    pub tiers: u32,
     /// Longest time between two key frames, in seconds.
     pub keyframe_interval_s: u32,
     /// How long the camera keeps running after the last viewer left.
@@ -43,6 +45,7 @@ impl Default for MediaConfig {
             encoder: EncoderChoice::Auto,
             bitrate_kbps: None,
             min_bitrate_kbps: None,
+            tiers: 1,
             keyframe_interval_s: 10,
             linger: Duration::from_secs(5),
         }
@@ -57,6 +60,7 @@ impl MediaConfig {
         in_range("camera.height", self.height, 16..=8192, "16 to 8192 pixels")?;
         in_range("camera.fps", self.fps, 1..=240, "1 to 240 pictures per second")?;
         in_range("video.bitrate_kbps", self.bitrate_kbps, 50..=50_000, "50 to 50000 kbit/s")?;
+        in_range("video.tiers", Some(self.tiers), 1..=2, "1 or 2")?;
         let interval = Some(self.keyframe_interval_s);
         in_range("video.keyframe_interval_s", interval, 1..=3600, "1 to 3600 seconds")?;
         if self.device == DeviceChoice::Test {
@@ -147,6 +151,13 @@ pub enum FormatChoice {
     Raw,
     /// One V4L2 format by its four characters, e.g. `YUYV`.
     Fourcc(String),
+}
+
+impl FormatChoice {
+    /// Whether it leaves nothing to encode.
+    pub fn is_encoded(&self) -> bool {
+        matches!(self, Self::Fourcc(fourcc) if super::mode::handling(fourcc) == Some(super::mode::Handling::PassThrough))
+    }
 }
 
 impl FromStr for FormatChoice {
@@ -247,6 +258,9 @@ mod tests {
         assert_eq!("MJPEG".parse::<FormatChoice>().unwrap(), FormatChoice::Fourcc("MJPG".into()));
         assert_eq!("h264".parse::<FormatChoice>().unwrap(), FormatChoice::Fourcc("H264".into()));
         assert_eq!("raw".parse::<FormatChoice>().unwrap(), FormatChoice::Raw);
+        let is_encoded =
+            ["h264", "raw", "mjpeg", "auto"].map(|text| text.parse::<FormatChoice>().unwrap().is_encoded());
+        assert_eq!(is_encoded, [true, false, false, false]);
         assert!("vp8".parse::<FormatChoice>().is_err());
         assert_eq!("x264enc".parse::<EncoderChoice>().unwrap(), EncoderChoice::X264);
         let error = "nvenc".parse::<EncoderChoice>().unwrap_err().to_string();

@@ -56,6 +56,12 @@ pub enum MediaError {
         /// What it said.
         reason: String,
     },
+    /// The second, smaller rendition of the picture cannot be made.
+    #[error("the small rendition (video.tiers = 2) cannot be made: {reason}")]
+    Small {
+        /// Why.
+        reason: String,
+    },
     /// No encoder of the table works.
     #[error(
         "no H.264 encoder works ({tried}); install gstreamer1.0-plugins-ugly for x264enc or \

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::worker::{Message, Worker, first_status};
 use super::{DeviceChoice, MediaConfig, MediaError, MediaStatus, Snapshot};
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, Tier};
 
 /// How long [`Media::shutdown`] waits for the device to be closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -82,6 +82,12 @@ impl Media {
     /// `None` asks for that. For whoever follows the network.
     pub fn set_bitrate_kbps(&self, bitrate_kbps: Option<u32>) {
         self.inner.send(Message::Bitrate(bitrate_kbps));
+    }
+
+    /// Viewers need the small rendition, at so many kbit/s; `None`: none does. Without effect where
+    /// [`MediaStatus::small`] is `None`.
+    pub fn want_small_kbps(&self, bitrate_kbps: Option<u32>) {
+        self.inner.send(Message::WantSmall(bitrate_kbps));
     }
 
     /// The most that [`Self::set_bitrate_kbps`] can reach, in kbit/s, as `set/bitrate` sets it; `None` goes back to the
@@ -180,7 +186,8 @@ async fn bridge(fanout: Fanout, outbox: Sender<Message>) {
                 }
                 Message::Demand(*demand.borrow_and_update())
             }
-            reason = fanout.key_frame_wanted() => Message::KeyFrame(reason),
+            reason = fanout.key_frame_wanted(Tier::Full) => Message::KeyFrame(Tier::Full, reason),
+            reason = fanout.key_frame_wanted(Tier::Small) => Message::KeyFrame(Tier::Small, reason),
         };
         if outbox.send(message).is_err() {
             return;

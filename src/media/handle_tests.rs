@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::fanout::Subscription;
+use crate::fanout::{Place, Subscription};
 use crate::media::h264;
 use crate::media::{AccessUnit, CameraState, EncoderChoice, EncoderKind};
 
@@ -297,5 +297,88 @@ async fn the_test_picture_has_modes_but_no_controls() {
     assert!(ready.modes().iter().any(|mode| (mode.width, mode.height) == (1280, 720)));
     let error = media.set_control("brightness".into(), "7".into()).await.unwrap_err().to_string();
     assert!(error.contains("brightness"), "{error}");
+    media.shutdown().await;
+}
+
+fn size(unit: &AccessUnit) -> Option<(u32, u32)> {
+    h264::find_sps(&unit.data).map(|sps| (sps.width, sps.height))
+}
+
+/// The next unit of another size, and that time rises up to it.
+async fn next_of_size(
+    subscription: &mut Subscription,
+    wanted: (u32, u32),
+    last: &mut Duration,
+) -> AccessUnit {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let unit = next(subscription).await;
+        assert!(unit.media_time > *last, "{:?} after {last:?}", unit.media_time);
+        *last = unit.media_time;
+        if size(&unit) == Some(wanted) {
+            assert!(unit.key_frame);
+            return unit;
+        }
+        assert!(Instant::now() < deadline, "no {wanted:?} but {:?}", size(&unit));
+    }
+}
+
+#[tokio::test]
+async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_needed() {
+    let fanout = Fanout::default();
+    let media = Media::start(MediaConfig { tiers: 2, ..config() }, fanout.clone(), true).unwrap();
+    let mut status = media.status();
+    let place = Arc::new(Place::default());
+    let (mut full, mut moved) = (fanout.subscribe(), fanout.at(Arc::clone(&place)).subscribe());
+    let _demand = fanout.demand();
+    let mut last = Duration::ZERO;
+    next_of_size(&mut moved, (640, 360), &mut last).await;
+    let live = until(&mut status, |status| status.state == CameraState::Live).await;
+    let small = live.small.expect("it can be had");
+    assert!(!small.is_running && small.ceiling < live.ceiling);
+
+    place.want(Tier::Small);
+    media.want_small_kbps(Some(150));
+    let first = next_of_size(&mut moved, (320, 180), &mut last).await;
+    let sps = h264::find_sps(&first.data).unwrap();
+    let profile = sps.profile.as_offered();
+    assert_eq!(
+        (profile.profile_idc, profile.profile_iop),
+        (live.profile.profile_idc, live.profile.profile_iop)
+    );
+    assert!(profile.level_idc <= live.profile.level_idc);
+    // The one in turn may have waited for the other: whatever is still there of both counts.
+    let (mut times, mut small_times) = (Vec::new(), Vec::new());
+    for _ in 0..60 {
+        times.push(next(&mut full).await.media_time);
+        small_times.push(next(&mut moved).await.media_time);
+    }
+    let common = small_times.iter().filter(|time| times.contains(time)).count();
+    assert!(common > 5, "{common} of 60 pictures have the same time in both renditions");
+    let running = until(&mut status, |status| status.small.is_some_and(|small| small.bitrate > 0)).await;
+    assert_eq!(running.small.map(|small| (small.is_running, small.target)), Some((true, 150_000)));
+    last = *small_times.last().unwrap();
+    fanout.request_key_frame_of(Tier::Small);
+    next_of_size(&mut moved, (320, 180), &mut last).await;
+    media.restart();
+    until(&mut status, |status| status.restarts == 1).await;
+    next_of_size(&mut moved, (320, 180), &mut last).await;
+
+    place.want(Tier::Full);
+    fanout.request_key_frame_of(Tier::Full);
+    next_of_size(&mut moved, (640, 360), &mut last).await;
+    media.want_small_kbps(None);
+    until(&mut status, |status| status.small.is_some_and(|small| !small.is_running)).await;
+    media.shutdown().await;
+}
+
+#[tokio::test]
+async fn there_is_no_small_rendition_unless_it_is_configured() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let _demand = fanout.demand();
+    media.want_small_kbps(Some(150));
+    let live = until(&mut media.status(), |status| status.state == CameraState::Live).await;
+    assert_eq!(live.small, None);
     media.shutdown().await;
 }

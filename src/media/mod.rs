@@ -6,6 +6,8 @@
 //!                                     lifecycle, key_frame_gate (pure)
 //! ```
 //!
+//! With `video.tiers = 2` the pipeline's raw pictures also go to `small`, which has an encoder of its own.
+//!
 //! [`Media`] is the handle; one thread (`worker`) owns everything that may block: GStreamer's
 //! state changes and the camera's ioctls. Decisions are pure functions and state machines that
 //! take the time as an argument.
@@ -18,6 +20,7 @@ pub mod controls;
 pub mod encoder;
 pub mod error;
 mod find;
+mod flow;
 mod font;
 pub mod h264;
 mod handle;
@@ -30,6 +33,7 @@ pub mod pass_through;
 mod pipeline;
 mod planner;
 mod proposal;
+mod small;
 pub mod snapshot;
 pub mod status;
 mod stills;
@@ -50,4 +54,6 @@ pub use find::cameras;
 pub use handle::Media;
 pub use proposal::{Proposal, propose};
 pub use snapshot::{MAX_WIDTH as MAX_SNAPSHOT_WIDTH, MIN_WIDTH as MIN_SNAPSHOT_WIDTH, Snapshot};
-pub use status::{CameraState, EncoderKind, EncoderStatus, Latency, MediaStatus, ProfileLevelId};
+pub use status::{
+    CameraState, EncoderKind, EncoderStatus, Latency, MediaStatus, ProfileLevelId, SmallStatus,
+};

@@ -1,122 +1,22 @@
 //! The running GStreamer pipeline: built from a plan, feeding the fan-out, reporting by events.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video as gst_video;
 
 use super::controls::ControlInfo;
 use super::encoder::{
     EncodeSettings, EncoderSpec, as_i32, bits_per_s, filter, make, parse_chain, set, set_v4l2_controls,
 };
-use super::h264;
+use super::flow::{Flow, PipelineEvent, Report, sink};
 use super::mode::{Handling, ModeChoice};
 use super::planner::{Plan, Source};
-use super::snapshot::Still;
 use super::tap::Tap;
 use super::test_source::{self, Feeder};
-use super::timeline::{Meter, Timeline};
 use super::trouble::listen;
-use super::{AccessUnit, CameraInfo, MediaError, libcamera};
-use crate::fanout::Fanout;
-
-/// What a pipeline says of itself, from its own threads.
-#[derive(Debug)]
-pub enum PipelineEvent {
-    /// The first picture of this run came out.
-    FirstPicture {
-        /// Whether decoders can start at it.
-        key_frame: bool,
-    },
-    /// A key frame is about to be published.
-    KeyFrame,
-    /// The picture that [`Pipeline::take_still`] asked for.
-    Still(Still),
-    /// The pipeline cannot go on.
-    Failed {
-        /// Why.
-        error: MediaError,
-        /// Whether the encoder, not the camera, is the cause.
-        by_encoder: bool,
-    },
-}
-
-/// What outlives single pipelines: where pictures go and what is counted.
-pub struct Flow {
-    fanout: Fanout,
-    epoch: Instant,
-    timeline: Mutex<Timeline>,
-    meter: Mutex<Meter>,
-    /// Time of the last picture in milliseconds since `epoch`.
-    last_picture_ms: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Flow {
-    /// Media time starts now.
-    pub fn new(fanout: Fanout) -> Self {
-        let epoch = Instant::now();
-        Self {
-            fanout,
-            epoch,
-            timeline: Mutex::new(Timeline::new(epoch)),
-            meter: Mutex::default(),
-            last_picture_ms: AtomicU64::new(0),
-        }
-    }
-
-    /// When the last picture came out.
-    pub fn last_picture(&self) -> Instant {
-        self.epoch + Duration::from_millis(self.last_picture_ms.load(Ordering::Relaxed))
-    }
-
-    /// The figures of the stream.
-    pub fn meter(&self) -> MutexGuard<'_, Meter> {
-        lock(&self.meter)
-    }
-
-    fn start_run(&self) {
-        lock(&self.timeline).start_run();
-        self.meter().start_run();
-    }
-
-    fn picture(&self, picture: Picture, report: &dyn Fn(PipelineEvent), first: bool) {
-        let Picture { data, stamp, age } = picture;
-        let now = Instant::now();
-        let key_frame = h264::is_key_frame(&data);
-        let captured_at = now.checked_sub(age).unwrap_or(now);
-        let media_time = lock(&self.timeline).media_time(stamp, captured_at);
-        self.meter().frame(now, data.len(), key_frame, age);
-        let since_epoch = now.saturating_duration_since(self.epoch).as_millis();
-        self.last_picture_ms.store(u64::try_from(since_epoch).unwrap_or(0), Ordering::Relaxed);
-        if first {
-            report(PipelineEvent::FirstPicture { key_frame });
-        }
-        if key_frame {
-            // Before publishing: a subscriber that comes in between gets one key frame too many;
-            // the other way round it would get none.
-            report(PipelineEvent::KeyFrame);
-        }
-        self.fanout.publish(&AccessUnit::new(data, media_time, captured_at, now, key_frame));
-    }
-}
-
-/// One encoded picture with its times.
-struct Picture {
-    data: Bytes,
-    /// Running time at capture.
-    stamp: Option<Duration>,
-    /// Time since capture.
-    age: Duration,
-}
+use super::{CameraInfo, MediaError, libcamera};
 
 /// A pipeline in state PLAYING. Dropping it closes the device; both may block.
 pub struct Pipeline {
@@ -129,10 +29,12 @@ pub struct Pipeline {
     feeder: Option<Feeder>,
     tap: Tap,
     source: Option<gst::Element>,
+    /// What the encoder is fed by.
+    raw: Option<gst::Pad>,
 }
 
 /// Where key frames are asked for.
-enum KeyFrameSource {
+pub enum KeyFrameSource {
     Encoder(gst::Element),
     /// A hardware encoder, or a camera that encodes itself and has a control for it.
     Control(gst::Element),
@@ -147,15 +49,16 @@ impl Pipeline {
         flow: &Arc<Flow>,
         report: impl Fn(PipelineEvent) + Send + Sync + 'static,
     ) -> Result<Self, MediaError> {
-        let report: Arc<dyn Fn(PipelineEvent) + Send + Sync> = Arc::new(report);
+        let report: Report = Arc::new(report);
         let mut elements = source_elements(plan)?;
         let source = elements.first().cloned();
         // The camera's own pictures, before anything may drop one.
         let before_encoder = elements.get(1).or(elements.first()).cloned();
-        let mut encoder = None;
+        let (mut encoder, mut raw) = (None, None);
         if let Some(spec) = plan.encoder {
             let chain = spec.build(&plan.settings)?;
             encoder = Some((spec, chain.encoder));
+            raw = elements.last().and_then(|element| element.static_pad("src"));
             elements.extend(chain.elements);
         }
         elements.extend(parse_chain()?);
@@ -186,6 +89,7 @@ impl Pipeline {
             feeder: None,
             tap,
             source: source.clone(),
+            raw,
         };
         running
             .elements
@@ -199,17 +103,13 @@ impl Pipeline {
 
     /// Asks for a key frame; returns whether there is somebody to ask.
     pub fn force_key_frame(&self) -> bool {
-        match &self.key_frames {
-            KeyFrameSource::Encoder(encoder) => {
-                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-                encoder.static_pad("src").is_some_and(|pad| pad.send_event(event))
-            }
-            KeyFrameSource::Control(element) => {
-                set_v4l2_controls(element, &[("force_key_frame", 1)]);
-                true
-            }
-            KeyFrameSource::None => false,
-        }
+        self.key_frames.force()
+    }
+
+    /// Where the pictures can be had before they are encoded, and the clock that they are stamped by; `None` where the
+    /// camera encodes.
+    pub fn raw(&self) -> Option<(gst::Pad, Option<gst::ClockTime>)> {
+        self.raw.clone().map(|pad| (pad, self.elements.base_time()))
     }
 
     /// Has the next picture reported as [`PipelineEvent::Still`]. Of a camera that encodes itself it is the next key
@@ -252,17 +152,36 @@ impl Drop for Pipeline {
     }
 }
 
+impl KeyFrameSource {
+    /// Of an encoder of the table.
+    pub fn of(spec: &EncoderSpec, encoder: gst::Element) -> Self {
+        if spec.key_frame_by_control() { Self::Control(encoder) } else { Self::Encoder(encoder) }
+    }
+
+    /// Asks; returns whether there is somebody to ask.
+    pub fn force(&self) -> bool {
+        match self {
+            Self::Encoder(encoder) => {
+                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+                encoder.static_pad("src").is_some_and(|pad| pad.send_event(event))
+            }
+            Self::Control(element) => {
+                set_v4l2_controls(element, &[("force_key_frame", 1)]);
+                true
+            }
+            Self::None => false,
+        }
+    }
+}
+
 fn key_frame_source(
     plan: &Plan,
     source: Option<&gst::Element>,
     encoder: Option<gst::Element>,
 ) -> KeyFrameSource {
     let askable = plan.camera.as_ref().is_some_and(|info| info.has_control("force_key_frame"));
-    match (encoder, source) {
-        (Some(encoder), _) if plan.encoder.is_some_and(EncoderSpec::key_frame_by_control) => {
-            KeyFrameSource::Control(encoder)
-        }
-        (Some(encoder), _) => KeyFrameSource::Encoder(encoder),
+    match (plan.encoder.zip(encoder), source) {
+        (Some((spec, encoder)), _) => KeyFrameSource::of(spec, encoder),
         (None, Some(source)) if askable => KeyFrameSource::Control(source.clone()),
         (None, _) => KeyFrameSource::None,
     }
@@ -344,33 +263,6 @@ fn camera_caps(mode: &ModeChoice) -> gst::Caps {
     let caps = caps.field("width", as_i32(mode.width)).field("height", as_i32(mode.height));
     let rate = mode.rate.map(|rate| gst::Fraction::new(as_i32(rate.num), as_i32(rate.den)));
     caps.field_if_some("framerate", rate).build()
-}
-
-fn sink(flow: Arc<Flow>, report: Arc<dyn Fn(PipelineEvent) + Send + Sync>, copy: bool) -> AppSink {
-    let first = AtomicBool::new(true);
-    let callbacks = AppSinkCallbacks::builder()
-        .new_sample(move |sink| {
-            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            let picture = picture(sink, &sample, copy).ok_or(gst::FlowError::Error)?;
-            flow.picture(picture, &*report, first.swap(false, Ordering::Relaxed));
-            Ok(gst::FlowSuccess::Ok)
-        })
-        .build();
-    let sink = AppSink::builder().sync(false).async_(false).max_buffers(4).callbacks(callbacks);
-    sink.build()
-}
-
-fn picture(sink: &AppSink, sample: &gst::Sample, copy: bool) -> Option<Picture> {
-    let buffer = sample.buffer_owned()?;
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let stamp = segment.to_running_time(buffer.pts());
-    let age = match (sink.current_running_time(), stamp) {
-        (Some(now), Some(stamp)) => now.saturating_sub(stamp).into(),
-        _ => Duration::ZERO,
-    };
-    let map = buffer.into_mapped_buffer_readable().ok()?;
-    let data = if copy { Bytes::copy_from_slice(&map) } else { Bytes::from_owner(map) };
-    Some(Picture { data, stamp: stamp.map(Duration::from), age })
 }
 
 #[cfg(test)]

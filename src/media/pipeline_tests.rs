@@ -1,10 +1,13 @@
 //! One pipeline with the test picture and a real encoder.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use gstreamer::glib;
 
 use super::*;
+use crate::fanout::Fanout;
+use crate::media::h264;
 use crate::media::planner::Planner;
 use crate::media::trouble::explain;
 use crate::media::{DeviceChoice, EncoderChoice, MediaConfig};
@@ -98,6 +101,17 @@ fn a_camera_that_is_gone_is_named_whatever_its_mode() {
         assert!(matches!(error, MediaError::DeviceMissing { .. }), "{format}: {error}");
         assert!(!by_encoder);
     }
+}
+
+#[test]
+fn what_the_camera_has_encoded_cannot_be_scaled() {
+    let small = |format| super::super::small::settings(&camera_plan(format));
+    assert_eq!(small("H264"), None);
+    let raw = small("YUYV").unwrap();
+    assert_eq!((raw.width, raw.height, raw.rate), (320, 180, camera_plan("YUYV").settings.rate));
+    let tiny = plan(EncoderChoice::X264);
+    let tiny = Plan { settings: EncodeSettings { width: 256, height: 192, ..tiny.settings }, ..tiny };
+    assert_eq!(super::super::small::settings(&tiny), None);
 }
 
 #[test]

@@ -111,6 +111,23 @@ impl std::fmt::Display for ProfileLevelId {
     }
 }
 
+/// The second, smaller rendition of the picture (`video.tiers = 2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SmallStatus {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Bit/s measured over the last second; 0 while it does not run.
+    pub bitrate: u64,
+    /// Bit/s asked of its encoder; 0 while it does not run.
+    pub target: u64,
+    /// The most that may be asked of its encoder, in bit/s.
+    pub ceiling: u64,
+    /// Whether somebody needs it.
+    pub is_running: bool,
+}
+
 /// A snapshot of the capture side. Sent on a watch channel on every change.
 #[derive(Clone, Debug)]
 pub struct MediaStatus {
@@ -140,6 +157,8 @@ pub struct MediaStatus {
     pub target: u64,
     /// The most that may be asked of the encoder, in bit/s: what a person set, or the configured bit rate.
     pub ceiling: u64,
+    /// The smaller rendition; `None` where there cannot be one.
+    pub small: Option<SmallStatus>,
     /// Key frames since the process started.
     pub key_frames: u64,
     /// Capture to encoder output, over the last ten seconds or so; `None` when idle.
@@ -180,6 +199,7 @@ impl MediaStatus {
             bitrate: 0,
             target: 1_000_000,
             ceiling: 1_000_000,
+            small: None,
             key_frames: 0,
             encode_latency: None,
             restarts: 0,

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::MediaError;
-use super::pipeline::PipelineEvent;
+use super::flow::{PipelineEvent, Report};
 use super::snapshot::Still;
 
 /// The tap on one pad.
@@ -19,10 +19,7 @@ pub struct Tap {
 
 impl Tap {
     /// Watches what leaves `element`.
-    pub fn on(
-        element: Option<&gst::Element>,
-        report: Arc<dyn Fn(PipelineEvent) + Send + Sync>,
-    ) -> Result<Self, MediaError> {
+    pub fn on(element: Option<&gst::Element>, report: Report) -> Result<Self, MediaError> {
         let pad = element.and_then(|element| element.static_pad("src"));
         let pad = pad.ok_or(MediaError::System { what: "tapping the pipeline", reason: "no pad".into() })?;
         let wanted = Arc::new(AtomicBool::new(false));

@@ -44,6 +44,13 @@ impl Timeline {
         self.last = time.max(self.last + MIN_STEP);
         self.last
     }
+
+    /// The time that [`Self::media_time`] gives, or gave, a picture of this run with the same stamp; for another rendition
+    /// of the pictures.
+    pub fn same_time(&self, stamp: Option<Duration>, captured_at: Instant) -> Duration {
+        let anchored = stamp.zip(self.anchor).and_then(|(stamp, (from, at))| (at + stamp).checked_sub(from));
+        anchored.unwrap_or_else(|| captured_at.saturating_duration_since(self.epoch))
+    }
 }
 
 /// Latencies kept for the percentiles: about ten seconds of pictures at 30 fps.
@@ -154,6 +161,10 @@ mod tests {
         assert_eq!(timeline.media_time(Some(ms(5)), epoch + ms(1000)), ms(1000));
         // The second picture was handled late; its stamp says when it was taken.
         assert_eq!(timeline.media_time(Some(ms(38)), epoch + ms(1050)), ms(1033));
+        // Another rendition was encoded later or earlier, and does not move the time of this one.
+        assert_eq!(timeline.same_time(Some(ms(38)), epoch + ms(1090)), ms(1033));
+        assert_eq!(timeline.same_time(Some(ms(72)), epoch + ms(1060)), ms(1067));
+        assert_eq!(timeline.media_time(Some(ms(72)), epoch + ms(1110)), ms(1067));
         timeline.start_run();
         assert_eq!(timeline.media_time(Some(ms(0)), epoch + ms(3000)), ms(3000));
         assert_eq!(timeline.media_time(Some(ms(33)), epoch + ms(3033)), ms(3033));

@@ -1,21 +1,14 @@
 //! What a pipeline complains about, in words for the person who has to act on it.
 
-use std::sync::Arc;
-
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use super::MediaError;
-use super::pipeline::PipelineEvent;
+use super::flow::{PipelineEvent, Report};
 
 /// Passes errors on from whatever thread they occur on; everything else is of no interest.
-pub fn listen(
-    pipeline: &gst::Pipeline,
-    device: String,
-    encoder: Option<gst::Element>,
-    report: Arc<dyn Fn(PipelineEvent) + Send + Sync>,
-) {
+pub fn listen(pipeline: &gst::Pipeline, device: String, encoder: Option<gst::Element>, report: Report) {
     let Some(bus) = pipeline.bus() else { return };
     bus.set_sync_handler(move |_, message| {
         match message.view() {

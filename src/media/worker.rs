@@ -4,6 +4,7 @@
 mod adjust;
 mod report;
 mod still;
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use tokio::sync::{oneshot, watch};
 
+use super::flow::{Flow, PipelineEvent};
 use super::key_frame_gate::KeyFrameGate;
 use super::lifecycle::{Action, Device, Input, Lifecycle};
-use super::pipeline::{Flow, Pipeline, PipelineEvent};
+use super::pipeline::Pipeline;
 use super::planner::{Plan, Planner, Source};
 use super::stills::{Reply, Stills};
 use super::{CameraState, MediaConfig, MediaError, MediaStatus, Snapshot};
-use crate::fanout::{Fanout, KeyFrameReason};
+use crate::fanout::{Fanout, KeyFrameReason, Tier};
 
 pub use adjust::ControlReply;
 use adjust::{BitrateWish, ControlDesk};
 pub use report::first_status;
+use tiers::Smaller;
 
 /// How often an absent camera is looked for when inotify says nothing.
 const LOOK_ABSENT: Duration = Duration::from_secs(1);
@@ -40,8 +43,8 @@ const START_FAILURES: u32 = 2;
 pub enum Message {
     /// This many sessions need pictures.
     Demand(usize),
-    /// A subscriber needs a key frame.
-    KeyFrame(KeyFrameReason),
+    /// A subscriber needs a key frame of this rendition.
+    KeyFrame(Tier, KeyFrameReason),
     /// Something changed under /dev.
     DeviceChanged,
     /// The privacy switch.
@@ -68,6 +71,10 @@ pub enum Message {
     StillMade(Result<Snapshot, MediaError>),
     /// From the pipeline's threads; the number tells runs apart.
     Pipeline(u64, PipelineEvent),
+    /// The same of the small rendition's.
+    Small(u64, PipelineEvent),
+    /// Viewers need the small rendition at so many kbit/s, or none does.
+    WantSmall(Option<u32>),
     /// Answer, as a sign of life.
     Ping(oneshot::Sender<()>),
     /// Stop, answer, end.
@@ -91,6 +98,7 @@ pub struct Worker {
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
     bitrate: BitrateWish,
+    smaller: Smaller,
     controls: ControlDesk,
     stills: Stills,
     next_look: Instant,
@@ -107,6 +115,7 @@ impl Worker {
         status: watch::Sender<MediaStatus>,
     ) -> Self {
         let now = Instant::now();
+        let (flow, tiers) = (Flow::new(fanout), config.tiers);
         Self {
             inbox: channel.1,
             outbox: channel.0,
@@ -114,7 +123,8 @@ impl Worker {
             life: Lifecycle::new(config.linger, streaming),
             planner: Planner::new(config),
             gate: KeyFrameGate::default(),
-            flow: Arc::new(Flow::new(fanout)),
+            smaller: Smaller::new(tiers > 1, &flow),
+            flow: Arc::new(flow),
             plan: None,
             pipeline: None,
             run: 0,
@@ -183,7 +193,7 @@ impl Worker {
         let report = self.pipeline.is_some().then_some(self.next_report);
         let hour = Instant::now() + Duration::from_hours(1);
         let still = self.stills.deadline(self.life.live_since());
-        [self.life.deadline(), self.gate.deadline(), look, report, still]
+        [self.life.deadline(), self.gate.deadline(), self.smaller.gate.deadline(), look, report, still]
             .into_iter()
             .flatten()
             .fold(hour, Instant::min)
@@ -192,7 +202,10 @@ impl Worker {
     fn take(&mut self, message: Message) {
         match message {
             Message::Demand(count) => self.feed(Input::Demand(count)),
-            Message::KeyFrame(reason) => self.gate.request(reason),
+            Message::KeyFrame(Tier::Full, reason) => self.gate.request(reason),
+            Message::KeyFrame(Tier::Small, reason) => self.small_key_frame(reason),
+            Message::Small(run, event) => self.small_event(run, event),
+            Message::WantSmall(kbps) => self.want_small(kbps),
             Message::DeviceChanged => self.device_changed(),
             Message::Streaming(on) => self.set_streaming(on),
             Message::Restart => {
@@ -236,6 +249,7 @@ impl Worker {
             self.gate.reset();
         }
         self.feed(Input::Tick);
+        self.tend_small(now);
         self.tend_stills(now);
         if self.planner.has_device() && now >= self.next_look {
             self.device_changed();
@@ -297,6 +311,7 @@ impl Worker {
     }
 
     fn stop(&mut self) {
+        self.stop_small();
         self.run += 1;
         self.gate.reset();
         self.pipeline = None;
@@ -396,6 +411,7 @@ impl Worker {
             }
         };
         self.next_look = Instant::now() + interval;
+        self.note_tiers();
         self.apply_controls();
         self.feed(Input::Device(device));
     }

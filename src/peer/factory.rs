@@ -169,7 +169,7 @@ impl Factory {
                     .with(Slot::TwccSender, TwccSenderBuilder::new().build())
                     .with(Slot::NackResponder, NackResponderBuilder::new().build())
                     .with(Slot::SenderReport, SenderReportBuilder::new().build())
-                    .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, self.fanout.clone())),
+                    .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, &self.fanout)),
             )
             .with_handler(Arc::new(handler))
             .with_runtime(Arc::new(runtime))

@@ -17,7 +17,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
 use super::rate::{Estimate, Report};
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, Place};
 
 /// What a viewer's RTCP told, readable from anywhere.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Feedback {
     pub nacked_packets: AtomicU64,
     fraction_lost: AtomicU8,
     packets_lost: AtomicU32,
+    /// Which rendition of the picture it gets; key frames are asked of that one.
+    pub place: Arc<Place>,
     estimate: Mutex<Estimate>,
 }
 
@@ -38,6 +40,7 @@ impl Default for Feedback {
             nacked_packets: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
+            place: Arc::default(),
             estimate: Mutex::new(Estimate::new(Instant::now())),
         }
     }
@@ -100,7 +103,8 @@ pub struct FeedbackInterceptor {
 
 impl FeedbackInterceptor {
     /// Records into `feedback`; asks `fanout` for key frames.
-    pub fn new(feedback: Arc<Feedback>, fanout: Fanout) -> Self {
+    pub fn new(feedback: Arc<Feedback>, fanout: &Fanout) -> Self {
+        let fanout = fanout.at(Arc::clone(&feedback.place));
         Self { feedback, fanout, read_queue: VecDeque::new(), write_queue: VecDeque::new() }
     }
 

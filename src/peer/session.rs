@@ -311,7 +311,8 @@ impl Session {
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
         let track = self.connection.track.clone();
-        let sending = sender::run(track, stamp, new.fanout.subscribe(), new.fanout.clone(), Arc::clone(live));
+        let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
+        let sending = sender::run(track, stamp, fanout.subscribe(), fanout, Arc::clone(live));
         self.sending = Some(tokio::spawn(sending.in_current_span()).abort_handle());
     }
 

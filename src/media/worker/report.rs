@@ -23,6 +23,7 @@ pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
         bitrate: 0,
         target: 0,
         ceiling: 0,
+        small: None,
         key_frames: 0,
         encode_latency: None,
         restarts: 0,
@@ -68,12 +69,15 @@ impl Worker {
         let key_frames = meter.key_frames();
         drop(meter);
         let (ready, planned) = (self.is_ready(), self.planner.encoder());
+        let planned_kbps = self.plan.as_ref().map_or(0, |plan| plan.settings.bitrate_kbps);
+        let small = self.small_status(self.bitrate.within(planned_kbps).0);
         self.status.send_modify(|status| {
             if status.state != state {
                 (status.state, status.since) = (state, SystemTime::now());
             }
             status.ready = ready;
             status.key_frames = key_frames;
+            status.small = small;
             status.restarts = self.life.restarts();
             status.error = self.life.error().map(ToOwned::to_owned);
             if let Some(plan) = &self.plan {
