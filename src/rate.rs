@@ -2,7 +2,10 @@
 //!
 //! The encoder follows the good viewers: those whose paths carry far less get fewer pictures instead
 //! ([`crate::peer`] leaves them out), so one bad path does not take the picture of all others down. One viewer
-//! alone, or several that are alike, are followed down to the floor.
+//! alone, or several that are alike, are followed down to the floor. Where there is a second, smaller rendition, [`tiers`]
+//! decides who gets it, and each has a [`Policy`] of its own.
+
+pub mod tiers;
 
 use std::time::{Duration, Instant};
 
