@@ -14,9 +14,9 @@
 //! |---|---|
 //! | [`config`] | the documented configuration, parsed into checked types before anything opens |
 //! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
-//! | [`fanout`] | one publisher, N subscriptions: bounded, never blocks the camera |
+//! | [`fanout`] | one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
 //! | [`peer`] | one viewer: its peer connection, its sender, its feedback |
-//! | [`rate`] | what N viewers' paths carry, turned into one bit rate for the encoder |
+//! | [`rate`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
 //! | [`sessions`] | the table of sessions: cap, expiry, routing |
 //! | [`access`] | who may watch, and proof of who answers |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |

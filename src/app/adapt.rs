@@ -1,4 +1,5 @@
-//! Carries what the viewers' paths are worth to the encoder, and back which of them get fewer pictures.
+//! Carries what the viewers' paths are worth to the encoders, and back which of them get the small rendition, or fewer
+//! pictures.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -6,8 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::media::Media;
-use crate::rate::{Bounds, Policy, is_starved};
+use crate::fanout::{Fanout, Tier};
+use crate::media::{Media, MediaStatus};
+use crate::peer::Live;
+use crate::rate::tiers::{Decision, Tiers, Viewer};
+use crate::rate::{Bounds, is_starved};
 use crate::sessions::Sessions;
 
 /// A few times within a second in which the picture should move again.
@@ -16,37 +20,88 @@ const PERIOD: Duration = Duration::from_millis(200);
 const FLOOR_KBPS: u32 = 300;
 
 /// Starts to follow; ends when aborted.
-pub(super) fn follow(sessions: Sessions, media: Media, min_bitrate_kbps: Option<u32>) -> AbortHandle {
+pub(super) fn follow(
+    sessions: Sessions,
+    media: Media,
+    fanout: Fanout,
+    min_bitrate_kbps: Option<u32>,
+) -> AbortHandle {
     let floor = f64::from(min_bitrate_kbps.unwrap_or(FLOOR_KBPS)) * 1e3;
-    tokio::spawn(run(sessions, media, floor)).abort_handle()
+    tokio::spawn(run(sessions, media, fanout, floor)).abort_handle()
 }
 
-async fn run(sessions: Sessions, media: Media, floor: f64) {
-    let (mut policy, status) = (Policy::default(), media.status());
+async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
+    let (mut tiers, status) = (Tiers::default(), media.status());
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = None;
+    let mut told = (None, None);
     loop {
         ticks.tick().await;
         let now = Instant::now();
         let mut live = sessions.live();
         live.retain(|live| live.connected.load(Ordering::Relaxed));
-        let rates: Vec<Option<f64>> = live.iter().map(|live| live.feedback.rate(now)).collect();
-        let (ceiling, can_follow, measured) = {
-            let status = status.borrow();
-            (status.ceiling as f64, status.target > 0 && status.ceiling > 0, status.bitrate as f64)
-        };
+        let viewers: Vec<Viewer> =
+            live.iter().map(|live| Viewer { id: live.generation, rate: live.feedback.rate(now) }).collect();
+        let limits = Limits::of(&status.borrow(), floor);
         // A camera that encodes itself goes on as it is; only the viewers can get less of it.
-        let target = if can_follow { policy.step(now, &rates, Bounds { floor, ceiling }) } else { measured };
-        for (live, rate) in live.iter().zip(rates) {
-            let starved = is_starved(live.starved.load(Ordering::Relaxed), rate, target);
+        let decision = match limits.full {
+            Some(full) => tiers.step(now, &viewers, full, limits.small),
+            None => Decision { full: limits.measured, small: None, in_small: vec![false; viewers.len()] },
+        };
+        for (live, is_small) in live.iter().zip(&decision.in_small) {
+            seat(live, if *is_small { Tier::Small } else { Tier::Full }, &fanout);
+        }
+        for (live, viewer) in live.iter().zip(&viewers) {
+            let target = match (live.feedback.place.current(), decision.small) {
+                (Tier::Small, Some(small)) => small,
+                _ => decision.full,
+            };
+            let starved = is_starved(live.starved.load(Ordering::Relaxed), viewer.rate, target);
             live.starved.store(starved, Ordering::Relaxed);
         }
-        let wanted = (can_follow && target < ceiling).then(|| kbps(target));
-        if wanted != told {
-            told = wanted;
-            media.set_bitrate_kbps(wanted);
+        let ceiling = limits.full.map_or(0.0, |full| full.ceiling);
+        let full = (decision.full < ceiling).then(|| kbps(decision.full));
+        if full != told.0 {
+            media.set_bitrate_kbps(full);
         }
+        // Whoever still has it waits for a key frame of the other one.
+        let is_needed = live.iter().any(|live| live.feedback.place.current() == Tier::Small);
+        let small = decision.small.map(kbps).or(told.1.filter(|_| is_needed));
+        if small != told.1 {
+            media.want_small_kbps(small);
+        }
+        told = (full, small);
+    }
+}
+
+/// What the encoders may be asked for, as the capture side tells.
+struct Limits {
+    /// `None`: nothing.
+    full: Option<Bounds>,
+    small: Option<Bounds>,
+    /// Bit/s.
+    measured: f64,
+}
+
+impl Limits {
+    fn of(status: &MediaStatus, floor: f64) -> Self {
+        let can_follow = status.target > 0 && status.ceiling > 0;
+        let ceiling = status.ceiling as f64;
+        let full = can_follow.then_some(Bounds { floor, ceiling });
+        // The same part of the floor as of the ceiling.
+        let small = status.small.filter(|_| can_follow).map(|small| {
+            let small_ceiling = small.ceiling as f64;
+            Bounds { floor: floor * small_ceiling / ceiling, ceiling: small_ceiling }
+        });
+        Self { full, small, measured: status.bitrate as f64 }
+    }
+}
+
+/// Has a viewer moved at the next key frame, which is asked for.
+fn seat(live: &Live, tier: Tier, fanout: &Fanout) {
+    if live.feedback.place.want(tier) && live.feedback.place.current() != tier {
+        tracing::info!(viewer = %live.viewer, to = tier.as_str(), "another rendition for a viewer");
+        fanout.request_key_frame_of(tier);
     }
 }
 

@@ -145,7 +145,8 @@ impl App {
         };
         let sessions = Sessions::spawn(parts, gate);
         let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
-        let adapting = adapt::follow(sessions.clone(), media.clone(), config.media.min_bitrate_kbps);
+        let min_kbps = config.media.min_bitrate_kbps;
+        let adapting = adapt::follow(sessions.clone(), media.clone(), fanout.clone(), min_kbps);
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),

@@ -13,8 +13,8 @@ use super::health::Checkup;
 use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::Right;
-use crate::dashboard::documents::{StateParts, StateWriter};
-use crate::fanout::Fanout;
+use crate::dashboard::documents::{StateParts, StateWriter, in_tier};
+use crate::fanout::{Fanout, Tier};
 use crate::http::{Door, Facts, Figures};
 use crate::media::{CameraState, Media};
 use crate::sessions::Sessions;
@@ -127,6 +127,7 @@ impl Facts for DaemonFacts {
             dropped_frames: self.fanout.dropped(),
             viewers: live.len(),
             connected_viewers: loss.clone().count(),
+            small_viewers: in_tier(&live, Tier::Small),
             max_viewers: self.sessions.max_viewers(),
             worst_round_trip: paths
                 .map(|path| Duration::try_from_secs_f64(path.rtt / 1e3).unwrap_or_default())

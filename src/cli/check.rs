@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::bad_configuration;
 use crate::access::gate::Mode;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
+use crate::media::MediaConfig;
 
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
     let config = match Config::load(file, Flavour::Run) {
@@ -47,6 +48,7 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         ("topics", format!("{}/{}/…", config.mqtt.root, config.device.id)),
         ("camera", format!("{}, {size}, {fps}", media.device)),
         ("encoder", format!("{}, {bitrate}", media.encoder)),
+        ("renditions", renditions(media)),
         ("viewers", format!("at most {}", config.max_viewers)),
         ("access", access(config.access).to_owned()),
         (
@@ -57,6 +59,18 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         ),
         ("network", format!("{ports}, {} STUN/TURN servers", config.ice.servers.len())),
     ]
+}
+
+fn renditions(media: &MediaConfig) -> String {
+    match (media.tiers, media.format.is_encoded()) {
+        (1, _) => "one for all viewers".to_owned(),
+        (_, true) => {
+            format!("one: a camera that encodes by itself (camera.format = {}) has no second", media.format)
+        }
+        (_, false) => {
+            "two: half as wide and high for slow networks, unless the camera encodes by itself".to_owned()
+        }
+    }
 }
 
 fn access(mode: Mode) -> &'static str {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
+use crate::fanout::Tier;
 use crate::media::{CameraInfo, CameraState, ControlInfo, MediaStatus};
 use crate::peer::Live;
 use crate::peer::latency::Stage;
@@ -137,6 +138,15 @@ impl StateWriter {
                 "target": media.target,
                 "ceiling": media.ceiling,
                 "keyframes": media.key_frames,
+                "small": media.small.as_ref().map(|small| json!({
+                    "running": small.is_running,
+                    "width": small.width,
+                    "height": small.height,
+                    "bitrate": small.bitrate,
+                    "target": small.target,
+                    "ceiling": small.ceiling,
+                    "viewers": in_tier(parts.sessions, Tier::Small),
+                })),
             })),
             "viewers": { "count": sessions.len(), "max": parts.max_viewers, "sessions": sessions },
             "latency": {
@@ -168,9 +178,15 @@ impl StateWriter {
             "bitrate": bitrate,
             "estimate": live.feedback.rate(now).map(f64::round),
             "skipped": live.skipped.load(Ordering::Relaxed),
+            "tier": live.feedback.place.current().as_str(),
             "first_frame": live.first_frame.get().map(|time| round1(time.as_secs_f64() * 1e3)),
         })
     }
+}
+
+/// How many viewers get this rendition.
+pub fn in_tier(sessions: &[std::sync::Arc<Live>], tier: Tier) -> usize {
+    sessions.iter().filter(|live| live.feedback.place.current() == tier).count()
 }
 
 /// From the encoder's output to one of a picture's packets, in ms over the last pictures of all viewers.
@@ -254,7 +270,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::media::{EncoderKind, EncoderStatus};
+    use crate::media::{EncoderKind, EncoderStatus, SmallStatus};
     use crate::peer::EndReason;
     use crate::signaling::message::{ErrorCode, Refusal};
     use crate::signaling::topic::Id;
@@ -291,15 +307,55 @@ mod tests {
             .collect::<Vec<_>>();
         assert_eq!(keys(&state), expected);
         assert_eq!(keys(&state["camera"]).join(" "), "device error fps height since state width");
-        assert_eq!(keys(&state["encoder"]).join(" "), "bitrate ceiling keyframes kind name target");
+        assert_eq!(keys(&state["encoder"]).join(" "), "bitrate ceiling keyframes kind name small target");
         assert_eq!(
             keys(&state["viewers"]["sessions"][0]).join(" "),
-            "bitrate estimate first_frame grant loss path protocol rtt session since skipped viewer"
+            "bitrate estimate first_frame grant loss path protocol rtt session since skipped tier viewer"
         );
         assert_eq!(state["time"], "1970-01-01T00:00:00.000Z");
         assert_eq!(state["camera"]["state"], "live");
         assert_eq!(state["viewers"]["count"], 1);
         assert_eq!(state["viewers"]["sessions"][0]["grant"], "anna");
+    }
+
+    #[test]
+    fn the_small_rendition_is_shown_with_its_viewers() {
+        let (small, full) = (live(), live());
+        // Moved as the fan-out does it: at a key frame.
+        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.feedback.place));
+        let _subscription = fanout.subscribe();
+        small.feedback.place.want(Tier::Small);
+        let (now, data) = (Instant::now(), bytes::Bytes::new());
+        let unit = crate::media::AccessUnit::new(data, Duration::ZERO, now, now, true);
+        fanout.publish_to(Tier::Small, &unit);
+        let media = MediaStatus {
+            small: Some(SmallStatus {
+                width: 320,
+                height: 240,
+                bitrate: 90_000,
+                target: 100_000,
+                ceiling: 330_000,
+                is_running: true,
+            }),
+            ..MediaStatus::sample(CameraState::Live)
+        };
+        let sessions = [small, full];
+        let parts = StateParts {
+            time: SystemTime::UNIX_EPOCH,
+            now,
+            uptime: Duration::ZERO,
+            streaming: true,
+            media: &media,
+            max_viewers: 8,
+            sessions: &sessions,
+            system: SystemFigures { cpu: 1.5, rss: 1, temperature: None, rssi: None },
+        };
+        let state = StateWriter::default().state(&parts);
+        let rendition = &state["encoder"]["small"];
+        assert_eq!((&rendition["running"], &rendition["width"]), (&json!(true), &json!(320)), "{state:#}");
+        assert_eq!((&rendition["viewers"], &rendition["target"]), (&json!(1), &json!(100_000)));
+        let tiers = [0, 1].map(|at| state["viewers"]["sessions"][at]["tier"].clone());
+        assert_eq!(tiers, ["small", "full"]);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Figures {
     pub viewers: usize,
     /// Of them, those whose connection has come about.
     pub connected_viewers: usize,
+    /// Of them, those that get the small rendition.
+    pub small_viewers: usize,
     /// The cap.
     pub max_viewers: usize,
     /// The longest round-trip time of a viewer.
@@ -192,6 +194,10 @@ impl Figures {
         let unit = Unit::Other("bytes_per_second".to_owned());
         let help = "What the encoder is asked for; 0 where the camera encodes";
         writer.gauge("porthole_encoder_target", help, Some(&unit), media.target as f64 / 8.0)?;
+        if let Some(small) = media.small {
+            let help = "What the small rendition's encoder is asked for; 0 while it does not run";
+            writer.gauge("porthole_small_target", help, Some(&unit), small.target as f64 / 8.0)?;
+        }
         let Some(latency) = media.encode_latency else { return Ok(()) };
         let values = [("50", latency.p50_ms / 1e3), ("95", latency.p95_ms / 1e3)];
         let help = "From the camera to the encoder's output, over the last seconds";
@@ -202,6 +208,8 @@ impl Figures {
         writer.gauge("porthole_viewers", "Sessions, running or starting", None, self.viewers)?;
         let help = "Sessions whose connection has come about";
         writer.gauge("porthole_viewers_connected", help, None, self.connected_viewers)?;
+        let help = "Sessions that get the small rendition";
+        writer.gauge("porthole_viewers_small", help, None, self.small_viewers)?;
         writer.gauge(
             "porthole_viewers_limit",
             "Sessions that there may be at once",

@@ -13,6 +13,7 @@ fn figures() -> Figures {
         dropped_frames: 3,
         viewers: 2,
         connected_viewers: 1,
+        small_viewers: 1,
         max_viewers: 8,
         worst_round_trip: Some(Duration::from_millis(12)),
         worst_loss: Some(0.25),
@@ -36,6 +37,7 @@ fn figures_have_their_units_in_their_names() {
     has("porthole_camera_state{state=\"idle\"} 0");
     has("porthole_encoder_info{name=\"x264enc\",kind=\"software\"} 1");
     has("porthole_encoder_target_bytes_per_second 125000.0");
+    has("porthole_viewers_small 1");
     has("porthole_encoded_bytes_total 12345");
     has("porthole_worst_round_trip_seconds 0.012");
     has("porthole_worst_loss_ratio 0.25");
