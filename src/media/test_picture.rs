@@ -4,10 +4,15 @@
 //! for 1 and dark (Y 16) for 0, most significant bit first: the low 32 bits of the wall clock in
 //! milliseconds at the moment the picture is made, then 8 bits of check, the xor of those four
 //! bytes. Below: colour bars, a title, a clock for people, and a box that moves in every picture.
+//! Beside the clock it snows: without something that no encoder can foretell, the stream would be a
+//! tenth of the bit rate that was asked for, and show nothing about networks.
 //!
 //! Pure drawing into I420. The background is drawn once; each picture redraws only what changed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, RngCore, SeedableRng};
 
 use super::MediaError;
 use super::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
@@ -22,6 +27,13 @@ const STRIP: u8 = 60;
 const BOX_LUMA: u8 = 200;
 /// Pixels the box moves from one picture to the next.
 const BOX_STEP: usize = 4;
+/// "14:22:05.12".
+const CLOCK_COLUMNS: usize = 11;
+/// Luma around which it snows, and how far from it at most.
+const SNOW_LUMA: u8 = 60;
+const SNOW_MOST: u8 = 40;
+/// Snow is cut out of a strip of so many pixels, elsewhere for each row: dearer to foretell than to draw.
+const SNOW_STRIP: usize = 1 << 14;
 const TITLE: &str = "PORTHOLE TEST PICTURE";
 /// 75 % colour bars (Y, U, V; ITU-R BT.601): white, yellow, cyan, green, magenta, red, blue.
 const BARS: [(u8, u8, u8); 7] = [
@@ -60,6 +72,7 @@ pub struct TestPicture {
     box_x: usize,
     /// The clock as it is drawn now, so that only changed digits are redrawn.
     clock: Vec<u8>,
+    snow: Vec<u8>,
 }
 
 /// Where a text goes.
@@ -86,7 +99,10 @@ impl TestPicture {
         let (width, height) = (width as usize, height as usize);
         let mut data = vec![DARK; width * height];
         data.resize(width * height * 3 / 2, 128);
-        let mut picture = Self { width, height, data, frame: 0, box_x: 0, clock: Vec::new() };
+        let mut rng = SmallRng::seed_from_u64(0);
+        let snow = (0..SNOW_STRIP).map(|_| rng.random_range(SNOW_LUMA - SNOW_MOST..=SNOW_LUMA + SNOW_MOST));
+        let snow = snow.collect();
+        let mut picture = Self { width, height, data, frame: 0, box_x: 0, clock: Vec::new(), snow };
         picture.draw_background();
         Ok(picture)
     }
@@ -101,6 +117,7 @@ impl TestPicture {
         self.draw_time_blocks(now);
         self.draw_clock(now);
         self.move_box();
+        self.let_it_snow();
         self.frame += 1;
         &self.data
     }
@@ -114,7 +131,7 @@ impl TestPicture {
             self.fill_chroma(left, BLOCK, right - left, bars_end - BLOCK, (u, v));
         }
         // A luma ramp under the bars shows banding and clipping.
-        let ramp = bars_end..bars_end + self.unit() * 2;
+        let ramp = bars_end..self.ramp_end();
         for row in ramp {
             for x in 0..self.width {
                 let step = x * usize::from(BRIGHT - DARK) / (self.width - 1);
@@ -137,6 +154,15 @@ impl TestPicture {
 
     fn bars_end(&self) -> usize {
         (BLOCK + (self.height - BLOCK) * 2 / 5) & !1
+    }
+
+    fn ramp_end(&self) -> usize {
+        self.bars_end() + self.unit() * 2
+    }
+
+    /// Pixels per font dot of the clock.
+    fn clock_scale(&self) -> usize {
+        (self.unit() * 3 / 2).min(self.width / 100).max(1)
     }
 
     /// The strip of the moving box fills the lowest eighth, on even rows for the chroma's sake.
@@ -164,9 +190,9 @@ impl TestPicture {
         if stamp.len() < 22 {
             return;
         }
-        let (date, time) = (&stamp[..10], &stamp[11..22]);
+        let (date, time) = (&stamp[..10], &stamp[11..11 + CLOCK_COLUMNS]);
         let top = self.bars_end() + self.unit() * 8;
-        let scale = (self.unit() * 3 / 2).min(self.width / 100).max(1);
+        let scale = self.clock_scale();
         let time_place = Place::centred(self.width, top, scale, time.len());
         let date_scale = (self.unit() * 3 / 4).max(1);
         let date_top = top + (GLYPH_HEIGHT + 2) * scale;
@@ -182,6 +208,21 @@ impl TestPicture {
             self.draw_character(if in_time { time_place } else { date_place }, column, character, BRIGHT);
         }
         self.clock = text;
+    }
+
+    /// Fills what is left and right of the clock, with something else in each picture.
+    fn let_it_snow(&mut self) {
+        let clock = Place::centred(self.width, 0, self.clock_scale(), CLOCK_COLUMNS);
+        let columns = clock.x.saturating_sub(BLOCK).min(SNOW_STRIP / 2);
+        let mut rng = SmallRng::seed_from_u64(self.frame as u64);
+        for row in self.ramp_end()..self.strip_top() {
+            for left in [0, self.width - columns] {
+                // Within the strip, because `columns` is at most half of it.
+                let from = rng.next_u32() as usize % (SNOW_STRIP - columns);
+                let at = row * self.width + left;
+                self.data[at..at + columns].copy_from_slice(&self.snow[from..from + columns]);
+            }
+        }
     }
 
     fn move_box(&mut self) {

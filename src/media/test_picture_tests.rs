@@ -75,6 +75,22 @@ fn a_partial_redraw_gives_the_same_picture_as_a_full_one() {
 }
 
 #[test]
+fn it_snows_beside_the_clock_and_nowhere_else() {
+    let mut picture = TestPicture::new(640, 480).unwrap();
+    let before = picture.advance(at(0)).to_vec();
+    let after = picture.advance(at(0)).to_vec();
+    let differ = |x: usize, y: usize| before[y * 640 + x] != after[y * 640 + x];
+    let changed = |columns: std::ops::Range<usize>| {
+        let pixels = columns.flat_map(|x| (230..410).map(move |y| (x, y)));
+        let (changed, all) =
+            pixels.fold((0, 0), |(changed, all), (x, y)| (changed + usize::from(differ(x, y)), all + 1));
+        f64::from(u32::try_from(changed * 100 / all).unwrap())
+    };
+    assert!(changed(0..90) > 95.0 && changed(550..640) > 95.0);
+    assert!(changed(130..510) < 0.1);
+}
+
+#[test]
 fn the_clock_can_be_read_by_people() {
     let mut picture = TestPicture::new(640, 480).unwrap();
     picture.advance(at(1_762_182_125_123));
