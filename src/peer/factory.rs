@@ -8,9 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rand::seq::SliceRandom;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{
-    CongestionControlBuilder, NackResponderBuilder, Registry, SenderReportBuilder, Slot, TwccSenderBuilder,
-};
+use rtc::interceptor::{CongestionControlBuilder, Registry, SenderReportBuilder, Slot, TwccSenderBuilder};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfiguration;
@@ -32,6 +30,7 @@ use webrtc::rtp_transceiver::RtpSender;
 use super::candidate::{with_public_address, with_tcp_port};
 use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
+use super::repair::{Repair, WithRepairs};
 use super::runtime::{Heard, PeerRuntime};
 use super::tcp_port::{Listeners, TcpPort, TcpRoute};
 use super::{PeerError, certificate};
@@ -164,10 +163,10 @@ impl Factory {
                 Registry::new()
                     .with(
                         Slot::CongestionControl,
-                        CongestionControlBuilder::new(Estimator(Arc::clone(&feedback))).build(),
+                        WithRepairs(CongestionControlBuilder::new(Estimator(Arc::clone(&feedback))).build()),
                     )
-                    .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-                    .with(Slot::NackResponder, NackResponderBuilder::new().build())
+                    .with(Slot::TwccSender, WithRepairs(TwccSenderBuilder::new().build()))
+                    .with(Slot::NackResponder, Repair::new(Arc::clone(&feedback)))
                     .with(Slot::SenderReport, SenderReportBuilder::new().build())
                     .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, &self.fanout)),
             )

@@ -16,6 +16,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
+use super::rate::repair::Conditions;
 use super::rate::{Estimate, Report};
 use crate::fanout::{Fanout, Place};
 
@@ -26,6 +27,8 @@ pub struct Feedback {
     pub key_frame_requests: AtomicU64,
     /// Packets asked for again (NACK).
     pub nacked_packets: AtomicU64,
+    /// Packets sent again.
+    pub repaired_packets: AtomicU64,
     fraction_lost: AtomicU8,
     packets_lost: AtomicU32,
     /// Which rendition of the picture it gets; key frames are asked of that one.
@@ -38,6 +41,7 @@ impl Default for Feedback {
         Self {
             key_frame_requests: AtomicU64::default(),
             nacked_packets: AtomicU64::default(),
+            repaired_packets: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
             place: Arc::default(),
@@ -55,6 +59,11 @@ impl Feedback {
     /// How long what is under way still takes, as far as is known.
     pub(super) fn backlog(&self, now: Instant) -> Duration {
         self.estimate().backlog(now)
+    }
+
+    /// What repairs have to go by.
+    pub(super) fn conditions(&self, now: Instant) -> Conditions {
+        self.estimate().conditions(now)
     }
 
     /// `bytes` were sent.

@@ -12,6 +12,7 @@ mod live;
 pub mod offer;
 mod rate;
 pub mod reach;
+mod repair;
 mod runtime;
 mod sender;
 mod session;

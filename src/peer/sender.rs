@@ -8,13 +8,14 @@ use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 use rtc::rtp::{Header, Packet};
+use tokio::time::timeout;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
 use super::factory::{ABS_CAPTURE_TIME_URI, CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
 use super::latency::ntp_q32;
 use super::live::{Live, ms};
-use super::rate::{Path, Thinner, Verdict};
+use super::rate::{Pacer, Path, Thinner, Verdict};
 use crate::fanout::{Fanout, Subscription};
 use crate::media::AccessUnit;
 
@@ -113,66 +114,131 @@ pub fn payloads(unit: &AccessUnit) -> &[Bytes] {
     })
 }
 
+/// A packet on its way out, and what its leaving means for its picture.
+struct Outgoing {
+    packet: Packet,
+    /// When the picture left the encoder.
+    encoded_at: Instant,
+    is_first: bool,
+    is_last: bool,
+}
+
 /// Sends until the connection closes.
 pub(super) async fn run(
     track: Arc<TrackLocalStaticRTP>,
-    mut stamp: Stamp,
+    stamp: Stamp,
     mut subscription: Subscription,
     fanout: Fanout,
     live: Arc<Live>,
 ) {
-    let sent = &live.sent;
-    let mut thinner = Thinner::default();
+    let mut sending = Sending {
+        stamp,
+        fanout,
+        live,
+        thinner: Thinner::default(),
+        pacer: Pacer::default(),
+        first_out: None,
+    };
     loop {
-        let unit = subscription.next().await;
-        if !is_wanted(&mut thinner, &unit, &fanout, &live) {
-            continue;
+        let rate = sending.live.feedback.rate(Instant::now());
+        let unit = if sending.pacer.is_empty() {
+            Some(subscription.next().await)
+        } else {
+            timeout(sending.pacer.wait(rate), subscription.next()).await.ok()
+        };
+        let now = Instant::now();
+        if let Some(unit) = unit {
+            sending.take(now, &unit, rate);
         }
-        live.feedback.sent(Instant::now(), unit.data.len());
-        let payloads = payloads(&unit);
-        let last = payloads.len().saturating_sub(1);
-        let mut first_out = None;
-        for (index, payload) in payloads.iter().enumerate() {
-            let mut packet = stamp.packet(payload.clone(), unit.media_time, index == last);
-            if index == 0 {
-                stamp.mark_capture_time(&mut packet, &unit, Instant::now());
-            }
-            if track.write_rtp(packet).await.is_err() {
+        sending.pacer.fill(now, rate);
+        let mut bytes = 0;
+        while let Some(out) = sending.pacer.pop() {
+            bytes += out.packet.payload.len();
+            let mark = (out.encoded_at, out.is_first, out.is_last);
+            if track.write_rtp(out.packet).await.is_err() {
                 return;
             }
-            first_out.get_or_insert_with(Instant::now);
-            sent.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+            sending.has_left(mark);
         }
-        sent.packets.fetch_add(payloads.len() as u64, Ordering::Relaxed);
-        sent.units.fetch_add(1, Ordering::Relaxed);
-        live.first_frame.get_or_init(|| {
-            let first_frame = live.offered_at.elapsed();
-            tracing::info!(ms = ms(first_frame), "first picture sent");
-            first_frame
-        });
-        if let Some(first_out) = first_out {
-            let after = |at: Instant| at.saturating_duration_since(unit.encoded_at);
-            sent.stages.record(after(first_out), after(Instant::now()));
+        if bytes > 0 {
+            sending.live.feedback.sent(now, bytes);
+            sending.live.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 }
 
-/// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
-fn is_wanted(thinner: &mut Thinner, unit: &AccessUnit, fanout: &Fanout, live: &Live) -> bool {
-    let now = Instant::now();
-    let path = Path {
-        rate: live.feedback.rate(now),
-        backlog: live.feedback.backlog(now),
-        is_starved: live.starved.load(Ordering::Relaxed),
-    };
-    let verdict = thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);
-    if verdict == Verdict::SkipAndAsk {
-        fanout.request_key_frame();
+/// What one viewer's packets are made with, and those that wait.
+struct Sending {
+    stamp: Stamp,
+    fanout: Fanout,
+    live: Arc<Live>,
+    thinner: Thinner,
+    pacer: Pacer<Outgoing>,
+    /// When the first packet of the picture that is being sent left.
+    first_out: Option<Instant>,
+}
+
+impl Sending {
+    /// Makes packets of `unit`, if this viewer gets it.
+    fn take(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) {
+        if !self.wants(now, unit, rate) {
+            return;
+        }
+        let payloads = payloads(unit);
+        let last = payloads.len().saturating_sub(1);
+        for (index, payload) in payloads.iter().enumerate() {
+            let (is_first, is_last) = (index == 0, index == last);
+            let mut packet = self.stamp.packet(payload.clone(), unit.media_time, is_last);
+            if is_first {
+                self.stamp.mark_capture_time(&mut packet, unit, now);
+            }
+            let bits = payload.len() as f64 * 8.0;
+            self.pacer.push(Outgoing { packet, encoded_at: unit.encoded_at, is_first, is_last }, bits);
+        }
     }
-    if verdict != Verdict::Send {
-        live.skipped.fetch_add(1, Ordering::Relaxed);
+
+    /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
+    fn wants(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) -> bool {
+        let path = Path {
+            rate,
+            backlog: self.live.feedback.backlog(now) + self.pacer.backlog(rate),
+            is_starved: self.live.starved.load(Ordering::Relaxed),
+        };
+        let verdict = self.thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);
+        if verdict == Verdict::SkipAndAsk {
+            self.fanout.request_key_frame();
+        }
+        if verdict != Verdict::Send {
+            self.live.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+        verdict == Verdict::Send
     }
-    verdict == Verdict::Send
+
+    /// Counts a packet that was handed to the network.
+    fn has_left(&mut self, (encoded_at, is_first, is_last): (Instant, bool, bool)) {
+        let sent = &self.live.sent;
+        sent.packets.fetch_add(1, Ordering::Relaxed);
+        if !is_first && !is_last {
+            return;
+        }
+        let now = Instant::now();
+        if is_first {
+            self.first_out = Some(now);
+        }
+        if !is_last {
+            return;
+        }
+        sent.units.fetch_add(1, Ordering::Relaxed);
+        self.live.first_frame.get_or_init(|| {
+            let first_frame = self.live.offered_at.elapsed();
+            tracing::info!(ms = ms(first_frame), "first picture sent");
+            first_frame
+        });
+        if let Some(first_out) = self.first_out.take() {
+            let after = |at: Instant| at.saturating_duration_since(encoded_at);
+            sent.stages.record(after(first_out), after(now));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ const PROFILES: [(&str, u8, u8); 4] =
     [("42e01f", 102, 103), ("42001f", 104, 105), ("4d001f", 106, 107), ("64001f", 108, 109)];
 /// How often missing packets are asked for. A local network has answered long before.
 const NACK_EVERY: Duration = Duration::from_millis(20);
+/// And how often at most: a second's worth. Whoever waits longer wants a key frame.
+const NACKS_MOST: u16 = 50;
 /// How often the device is told when packets came, as browsers do.
 const TWCC_EVERY: Duration = Duration::from_millis(50);
 /// Pace and number of connectivity checks for each pair: quicker and longer than the default, because the
@@ -99,7 +101,13 @@ impl Viewer {
                     .with(Slot::from(6_200), ReceiverReportBuilder::new().build())
                     .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(TWCC_EVERY).build())
                     .with(Slot::from(6_500), Retransmitted::default())
-                    .with(Slot::NackGenerator, NackGeneratorBuilder::new().with_interval(NACK_EVERY).build()),
+                    .with(
+                        Slot::NackGenerator,
+                        NackGeneratorBuilder::new()
+                            .with_interval(NACK_EVERY)
+                            .with_max_nacks_per_packet(NACKS_MOST)
+                            .build(),
+                    ),
             )
             .with_handler(Arc::new(handler))
             .with_runtime(Arc::new(PeerRuntime::new(Listeners::default())))

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
 use super::loss::{LossPart, LossSign};
+use super::repair::Conditions;
 use super::window::RateWindow;
 
 /// Lowest estimate, bit/s.
@@ -38,6 +39,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const GIVEN_UP: Duration = Duration::from_millis(1500);
 /// Feedback on single packets makes reports unimportant for so long.
 const FEEDBACK_FRESH: Duration = Duration::from_secs(5);
+/// How much of a longer round trip is believed at once: the least counts, as most of it waits for something.
+const ROUND_TRIP_RISE: f64 = 0.05;
 /// Overuse that lasts so long may be a path that became longer.
 const LONG_OVERUSE: Duration = Duration::from_secs(3);
 
@@ -75,6 +78,8 @@ pub struct Estimate {
     /// What arrived at the last congestion.
     knee: Option<f64>,
     remb: Option<(Duration, f64)>,
+    /// There and back, the viewer's wait before it reports included.
+    round_trip: Option<Duration>,
 }
 
 impl Estimate {
@@ -95,6 +100,7 @@ impl Estimate {
             overuse_since: None,
             knee: None,
             remb: None,
+            round_trip: None,
         }
     }
 
@@ -131,6 +137,13 @@ impl Estimate {
             }
         }
         self.arrivals.settle(at);
+        if let Some(newest) =
+            reports.iter().filter(|report| report.arrived).map(|report| report.departure).max()
+        {
+            let seen = now.saturating_duration_since(newest);
+            let known = self.round_trip.unwrap_or(seen);
+            self.round_trip = Some(seen.min(known + seen.saturating_sub(known).mul_f64(ROUND_TRIP_RISE)));
+        }
         self.loss.batch(at, lost, u32::try_from(reports.len()).unwrap_or(u32::MAX));
         if was_away {
             self.loss.forget();
@@ -253,6 +266,12 @@ impl Estimate {
     /// How long ago `since` is, for viewers that give feedback at all.
     fn since(&self, now: Duration, since: Option<Duration>) -> Duration {
         since.filter(|_| self.last_feedback.is_some()).map_or(Duration::ZERO, |at| now.saturating_sub(at))
+    }
+
+    /// What repairs have to go by.
+    pub fn conditions(&mut self, now: Instant) -> Conditions {
+        let sent = self.sent.rate(self.at(now));
+        Conditions { limit: self.rate(now), sent, backlog: self.backlog(now), round_trip: self.round_trip }
     }
 
     /// How long what is under way will take to come through, as far as is known.

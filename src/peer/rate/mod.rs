@@ -3,10 +3,13 @@
 mod arrivals;
 mod estimate;
 mod loss;
+mod pacer;
+pub mod repair;
 #[cfg(test)]
 mod simulated;
 mod thinner;
 mod window;
 
 pub use estimate::{Estimate, Report};
+pub use pacer::Pacer;
 pub use thinner::{Path, Thinner, Verdict};
