@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use porthole::cli::watch::count::{Counter, Packet};
+use porthole::media::h264;
 use porthole::peer::viewer::{PacketSink, Received, Viewer as Peer, ViewerEvent};
 use porthole::signaling::message::Candidate;
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ pub struct Seen {
     pub shown: Vec<Instant>,
     /// Pictures that something was missing of for good.
     pub broken: u64,
+    /// Width and height in pixels, each time they changed.
+    pub sizes: Vec<(u32, u32)>,
 }
 
 #[derive(Default)]
@@ -83,6 +86,11 @@ impl PacketSink for Sink {
         let Received { sequence, timestamp, marker, payload } = packet;
         state.counter.packet(now, Packet { sequence, timestamp, marker, payload });
         state.seen.received.push((now, payload.len()));
+        if let Some(size) = size(payload)
+            && state.seen.sizes.last() != Some(&size)
+        {
+            state.seen.sizes.push(size);
+        }
         state.look(now);
         let shown = state.seen.shown.len();
         drop(state);
@@ -119,9 +127,8 @@ impl Remote {
             }
         }
         let relay = Relay::before(at.expect("a candidate"), link).await;
-        let (ip, port) = (relay.address.ip(), relay.address.port());
         let candidate = Candidate {
-            candidate: format!("candidate:1 1 udp 2130706431 {ip} {port} typ host"),
+            candidate: candidate_of(relay.address),
             sdp_mid: Some("0".to_owned()),
             sdp_mline_index: Some(0),
             username_fragment: None,
@@ -156,6 +163,14 @@ impl Remote {
         self.sink.state().seen.clone()
     }
 
+    /// Waits until the picture has been so large.
+    pub async fn size(&self, wanted: (u32, u32)) {
+        let mut shown = self.sink.shown.subscribe();
+        let is_so = || self.seen().sizes.last() == Some(&wanted);
+        let came = timeout(PATIENCE, shown.wait_for(|_| is_so())).await;
+        assert!(came.is_ok(), "{} has seen {:?}, and no {wanted:?}", self.id, self.seen().sizes);
+    }
+
     /// Waits for `count` more pictures.
     pub async fn pictures(&self, count: usize) {
         let mut shown = self.sink.shown.subscribe();
@@ -171,13 +186,27 @@ impl Drop for Remote {
     }
 }
 
+/// The size that a key frame's first packet tells: parameter sets go in one STAP-A (RFC 6184 section 5.7.1).
+fn size(payload: &[u8]) -> Option<(u32, u32)> {
+    let (header, rest) = payload.split_at_checked(3)?;
+    let length = usize::from(u16::from_be_bytes([header[1], header[2]]));
+    let set = rest.get(..length).filter(|_| header[0] & 0x1f == 24)?;
+    let sps = h264::find_sps(&[&[0, 0, 0, 1], set].concat())?;
+    Some((sps.width, sps.height))
+}
+
 /// Those name the device itself, and all is to go through the relay.
-fn without_candidates(sdp: &str) -> String {
+pub fn without_candidates(sdp: &str) -> String {
     sdp.split_inclusive('\n').filter(|line| !line.starts_with("a=candidate")).collect()
 }
 
+/// The relay as a candidate.
+pub fn candidate_of(address: SocketAddr) -> String {
+    format!("candidate:1 1 udp 2130706431 {} {} typ host", address.ip(), address.port())
+}
+
 /// Of a candidate over UDP and IPv4 that names the machine itself.
-fn host_address(candidate: &str) -> Option<SocketAddr> {
+pub fn host_address(candidate: &str) -> Option<SocketAddr> {
     let words: Vec<&str> = candidate.split_ascii_whitespace().collect();
     let is_host = words.get(2)?.eq_ignore_ascii_case("udp") && words.get(7) == Some(&"host");
     let ip: std::net::Ipv4Addr = words.get(4)?.parse().ok()?;
