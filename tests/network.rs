@@ -192,6 +192,52 @@ async fn stun_and_turn_servers_and_the_port_range_show_in_the_candidates() {
     }
 }
 
+/// A firewall that lets only one UDP port of the device through, over IPv4 and then over IPv6 alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_viewers_share_one_udp_port() {
+    const PORT: u16 = 50_000;
+    if !inside("all_viewers_share_one_udp_port", &[("nft", "nftables")]) {
+        return;
+    }
+    let Some(broker) = Mosquitto::start() else { return };
+    run(&format!("ip -6 address add {SIX}/64 dev br0 nodad"));
+    run("ip route add default dev br0");
+    let settings = Settings::new(&broker.url()).value("ice.udp_port", PORT).value("camera.fps", 30);
+    let mut daemon = Daemon::run(settings);
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    drop_incoming("meta l4proto udp");
+    for end in ["sport", "dport"] {
+        run(&format!("nft 'insert rule inet test in udp {end} {PORT} accept'"));
+    }
+    let mut viewer = Viewer::connect(broker.port(), "tab-1").await;
+    viewer.say(json!({ "type": "offer", "session": "s", "ice": "full", "sdp": OFFER })).await;
+    let answer = viewer.expect("answer").await;
+    let hosts: Vec<Vec<&str>> = answer["sdp"]
+        .as_str()
+        .expect("sdp")
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=candidate:"))
+        .map(|line| line.split_ascii_whitespace().collect())
+        .collect();
+    assert!(hosts.iter().all(|words| words[5] == PORT.to_string()), "{hosts:#?}");
+    for address in [namespace::HOST, namespace::SECOND, SIX] {
+        assert!(hosts.iter().any(|words| words[4] == address), "{address}: {hosts:#?}");
+    }
+    viewer.say(json!({ "type": "bye", "session": "s" })).await;
+    for round in 0..2 {
+        let report = watch(&broker.url(), 3, 3).await;
+        let seen = (&report["connected"], &report["lost"], &report["errors"]);
+        assert_eq!(seen, (&json!(3), &json!(0), &json!([])), "round {round}: {report:#}");
+    }
+    dashboard.viewers(0).await;
+    run("nft 'insert rule inet test in ip protocol udp drop'");
+    let report = watch(&broker.url(), 2, 3).await;
+    assert_eq!((&report["connected"], &report["lost"]), (&json!(2), &json!(0)), "{report:#}");
+    daemon.logged(&format!("from=\"{SIX} port ")).await;
+    daemon.assert_unharmed();
+}
+
 /// Page, broker and media over IPv6, on a machine that has no IPv4 but its loopback.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_without_ipv4_is_enough() {

@@ -39,8 +39,11 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         BrokerChoice::External(url) => url.to_string(),
     };
     let ports = config.ice.port_range.as_ref().map_or_else(
-        || "any UDP port".to_owned(),
-        |range| format!("UDP ports {} to {}", range.start(), range.end()),
+        || "one UDP port that is free".to_owned(),
+        |range| match (range.start(), range.end()) {
+            (first, last) if first == last => format!("UDP port {first}"),
+            (first, last) => format!("one UDP port of {first} to {last}"),
+        },
     );
     vec![
         ("device", format!("{} ({})", config.device.id, config.device.name)),

@@ -217,17 +217,8 @@ fn ice(raw: RawIce, moved: &Moved) -> Checked<Ice> {
     let servers = raw.servers.into_iter().enumerate().map(|(at, server)| ice_server(at, server, moved));
     Ok(Ice {
         servers: servers.collect::<Checked<_>>()?,
-        port_range: raw.port_range.map(|range| port_range(&range.0)).transpose()?,
-        tcp_port: raw
-            .tcp_port
-            .map(|port| {
-                if port == 0 {
-                    Err(problem("ice.tcp_port", 0, "write 1 to 65535, or leave the key out for no TCP"))
-                } else {
-                    Ok(port)
-                }
-            })
-            .transpose()?,
+        port_range: udp_ports(raw.udp_port, raw.port_range.as_ref())?,
+        tcp_port: port("ice.tcp_port", raw.tcp_port, "write 1 to 65535, or leave the key out for no TCP")?,
         public_ip: raw
             .public_ip
             .map(|ip| {
@@ -266,6 +257,21 @@ fn ice_server(at: usize, raw: RawIceServer, moved: &Moved) -> Checked<IceServer>
         username: raw.username.map(|name| name.0),
         credential: credential.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
     })
+}
+
+fn port(key: &str, port: Option<u16>, hint: &str) -> Checked<Option<u16>> {
+    if port == Some(0) { Err(problem(key, 0, hint)) } else { Ok(port) }
+}
+
+fn udp_ports(one: Option<u16>, range: Option<&Text>) -> Checked<Option<RangeInclusive<u16>>> {
+    let one = port("ice.udp_port", one, "write 1 to 65535, or leave the key out for any port")?;
+    match (one, range) {
+        (Some(port), Some(_)) => {
+            Err(problem("ice.udp_port", port, "leave out either this key or ice.port_range"))
+        }
+        (Some(port), None) => Ok(Some(port..=port)),
+        (None, range) => range.map(|range| port_range(&range.0)).transpose(),
+    }
 }
 
 fn port_range(text: &str) -> Checked<RangeInclusive<u16>> {

@@ -109,7 +109,7 @@ pub enum BrokerChoice {
 pub struct Ice {
     /// STUN and TURN servers, also told to viewers in answers.
     pub servers: Vec<IceServer>,
-    /// UDP ports that may be used; any when `None`.
+    /// UDP ports of which one is used for all viewers; any when `None`. `udp_port` is a range of one.
     pub port_range: Option<RangeInclusive<u16>>,
     /// One TCP port for ICE-TCP of all viewers; off when `None`.
     pub tcp_port: Option<u16>,

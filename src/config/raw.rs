@@ -88,6 +88,7 @@ pub(super) struct RawHttp {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawIce {
     pub servers: Vec<RawIceServer>,
+    pub udp_port: Option<u16>,
     pub port_range: Option<Text>,
     pub tcp_port: Option<u16>,
     pub public_ip: Option<Text>,

@@ -53,6 +53,8 @@ fn a_refusal_names_file_key_value_and_what_is_right() {
         ("[device]\nid = \"front/door\"", "device.id", "front/door", "letters"),
         ("[http]\nlisten = \"8080\"", "http.listen", "8080", "ADDRESS:PORT"),
         ("[ice]\nport_range = \"9-2\"", "ice.port_range", "9-2", "FIRST-LAST"),
+        ("[ice]\nudp_port = 0", "ice.udp_port", "0", "1 to 65535"),
+        ("[ice]\nudp_port = 9\nport_range = \"9-12\"", "ice.udp_port", "9", "ice.port_range"),
         ("[ice]\npublic_ip = \"example.org\"", "ice.public_ip", "example.org", "IP address"),
         ("[ice]\nservers = [{ urls = [\"http://x\"] }]", "ice.servers[0].urls", "http://x", "stun:"),
         ("[ice]\nservers = [{ urls = [\"turn:x\"] }]", "ice.servers[0].urls", "turn:x", "credential_file"),

@@ -15,6 +15,24 @@ pub(super) fn with_candidates(sdp: &str, candidates: &[Candidate]) -> String {
     session + &sections.concat()
 }
 
+/// `sdp` with each candidate in it as `told` says, or without it. The library writes those it knows into later
+/// answers of a session.
+pub(super) fn with_told(sdp: &str, told: impl Fn(Candidate) -> Vec<Candidate>) -> String {
+    let lines = |line: &str| match line.strip_prefix("a=candidate:") {
+        None => vec![line.to_owned()],
+        Some(rest) => {
+            let candidate = Candidate {
+                candidate: format!("candidate:{rest}"),
+                sdp_mid: None,
+                sdp_mline_index: None,
+                username_fragment: None,
+            };
+            told(candidate).iter().map(|candidate| format!("a={}", candidate.candidate)).collect()
+        }
+    };
+    sdp.lines().flat_map(lines).map(|line| line + "\r\n").collect()
+}
+
 /// `answer` with its first section alive, if that is bundled with others: rejecting it takes the connection of the others
 /// away from browsers that bundle at most. It is inactive then, and nothing is sent in it.
 pub(super) fn with_first_section(offer: &str, answer: &str) -> String {
@@ -76,6 +94,20 @@ fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn candidates_of_a_later_answer_are_told_like_the_first() {
+        let sdp = "v=0\r\nm=video 9 x 1\r\na=candidate:1 1 udp 1 192.0.2.1 4 typ host\r\na=candidate:2 gone\r\na=mid:0\r\n";
+        let told = |candidate: Candidate| {
+            let twice = candidate.candidate.replace(" 4 ", " 5 ");
+            if twice.contains("gone") { vec![] } else { vec![Candidate { candidate: twice, ..candidate }] }
+        };
+        assert_eq!(
+            with_told(sdp, told),
+            "v=0\r\nm=video 9 x 1\r\na=candidate:1 1 udp 1 192.0.2.1 5 typ host\r\na=mid:0\r\n"
+        );
+        assert_eq!(with_told(OFFER, |_| unreachable!()), OFFER);
+    }
 
     const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:0\r\n\
         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n";

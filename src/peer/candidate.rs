@@ -69,6 +69,29 @@ pub(super) fn with_tcp_port(candidate: Candidate, port: Option<u16>) -> Option<C
     Some(Candidate { candidate: words.join(" "), ..candidate })
 }
 
+/// What viewers are told of a UDP candidate: where the shared port is at its address. `None` for a host candidate
+/// whose address has no such port. Others pass, with the port that a server-reflexive one is based on.
+pub(super) fn with_udp_port(
+    candidate: Candidate,
+    port_at: impl Fn(IpAddr) -> Option<u16>,
+) -> Option<Candidate> {
+    let mut words = words(&candidate);
+    if is_host(&words, "udp") {
+        // Names of multicast DNS are no addresses; the library only asks for them.
+        let port = words.get(ADDRESS)?.parse().ok().and_then(port_at)?;
+        *words.get_mut(PORT)? = port.to_string();
+    } else if words.get(TYPE).is_some_and(|word| word == "srflx") {
+        let base = words.windows(2).find(|pair| pair[0] == "raddr").and_then(|pair| pair[1].parse().ok());
+        let at = words.iter().position(|word| word == "rport");
+        if let (Some(port), Some(at)) = (base.and_then(port_at), at)
+            && let Some(rport) = words.get_mut(at + 1)
+        {
+            *rport = port.to_string();
+        }
+    }
+    Some(Candidate { candidate: words.join(" "), ..candidate })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +130,28 @@ mod tests {
         assert_eq!(with_tcp_port(active, Some(8443)), None);
         let udp = candidate("candidate:1 1 udp 1 192.168.1.5 50000 typ host");
         assert_eq!(with_tcp_port(udp.clone(), None), Some(udp));
+    }
+
+    #[test]
+    fn udp_candidates_are_at_the_shared_port_of_their_address() {
+        let here = |ip: IpAddr| (ip == IpAddr::from([192, 168, 1, 5])).then_some(50_000);
+        let seen = |text: &str| with_udp_port(candidate(text), here).map(|candidate| candidate.candidate);
+        assert_eq!(
+            seen("candidate:1 1 udp 2130706431 192.168.1.5 40001 typ host").as_deref(),
+            Some("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")
+        );
+        assert_eq!(seen("candidate:1 1 udp 2130706431 0.0.0.0 40001 typ host"), None);
+        assert_eq!(seen("candidate:1 1 udp 2130706431 nonsense 40001 typ host"), None);
+        assert_eq!(
+            seen("candidate:2 1 udp 1 203.0.113.7 61000 typ srflx raddr 192.168.1.5 rport 40001").as_deref(),
+            Some("candidate:2 1 udp 1 203.0.113.7 61000 typ srflx raddr 192.168.1.5 rport 50000")
+        );
+        for other in [
+            "candidate:3 1 udp 1 203.0.113.9 3000 typ relay raddr 192.168.1.5 rport 40001",
+            "candidate:1 1 tcp 1 192.168.1.5 8443 typ host tcptype passive",
+            "nonsense",
+        ] {
+            assert_eq!(seen(other).as_deref(), Some(other));
+        }
     }
 }

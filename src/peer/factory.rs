@@ -1,12 +1,10 @@
 //! Makes peer connections: codec, feedback chain, sockets and candidates as configured.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rand::seq::SliceRandom;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{CongestionControlBuilder, Registry, SenderReportBuilder, Slot, TwccSenderBuilder};
 use rtc::media_stream::MediaStreamTrack;
@@ -27,12 +25,13 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
-use super::candidate::{with_public_address, with_tcp_port};
+use super::candidate::{with_public_address, with_tcp_port, with_udp_port};
 use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
 use super::repair::{Repair, WithRepairs};
-use super::runtime::{Heard, PeerRuntime};
+use super::runtime::{Heard, PeerRuntime, SharedUdp};
 use super::tcp_port::{Listeners, TcpPort, TcpRoute};
+use super::udp_port::{UdpPort, UdpRoute};
 use super::{PeerError, certificate};
 use crate::config::Ice;
 use crate::fanout::Fanout;
@@ -88,17 +87,17 @@ pub(super) struct Connection {
     pub events: mpsc::Receiver<PeerEvent>,
     /// This connection's share of the TCP port.
     pub tcp: Option<TcpRoute>,
+    /// How its candidates are told, and its share of the UDP port.
+    pub told: Told,
     /// Where the viewer's packets come from.
     pub heard: Heard,
-    /// Held until the connection is closed.
-    _port: Option<PortLease>,
 }
 
 /// Makes [`Connection`]s.
 pub struct Factory {
     ice: Ice,
     fanout: Fanout,
-    ports: PortPool,
+    udp: UdpPort,
     tcp: Option<TcpPort>,
     /// `None`: each connection makes its own.
     certificate: Option<RTCCertificate>,
@@ -109,9 +108,9 @@ impl Factory {
     /// A factory for viewers of `fanout`. Binds the TCP port if one is configured, so it must be
     /// called inside a tokio runtime.
     pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
-        let ports = PortPool::new(ice.port_range.clone());
+        let udp = UdpPort::new(ice.port_range.clone());
         let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
-        Ok(Self { ice, fanout, ports, tcp, certificate: None, playout_delay_ms: 0 })
+        Ok(Self { ice, fanout, udp, tcp, certificate: None, playout_delay_ms: 0 })
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
@@ -137,17 +136,18 @@ impl Factory {
         codec: &VideoCodec,
         feedback: Arc<Feedback>,
     ) -> Result<Connection, PeerError> {
-        let port = self.ports.lease()?;
+        let udp = Arc::new(self.udp.share()?);
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
         let (engine, video) = media_engine(codec)?;
         let listeners = Listeners::default();
         let tcp = self.tcp.as_ref().map(|port| port.route_to(&listeners));
-        let handler = Events {
-            tx: events_tx,
+        let told = Told {
             public_ip: self.ice.public_ip,
             tcp_port: self.tcp.as_ref().map(TcpPort::port),
+            udp: Arc::clone(&udp),
         };
-        let runtime = PeerRuntime::new(listeners);
+        let handler = Events { tx: events_tx, told: told.clone() };
+        let runtime = PeerRuntime::new(listeners, Some(SharedUdp { route: udp, relays: self.relays() }));
         let heard = runtime.heard();
         let building = PeerConnectionBuilder::new()
             .with_configuration(self.configuration())
@@ -172,8 +172,8 @@ impl Factory {
             )
             .with_handler(Arc::new(handler))
             .with_runtime(Arc::new(runtime))
-            .with_udp_addrs(udp_addresses(port.as_ref()))
-            .with_tcp_addrs(self.tcp.as_ref().map(|_| any_address(0)).unwrap_or_default())
+            .with_udp_addrs(udp_addresses())
+            .with_tcp_addrs(self.tcp.as_ref().map(|_| any_address()).unwrap_or_default())
             .build();
         // Boxed: the library's future is 20 KB, and every session's task would carry it for ever.
         let peer = Box::pin(building).await?;
@@ -184,13 +184,14 @@ impl Factory {
                 Ok(Connection {
                     peer,
                     track,
+                    burst,
                     sender,
                     ssrc,
                     playout_delay_ms,
                     events,
                     tcp,
+                    told,
                     heard,
-                    _port: port,
                 })
             }
             Err(error) => {
@@ -207,6 +208,10 @@ impl Factory {
             Some(certificate) => builder.with_certificates(vec![certificate.clone()]).build(),
             None => builder.build(),
         }
+    }
+
+    fn relays(&self) -> bool {
+        self.ice.servers.iter().flat_map(|server| &server.urls).any(|url| url.starts_with("turn"))
     }
 
     fn servers(&self) -> Vec<RTCIceServer> {
@@ -282,11 +287,11 @@ async fn add_track(
 
 /// A wildcard means one socket for each address of the machine. Loopback is added only where
 /// there is nothing else, so that a viewer on an offline machine still gets a picture.
-fn udp_addresses(port: Option<&PortLease>) -> Vec<String> {
-    let port = port.map_or(0, |lease| lease.port);
-    let mut addresses = any_address(port);
+/// The ports are for the library alone: viewers are told the shared one.
+fn udp_addresses() -> Vec<String> {
+    let mut addresses = any_address();
     if !has_route() {
-        addresses.push(format!("127.0.0.1:{port}"));
+        addresses.push("127.0.0.1:0".to_owned());
     }
     addresses
 }
@@ -300,8 +305,8 @@ fn multicast_dns() -> MulticastDnsMode {
     if joined.is_ok() { MulticastDnsMode::QueryOnly } else { MulticastDnsMode::Disabled }
 }
 
-fn any_address(port: u16) -> Vec<String> {
-    vec![format!("0.0.0.0:{port}"), format!("[::]:{port}")]
+fn any_address() -> Vec<String> {
+    vec!["0.0.0.0:0".to_owned(), "[::]:0".to_owned()]
 }
 
 /// Connecting a UDP socket sends nothing; it only asks the routing table.
@@ -311,11 +316,35 @@ fn has_route() -> bool {
         .is_ok()
 }
 
+/// How viewers are told of the library's candidates.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    public_ip: Option<IpAddr>,
+    tcp_port: Option<u16>,
+    udp: Arc<UdpRoute>,
+}
+
+impl Told {
+    /// Requests for the user fragments of `answer` are for this connection.
+    pub fn register(&self, answer: &str) {
+        self.udp.register(answer);
+    }
+
+    /// What viewers hear of `candidate`: nothing, itself, or the public address too.
+    pub fn candidates(&self, candidate: Candidate) -> Vec<Candidate> {
+        let candidate = with_udp_port(candidate, |address| self.udp.port_at(address));
+        let Some(candidate) = candidate.and_then(|candidate| with_tcp_port(candidate, self.tcp_port)) else {
+            return Vec::new();
+        };
+        let public = self.public_ip.and_then(|ip| with_public_address(&candidate, ip));
+        public.into_iter().chain([candidate]).collect()
+    }
+}
+
 /// Runs on the library's driver task, so it only forwards.
 struct Events {
     tx: mpsc::Sender<PeerEvent>,
-    public_ip: Option<IpAddr>,
-    tcp_port: Option<u16>,
+    told: Told,
 }
 
 impl Events {
@@ -335,10 +364,7 @@ impl PeerConnectionEventHandler for Events {
             sdp_mline_index: init.sdp_mline_index,
             username_fragment: init.username_fragment,
         };
-        if let Some(public) = self.public_ip.and_then(|ip| with_public_address(&candidate, ip)) {
-            self.forward(PeerEvent::Candidate(public));
-        }
-        if let Some(candidate) = with_tcp_port(candidate, self.tcp_port) {
+        for candidate in self.told.candidates(candidate) {
             self.forward(PeerEvent::Candidate(candidate));
         }
     }
@@ -351,70 +377,5 @@ impl PeerConnectionEventHandler for Events {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.forward(PeerEvent::State(state));
-    }
-}
-
-/// The UDP ports of `[ice] port_range`, each used by one session at a time.
-struct PortPool {
-    range: Option<RangeInclusive<u16>>,
-    in_use: Arc<Mutex<Vec<u16>>>,
-}
-
-#[derive(Debug)]
-struct PortLease {
-    port: u16,
-    in_use: Arc<Mutex<Vec<u16>>>,
-}
-
-impl Drop for PortLease {
-    fn drop(&mut self) {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).retain(|port| *port != self.port);
-    }
-}
-
-impl PortPool {
-    fn new(range: Option<RangeInclusive<u16>>) -> Self {
-        Self { range, in_use: Arc::default() }
-    }
-
-    /// A port that is neither leased nor bound by somebody else; `None` when any port will do.
-    fn lease(&self) -> Result<Option<PortLease>, PeerError> {
-        let Some(range) = self.range.clone() else { return Ok(None) };
-        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ports: Vec<u16> = range.clone().filter(|port| !in_use.contains(port)).collect();
-        ports.shuffle(&mut rand::rng());
-        let free = |port: &u16| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-        let port = ports
-            .into_iter()
-            .find(free)
-            .ok_or(PeerError::NoFreePort { first: *range.start(), last: *range.end() })?;
-        in_use.push(port);
-        Ok(Some(PortLease { port, in_use: self.in_use.clone() }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_hands_out_each_port_once_and_takes_it_back() {
-        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let port = probe.local_addr().unwrap().port();
-        drop(probe);
-        let pool = PortPool::new(Some(port..=port));
-        let lease = pool.lease().unwrap();
-        assert_eq!(lease.as_ref().map(|lease| lease.port), Some(port));
-        let refused = pool.lease().unwrap_err().to_string();
-        assert!(refused.contains("ice.port_range"), "{refused}");
-        drop(lease);
-        assert!(pool.lease().is_ok());
-    }
-
-    #[test]
-    fn a_port_that_somebody_else_holds_is_skipped() {
-        let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let port = holder.local_addr().unwrap().port();
-        assert!(PortPool::new(Some(port..=port)).lease().is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod candidate;
 mod certificate;
+mod demux;
 mod factory;
 mod feedback;
 mod gather;
@@ -13,10 +14,12 @@ pub mod offer;
 mod rate;
 pub mod reach;
 mod repair;
+mod routed_socket;
 mod runtime;
 mod sender;
 mod session;
 mod tcp_port;
+mod udp_port;
 pub mod viewer;
 
 pub use factory::Factory;
@@ -28,8 +31,8 @@ pub use session::{Command, NewSession, Replies, Signer, run};
 /// Why a peer connection could not be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    /// The port range of the configuration is used up.
-    #[error("no UDP port between {first} and {last} is free; widen ice.port_range or lower viewers.max")]
+    /// Others hold every port that the configuration allows.
+    #[error("{}", no_free_port(*first, *last))]
     NoFreePort {
         /// First port of the range.
         first: u16,
@@ -50,4 +53,16 @@ pub enum PeerError {
     /// The WebRTC library refused something.
     #[error("WebRTC: {0}")]
     Library(#[from] webrtc::error::Error),
+}
+
+fn no_free_port(first: u16, last: u16) -> String {
+    if first == last {
+        format!(
+            "another program has UDP port {first}; stop it, or choose another one with ice.port_range or ice.udp_port"
+        )
+    } else {
+        format!(
+            "other programs have all UDP ports from {first} to {last}; stop one, or choose others with ice.port_range"
+        )
+    }
 }

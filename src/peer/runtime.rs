@@ -1,5 +1,5 @@
-//! Tokio for the library: with TCP only as `tcp_port` allows it, and UDP sockets that mend handshakes
-//! and gather media.
+//! Tokio for the library: with TCP only as `tcp_port` allows it, UDP through the port that all viewers
+//! share, and sockets that mend handshakes and gather media.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +17,12 @@ use webrtc::runtime::{
 
 use super::gather::Gather;
 use super::handshake::{FIRST_REPEAT, Handshake, Verdict};
+use super::routed_socket::{OwnSocket, RoutedSocket};
 use super::tcp_port::{Listeners, listen};
+use super::udp_port::{SeatedSocket, UdpRoute};
+
+/// Where names ending in `.local` are asked for (RFC 6762 section 3).
+const MULTICAST_DNS_PORT: u16 = 5353;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -44,7 +49,16 @@ impl Heard {
 pub(super) struct PeerRuntime {
     tokio: TokioRuntime,
     listeners: Listeners,
+    shared: Option<SharedUdp>,
     heard: Heard,
+}
+
+/// How a connection uses the port that it shares with others.
+pub(super) struct SharedUdp {
+    /// Its share.
+    pub route: Arc<UdpRoute>,
+    /// There are TURN servers, which need a socket for each connection.
+    pub relays: bool,
 }
 
 impl fmt::Debug for PeerRuntime {
@@ -53,10 +67,24 @@ impl fmt::Debug for PeerRuntime {
     }
 }
 
+impl SharedUdp {
+    /// The share at the address of a socket that the library has bound. Other addresses go on without one that
+    /// cannot be had.
+    fn seat(&self, address: SocketAddr) -> Option<SeatedSocket> {
+        // The library's word for "no address of this family".
+        if address.ip().is_unspecified() {
+            return None;
+        }
+        let seat = self.route.socket(address.ip());
+        seat.inspect_err(|error| tracing::warn!(%error, at = %address.ip(), "the UDP port is not free here"))
+            .ok()
+    }
+}
+
 impl PeerRuntime {
-    /// A runtime whose listeners get what is routed to `listeners`.
-    pub fn new(listeners: Listeners) -> Self {
-        Self { tokio: TokioRuntime, listeners, heard: Heard::default() }
+    /// A runtime whose listeners get what is routed to `listeners`. Without `shared` it has sockets of its own.
+    pub fn new(listeners: Listeners, shared: Option<SharedUdp>) -> Self {
+        Self { tokio: TokioRuntime, listeners, shared, heard: Heard::default() }
     }
 
     /// Whom its sockets hear.
@@ -71,8 +99,28 @@ impl Runtime for PeerRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let repeats = socket.try_clone()?;
-        let inner = self.tokio.wrap_udp_socket(socket)?;
+        let address = socket.local_addr()?;
+        if address.port() == MULTICAST_DNS_PORT {
+            return Ok(Arc::new(OwnSocket::new(socket)?));
+        }
+        let (inner, repeats): (Arc<dyn AsyncUdpSocket>, Repeats) = match &self.shared {
+            None => {
+                let again = socket.try_clone()?;
+                // A full or unreachable network loses this repeat like any other packet.
+                let repeats = move |to, datagram: &[u8]| drop(again.send_to(datagram, to));
+                (self.tokio.wrap_udp_socket(socket)?, Box::new(repeats))
+            }
+            Some(shared) => {
+                let seat = shared.seat(address);
+                let again = seat.clone();
+                let repeats = move |to, datagram: &[u8]| {
+                    if let Some(seat) = &again {
+                        seat.try_send(datagram, to);
+                    }
+                };
+                (Arc::new(RoutedSocket::new(socket, seat, shared.relays)?), Box::new(repeats))
+            }
+        };
         let mending = Arc::new(Mutex::new(Mending::new(repeats)));
         Ok(Arc::new(MendingSocket { inner, mending, gather: Mutex::default(), heard: self.heard() }))
     }
@@ -117,34 +165,36 @@ struct MendingSocket {
     heard: Heard,
 }
 
+/// Sends a datagram once more without taking a waker from the library.
+type Repeats = Box<dyn Fn(SocketAddr, &[u8]) + Send>;
+
 /// What mends one socket's handshake.
 struct Mending {
     handshake: Handshake,
-    /// The same socket once more, so that a repeat takes no waker from the library. Gone when done.
-    socket: Option<UdpSocket>,
+    /// Gone when done, and a second descriptor with it.
+    repeats: Option<Repeats>,
     /// Somebody waits to repeat.
     watched: bool,
 }
 
 impl Mending {
-    fn new(socket: UdpSocket) -> Self {
-        Self { handshake: Handshake::default(), socket: Some(socket), watched: false }
+    fn new(repeats: Repeats) -> Self {
+        Self { handshake: Handshake::default(), repeats: Some(repeats), watched: false }
     }
 
     /// Forgets the socket with the handshake.
     fn settle(&mut self) {
         if self.handshake.is_done() {
-            self.socket = None;
+            self.repeats = None;
         }
     }
 
     /// Sends again what is due. Gives whether there is more to come.
     fn repeat(&mut self, now: Instant) -> bool {
         let repeated = self.handshake.repeat(now);
-        if let Some(socket) = &self.socket {
+        if let Some(send) = &self.repeats {
             for (to, datagram) in repeated {
-                // A full or unreachable network loses this repeat like any other packet.
-                let _ = socket.send_to(&datagram, to);
+                send(to, &datagram);
             }
         }
         self.watched = self.handshake.is_waiting();
@@ -177,7 +227,7 @@ impl fmt::Debug for MendingSocket {
 impl MendingSocket {
     fn sent(&self, transmit: &Transmit<'_>) {
         let mut mending = lock(&self.mending);
-        if mending.socket.is_none() {
+        if mending.repeats.is_none() {
             return;
         }
         let now = Instant::now();
@@ -195,7 +245,7 @@ impl MendingSocket {
     /// Empties what is not for the library.
     fn received(&self, datagrams: &[u8], meta: &mut RecvMeta) {
         let mut mending = lock(&self.mending);
-        if mending.socket.is_none() {
+        if mending.repeats.is_none() {
             return;
         }
         let datagrams = datagrams.get(..meta.len).unwrap_or_default();
@@ -260,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_nobody_answers_is_sent_again() {
         let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let runtime = PeerRuntime::new(Listeners::default());
+        let runtime = PeerRuntime::new(Listeners::default(), None);
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
         let mut seen = [0; 1500];
@@ -273,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn media_arrives_whole_and_in_order_with_what_is_sent_behind_it() {
         let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let runtime = PeerRuntime::new(Listeners::default());
+        let runtime = PeerRuntime::new(Listeners::default(), None);
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         let to = peer.local_addr().unwrap();
         // Like the library: somebody waits for datagrams all the time, and is polled only when woken.
@@ -303,14 +353,14 @@ mod tests {
     #[tokio::test]
     async fn an_ended_connection_repeats_nothing() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let runtime = PeerRuntime::new(Listeners::default());
+        let runtime = PeerRuntime::new(Listeners::default(), None);
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        let mut mending = Mending::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut mending = Mending::new(Box::new(|_, _| {}));
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
         mending.handshake.sent(peer.local_addr().unwrap(), HELLO, Instant::now());
         mending.handshake.sent(peer.local_addr().unwrap(), &[0x80; 20], Instant::now());
         mending.settle();
-        assert!(mending.socket.is_none(), "the second descriptor is closed");
+        assert!(mending.repeats.is_none(), "a second descriptor is closed");
         let weak = {
             let shared = Arc::new(Mutex::new(mending));
             Arc::downgrade(&shared)

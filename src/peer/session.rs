@@ -13,7 +13,7 @@ use tracing::Instrument;
 use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry};
 
 use super::PeerError;
-use super::answer::{with_candidates, with_first_section};
+use super::answer::{with_candidates, with_first_section, with_told};
 use super::factory::{Connection, Factory, PeerEvent};
 use super::live::{EndReason, Live, PathStats, ms};
 use super::offer::{self, VideoCodec};
@@ -183,7 +183,10 @@ impl Session {
         peer.set_remote_description(offer).await.map_err(|error| bad(&error))?;
         let answer = peer.create_answer(None).await.map_err(|error| bad(&error))?;
         peer.set_local_description(answer.clone()).await.map_err(|error| bad(&error))?;
-        let mut answer = with_first_section(&sdp, &answer.sdp);
+        let told = &self.connection.told;
+        let answer = with_told(&answer.sdp, |candidate| told.candidates(candidate));
+        let mut answer = with_first_section(&sdp, &answer);
+        told.register(&answer);
         if let Some(tcp) = &mut self.connection.tcp {
             tcp.register(&answer);
         }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use webrtc::runtime::{AsyncTcpListener, AsyncTcpStream};
 
 use super::PeerError;
+use super::demux::local_fragment;
 
 /// Connections that have not yet said whose they are.
 const MAX_UNKNOWN: usize = 32;
@@ -112,7 +113,7 @@ impl TcpPort {
         // A dual-stack socket shows IPv4 peers as mapped addresses; candidates do not.
         let to = stream.local_addr().ok()?.ip().to_canonical();
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let listeners = lock(&self.routes).get(&fragment).cloned()?;
+        let listeners = lock(&self.routes).get(fragment).cloned()?;
         let listener = lock(&listeners).get(&to).cloned()?;
         listener.try_send((stream, frame, peer)).ok()
     }
@@ -146,27 +147,6 @@ impl Drop for TcpRoute {
             routes.remove(fragment);
         }
     }
-}
-
-/// Our user fragment out of a STUN Binding request: USERNAME is `ours:theirs` (RFC 8445 section 7.2.2).
-fn local_fragment(request: &[u8]) -> Option<String> {
-    const BINDING_REQUEST: [u8; 2] = [0, 1];
-    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-    const USERNAME: [u8; 2] = [0, 6];
-    if request.get(..2)? != BINDING_REQUEST || request.get(4..8)? != MAGIC_COOKIE {
-        return None;
-    }
-    let mut attributes = request.get(20..)?;
-    while let Some(&[kind_high, kind_low, length_high, length_low]) = attributes.first_chunk::<4>() {
-        let length = usize::from(u16::from_be_bytes([length_high, length_low]));
-        let value = attributes.get(4..4 + length)?;
-        if [kind_high, kind_low] == USERNAME {
-            let (ours, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
-            return Some(ours.to_owned());
-        }
-        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
-    }
-    None
 }
 
 /// A listener of one connection that gets what is routed to `address`.
@@ -258,34 +238,8 @@ impl AsyncTcpStream for RoutedStream {
 
 #[cfg(test)]
 mod tests {
+    use super::super::demux::request;
     use super::*;
-
-    fn request(username: &[u8]) -> Vec<u8> {
-        let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
-        request.extend([7; 12]);
-        // An unknown attribute of odd length comes first.
-        request.extend([0x80, 0x22, 0, 3, b'a', b'b', b'c', 0]);
-        request.extend([0, 6, 0, u8::try_from(username.len()).unwrap()]);
-        request.extend(username);
-        request
-    }
-
-    #[test]
-    fn the_user_fragment_is_found_in_a_binding_request() {
-        assert_eq!(local_fragment(&request(b"ours:theirs")).as_deref(), Some("ours"));
-        assert_eq!(local_fragment(&request(b"nocolon")), None);
-        assert_eq!(local_fragment(&request(b"\xff:x")), None);
-    }
-
-    #[test]
-    fn cut_and_random_requests_are_nobodys() {
-        let whole = request(b"ours:theirs");
-        for length in 0..whole.len() {
-            assert_eq!(local_fragment(&whole[..length]), None, "cut at {length}");
-        }
-        assert_eq!(local_fragment(&[0xff; 300]), None);
-        assert_eq!(local_fragment(b"GET / HTTP/1.1\r\n\r\n"), None);
-    }
 
     #[tokio::test]
     async fn a_connection_reaches_the_session_of_its_name() {

@@ -110,7 +110,7 @@ impl Viewer {
                     ),
             )
             .with_handler(Arc::new(handler))
-            .with_runtime(Arc::new(PeerRuntime::new(Listeners::default())))
+            .with_runtime(Arc::new(PeerRuntime::new(Listeners::default(), None)))
             .with_udp_addrs(udp_addresses())
             .build();
         // Its future is large, and there are many viewers.

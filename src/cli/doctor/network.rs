@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::processes::{Holders, holders_of_port};
+use super::processes::{Holders, holders_of_port, holders_of_udp_port};
 use super::report::Finding;
 use crate::config::{BrokerChoice, Config, Ice};
+use crate::peer::PeerError;
 use crate::peer::reach::{Gathered, ReachError, Reached, gather, reach};
 
 const ICE: &str = "ice";
@@ -33,7 +34,14 @@ pub(super) async fn ice(ice: &Ice) -> Vec<Finding> {
     asked.sort_by_key(|(at, _)| *at);
     let asked: Vec<Asked> = asked.into_iter().map(|(_, asked)| asked).collect();
     let mut findings = servers(&asked);
-    findings.push(match gather(ice, GATHER_LIMIT).await {
+    let mut gathered = gather(ice, GATHER_LIMIT).await;
+    if let Err(PeerError::NoFreePort { first, .. }) = gathered
+        && let Some(daemon) = holders_of_udp_port(first).porthole()
+    {
+        findings.push(Finding::ok(ICE, format!("UDP port {first} is in use by Porthole itself: {daemon}")));
+        gathered = gather(&Ice { port_range: None, ..ice.clone() }, GATHER_LIMIT).await;
+    }
+    findings.push(match gathered {
         Ok(found) => candidates(&found, ice.servers.is_empty() && ice.public_ip.is_none()),
         Err(error) => Finding::fail(ICE, error.to_string()).explained(),
     });
@@ -95,7 +103,7 @@ fn candidates(found: &[Gathered], local_only: bool) -> Finding {
     let is_loopback = |address: &str| address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let finding = if kinds.is_empty() {
         Finding::fail(ICE, "no candidates: viewers would not be told any address")
-            .next("see that the network is up (ip address), and that ice.port_range has free ports")
+            .next("see that the network is up (ip address), and that nobody else has ice.udp_port or the ports of ice.port_range")
     } else if found.iter().all(|candidate| is_loopback(&candidate.address)) {
         Finding::warn(ICE, format!("{words}: this machine has no network, only itself can watch"))
             .next("see that the network is up (ip address)")

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// State `LISTEN` in /proc/net/tcp.
 const LISTEN: &str = "0A";
+/// The state of bound sockets in /proc/net/udp.
+const BOUND: &str = "07";
 
 /// A process as people know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,22 +61,31 @@ pub(super) fn holders_of_file(path: &Path) -> Holders {
 
 /// Who listens at this TCP address.
 pub(super) fn holders_of_port(address: SocketAddr) -> Holders {
-    let inodes: Vec<PathBuf> = ["/proc/net/tcp", "/proc/net/tcp6"]
+    holders_of_socket(["/proc/net/tcp", "/proc/net/tcp6"], address.port(), LISTEN)
+}
+
+/// Who has this UDP port at any address.
+pub(super) fn holders_of_udp_port(port: u16) -> Holders {
+    holders_of_socket(["/proc/net/udp", "/proc/net/udp6"], port, BOUND)
+}
+
+fn holders_of_socket(tables: [&str; 2], port: u16, state: &str) -> Holders {
+    let inodes: Vec<PathBuf> = tables
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening_inodes(&table, address.port()))
+        .flat_map(|table| inodes_in(&table, port, state))
         .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
         .collect();
     holders(|target| inodes.iter().any(|inode| inode == target))
 }
 
-/// The sockets that listen at `port`, from a table of proc_net(5).
-fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
+/// The sockets at `port` in this state, from a table of proc_net(5).
+fn inodes_in(table: &str, port: u16, state: &str) -> Vec<u64> {
     let rows = table.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     let listens = |row: &Vec<&str>| {
         let local = row.get(1).and_then(|local| local.rsplit_once(':'));
         let local = local.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        local == Some(port) && row.get(3) == Some(&LISTEN)
+        local == Some(port) && row.get(3) == Some(&state)
     };
     rows.filter(listens).filter_map(|row| row.get(9)?.parse().ok()).collect()
 }
@@ -165,9 +176,10 @@ mod tests {
    2: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 44 1 0 100 0
 nonsense
 ";
-        assert_eq!(listening_inodes(table, 1883), [42]);
-        assert_eq!(listening_inodes(table, 8080), [44]);
-        assert!(listening_inodes(table, 1).is_empty());
+        assert!(inodes_in(table, 1883, BOUND).is_empty(), "another state");
+        assert_eq!(inodes_in(table, 1883, LISTEN), [42]);
+        assert_eq!(inodes_in(table, 8080, LISTEN), [44]);
+        assert!(inodes_in(table, 1, LISTEN).is_empty());
         let ours = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = ours.local_addr().expect("an address");
         assert!(holders_of_port(address).processes.is_empty(), "this process itself is not meant");
