@@ -25,6 +25,7 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
+use super::burst::{Burst, BurstInterceptor};
 use super::candidate::{with_public_address, with_tcp_port, with_udp_port};
 use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
 use super::offer::VideoCodec;
@@ -80,6 +81,8 @@ pub(super) enum PeerEvent {
 pub(super) struct Connection {
     pub peer: Arc<dyn PeerConnection>,
     pub track: Arc<TrackLocalStaticRTP>,
+    /// How its packets get there.
+    pub burst: Burst,
     pub sender: Arc<dyn RtpSender>,
     pub ssrc: u32,
     /// How long the viewer is asked to hold a picture, in ms.
@@ -141,6 +144,7 @@ impl Factory {
         let (engine, video) = media_engine(codec)?;
         let listeners = Listeners::default();
         let tcp = self.tcp.as_ref().map(|port| port.route_to(&listeners));
+        let burst = Burst::default();
         let told = Told {
             public_ip: self.ice.public_ip,
             tcp_port: self.tcp.as_ref().map(TcpPort::port),
@@ -168,7 +172,8 @@ impl Factory {
                     .with(Slot::TwccSender, WithRepairs(TwccSenderBuilder::new().build()))
                     .with(Slot::NackResponder, Repair::new(Arc::clone(&feedback)))
                     .with(Slot::SenderReport, SenderReportBuilder::new().build())
-                    .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, &self.fanout)),
+                    .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, &self.fanout))
+                    .with(Slot::from(15_000), BurstInterceptor::new(burst.clone())),
             )
             .with_handler(Arc::new(handler))
             .with_runtime(Arc::new(runtime))

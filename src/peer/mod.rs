@@ -1,6 +1,7 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 
 mod answer;
+mod burst;
 mod candidate;
 mod certificate;
 mod demux;

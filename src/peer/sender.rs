@@ -9,9 +9,9 @@ use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 use rtc::rtp::{Header, Packet};
 use tokio::time::timeout;
-use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
+use super::burst::Burst;
 use super::factory::{ABS_CAPTURE_TIME_URI, CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
 use super::latency::ntp_q32;
 use super::live::{Live, ms};
@@ -58,7 +58,7 @@ impl Stamp {
     }
 
     fn packet(&mut self, payload: Bytes, media_time: Duration, marker: bool) -> Packet {
-        let mut header = Header {
+        let header = Header {
             version: 2,
             marker,
             payload_type: self.payload_type,
@@ -68,11 +68,15 @@ impl Stamp {
             ..Default::default()
         };
         self.sequence_number = self.sequence_number.wrapping_add(1);
+        Packet { header, payload }
+    }
+
+    /// Tells on a picture's first packet how long to hold it; receivers take it from there.
+    fn mark_playout_delay(&self, packet: &mut Packet) {
         if let Some((id, delay)) = &self.playout_delay {
             // Fails only for ids that negotiation cannot give.
-            let _ = header.set_extension(*id, delay.clone());
+            let _ = packet.header.set_extension(*id, delay.clone());
         }
-        Packet { header, payload }
     }
 
     /// Marks the first packet of a key frame, and of one unit a second, with the time of capture.
@@ -126,6 +130,7 @@ struct Outgoing {
 /// Sends until the connection closes.
 pub(super) async fn run(
     track: Arc<TrackLocalStaticRTP>,
+    burst: Burst,
     stamp: Stamp,
     mut subscription: Subscription,
     fanout: Fanout,
@@ -151,13 +156,16 @@ pub(super) async fn run(
             sending.take(now, &unit, rate);
         }
         sending.pacer.fill(now, rate);
-        let mut bytes = 0;
+        let (mut bytes, mut packets, mut marks) = (0, Vec::new(), Vec::new());
         while let Some(out) = sending.pacer.pop() {
             bytes += out.packet.payload.len();
-            let mark = (out.encoded_at, out.is_first, out.is_last);
-            if track.write_rtp(out.packet).await.is_err() {
-                return;
-            }
+            marks.push((out.encoded_at, out.is_first, out.is_last));
+            packets.push(out.packet);
+        }
+        if burst.send(track.as_ref(), packets).await.is_err() {
+            return;
+        }
+        for mark in marks {
             sending.has_left(mark);
         }
         if bytes > 0 {
@@ -190,6 +198,7 @@ impl Sending {
             let (is_first, is_last) = (index == 0, index == last);
             let mut packet = self.stamp.packet(payload.clone(), unit.media_time, is_last);
             if is_first {
+                self.stamp.mark_playout_delay(&mut packet);
                 self.stamp.mark_capture_time(&mut packet, unit, now);
             }
             let bits = payload.len() as f64 * 8.0;
@@ -276,7 +285,8 @@ mod tests {
             sequence_number: u16::MAX,
             timestamp_base: u32::MAX,
         };
-        let first = stamp.packet(Bytes::from_static(b"a"), Duration::from_secs(1), false);
+        let mut first = stamp.packet(Bytes::from_static(b"a"), Duration::from_secs(1), false);
+        stamp.mark_playout_delay(&mut first);
         let second = stamp.packet(Bytes::from_static(b"b"), Duration::from_secs(1), true);
         assert_eq!(first.header.timestamp, 89_999);
         assert_eq!((first.header.sequence_number, second.header.sequence_number), (u16::MAX, 0));

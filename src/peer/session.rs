@@ -313,9 +313,9 @@ impl Session {
         let Some(stamp) = Stamp::of(&self.connection).await else { return };
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let track = self.connection.track.clone();
+        let (track, burst) = (self.connection.track.clone(), self.connection.burst.clone());
         let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
-        let sending = sender::run(track, stamp, fanout.subscribe(), fanout, Arc::clone(live));
+        let sending = sender::run(track, burst, stamp, fanout.subscribe(), fanout, Arc::clone(live));
         self.sending = Some(tokio::spawn(sending.in_current_span()).abort_handle());
     }
 
