@@ -211,20 +211,28 @@ impl EncoderSpec {
             }
         }
         if self.choice != EncoderChoice::V4l2H264 {
-            self.set_bitrate(&encoder, settings.bitrate_kbps);
+            self.set_bitrate(&encoder, settings.bitrate_kbps, false);
         }
         elements.push(filter(caps.build())?);
         Ok(EncoderChain { elements, encoder })
     }
 
-    /// Changes the bit rate, also while running; no key frame comes of it.
-    pub fn set_bitrate(&self, encoder: &gst::Element, bitrate_kbps: u32) {
+    /// Whether its rate control is known to bear half of the pictures that were announced.
+    pub fn can_halve(&self) -> bool {
+        self.choice != EncoderChoice::V4l2H264
+    }
+
+    /// Changes the bit rate, also while running; no key frame comes of it. `is_halved`: only every other picture comes.
+    pub fn set_bitrate(&self, encoder: &gst::Element, bitrate_kbps: u32, is_halved: bool) {
         match self.choice {
             EncoderChoice::V4l2H264 => {
                 set_v4l2_controls(encoder, &[("video_bitrate", bits_per_s(bitrate_kbps))]);
             }
             EncoderChoice::X264 | EncoderChoice::Auto => {
-                set(encoder, "bitrate", &bitrate_kbps.to_string());
+                // It counts pictures, and not time: half of them would get half of the bits.
+                let pictures = if is_halved { 2 } else { 1 };
+                set(encoder, "vbv-buf-capacity", &(VBV_MS / pictures).to_string());
+                set(encoder, "bitrate", &bitrate_kbps.saturating_mul(pictures).to_string());
             }
             EncoderChoice::OpenH264 => {
                 let bits = bitrate_kbps.saturating_mul(1000);

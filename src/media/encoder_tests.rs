@@ -1,6 +1,7 @@
 //! The encoders that are installed here, really encoding.
 
 use super::*;
+use crate::media::throttle::Throttle;
 
 fn settings(width: u32, height: u32) -> EncodeSettings {
     EncodeSettings {
@@ -69,4 +70,28 @@ fn figures_follow_size_and_rate() {
     assert_eq!(settings(1280, 720).keyframe_interval(), 300);
     assert_eq!(settings(1920, 1080).level(), "4");
     assert_eq!(settings(1920, 1200).level(), "4.2");
+}
+
+/// kbit/s that come out at a target of 500, and how many of 300 pictures.
+fn made(name: &str, is_halved: bool) -> (usize, usize) {
+    let settings = EncodeSettings { bitrate_kbps: 500, ..settings(320, 180) };
+    let chain = spec(name).build(&settings).unwrap();
+    let throttle = Throttle::new(spec(name), chain.encoder.clone());
+    throttle.set(500, is_halved);
+    let source = make("videotestsrc", "x").unwrap();
+    set(&source, "pattern", "snow");
+    source.set_property("num-buffers", 300_i32);
+    let mut elements = vec![source, filter(raw_caps(&settings)).unwrap()];
+    elements.extend(chain.elements);
+    let units = capture(elements, 300, PROBE_TIMEOUT).unwrap();
+    let settled: usize = units.iter().skip(units.len() / 2).map(Vec::len).sum();
+    (settled * 8 / 5000, units.len())
+}
+
+#[test]
+fn half_of_the_pictures_get_all_of_the_bits() {
+    gst::init().unwrap();
+    let ((all_kbps, all), (half_kbps, half)) = (made("x264enc", false), made("x264enc", true));
+    assert_eq!((all, half), (300, 150));
+    assert!((400..600).contains(&all_kbps) && (400..600).contains(&half_kbps), "{all_kbps}, {half_kbps}");
 }

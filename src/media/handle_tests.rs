@@ -382,3 +382,34 @@ async fn there_is_no_small_rendition_unless_it_is_configured() {
     assert_eq!(live.small, None);
     media.shutdown().await;
 }
+
+#[tokio::test]
+async fn with_few_bits_every_other_picture_is_left_out() {
+    let fanout = Fanout::default();
+    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let mut subscription = fanout.subscribe();
+    let _demand = fanout.demand();
+    next(&mut subscription).await;
+    // Half of 30 and all of 30: what comes in between tells on which side of it a busy machine is.
+    let step = |units: &[AccessUnit]| {
+        let mut steps: Vec<Duration> =
+            units.windows(2).map(|pair| pair[1].media_time.saturating_sub(pair[0].media_time)).collect();
+        steps.sort();
+        steps[steps.len() / 4]
+    };
+    for (kbps, is_halved) in [(Some(60), true), (None, false)] {
+        media.set_bitrate_kbps(kbps);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut units = Vec::new();
+            for _ in 0..20 {
+                units.push(next(&mut subscription).await);
+            }
+            if (step(&units) > Duration::from_millis(50)) == is_halved {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{:?} between pictures", step(&units));
+        }
+    }
+    media.shutdown().await;
+}

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! With `video.tiers = 2` the pipeline's raw pictures also go to `small`, which has an encoder of its own.
+//! `pace` (pure) decides when an encoder gets only every other picture.
 //!
 //! [`Media`] is the handle; one thread (`worker`) owns everything that may block: GStreamer's
 //! state changes and the camera's ioctls. Decisions are pure functions and state machines that
@@ -29,6 +30,7 @@ mod libcamera;
 pub mod lifecycle;
 pub mod measure;
 pub mod mode;
+mod pace;
 pub mod pass_through;
 mod pipeline;
 mod planner;
@@ -40,6 +42,7 @@ mod stills;
 mod tap;
 pub mod test_picture;
 mod test_source;
+mod throttle;
 mod timeline;
 mod trouble;
 mod worker;

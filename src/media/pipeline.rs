@@ -15,6 +15,7 @@ use super::mode::{Handling, ModeChoice};
 use super::planner::{Plan, Source};
 use super::tap::Tap;
 use super::test_source::{self, Feeder};
+use super::throttle::Throttle;
 use super::trouble::listen;
 use super::{CameraInfo, MediaError, libcamera};
 
@@ -22,7 +23,7 @@ use super::{CameraInfo, MediaError, libcamera};
 pub struct Pipeline {
     elements: gst::Pipeline,
     key_frames: KeyFrameSource,
-    encoder: Option<(&'static EncoderSpec, gst::Element)>,
+    encoder: Option<Throttle>,
     /// A camera that encodes itself and has a control for its bit rate.
     rated_camera: Option<gst::Element>,
     /// Draws the test picture; stopped first.
@@ -57,7 +58,7 @@ impl Pipeline {
         let (mut encoder, mut raw) = (None, None);
         if let Some(spec) = plan.encoder {
             let chain = spec.build(&plan.settings)?;
-            encoder = Some((spec, chain.encoder));
+            encoder = Some(Throttle::new(spec, chain.encoder));
             raw = elements.last().and_then(|element| element.static_pad("src"));
             elements.extend(chain.elements);
         }
@@ -75,7 +76,7 @@ impl Pipeline {
         pipeline.add_many(&elements).map_err(|error| failed(error.to_string()))?;
         gst::Element::link_many(&elements).map_err(|error| failed(error.to_string()))?;
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        let encoder_element = encoder.as_ref().map(|found| found.1.clone());
+        let encoder_element = encoder.as_ref().map(|found| found.encoder.clone());
         listen(&pipeline, plan.device.clone(), encoder_element.clone(), report);
 
         let key_frames = key_frame_source(plan, source.as_ref(), encoder_element);
@@ -128,10 +129,10 @@ impl Pipeline {
         }
     }
 
-    /// Changes the encoder's bit rate, where there is one that can be told.
-    pub fn set_bitrate(&self, bitrate_kbps: u32) {
+    /// Changes the encoder's bit rate, where there is one that can be told; `is_halved` leaves every other picture out.
+    pub fn encode_at(&self, bitrate_kbps: u32, is_halved: bool) {
         match (&self.encoder, &self.rated_camera) {
-            (Some((spec, encoder)), _) => spec.set_bitrate(encoder, bitrate_kbps),
+            (Some(encoder), _) => encoder.set(bitrate_kbps, is_halved),
             (None, Some(camera)) => {
                 set_v4l2_controls(camera, &[("video_bitrate", bits_per_s(bitrate_kbps))]);
             }

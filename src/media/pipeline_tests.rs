@@ -53,7 +53,7 @@ fn stopping_releases_everything() {
     let (pipeline, events) = start(&plan(EncoderChoice::X264), &Fanout::default());
     await_key_frame(&events);
     let elements = pipeline.elements.downgrade();
-    let encoder = pipeline.encoder.as_ref().unwrap().1.downgrade();
+    let encoder = pipeline.encoder.as_ref().unwrap().encoder.downgrade();
     drop(pipeline);
     assert!(elements.upgrade().is_none() && encoder.upgrade().is_none());
     // The sender went with the callbacks, so the channel ends once it is drained.

@@ -9,11 +9,12 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSrc;
 
 use super::MediaError;
-use super::encoder::{EncodeSettings, EncoderSpec, as_i32, filter, make, parse_chain, set};
+use super::encoder::{EncodeSettings, as_i32, filter, make, parse_chain, set};
 use super::flow::{Flow, PipelineEvent, Report, sink};
 use super::pipeline::{KeyFrameSource, Pipeline};
 use super::planner::Plan;
 use super::status::EncoderKind;
+use super::throttle::Throttle;
 use super::trouble::listen;
 
 /// What it gets of the full rendition's bit rate: a quarter of the pixels needs somewhat more than a quarter of the bits.
@@ -34,8 +35,7 @@ pub fn settings(plan: &Plan) -> Option<EncodeSettings> {
 /// The rendition while it runs. It ends when this is dropped, which may block.
 pub struct SmallPipeline {
     elements: gst::Pipeline,
-    spec: &'static EncoderSpec,
-    encoder: gst::Element,
+    encoder: Throttle,
     key_frames: KeyFrameSource,
     feed: Option<Feed>,
 }
@@ -100,9 +100,8 @@ impl SmallPipeline {
         listen(&pipeline, plan.device.clone(), Some(chain.encoder.clone()), report);
         let mut running = Self {
             elements: pipeline,
-            spec,
             key_frames: KeyFrameSource::of(spec, chain.encoder.clone()),
-            encoder: chain.encoder,
+            encoder: Throttle::new(spec, chain.encoder),
             feed: None,
         };
         let started = running.elements.set_state(gst::State::Playing);
@@ -119,9 +118,9 @@ impl SmallPipeline {
         self.key_frames.force()
     }
 
-    /// Changes its bit rate.
-    pub fn set_bitrate(&self, bitrate_kbps: u32) {
-        self.spec.set_bitrate(&self.encoder, bitrate_kbps);
+    /// Changes its bit rate; `is_halved` leaves every other picture out.
+    pub fn encode_at(&self, bitrate_kbps: u32, is_halved: bool) {
+        self.encoder.set(bitrate_kbps, is_halved);
     }
 }
 

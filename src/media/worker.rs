@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::flow::{Flow, PipelineEvent};
 use super::key_frame_gate::KeyFrameGate;
 use super::lifecycle::{Action, Device, Input, Lifecycle};
+use super::pace::Pace;
 use super::pipeline::Pipeline;
 use super::planner::{Plan, Planner, Source};
 use super::stills::{Reply, Stills};
@@ -98,6 +99,7 @@ pub struct Worker {
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
     bitrate: BitrateWish,
+    pace: Pace,
     smaller: Smaller,
     controls: ControlDesk,
     stills: Stills,
@@ -131,6 +133,7 @@ impl Worker {
             failed_starts: 0,
             saw_picture: false,
             bitrate: BitrateWish::default(),
+            pace: Pace::default(),
             controls: ControlDesk::new(now),
             stills: Stills::new(),
             next_look: now,
@@ -249,6 +252,7 @@ impl Worker {
             self.gate.reset();
         }
         self.feed(Input::Tick);
+        self.keep_pace(now);
         self.tend_small(now);
         self.tend_stills(now);
         if self.planner.has_device() && now >= self.next_look {
@@ -296,7 +300,7 @@ impl Worker {
             Ok(pipeline) => {
                 let (_, wanted) = self.bitrate.within(plan.settings.bitrate_kbps);
                 if wanted != plan.settings.bitrate_kbps {
-                    pipeline.set_bitrate(wanted);
+                    pipeline.encode_at(wanted, false);
                 }
                 self.pipeline = Some(pipeline);
                 self.control_source();
@@ -312,6 +316,7 @@ impl Worker {
 
     fn stop(&mut self) {
         self.stop_small();
+        self.pace = Pace::default();
         self.run += 1;
         self.gate.reset();
         self.pipeline = None;

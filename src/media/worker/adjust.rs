@@ -69,7 +69,7 @@ impl Worker {
 
     fn apply_bitrate(&mut self) {
         if let (Some(plan), Some(pipeline)) = (&self.plan, &self.pipeline) {
-            pipeline.set_bitrate(self.bitrate.within(plan.settings.bitrate_kbps).1);
+            pipeline.encode_at(self.bitrate.within(plan.settings.bitrate_kbps).1, self.pace.is_halved());
         }
         self.publish();
     }

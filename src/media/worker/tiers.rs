@@ -8,6 +8,7 @@ use crate::fanout::KeyFrameReason;
 use crate::media::CameraState;
 use crate::media::flow::{Flow, PipelineEvent};
 use crate::media::key_frame_gate::KeyFrameGate;
+use crate::media::pace::Pace;
 use crate::media::small::{self, SmallPipeline};
 use crate::media::status::SmallStatus;
 
@@ -21,6 +22,7 @@ pub(super) struct Smaller {
     /// Bit rate in kbit/s that somebody needs it at.
     wanted_kbps: Option<u32>,
     pub(super) gate: KeyFrameGate,
+    pace: Pace,
     pub(super) flow: Arc<Flow>,
     pipeline: Option<SmallPipeline>,
     run: u64,
@@ -37,6 +39,7 @@ impl Smaller {
             allowed,
             wanted_kbps: None,
             gate: KeyFrameGate::default(),
+            pace: Pace::default(),
             flow: Arc::new(flow.smaller()),
             pipeline: None,
             run: 0,
@@ -56,10 +59,27 @@ impl Worker {
     pub(super) fn want_small(&mut self, kbps: Option<u32>) {
         self.smaller.wanted_kbps = kbps;
         if let (Some(kbps), Some(pipeline)) = (kbps, &self.smaller.pipeline) {
-            pipeline.set_bitrate(kbps);
+            pipeline.encode_at(kbps, self.smaller.pace.is_halved());
         }
         self.tend_small(Instant::now());
         self.publish();
+    }
+
+    /// Leaves every other picture out of what has too few bits, and puts them in again.
+    pub(super) fn keep_pace(&mut self, now: Instant) {
+        let (Some(plan), Some(pipeline)) = (&self.plan, &self.pipeline) else { return };
+        let (ceiling, target) = self.bitrate.within(plan.settings.bitrate_kbps);
+        let was_halved = self.pace.is_halved();
+        let is_halved = self.pace.step(now, &plan.settings, target, ceiling);
+        if is_halved != was_halved {
+            pipeline.encode_at(target, is_halved);
+        }
+        let (Some(settings), Some(kbps)) = (small::settings(plan), self.smaller.wanted_kbps) else { return };
+        let was_halved = self.smaller.pace.is_halved();
+        let is_halved = self.smaller.pace.step(now, &settings, kbps, ceiling / small::SHARE);
+        if let (true, Some(pipeline)) = (is_halved != was_halved, &self.smaller.pipeline) {
+            pipeline.encode_at(kbps, is_halved);
+        }
     }
 
     /// Starts or stops it, and passes requests for key frames on.
@@ -107,7 +127,7 @@ impl Worker {
         };
         match SmallPipeline::start(main, plan, &self.smaller.flow, report) {
             Ok(pipeline) => {
-                pipeline.set_bitrate(kbps);
+                pipeline.encode_at(kbps, false);
                 self.smaller.pipeline = Some(pipeline);
                 tracing::info!(kbps, "the small rendition is needed");
             }
@@ -119,6 +139,7 @@ impl Worker {
     pub(super) fn stop_small(&mut self) {
         self.smaller.run += 1;
         self.smaller.gate.reset();
+        self.smaller.pace = Pace::default();
         if self.smaller.pipeline.take().is_some() {
             tracing::info!("the small rendition stops");
         }
