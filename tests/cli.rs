@@ -154,6 +154,28 @@ fn a_good_configuration_is_explained() {
 }
 
 #[test]
+fn check_says_what_two_renditions_mean_for_the_camera() {
+    for (tiers, format, said) in [
+        ("1", "auto", "one for all viewers"),
+        ("2", "auto", "two: half as wide and high for slow networks"),
+        ("2", "h264", "one: a camera that encodes by itself (camera.format = H264) has no second"),
+    ] {
+        let output = porthole(&["check"])
+            .env("PORTHOLE_MQTT_URL", "mqtt://127.0.0.1")
+            .env("PORTHOLE_VIDEO_TIERS", tiers)
+            .env("PORTHOLE_CAMERA_FORMAT", format)
+            .output()
+            .expect("run porthole");
+        let text = text(&output.stdout);
+        assert!(
+            text.contains(said),
+            "{said:?} is not in:\n{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
 fn cameras_are_a_list() {
     let output = run(&["cameras", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
