@@ -73,7 +73,10 @@ async fn main() -> ExitCode {
         "| network | beside | received | fps | longest gap | gaps over 200 ms | spoilt | the others' longest gap |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for scenario in scenarios() {
+    // `cargo bench --bench impaired -- drop loss-5`: only these.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |scenario: &Scenario| named.is_empty() || named.iter().any(|name| name == scenario.name);
+    for scenario in scenarios().into_iter().filter(is_wanted) {
         for good in [0, GOOD] {
             measure(&broker, &scenario, good).await;
         }
