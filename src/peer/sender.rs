@@ -26,6 +26,9 @@ const MAX_PAYLOAD_BYTES: usize = 1100;
 /// The capture time goes with key frames, and at least this often.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
+/// When this much is under way, the path became narrower while what waits was made for a wider one.
+const BLOCKED: Duration = Duration::from_millis(300);
+
 /// The negotiated numbers that every packet of one viewer carries.
 pub(super) struct Stamp {
     ssrc: u32,
@@ -57,17 +60,16 @@ impl Stamp {
         })
     }
 
-    fn packet(&mut self, payload: Bytes, media_time: Duration, marker: bool) -> Packet {
+    /// A packet; its number comes with [`Self::number`].
+    fn packet(&self, payload: Bytes, media_time: Duration, marker: bool) -> Packet {
         let header = Header {
             version: 2,
             marker,
             payload_type: self.payload_type,
-            sequence_number: self.sequence_number,
             timestamp: self.timestamp_base.wrapping_add(rtp_time(media_time)),
             ssrc: self.ssrc,
             ..Default::default()
         };
-        self.sequence_number = self.sequence_number.wrapping_add(1);
         Packet { header, payload }
     }
 
@@ -77,6 +79,12 @@ impl Stamp {
             // Fails only for ids that negotiation cannot give.
             let _ = packet.header.set_extension(*id, delay.clone());
         }
+    }
+
+    /// Numbers a packet that leaves now, so that those which never leave are not missed.
+    fn number(&mut self, packet: &mut Packet) {
+        packet.header.sequence_number = self.sequence_number;
+        self.sequence_number = self.sequence_number.wrapping_add(1);
     }
 
     /// Marks the first packet of a key frame, and of one unit a second, with the time of capture.
@@ -157,7 +165,8 @@ pub(super) async fn run(
         }
         sending.pacer.fill(now, rate);
         let (mut bytes, mut packets, mut marks) = (0, Vec::new(), Vec::new());
-        while let Some(out) = sending.pacer.pop() {
+        while let Some(mut out) = sending.pacer.pop() {
+            sending.stamp.number(&mut out.packet);
             bytes += out.packet.payload.len();
             marks.push((out.encoded_at, out.is_first, out.is_last));
             packets.push(out.packet);
@@ -208,14 +217,19 @@ impl Sending {
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
     fn wants(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) -> bool {
+        let on_the_way = self.live.feedback.backlog(now);
         let path = Path {
             rate,
-            backlog: self.live.feedback.backlog(now) + self.pacer.backlog(rate),
+            backlog: on_the_way + self.pacer.backlog(rate),
             is_starved: self.live.starved.load(Ordering::Relaxed),
         };
         let verdict = self.thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);
         if verdict == Verdict::SkipAndAsk {
             self.fanout.request_key_frame();
+        }
+        if verdict != Verdict::Send && on_the_way > BLOCKED {
+            // Late already, and it would keep the path full for longer.
+            self.pacer.clear();
         }
         if verdict != Verdict::Send {
             self.live.skipped.fetch_add(1, Ordering::Relaxed);
@@ -287,7 +301,9 @@ mod tests {
         };
         let mut first = stamp.packet(Bytes::from_static(b"a"), Duration::from_secs(1), false);
         stamp.mark_playout_delay(&mut first);
-        let second = stamp.packet(Bytes::from_static(b"b"), Duration::from_secs(1), true);
+        let mut second = stamp.packet(Bytes::from_static(b"b"), Duration::from_secs(1), true);
+        stamp.number(&mut first);
+        stamp.number(&mut second);
         assert_eq!(first.header.timestamp, 89_999);
         assert_eq!((first.header.sequence_number, second.header.sequence_number), (u16::MAX, 0));
         assert!(!first.header.marker && second.header.marker);

@@ -13,10 +13,11 @@ use super::window::RateWindow;
 const BASE_SPAN: Duration = Duration::from_secs(15);
 /// The base is kept by pieces of this length.
 const BASE_PIECE: Duration = Duration::from_secs(1);
-/// What counts as now. A few frames, so that one of them came through without jitter.
+/// What counts as now, by arrival: what left in this time may be waiting still. A few frames, so that one of them came
+/// through without jitter.
 const RECENT: Duration = Duration::from_millis(250);
 /// Over this the rate of what arrives is taken.
-const DELIVERED_SPAN: Duration = Duration::from_millis(500);
+const DELIVERED_SPAN: Duration = Duration::from_millis(300);
 /// A delay that stays within [`STEADY_MS`] for this long although less is sent is the path's, not a queue's.
 const STEADY_FOR: Duration = Duration::from_secs(3);
 const STEADY_MS: f64 = 8.0;
@@ -81,12 +82,15 @@ impl Arrivals {
             }
             _ => self.base.push_back((departure, delay_ms)),
         }
-        self.recent.push_back((departure, delay_ms));
-        let old = |at: Duration, span| departure.saturating_sub(at) > span;
-        while self.base.front().is_some_and(|(at, _)| old(*at, BASE_SPAN)) {
+        if self.recent.back().is_some_and(|(at, _)| at.saturating_sub(arrival) > RECENT) {
+            // The viewer's clock jumped back: nothing before that would ever become old.
+            self.recent.clear();
+        }
+        self.recent.push_back((arrival, delay_ms));
+        while self.base.front().is_some_and(|(at, _)| departure.saturating_sub(*at) > BASE_SPAN) {
             self.base.pop_front();
         }
-        while self.recent.front().is_some_and(|(at, _)| old(*at, RECENT)) {
+        while self.recent.front().is_some_and(|(at, _)| arrival.saturating_sub(*at) > RECENT) {
             self.recent.pop_front();
         }
     }
@@ -137,6 +141,11 @@ impl Arrivals {
             self.base.clear();
             self.base.push_back((*last, least));
         }
+    }
+
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.recent.len() + self.base.len() + self.steady.len()
     }
 
     /// The standing queue in ms.

@@ -24,7 +24,7 @@ const GROW_AFTER: Duration = Duration::from_millis(600);
 /// Growth each second, and near the rate of the last congestion.
 const GROWTH: f64 = 1.6;
 const CAREFUL_GROWTH: f64 = 1.08;
-/// The estimate grows up to this multiple of what was sent, or this part of what a burst showed.
+/// The estimate grows up to this multiple of what was sent, or this part of what a burst showed, or what comes.
 const MOST_OF_SENT: f64 = 1.75;
 const MOST_OF_BURST: f64 = 0.8;
 /// Growth that may be caught up with at once, where feedback is as rare as what is sent.
@@ -129,28 +129,35 @@ impl Estimate {
         }
         let at = self.at(now);
         let was_away = self.since(at, self.unheard_since) > SILENCE;
-        let mut lost = 0;
+        let (mut lost, mut counted) = (0, 0);
         for report in reports {
-            lost += u32::from(!report.arrived);
+            // What left before the last cut is what the cut was for.
+            if self.last_cut.is_none_or(|cut| self.at(report.departure) > cut) {
+                lost += u32::from(!report.arrived);
+                counted += 1;
+            }
             if let Some(arrival) = report.arrival {
                 self.arrivals.packet(self.at(report.departure), arrival, report.bytes as f64 * 8.0);
             }
         }
         self.arrivals.settle(at);
-        if let Some(newest) =
-            reports.iter().filter(|report| report.arrived).map(|report| report.departure).max()
-        {
-            let seen = now.saturating_duration_since(newest);
-            let known = self.round_trip.unwrap_or(seen);
-            self.round_trip = Some(seen.min(known + seen.saturating_sub(known).mul_f64(ROUND_TRIP_RISE)));
-        }
-        self.loss.batch(at, lost, u32::try_from(reports.len()).unwrap_or(u32::MAX));
+        self.time_round_trip(now, reports);
+        self.loss.batch(at, lost, counted);
         if was_away {
             self.loss.forget();
         }
         self.last_feedback = Some(at);
         (self.unheard_since, self.under_way_since) = (None, None);
         self.control(at);
+    }
+
+    /// The newest packet that came is the one that waited least to be reported.
+    fn time_round_trip(&mut self, now: Instant, reports: &[Report]) {
+        let newest = reports.iter().filter(|report| report.arrived).map(|report| report.departure).max();
+        let Some(newest) = newest else { return };
+        let seen = now.saturating_duration_since(newest);
+        let known = self.round_trip.unwrap_or(seen);
+        self.round_trip = Some(seen.min(known + seen.saturating_sub(known).mul_f64(ROUND_TRIP_RISE)));
     }
 
     /// A receiver report: counts only for viewers that give no feedback on single packets.
@@ -194,7 +201,8 @@ impl Estimate {
                 let fraction = self.loss.fraction().unwrap_or(excess);
                 self.cut_for_loss(now, excess, fraction);
             }
-            LossSign::Hold => self.last_update = now,
+            // No queue stands, so it may well be the path's own; if not, there will soon be more of it.
+            LossSign::Hold => self.grow_by(now, CAREFUL_GROWTH),
             LossSign::Clear => self.grow(now),
         }
     }
@@ -225,24 +233,36 @@ impl Estimate {
 
     fn cut_to(&mut self, now: Duration, rate: f64) {
         self.last_cut = Some(now);
+        self.loss.forget();
         let rate = self.limit.unwrap_or(f64::INFINITY).min(rate);
         self.limit = Some(rate.max(FLOOR));
     }
 
     fn grow(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.last_update).min(GROWTH_AT_ONCE).as_secs_f64();
-        self.last_update = now;
+        self.grow_by(now, GROWTH);
+    }
+
+    /// Grows by `most` each second, or more slowly.
+    fn grow_by(&mut self, now: Duration, most: f64) {
+        let since = std::mem::replace(&mut self.last_update, now);
+        let passed = now.saturating_sub(since).min(GROWTH_AT_ONCE).as_secs_f64();
         let Some(limit) = self.limit else { return };
         if self.since_cut(now) < GROW_AFTER {
             return;
         }
         let near = self.knee.is_some_and(|knee| limit > knee * 0.8 && limit < knee * 1.15);
-        let grown = limit * if near { CAREFUL_GROWTH } else { GROWTH }.powf(passed);
+        let grown = limit * if near { CAREFUL_GROWTH } else { most }.powf(passed);
         if self.knee.is_some_and(|knee| limit >= knee * 1.15) {
             self.knee = None;
         }
         let burst = self.arrivals.burst(now).unwrap_or(0.0) * MOST_OF_BURST;
-        self.limit = Some(grown.min(limit.max(self.sent_peak.1 * MOST_OF_SENT).max(burst)));
+        let shown = burst.max(self.arrivals.delivered());
+        let most = limit.max(self.sent_peak.1 * MOST_OF_SENT).max(shown);
+        if grown > most {
+            // Not yet justified: to be caught up with when it is.
+            self.last_update = since;
+        }
+        self.limit = Some(grown.min(most));
     }
 
     /// Bit/s that may be sent to this viewer; `None`: no limit was seen.

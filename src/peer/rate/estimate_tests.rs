@@ -63,6 +63,17 @@ fn random_loss_alone_does_not_take_the_rate_away() {
 }
 
 #[test]
+fn moderate_random_loss_is_hardly_felt() {
+    let mut sim = Simulation::new(Link { rate: 20e6, loss: 0.05, ..LAN });
+    let mut worst = f64::INFINITY;
+    for _ in 0..300 {
+        sim.run(SECOND, 2e6);
+        worst = worst.min(sim.rate());
+    }
+    assert!(worst > 1.4e6, "{worst}");
+}
+
+#[test]
 fn a_link_that_drops_what_it_cannot_carry_is_followed_by_its_loss() {
     let mut sim = Simulation::new(Link { rate: 1e6, queue: Duration::from_millis(15), ..LAN });
     sim.run(20 * SECOND, 4e6);
@@ -188,4 +199,21 @@ fn an_outage_is_no_reason_to_send_less_afterwards() {
     sim.link.loss = 0.0;
     sim.run(5 * SECOND, 2e6);
     assert!(sim.rate() >= 2e6, "{}", sim.rate());
+}
+
+#[test]
+fn a_viewers_clock_that_jumps_back_leaves_nothing_standing() {
+    let (mut estimate, start) = (Estimate::new(Instant::now()), Instant::now());
+    for step in 0..20_000_u64 {
+        let now = start + Duration::from_millis(step);
+        let hour = Duration::from_secs(3600 * (20 - step / 1000));
+        let report = Report {
+            departure: now,
+            arrival: Some(hour + Duration::from_millis(step)),
+            arrived: true,
+            bytes: 1000,
+        };
+        estimate.feedback(now, &[report]);
+        assert!(estimate.arrivals.kept() < 5000, "{step}");
+    }
 }

@@ -14,6 +14,8 @@ const LEAST_PACKETS: u32 = 20;
 const LOW: f64 = 0.02;
 /// Above this it is cut.
 const HIGH: f64 = 0.10;
+/// How many standard deviations a fraction must be above [`HIGH`]: of few packets many may be lost by chance.
+const SURE: f64 = 2.0;
 /// Cuts that did not help before loss is taken for the path's own.
 const CUTS_IN_VAIN: u32 = 2;
 /// How quickly own loss is forgotten: a share of it each second.
@@ -24,7 +26,7 @@ const FORGET_PER_S: f64 = 0.02;
 pub enum LossSign {
     /// May grow.
     Clear,
-    /// Better stay.
+    /// Better stay, or find out carefully whether it is the path's own.
     Hold,
     /// Cut; the fraction that is too much.
     Cut(f64),
@@ -57,16 +59,24 @@ impl LossPart {
         self.batches.clear();
     }
 
+    fn counts(&self) -> (u32, u32) {
+        self.batches.iter().fold((0, 0), |(lost, sent), batch| (lost + batch.1, sent + batch.2))
+    }
+
     /// Lost of all sent, if enough was sent.
     pub fn fraction(&self) -> Option<f64> {
-        let (lost, sent) =
-            self.batches.iter().fold((0, 0), |(lost, sent), batch| (lost + batch.1, sent + batch.2));
+        let (lost, sent) = self.counts();
         (sent >= LEAST_PACKETS).then(|| f64::from(lost) / f64::from(sent))
     }
 
     /// What to do about it.
     pub fn sign(&self) -> LossSign {
-        self.fraction().map_or(LossSign::Clear, |fraction| self.judge(fraction))
+        let Some(fraction) = self.fraction() else { return LossSign::Clear };
+        let by_chance = SURE * (fraction * (1.0 - fraction) / f64::from(self.counts().1)).sqrt();
+        match self.judge(fraction) {
+            LossSign::Cut(excess) if excess - by_chance <= HIGH => LossSign::Hold,
+            sign => sign,
+        }
     }
 
     /// The same for a fraction that somebody else counted, as receiver reports do.

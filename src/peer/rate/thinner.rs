@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// What is under way for longer than this makes pictures late rather than many.
 const BACKLOG_MOST: Duration = Duration::from_millis(600);
 /// Sending goes on when what is under way is less.
-const BACKLOG_RESUME: Duration = Duration::from_millis(100);
+const BACKLOG_RESUME: Duration = Duration::from_millis(200);
 /// Pictures may be ahead of the path's rate by this much.
 const AHEAD_MOST_S: f64 = 0.4;
 /// A key frame is waited for rather than asked for unless the last request is this old: everybody pays for it.
@@ -134,7 +134,7 @@ mod tests {
         let path = |ms| Path { rate: Some(1e6), backlog: Duration::from_millis(ms), is_starved: false };
         assert_eq!(thinner.judge(now, path(0), 1e4, true), Verdict::Send);
         assert_eq!(thinner.judge(now, path(700), 1e4, false), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(200), 1e4, true), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(300), 1e4, true), Verdict::Skip);
         assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::SkipAndAsk);
         assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::Skip);
         assert_eq!(thinner.judge(now, path(50), 1e4, true), Verdict::Send);
