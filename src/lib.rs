@@ -15,7 +15,7 @@
 //! | [`config`] | the documented configuration, parsed into checked types before anything opens |
 //! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
 //! | [`fanout`] | one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
-//! | [`peer`] | one viewer: its peer connection, its sender, its feedback |
+//! | [`peer`] | one viewer: its peer connection, its sender, its feedback; all of them on one UDP port and one thread |
 //! | [`rate`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
 //! | [`sessions`] | the table of sessions: cap, expiry, routing |
 //! | [`access`] | who may watch, and proof of who answers |

@@ -16,6 +16,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
 };
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
@@ -28,6 +29,7 @@ use webrtc::rtp_transceiver::RtpSender;
 use super::burst::{Burst, BurstInterceptor};
 use super::candidate::{with_public_address, with_tcp_port, with_udp_port};
 use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
+use super::media_thread::MediaThread;
 use super::offer::VideoCodec;
 use super::repair::{Repair, WithRepairs};
 use super::runtime::{Heard, PeerRuntime, SharedUdp};
@@ -102,6 +104,7 @@ pub struct Factory {
     fanout: Fanout,
     udp: UdpPort,
     tcp: Option<TcpPort>,
+    media: MediaThread,
     /// `None`: each connection makes its own.
     certificate: Option<RTCCertificate>,
     playout_delay_ms: u32,
@@ -113,7 +116,8 @@ impl Factory {
     pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
         let udp = UdpPort::new(ice.port_range.clone());
         let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
-        Ok(Self { ice, fanout, udp, tcp, certificate: None, playout_delay_ms: 0 })
+        let media = MediaThread::start().map_err(PeerError::Thread)?;
+        Ok(Self { ice, fanout, udp, tcp, media, certificate: None, playout_delay_ms: 0 })
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
@@ -134,6 +138,11 @@ impl Factory {
         &self.ice.servers
     }
 
+    /// Runs `sending` where packets are sent.
+    pub(super) fn spawn(&self, sending: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.media.handle().spawn(sending).abort_handle()
+    }
+
     pub(super) async fn connect(
         &self,
         codec: &VideoCodec,
@@ -151,7 +160,8 @@ impl Factory {
             udp: Arc::clone(&udp),
         };
         let handler = Events { tx: events_tx, told: told.clone() };
-        let runtime = PeerRuntime::new(listeners, Some(SharedUdp { route: udp, relays: self.relays() }));
+        let runtime = PeerRuntime::new(listeners, Some(SharedUdp { route: udp, relays: self.relays() }))
+            .on(self.media.handle().clone());
         let heard = runtime.heard();
         let building = PeerConnectionBuilder::new()
             .with_configuration(self.configuration())

@@ -11,6 +11,7 @@ mod gather;
 mod handshake;
 pub mod latency;
 mod live;
+mod media_thread;
 pub mod offer;
 mod rate;
 pub mod reach;
@@ -40,6 +41,9 @@ pub enum PeerError {
         /// Last port of the range.
         last: u16,
     },
+    /// The system lets no more threads be made.
+    #[error("the thread that sends to viewers cannot be started: {0}")]
+    Thread(std::io::Error),
     /// The TCP port is taken or forbidden.
     #[error("ice.tcp_port {port} cannot be bound: {reason}; choose another or leave the key out")]
     TcpPort {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
     TokioRuntime, Transmit,
@@ -17,6 +18,7 @@ use webrtc::runtime::{
 
 use super::gather::Gather;
 use super::handshake::{FIRST_REPEAT, Handshake, Verdict};
+use super::media_thread::spawn_on;
 use super::routed_socket::{OwnSocket, RoutedSocket};
 use super::tcp_port::{Listeners, listen};
 use super::udp_port::{SeatedSocket, UdpRoute};
@@ -50,6 +52,8 @@ pub(super) struct PeerRuntime {
     tokio: TokioRuntime,
     listeners: Listeners,
     shared: Option<SharedUdp>,
+    /// Where its driver runs.
+    media: Option<Handle>,
     heard: Heard,
 }
 
@@ -84,7 +88,13 @@ impl SharedUdp {
 impl PeerRuntime {
     /// A runtime whose listeners get what is routed to `listeners`. Without `shared` it has sockets of its own.
     pub fn new(listeners: Listeners, shared: Option<SharedUdp>) -> Self {
-        Self { tokio: TokioRuntime, listeners, shared, heard: Heard::default() }
+        Self { tokio: TokioRuntime, listeners, shared, media: None, heard: Heard::default() }
+    }
+
+    /// The same with its driver, and so its sockets, on `media`.
+    pub fn on(mut self, media: Handle) -> Self {
+        self.media = Some(media);
+        self
     }
 
     /// Whom its sockets hear.
@@ -93,9 +103,26 @@ impl PeerRuntime {
     }
 }
 
+/// The library's view of a task.
+struct Spawned(tokio::task::JoinHandle<()>);
+
+impl JoinHandle for Spawned {
+    fn detach(&self) {
+        // Dropping the handle does that.
+    }
+
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
 impl Runtime for PeerRuntime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
-        self.tokio.spawn(future)
+        Box::new(Spawned(spawn_on(self.media.as_ref(), future)))
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

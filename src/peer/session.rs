@@ -316,7 +316,7 @@ impl Session {
         let (track, burst) = (self.connection.track.clone(), self.connection.burst.clone());
         let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
         let sending = sender::run(track, burst, stamp, fanout.subscribe(), fanout, Arc::clone(live));
-        self.sending = Some(tokio::spawn(sending.in_current_span()).abort_handle());
+        self.sending = Some(new.factory.spawn(sending.in_current_span()));
     }
 
     async fn read_stats(&self, new: &NewSession) {
