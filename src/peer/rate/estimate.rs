@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
-use super::loss::{LossPart, LossSign};
+use super::loss::{Batch, LossPart, LossSign};
 use super::repair::Conditions;
 use super::window::RateWindow;
 
@@ -31,6 +31,9 @@ const MOST_OF_BURST: f64 = 0.8;
 const GROWTH_AT_ONCE: Duration = Duration::from_secs(3);
 /// Loss alone is never answered with less than this.
 const LOSS_FLOOR: f64 = 100_000.0;
+/// Over this what is sent is taken, and over this at least while it has only begun.
+const SENT_SPAN: Duration = Duration::from_secs(1);
+const SENT_LEAST: Duration = Duration::from_millis(200);
 /// What was sent is the best second of this many.
 const SENT_PEAK: Duration = Duration::from_secs(5);
 /// Feedback that is missing for so long, although something was sent, is congestion too.
@@ -65,6 +68,7 @@ pub struct Estimate {
     arrivals: Arrivals,
     loss: LossPart,
     sent: RateWindow,
+    first_sent: Option<Duration>,
     /// The best second of what was sent, and when it was.
     sent_peak: (Duration, f64),
     /// The first of what was sent and nobody has answered yet.
@@ -90,7 +94,8 @@ impl Estimate {
             limit: None,
             arrivals: Arrivals::default(),
             loss: LossPart::default(),
-            sent: RateWindow::new(Duration::from_secs(1)),
+            sent: RateWindow::new(SENT_SPAN),
+            first_sent: None,
             sent_peak: (Duration::ZERO, 0.0),
             unheard_since: None,
             under_way_since: None,
@@ -112,6 +117,7 @@ impl Estimate {
     pub fn sent(&mut self, now: Instant, bytes: usize) {
         let now = self.at(now);
         self.sent.add(now, bytes as f64 * 8.0);
+        self.first_sent.get_or_insert(now);
         self.unheard_since.get_or_insert(now);
         if self.under_way_since.is_none_or(|since| now.saturating_sub(since) >= GIVEN_UP) {
             self.under_way_since = Some(now);
@@ -129,12 +135,14 @@ impl Estimate {
         }
         let at = self.at(now);
         let was_away = self.since(at, self.unheard_since) > SILENCE;
-        let (mut lost, mut counted) = (0, 0);
+        let (mut batch, mut last_arrived) = (Batch::default(), true);
         for report in reports {
             // What left before the last cut is what the cut was for.
             if self.last_cut.is_none_or(|cut| self.at(report.departure) > cut) {
-                lost += u32::from(!report.arrived);
-                counted += 1;
+                batch.sent += 1;
+                batch.lost += u32::from(!report.arrived);
+                batch.runs += u32::from(last_arrived && !report.arrived);
+                last_arrived = report.arrived;
             }
             if let Some(arrival) = report.arrival {
                 self.arrivals.packet(self.at(report.departure), arrival, report.bytes as f64 * 8.0);
@@ -142,7 +150,7 @@ impl Estimate {
         }
         self.arrivals.settle(at);
         self.time_round_trip(now, reports);
-        self.loss.batch(at, lost, counted);
+        self.loss.batch(at, batch);
         if was_away {
             self.loss.forget();
         }
@@ -207,6 +215,13 @@ impl Estimate {
         }
     }
 
+    /// Bit/s of the last second, or of what has passed since the first packet.
+    fn sent_rate(&mut self, now: Duration) -> f64 {
+        let passed = now.saturating_sub(self.first_sent.unwrap_or(now));
+        let part = passed.clamp(SENT_LEAST, SENT_SPAN).as_secs_f64() / SENT_SPAN.as_secs_f64();
+        self.sent.rate(now) / part
+    }
+
     fn since_cut(&self, now: Duration) -> Duration {
         self.last_cut.map_or(Duration::MAX, |at| now.saturating_sub(at))
     }
@@ -227,7 +242,7 @@ impl Estimate {
             return;
         }
         self.loss.was_cut(fraction);
-        let base = self.limit.unwrap_or(f64::INFINITY).min(self.sent.rate(now));
+        let base = self.limit.unwrap_or(f64::INFINITY).min(self.sent_rate(now));
         self.cut_to(now, (base * (1.0 - 0.5 * excess.min(1.0))).max(LOSS_FLOOR));
     }
 

@@ -32,10 +32,21 @@ pub enum LossSign {
     Cut(f64),
 }
 
+/// What became of some packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch {
+    /// All.
+    pub sent: u32,
+    /// Of these.
+    pub lost: u32,
+    /// How often one was lost that followed one that was not.
+    pub runs: u32,
+}
+
 /// Loss of the last second.
 #[derive(Debug, Default)]
 pub struct LossPart {
-    batches: VecDeque<(Duration, u32, u32)>,
+    batches: VecDeque<(Duration, Batch)>,
     own: f64,
     /// Loss when the first cut of a row was made.
     at_first_cut: Option<f64>,
@@ -44,12 +55,12 @@ pub struct LossPart {
 }
 
 impl LossPart {
-    /// `lost` of `sent` packets are missing.
-    pub fn batch(&mut self, now: Duration, lost: u32, sent: u32) {
+    /// Takes what became of some packets.
+    pub fn batch(&mut self, now: Duration, batch: Batch) {
         let passed = now.saturating_sub(self.last.replace(now).unwrap_or(now)).as_secs_f64();
         self.own *= (1.0 - FORGET_PER_S).powf(passed);
-        self.batches.push_back((now, lost, sent));
-        while self.batches.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > SPAN) {
+        self.batches.push_back((now, batch));
+        while self.batches.front().is_some_and(|(at, _)| now.saturating_sub(*at) > SPAN) {
             self.batches.pop_front();
         }
     }
@@ -59,20 +70,27 @@ impl LossPart {
         self.batches.clear();
     }
 
-    fn counts(&self) -> (u32, u32) {
-        self.batches.iter().fold((0, 0), |(lost, sent), batch| (lost + batch.1, sent + batch.2))
+    fn counts(&self) -> Batch {
+        self.batches.iter().fold(Batch::default(), |sum, (_, batch)| Batch {
+            sent: sum.sent + batch.sent,
+            lost: sum.lost + batch.lost,
+            runs: sum.runs + batch.runs,
+        })
     }
 
     /// Lost of all sent, if enough was sent.
     pub fn fraction(&self) -> Option<f64> {
-        let (lost, sent) = self.counts();
+        let Batch { sent, lost, .. } = self.counts();
         (sent >= LEAST_PACKETS).then(|| f64::from(lost) / f64::from(sent))
     }
 
     /// What to do about it.
     pub fn sign(&self) -> LossSign {
         let Some(fraction) = self.fraction() else { return LossSign::Clear };
-        let by_chance = SURE * (fraction * (1.0 - fraction) / f64::from(self.counts().1)).sqrt();
+        let Batch { sent, lost, runs } = self.counts();
+        // Packets that are lost in a row are one accident, not many (the variance of Gilbert's model).
+        let in_a_row = 2.0 * f64::from(lost) / f64::from(runs.max(1)) - 1.0;
+        let by_chance = SURE * (fraction * (1.0 - fraction) / f64::from(sent) * in_a_row.max(1.0)).sqrt();
         match self.judge(fraction) {
             LossSign::Cut(excess) if excess - by_chance <= HIGH => LossSign::Hold,
             sign => sign,
@@ -116,7 +134,7 @@ mod tests {
         let mut loss = LossPart::default();
         let mut cuts = 0;
         for step in 0..100 {
-            loss.batch(Duration::from_millis(step * 100), 4, 20);
+            loss.batch(Duration::from_millis(step * 100), Batch { sent: 20, lost: 4, runs: 4 });
             if let LossSign::Cut(_) = loss.sign() {
                 cuts += 1;
                 loss.was_cut(loss.fraction().unwrap());
@@ -124,16 +142,27 @@ mod tests {
         }
         assert_eq!(cuts, CUTS_IN_VAIN + 1);
         assert_eq!(loss.sign(), LossSign::Clear);
-        loss.batch(Duration::from_secs(10), 400, 800);
+        loss.batch(Duration::from_secs(10), Batch { sent: 800, lost: 400, runs: 200 });
         assert!(matches!(loss.sign(), LossSign::Cut(_)), "more than its own is still an alarm");
     }
 
     #[test]
     fn few_packets_say_nothing() {
         let mut loss = LossPart::default();
-        loss.batch(Duration::ZERO, 5, 10);
+        loss.batch(Duration::ZERO, Batch { sent: 10, lost: 5, runs: 5 });
         assert_eq!(loss.sign(), LossSign::Clear);
-        loss.batch(Duration::ZERO, 0, 90);
+        loss.batch(Duration::ZERO, Batch { sent: 90, ..Batch::default() });
         assert_eq!(loss.sign(), LossSign::Hold);
+    }
+
+    #[test]
+    fn a_row_of_lost_packets_is_one_accident() {
+        let sign = |runs| {
+            let mut loss = LossPart::default();
+            loss.batch(Duration::ZERO, Batch { sent: 200, lost: 36, runs });
+            loss.sign()
+        };
+        assert_eq!(sign(3), LossSign::Hold);
+        assert!(matches!(sign(30), LossSign::Cut(_)));
     }
 }
