@@ -3,7 +3,7 @@
 //! The library's own RTCP statistics stay at zero, so this interceptor reads the packets itself.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub struct Feedback {
     pub key_frame_requests: AtomicU64,
     /// Packets asked for again (NACK).
     pub nacked_packets: AtomicU64,
+    /// Pictures are left out up to a key frame, which the sender asks for as soon as the path has room.
+    pub(super) is_skipping: AtomicBool,
     /// Packets sent again.
     pub repaired_packets: AtomicU64,
     fraction_lost: AtomicU8,
@@ -41,6 +43,7 @@ impl Default for Feedback {
         Self {
             key_frame_requests: AtomicU64::default(),
             nacked_packets: AtomicU64::default(),
+            is_skipping: AtomicBool::default(),
             repaired_packets: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
@@ -121,7 +124,10 @@ impl FeedbackInterceptor {
         let packet = packet.as_any();
         if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             self.feedback.key_frame_requests.fetch_add(1, Ordering::Relaxed);
-            self.fanout.request_key_frame();
+            // One that comes now would be left out too, and the next one could be had only after a while.
+            if !self.feedback.is_skipping.load(Ordering::Relaxed) {
+                self.fanout.request_key_frame();
+            }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
             // One stream is sent, its RTX stream is reported apart: the first report is the media's.
             if let Some(report) = report.reports.first() {
@@ -175,4 +181,27 @@ impl Interceptor for FeedbackInterceptor {
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::fanout::Tier;
+
+    #[tokio::test]
+    async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
+        let (fanout, feedback) = (Fanout::default(), Arc::new(Feedback::default()));
+        let interceptor = FeedbackInterceptor::new(Arc::clone(&feedback), &fanout);
+        let asks = || interceptor.take(Instant::now(), &PictureLossIndication::default());
+        let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Tier::Full));
+        feedback.is_skipping.store(true, Ordering::Relaxed);
+        asks();
+        assert!(wanted().await.is_err());
+        feedback.is_skipping.store(false, Ordering::Relaxed);
+        asks();
+        assert!(wanted().await.is_ok());
+        assert_eq!(feedback.key_frame_requests.load(Ordering::Relaxed), 2);
+    }
 }

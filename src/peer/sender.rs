@@ -224,6 +224,7 @@ impl Sending {
             is_starved: self.live.starved.load(Ordering::Relaxed),
         };
         let verdict = self.thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);
+        self.live.feedback.is_skipping.store(self.thinner.is_skipping(), Ordering::Relaxed);
         if verdict == Verdict::SkipAndAsk {
             self.fanout.request_key_frame();
         }

@@ -43,6 +43,11 @@ pub struct Thinner {
 }
 
 impl Thinner {
+    /// Nothing is sent up to a key frame.
+    pub fn is_skipping(&self) -> bool {
+        self.is_skipping
+    }
+
     /// About a picture of `bits`.
     pub fn judge(&mut self, now: Instant, path: Path, bits: f64, key_frame: bool) -> Verdict {
         let passed = now.saturating_duration_since(self.last.replace(now).unwrap_or(now)).as_secs_f64();
