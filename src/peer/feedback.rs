@@ -99,7 +99,7 @@ impl BandwidthEstimator for Estimator {
         self.0.estimate().feedback(now, &reports);
     }
 
-    /// Nobody listens inside the chain: there is no pacer.
+    /// Nobody listens inside the chain: the pacer is in the sender, before the packets are numbered.
     fn target_bitrate(&self) -> f64 {
         0.0
     }
