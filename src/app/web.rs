@@ -18,6 +18,7 @@ use crate::fanout::{Fanout, Tier};
 use crate::http::{Door, Facts, Figures};
 use crate::media::{CameraState, Media};
 use crate::sessions::Sessions;
+use crate::sessions::stages::SendLatency;
 use crate::signaling::message::Refusal;
 use crate::stats::{self, System};
 
@@ -132,6 +133,7 @@ impl Facts for DaemonFacts {
             worst_round_trip: paths
                 .map(|path| Duration::try_from_secs_f64(path.rtt / 1e3).unwrap_or_default())
                 .max(),
+            send_latency: SendLatency::of(&live),
             worst_loss: loss.map(|live| live.feedback.loss()).max_by(f64::total_cmp),
             totals: self.sessions.totals(),
         }

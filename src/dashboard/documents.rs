@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value, json};
 
 use crate::fanout::Tier;
-use crate::media::{CameraInfo, CameraState, ControlInfo, MediaStatus};
+use crate::media::{CameraInfo, CameraState, ControlInfo, Latency, MediaStatus};
 use crate::peer::Live;
-use crate::peer::latency::Stage;
 use crate::sessions::SessionEvent;
+use crate::sessions::stages::SendLatency;
 use crate::sessions::table::Key;
 use crate::signaling::message::VERSION;
 use crate::stats::{SystemFigures, round1};
@@ -115,8 +115,7 @@ impl StateWriter {
         let sessions: Vec<Value> = parts.sessions.iter().map(|live| self.session(parts.now, live)).collect();
         self.sent_before
             .retain(|generation, _| parts.sessions.iter().any(|live| live.generation == *generation));
-        let mut stages = Vec::new();
-        parts.sessions.iter().for_each(|live| live.sent.stages.collect_into(&mut stages));
+        let sending = SendLatency::of(parts.sessions);
         json!({
             "v": VERSION,
             "time": rfc3339(parts.time),
@@ -151,8 +150,8 @@ impl StateWriter {
             "viewers": { "count": sessions.len(), "max": parts.max_viewers, "sessions": sessions },
             "latency": {
                 "encode": media.encode_latency,
-                "first_packet": stage_latency(&stages, |stage| stage.first_us),
-                "send": stage_latency(&stages, |stage| stage.last_us),
+                "first_packet": sending.first_packet.map(rounded),
+                "send": sending.last_packet.map(rounded),
             },
             "controls": controls(media),
             "system": parts.system,
@@ -189,13 +188,8 @@ pub fn in_tier(sessions: &[std::sync::Arc<Live>], tier: Tier) -> usize {
     sessions.iter().filter(|live| live.feedback.place.current() == tier).count()
 }
 
-/// From the encoder's output to one of a picture's packets, in ms over the last pictures of all viewers.
-fn stage_latency(stages: &[Stage], time_us: impl Fn(&Stage) -> u32) -> Value {
-    let mut us: Vec<u32> = stages.iter().map(time_us).collect();
-    us.sort_unstable();
-    let Some(last) = us.len().checked_sub(1) else { return Value::Null };
-    let at = |percent: usize| round1(f64::from(us[(us.len() * percent / 100).min(last)]) / 1e3);
-    json!({ "p50": at(50), "p95": at(95) })
+fn rounded(latency: Latency) -> Latency {
+    Latency { p50_ms: round1(latency.p50_ms), p95_ms: round1(latency.p95_ms) }
 }
 
 fn controls(media: &MediaStatus) -> Value {

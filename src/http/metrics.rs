@@ -14,7 +14,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::media::{CameraState, MediaStatus};
+use crate::media::{CameraState, Latency, MediaStatus};
+use crate::sessions::stages::SendLatency;
 use crate::sessions::totals::{FIRST_FRAME_BOUNDS_S, Totals};
 use crate::signaling::message::ErrorCode;
 
@@ -51,6 +52,8 @@ pub struct Figures {
     pub worst_round_trip: Option<Duration>,
     /// The largest part of packets, 0 to 1, that a viewer last said to have lost.
     pub worst_loss: Option<f64>,
+    /// From the encoder to the network.
+    pub send_latency: SendLatency,
     /// Sums since the start.
     pub totals: Totals,
 }
@@ -136,6 +139,15 @@ impl Writer<'_> {
     }
 }
 
+impl Writer<'_> {
+    /// Percentiles of a time, where it is known.
+    fn latency(&mut self, name: &str, help: &str, latency: Option<Latency>) -> fmt::Result {
+        let Some(latency) = latency else { return Ok(()) };
+        let values = [("50", latency.p50_ms / 1e3), ("95", latency.p95_ms / 1e3)];
+        self.gauges((name, help, Some(&Unit::Seconds)), "percentile", values)
+    }
+}
+
 impl Collector for Figures {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut writer = Writer(encoder);
@@ -166,8 +178,7 @@ impl Figures {
     }
 
     fn camera(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let (bytes, seconds) = (Some(&Unit::Bytes), Some(&Unit::Seconds));
-        let media = &self.media;
+        let (bytes, media) = (Some(&Unit::Bytes), &self.media);
         let states = CameraState::ALL.map(|state| (state.to_string(), u64::from(state == media.state)));
         let states = states.iter().map(|(name, is)| (name.as_str(), *is));
         let help = "1 for the state that the camera is in, 0 for the others";
@@ -198,10 +209,8 @@ impl Figures {
             let help = "What the small rendition's encoder is asked for; 0 while it does not run";
             writer.gauge("porthole_small_target", help, Some(&unit), small.target as f64 / 8.0)?;
         }
-        let Some(latency) = media.encode_latency else { return Ok(()) };
-        let values = [("50", latency.p50_ms / 1e3), ("95", latency.p95_ms / 1e3)];
         let help = "From the camera to the encoder's output, over the last seconds";
-        writer.gauges(("porthole_encode_latency", help, seconds), "percentile", values)
+        writer.latency("porthole_encode_latency", help, media.encode_latency)
     }
 
     fn viewers(&self, writer: &mut Writer<'_>) -> fmt::Result {
@@ -224,6 +233,12 @@ impl Figures {
             let (name, help) = ("porthole_worst_loss", "The largest part of packets that a viewer lost");
             writer.gauge(name, help, Some(&Unit::Other("ratio".to_owned())), loss)?;
         }
+        let help =
+            "From the encoder's output to a picture's first packet on the network, over the last pictures";
+        writer.latency("porthole_first_packet_latency", help, self.send_latency.first_packet)?;
+        let help =
+            "From the encoder's output to a picture's last packet on the network, over the last pictures";
+        writer.latency("porthole_send_latency", help, self.send_latency.last_packet)?;
         let help = "Pictures that slow viewers lost";
         writer.counter("porthole_dropped_frames", help, None, self.dropped_frames)
     }
@@ -241,6 +256,12 @@ impl Figures {
         let help = "Bytes of pictures to all viewers";
         writer.counter("porthole_sent", help, Some(&Unit::Bytes), totals.sent_bytes)?;
         writer.counter("porthole_sent_packets", "RTP packets to all viewers", None, totals.sent_packets)?;
+        let help = "Packets that viewers asked for again";
+        writer.counter("porthole_nacked_packets", help, None, totals.nacked_packets)?;
+        let help = "Packets sent again because viewers asked for them";
+        writer.counter("porthole_repaired_packets", help, None, totals.repaired_packets)?;
+        let help = "Key frames that viewers asked for";
+        writer.counter("porthole_key_frame_requests", help, None, totals.key_frame_requests)?;
         let (name, help) = ("porthole_first_frame", "From a viewer's offer to its first picture");
         let unit = Some(&Unit::Seconds);
         let mut histogram = writer.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;

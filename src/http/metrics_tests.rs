@@ -17,7 +17,13 @@ fn figures() -> Figures {
         max_viewers: 8,
         worst_round_trip: Some(Duration::from_millis(12)),
         worst_loss: Some(0.25),
-        totals: Totals { started: 4, first_frames: [0, 1, 0, 0, 0, 0, 0, 0, 1], ..Totals::default() },
+        send_latency: SendLatency::default(),
+        totals: Totals {
+            started: 4,
+            repaired_packets: 7,
+            first_frames: [0, 1, 0, 0, 0, 0, 0, 0, 1],
+            ..Totals::default()
+        },
     }
 }
 
@@ -42,6 +48,7 @@ fn figures_have_their_units_in_their_names() {
     has("porthole_worst_round_trip_seconds 0.012");
     has("porthole_worst_loss_ratio 0.25");
     has("porthole_sessions_started_total 4");
+    has("porthole_repaired_packets_total 7");
     has("porthole_sessions_refused_total{code=\"busy\"} 0");
     has("porthole_first_frame_seconds_bucket{le=\"0.1\"} 0");
     has("porthole_first_frame_seconds_bucket{le=\"10.0\"} 1");
@@ -85,7 +92,9 @@ fn names(text: &str) -> std::collections::BTreeSet<&str> {
 #[test]
 fn dashboard_and_alerts_ask_for_what_there_is() {
     let mut figures = figures();
-    figures.media.encode_latency = Some(crate::media::Latency { p50_ms: 10.0, p95_ms: 20.0 });
+    let latency = Some(Latency { p50_ms: 10.0, p95_ms: 20.0 });
+    figures.media.encode_latency = latency;
+    figures.send_latency = SendLatency { first_packet: latency, last_packet: latency };
     let text = write(figures, Format::Text).unwrap();
     let there: Vec<&str> = text.lines().filter_map(|line| line.split(['{', ' ']).next()).collect();
     for asked in [

@@ -132,18 +132,8 @@ impl Meter {
         let bitrate = (self.bytes as f64 * 8.0 / seconds) as u64;
         self.window_start = Some(now);
         (self.frames, self.bytes) = (0, 0);
-        Some(Figures { fps, bitrate, latency: percentiles(&self.latencies_us) })
+        Some(Figures { fps, bitrate, latency: Latency::of(self.latencies_us.clone()) })
     }
-}
-
-fn percentiles(samples_us: &[u32]) -> Option<Latency> {
-    let mut sorted = samples_us.to_vec();
-    sorted.sort_unstable();
-    let at = |percent: usize| {
-        let index = (sorted.len() * percent / 100).min(sorted.len().checked_sub(1)?);
-        sorted.get(index).map(|&us| f64::from(us) / 1000.0)
-    };
-    Some(Latency { p50_ms: at(50)?, p95_ms: at(95)? })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! messages on. It never waits for a session, so one stuck viewer cannot hold up the others.
 
 pub mod rate;
+pub mod stages;
 pub mod table;
 pub mod totals;
 

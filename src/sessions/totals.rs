@@ -23,6 +23,12 @@ pub struct Totals {
     pub sent_bytes: u64,
     /// RTP packets to all viewers.
     pub sent_packets: u64,
+    /// Packets that viewers asked for again.
+    pub nacked_packets: u64,
+    /// Packets sent again.
+    pub repaired_packets: u64,
+    /// Key frames that viewers asked for.
+    pub key_frame_requests: u64,
     /// Sessions by the time from their offer to the first picture; see [`FIRST_FRAME_BOUNDS_S`].
     pub first_frames: [u64; FIRST_FRAME_BOUNDS_S.len() + 1],
     /// The sum of those times.
@@ -41,6 +47,9 @@ impl Totals {
     fn add(&mut self, live: &Live) {
         self.sent_bytes += live.sent.bytes.load(Ordering::Relaxed);
         self.sent_packets += live.sent.packets.load(Ordering::Relaxed);
+        self.nacked_packets += live.feedback.nacked_packets.load(Ordering::Relaxed);
+        self.repaired_packets += live.feedback.repaired_packets.load(Ordering::Relaxed);
+        self.key_frame_requests += live.feedback.key_frame_requests.load(Ordering::Relaxed);
         if let Some(took) = live.first_frame.get() {
             let class = FIRST_FRAME_BOUNDS_S.iter().position(|bound| took.as_secs_f64() <= *bound);
             self.first_frames[class.unwrap_or(FIRST_FRAME_BOUNDS_S.len())] += 1;
@@ -96,6 +105,9 @@ mod tests {
             let live = Live::new(Id::new("tab").unwrap(), Id::default_session(), generation, None);
             live.sent.bytes.store(1000, Ordering::Relaxed);
             live.sent.packets.store(2, Ordering::Relaxed);
+            live.feedback.nacked_packets.store(5, Ordering::Relaxed);
+            live.feedback.repaired_packets.store(3, Ordering::Relaxed);
+            live.feedback.key_frame_requests.store(1, Ordering::Relaxed);
             live.first_frame.set(Duration::from_millis(300 + 30_000 * generation)).unwrap();
             registry.begin(Arc::new(live));
         }
@@ -103,6 +115,7 @@ mod tests {
         registry.refuse(ErrorCode::Busy);
         let before = registry.totals();
         assert_eq!((before.started, before.ended, before.sent_bytes, before.sent_packets), (2, 0, 2000, 4));
+        assert_eq!((before.nacked_packets, before.repaired_packets, before.key_frame_requests), (10, 6, 2));
         assert_eq!((before.refused[8], before.refused.iter().sum::<u64>()), (2, 2));
         assert_eq!(before.first_frames, [0, 0, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(before.first_frames_took, Duration::from_millis(30_600));
