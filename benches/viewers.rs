@@ -1,17 +1,24 @@
 //! What viewers cost: processor, memory, threads and gaps with 1 to 100 of them, beside a bare loop that encrypts and
-//! sends as many packets: `cargo bench --bench viewers`, or `make bench`.
+//! sends as many packets, and beside Debian's Janus where it is installed: `cargo bench --bench viewers`, or `make bench`.
 //!
 //! Figures, not tests: nothing fails because a machine is slow or busy.
 
+#[path = "parts/janus.rs"]
+mod janus;
+#[path = "parts/load.rs"]
+mod load;
+#[path = "parts/receiver.rs"]
+mod receiver;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::net::UdpSocket;
+use std::path::Path;
 use std::process::ExitCode;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use janus::{Janus, Trouble, Watcher};
+use load::{FPS, Sent, bare, busy, mib, threads};
+use porthole::cli::watch::count::Figures;
 use serde_json::Value;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
 use support::http::Site;
@@ -22,9 +29,6 @@ const COUNTS: [u32; 4] = [1, 10, 50, 100];
 /// From the start of the viewers until the processor is looked at, and for how long.
 const SETTLE: Duration = Duration::from_secs(8);
 const LOOK: Duration = Duration::from_secs(12);
-const FPS: u32 = 30;
-/// RTP header and its extension with a transport-wide number (RFC 3550 section 5.1, RFC 8285).
-const HEADER_BYTES: usize = 20;
 const BITRATE_KBPS: u32 = 2000;
 
 #[tokio::main]
@@ -35,12 +39,30 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cfg!(debug_assertions) {
-        println!(
-            "this was built without optimisation, which makes the bare loop slow: `cargo bench --bench viewers`"
-        );
-        return ExitCode::FAILURE;
+        println!("this was built without optimisation: no figure of it says anything about a release build");
     }
-    let Some(broker) = Mosquitto::start() else { return ExitCode::FAILURE };
+    // `cargo bench --bench viewers -- janus` measures that one alone.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|named| named == name);
+    if is_wanted("porthole") {
+        let Some(broker) = Mosquitto::start() else { return ExitCode::FAILURE };
+        measure_daemon(&broker).await;
+        println!();
+    }
+    if is_wanted("janus") {
+        match janus::program() {
+            None => println!("Janus is not installed: apt-get install janus"),
+            Some(program) => {
+                if let Err(trouble) = measure_janus(&program).await {
+                    println!("Janus could not be measured: {trouble}");
+                }
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn measure_daemon(broker: &Mosquitto) {
     let settings = Settings::new(&broker.url())
         .value("camera.width", 1280)
         .value("camera.height", 720)
@@ -52,18 +74,87 @@ async fn main() -> ExitCode {
     dashboard.availability("online").await;
     dashboard.ask("do/warm", r#"{"seconds":600}"#).await;
     dashboard.camera("live").await;
-    let alone = busy(daemon.pid(), LOOK);
-    let rss = mib(&daemon);
-    println!("nobody watches, camera and encoder run: {:.1} % of a core, {rss:.1} MiB", alone * 100.0);
+    let alone = Used::look(daemon.pid()).await;
+    println!("porthole, nobody watches, camera and encoder run: {alone}");
+    head();
+    for count in COUNTS {
+        row(&daemon, broker, count, &alone).await;
+    }
+    joins(&daemon, broker).await;
+}
+
+/// What a process uses: of a core over [`LOOK`], and then.
+struct Used {
+    busy: f64,
+    rss_mib: f64,
+    threads: usize,
+}
+
+impl Used {
+    async fn look(pid: u32) -> Self {
+        let busy = tokio::task::spawn_blocking(move || busy(pid, LOOK)).await.unwrap_or(f64::NAN);
+        Self { busy, rss_mib: mib(pid), threads: threads(pid) }
+    }
+
+    /// One line of a table: what `count` viewers add to what `alone` is, each of whom was sent `sent` meanwhile.
+    fn print(&self, alone: &Self, count: u32, sent: Sent, seen: &Seen) {
+        let each = (self.busy - alone.busy) / f64::from(count);
+        let floor = bare(count, sent, LOOK);
+        println!(
+            "| {count} | {} | {} | {} ms | {:.2} Mbit/s | {:.2} % | {:.2} % | {:.1} | {:.2} MiB | {} |",
+            seen.connected,
+            seen.lost,
+            seen.longest_gap_ms,
+            seen.bits_per_s / 1e6,
+            each * 100.0,
+            floor * 100.0,
+            each / floor,
+            (self.rss_mib - alone.rss_mib) / f64::from(count),
+            self.threads,
+        );
+    }
+}
+
+impl std::fmt::Display for Used {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} % of a core, {:.1} MiB", self.busy * 100.0, self.rss_mib)
+    }
+}
+
+/// What the viewers of one line saw from their first picture to the end.
+struct Seen {
+    connected: u64,
+    lost: u64,
+    longest_gap_ms: u64,
+    /// Of payload, the median viewer's.
+    bits_per_s: f64,
+}
+
+fn head() {
     println!(
         "| viewers | connected | lost | longest gap | bit rate of each | each, of a core | bare loop | ratio | memory of each | threads |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for count in COUNTS {
-        row(&daemon, &broker, count, alone, rss).await;
-    }
-    joins(&daemon, &broker).await;
-    ExitCode::SUCCESS
+}
+
+async fn row(daemon: &Daemon, broker: &Mosquitto, count: u32, alone: &Used) {
+    let mut command = watch(broker, count, SETTLE + LOOK + Duration::from_secs(2));
+    let watching = tokio::spawn(async move { command.output().await });
+    tokio::time::sleep(SETTLE).await;
+    let http = Site::of(&daemon.page().await);
+    let before = sent(&http).await;
+    let used = Used::look(daemon.pid()).await;
+    let sent = sent(&http).await.since(before, count);
+    let output = watching.await.ok().and_then(Result::ok);
+    let report: Value =
+        output.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
+    let seen = Seen {
+        connected: report["connected"].as_u64().unwrap_or_default(),
+        lost: report["lost"].as_u64().unwrap_or_default(),
+        longest_gap_ms: report["longest_gap_ms"].as_u64().unwrap_or_default(),
+        bits_per_s: report["bitrate"]["p50"].as_f64().unwrap_or(f64::NAN),
+    };
+    used.print(alone, count, sent, &seen);
 }
 
 fn watch(broker: &Mosquitto, count: u32, time: Duration) -> tokio::process::Command {
@@ -75,110 +166,14 @@ fn watch(broker: &Mosquitto, count: u32, time: Duration) -> tokio::process::Comm
     command.into()
 }
 
-async fn row(daemon: &Daemon, broker: &Mosquitto, count: u32, alone: f64, rss: f64) {
-    let mut command = watch(broker, count, SETTLE + LOOK + Duration::from_secs(2));
-    let watching = tokio::spawn(async move { command.output().await });
-    tokio::time::sleep(SETTLE).await;
-    let pid = daemon.pid();
-    let http = Site::of(&daemon.page().await);
-    let before = Sent::read(&http).await;
-    let busy = tokio::task::spawn_blocking(move || busy(pid, LOOK)).await.unwrap_or(f64::NAN);
-    let sent = Sent::read(&http).await.since(before, count);
-    let (with, threads) = (mib(daemon), daemon.usage().threads);
-    let output = watching.await.ok().and_then(Result::ok);
-    let report: Value =
-        output.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default();
-    let bits_per_s = report["bitrate"]["p50"].as_f64().unwrap_or(f64::NAN);
-    let each = (busy - alone) / f64::from(count);
-    let floor = bare(count, sent);
-    println!(
-        "| {count} | {} | {} | {} ms | {:.2} Mbit/s | {:.2} % | {:.2} % | {:.1} | {:.2} MiB | {threads} |",
-        report["connected"],
-        report["lost"],
-        report["longest_gap_ms"],
-        bits_per_s / 1e6,
-        each * 100.0,
-        floor * 100.0,
-        each / floor,
-        (with - rss) / f64::from(count),
-    );
-}
-
 /// What the daemon says that it has sent, payloads only.
-#[derive(Clone, Copy)]
-struct Sent {
-    bytes: f64,
-    packets: f64,
-}
-
-impl Sent {
-    async fn read(http: &Site) -> Self {
-        let text = http.get("/metrics").await.text();
-        let value = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse().ok()).unwrap_or(f64::NAN)
-        };
-        Self { bytes: value("porthole_sent_bytes_total"), packets: value("porthole_sent_packets_total") }
-    }
-
-    /// For each of `count` viewers since `before`.
-    fn since(self, before: Self, count: u32) -> Self {
-        let each = |now: f64, before: f64| (now - before) / f64::from(count);
-        Self { bytes: each(self.bytes, before.bytes), packets: each(self.packets, before.packets) }
-    }
-}
-
-/// A core's share that one viewer costs who only encrypts packets and sends them, each with a system call: as many
-/// packets as the daemon sent in [`LOOK`], as large as those were, to as many sockets.
-fn bare(count: u32, sent: Sent) -> f64 {
-    // The first of the profiles that both sides offer (RFC 7714).
-    let Ok(key) = UnboundKey::new(&AES_128_GCM, &[7; 16]).map(LessSafeKey::new) else { return f64::NAN };
-    let pair = || {
-        let (from, to) = (UdpSocket::bind("127.0.0.1:0").ok()?, UdpSocket::bind("127.0.0.1:0").ok()?);
-        from.connect(to.local_addr().ok()?).ok()?;
-        to.set_nonblocking(true).ok()?;
-        Some((from, to))
+async fn sent(http: &Site) -> Sent {
+    let text = http.get("/metrics").await.text();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(f64::NAN)
     };
-    let Some(pairs) = (0..count).map(|_| pair()).collect::<Option<Vec<_>>>() else { return f64::NAN };
-    let picture = Duration::from_secs(1) / FPS;
-    let per_picture = sent.packets / LOOK.as_secs_f64() / f64::from(FPS);
-    let payload_bytes = sent.bytes / sent.packets;
-    if !(per_picture.is_finite() && (1.0..2000.0).contains(&payload_bytes)) {
-        return f64::NAN;
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in the range just looked at
-    let payload_bytes = payload_bytes as usize;
-    let (mut owed, mut packet, mut seen) = (0.0, Vec::with_capacity(2048), [0; 2048]);
-    let (mut worked, mut pictures, start) = (Duration::ZERO, 0, Instant::now());
-    while start.elapsed() < LOOK / 3 {
-        let begin = Instant::now();
-        owed += per_picture;
-        let packets = f64::floor(owed);
-        owed -= packets;
-        for (from, _) in &pairs {
-            let mut left = packets;
-            while left >= 1.0 {
-                packet.clear();
-                packet.resize(HEADER_BYTES, 0x80);
-                packet.resize(HEADER_BYTES + payload_bytes, 1);
-                let (header, payload) = packet.split_at_mut(HEADER_BYTES);
-                let nonce = Nonce::assume_unique_for_key([3; 12]);
-                if let Ok(tag) = key.seal_in_place_separate_tag(nonce, Aad::from(&*header), payload) {
-                    packet.extend_from_slice(tag.as_ref());
-                    let _ = from.send(&packet);
-                }
-                left -= 1.0;
-            }
-        }
-        worked += begin.elapsed();
-        // The receivers' work is nobody's here.
-        for (_, to) in &pairs {
-            while to.recv(&mut seen).is_ok() {}
-        }
-        pictures += 1;
-        sleep((picture * pictures).saturating_sub(start.elapsed()));
-    }
-    worked.as_secs_f64() / (f64::from(pictures) * picture.as_secs_f64()) / f64::from(count)
+    Sent { bytes: value("porthole_sent_bytes_total"), packets: value("porthole_sent_packets_total") }
 }
 
 /// Whether memory grows with those who come and go.
@@ -186,28 +181,54 @@ async fn joins(daemon: &Daemon, broker: &Mosquitto) {
     let mut memory = Vec::new();
     for _ in 0..10 {
         let _ = watch(broker, 20, Duration::from_secs(2)).output().await;
-        memory.push(format!("{:.1}", mib(daemon)));
+        memory.push(format!("{:.1}", mib(daemon.pid())));
     }
     println!("memory after each 20 of 200 joins, in MiB: {}", memory.join(" "));
 }
 
-/// The share of one core that a process uses.
-fn busy(pid: u32, time: Duration) -> f64 {
-    let (before, start) = (run_time_s(pid), Instant::now());
-    sleep(time);
-    (run_time_s(pid) - before) / start.elapsed().as_secs_f64()
+/// Janus with the same picture size, rate and bit rate, its encoder in this process and not in its own.
+async fn measure_janus(program: &Path) -> Result<(), Trouble> {
+    let janus = Janus::start(program, BITRATE_KBPS).await?;
+    tokio::time::sleep(SETTLE).await;
+    let alone = Used::look(janus.pid()).await;
+    println!("Janus, nobody watches, packets come in: {alone}");
+    head();
+    for count in COUNTS {
+        janus_row(&janus, count, &alone).await?;
+    }
+    Ok(())
 }
 
-/// Time that the process's threads have run.
-fn run_time_s(pid: u32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let run_ns = tasks.filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_ascii_whitespace().next()?.parse::<f64>().ok()
-    });
-    run_ns.sum::<f64>() / 1e9
+async fn janus_row(janus: &Janus, count: u32, alone: &Used) -> Result<(), Trouble> {
+    let mut watching = Vec::new();
+    for _ in 0..count {
+        watching.push(janus.watch().await?);
+    }
+    tokio::time::sleep(SETTLE).await;
+    let before = received(&watching);
+    let used = Used::look(janus.pid()).await;
+    let sent = received(&watching).since(before, count);
+    let figures: Vec<Figures> = watching.iter().map(|watcher| watcher.receiver.tally.figures()).collect();
+    let mut bits_per_s: Vec<f64> = figures.iter().map(|figures| figures.bits_per_second).collect();
+    bits_per_s.sort_by(f64::total_cmp);
+    let longest = figures.iter().map(|figures| figures.longest_gap).max().unwrap_or_default();
+    let seen = Seen {
+        connected: watching.iter().map(|watcher| u64::from(watcher.receiver.tally.is_connected())).sum(),
+        lost: figures.iter().map(|figures| figures.lost).sum(),
+        longest_gap_ms: u64::try_from(longest.as_millis())?,
+        bits_per_s: bits_per_s.get(bits_per_s.len() / 2).copied().unwrap_or(f64::NAN),
+    };
+    for watcher in watching {
+        janus.leave(watcher).await;
+    }
+    used.print(alone, count, sent, &seen);
+    Ok(())
 }
 
-fn mib(daemon: &Daemon) -> f64 {
-    daemon.usage().rss_kib as f64 / 1024.0
+/// What all of them together have got.
+fn received(watching: &[Watcher]) -> Sent {
+    let all = watching.iter().map(|watcher| watcher.receiver.tally.received());
+    let (packets, bytes) =
+        all.fold((0, 0), |(packets, bytes), (more, longer)| (packets + more, bytes + longer));
+    Sent { bytes: bytes as f64, packets: packets as f64 }
 }
