@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::app::address::reachable;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{Config, Flavour};
+use crate::http::TUNNEL_PATH;
 use crate::signaling::topic::Id;
 
 /// The name of the demo's own grant.
@@ -46,7 +47,7 @@ async fn serve(config: Config) -> ExitCode {
     match (app.page, app.broker.as_ref()) {
         (Some(page), Some(broker)) => announce(&link.to(page, broker.websocket), link.grant.is_some()),
         (None, _) => println!("The page is switched off (http.listen is empty); `porthole watch` can watch."),
-        (Some(page), None) => println!("The page is at http://{}/", reachable(page)),
+        (Some(page), None) => println!("The page is at {}://{}/", link.scheme, reachable(page)),
     }
     stop_signal().await;
     println!("\nStopping.");
@@ -80,6 +81,8 @@ pub(super) fn show_code(link: &str) {
 struct DemoLink {
     device: Id,
     key: PublicKey,
+    /// The page's: `http`, or `https` where it has a certificate.
+    scheme: &'static str,
     /// Where access is not open: one for each start, which takes the place of the last one.
     grant: Option<(Id, Seed)>,
 }
@@ -99,14 +102,19 @@ impl DemoLink {
             }
             _ => None,
         };
-        Ok(Self { device: config.device.id.clone(), key, grant })
+        Ok(Self { device: config.device.id.clone(), key, scheme: config.page_scheme(), grant })
     }
 
     /// The viewing link of protocol.md section 2.2.
     fn to(&self, page: SocketAddr, websocket: SocketAddr) -> String {
+        let broker = match self.scheme {
+            // Browsers do not mix: a page over https may only open wss, which its own server has.
+            "https" => format!("wss://{}{TUNNEL_PATH}", reachable(page)),
+            _ => format!("ws://{}{WEBSOCKET_PATH}", reachable(websocket)),
+        };
         let link = Link {
-            page: format!("http://{}/", reachable(page)),
-            broker: Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(websocket))),
+            page: format!("{}://{}/", self.scheme, reachable(page)),
+            broker: Some(broker),
             device: self.device.clone(),
             root: None,
             key: Some(self.key),
@@ -125,11 +133,12 @@ mod tests {
         let page = "127.0.0.1:8080".parse().unwrap();
         let websocket = "127.0.0.1:9001".parse().unwrap();
         let key = PublicKey::parse(&"A".repeat(43)).unwrap();
-        let link = DemoLink { device: Id::new("cam").unwrap(), key, grant: None };
-        let expected = format!(
-            "http://127.0.0.1:8080/#broker=ws://127.0.0.1:9001/mqtt&device=cam&key={}",
-            "A".repeat(43)
-        );
-        assert_eq!(link.to(page, websocket), expected);
+        for (scheme, broker) in [("http", "ws://127.0.0.1:9001/mqtt"), ("https", "wss://127.0.0.1:8080/mqtt")]
+        {
+            let link = DemoLink { device: Id::new("cam").unwrap(), key, scheme, grant: None };
+            let key = "A".repeat(43);
+            let expected = format!("{scheme}://127.0.0.1:8080/#broker={broker}&device=cam&key={key}");
+            assert_eq!(link.to(page, websocket), expected);
+        }
     }
 }
