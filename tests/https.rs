@@ -159,3 +159,34 @@ fn a_certificate_that_cannot_be_used_says_so_at_the_start() {
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(said.contains("server.pem") && said.contains("cannot be used together"), "{said}");
 }
+
+#[test]
+fn check_finds_certificates_whose_key_is_another_ones() {
+    let (one, other) = (Certificates::new(), Certificates::new());
+    let check = |settings: Settings| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), settings.toml()).expect("write");
+        let arguments = ["check", "--config", file.path().to_str().expect("UTF-8")];
+        let done = porthole(&arguments).output().expect("run");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let of_the_page = |keys: &Certificates| {
+        Settings::new("mqtt://127.0.0.1:1")
+            .path("http.tls_cert_file", &one.path("server.pem"))
+            .path("http.tls_key_file", &keys.path("server.key"))
+    };
+    let to_the_broker = |keys: &Certificates| {
+        Settings::new("mqtts://127.0.0.1:1")
+            .path("mqtt.ca_file", &one.path("ca.pem"))
+            .path("mqtt.client_cert_file", &one.path("client.pem"))
+            .path("mqtt.client_key_file", &keys.path("client.key"))
+    };
+    for good in [of_the_page(&one), to_the_broker(&one)] {
+        assert_eq!(check(good), (Some(0), String::new()));
+    }
+    for (wrong, file) in [(of_the_page(&other), "server.pem"), (to_the_broker(&other), "client.pem")] {
+        let (code, said) = check(wrong);
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(file) && said.contains("cannot be used together"), "{said}");
+    }
+}

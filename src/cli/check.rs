@@ -1,18 +1,25 @@
 //! `porthole check`: says what a configuration means, or what is wrong with it; opens nothing.
 
+use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::bad_configuration;
+use super::{EXIT_BAD_CONFIGURATION, bad_configuration};
 use crate::access::gate::Mode;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
+use crate::http::CertificateFiles;
 use crate::media::MediaConfig;
+use crate::signaling::mqtt::TlsFiles;
 
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
     let config = match Config::load(file, Flavour::Run) {
         Ok(config) => config,
         Err(error) => return bad_configuration(&error),
     };
+    if let Err(error) = certificates(&config) {
+        eprintln!("porthole: {error}");
+        return ExitCode::from(EXIT_BAD_CONFIGURATION);
+    }
     let source = file.map_or_else(
         || if Path::new(DEFAULT_FILE).exists() { DEFAULT_FILE.to_owned() } else { "environment".to_owned() },
         |file| file.display().to_string(),
@@ -22,6 +29,23 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         println!("  {what:<11}{value}");
     }
     ExitCode::SUCCESS
+}
+
+/// Whether certificates and their keys can be used: reading the configuration only finds their files.
+fn certificates(config: &Config) -> Result<(), Box<dyn Error>> {
+    if let Some((cert_file, key_file)) = config.http_tls.clone() {
+        CertificateFiles { cert_file, key_file }.check()?;
+    }
+    let mqtt = &config.mqtt;
+    if mqtt.client_cert_file.is_some() {
+        let tls = TlsFiles {
+            ca_file: mqtt.ca_file.clone(),
+            client_cert_file: mqtt.client_cert_file.clone(),
+            client_key_file: mqtt.client_key_file.clone(),
+        };
+        tls.check()?;
+    }
+    Ok(())
 }
 
 fn summary(config: &Config) -> Vec<(&'static str, String)> {

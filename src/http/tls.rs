@@ -58,6 +58,14 @@ pub enum CertificateError {
 }
 
 impl CertificateFiles {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// A server could not use them.
+    pub fn check(&self) -> Result<(), CertificateError> {
+        self.load().map(drop)
+    }
+
     /// What a server needs to use them.
     fn load(&self) -> Result<Arc<ServerConfig>, CertificateError> {
         let unreadable = |what, key, path: &Path, error: &dyn std::fmt::Display| {

@@ -20,6 +20,14 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// No connection could be made with them.
+    pub fn check(&self) -> Result<(), TlsFileError> {
+        client_config(self).map(drop)
+    }
+
     pub(super) fn first(&self) -> Option<&Path> {
         [&self.ca_file, &self.client_cert_file, &self.client_key_file]
             .into_iter()
