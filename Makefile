@@ -51,7 +51,7 @@ CARGO_DENY := 0.20.2
 CARGO_DEB := 3.8.0
 CARGO_FUZZ := 0.13.2
 # Each parser of what comes from outside, and for how long `make fuzz` tries each.
-FUZZ_TARGETS := signal topic sdp config
+FUZZ_TARGETS := signal topic sdp fragment config
 FUZZ_SECONDS ?= 60
 
 # $(call install,PACKAGES): says what is missing and installs it, or does nothing.

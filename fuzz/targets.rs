@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use porthole::config::{Config, Moved};
+use porthole::http::fragment::{self, Fragment};
 use porthole::media::ProfileLevelId;
 use porthole::peer::offer;
 use porthole::signaling::message::{Down, ErrorCode, Up, UpKind};
@@ -70,6 +71,30 @@ pub fn sdp(input: &[u8]) {
             assert!(!refusal.message.is_empty() && refusal.message.len() < 4096);
         }
     }
+}
+
+/// What a WHEP player adds to its offer: candidates of its own lines, and at most one new generation of its offer.
+pub fn fragment(input: &[u8]) {
+    const OFFER: &str = include_str!("corpus/sdp/chromium");
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let read = match Fragment::parse(text) {
+        Ok(read) => read,
+        Err(words) => return assert!(!words.is_empty() && words.len() < 4096),
+    };
+    // One more, for their end.
+    assert!(read.candidates.len() <= fragment::MAX_CANDIDATES + 1);
+    for candidate in read.candidates.iter().flatten() {
+        assert!(text.contains(&candidate.candidate) && !candidate.candidate.contains('\n'));
+        assert_eq!(candidate.username_fragment, read.ufrag);
+    }
+    if let Ok(Some((ufrag, pwd))) = read.restarts(OFFER) {
+        let offer = fragment::restarted(OFFER, ufrag, pwd);
+        assert_eq!(read.restarts(&offer), Ok(None));
+        assert_eq!(offer.lines().count(), OFFER.lines().filter(|line| !line.contains("candidate")).count());
+        sdp(offer.as_bytes());
+    }
+    // Any text may stand where an answer does.
+    assert!(fragment::of_answer(text).len() <= 2 * text.len() + 2);
 }
 
 /// A configuration: read the same way twice, or refused in words.

@@ -33,6 +33,11 @@ fn session_descriptions() {
 }
 
 #[test]
+fn ice_fragments() {
+    replay("fragment", targets::fragment);
+}
+
+#[test]
 fn configurations() {
     replay("config", targets::config);
 }

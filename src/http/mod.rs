@@ -26,6 +26,7 @@ pub use page::{PageBroker, PageInfo};
 pub use server::{Listener, Server, bind};
 pub use tls::{CertificateError, CertificateFiles};
 pub use tunnel::PATH as TUNNEL_PATH;
+pub use whep::fragment;
 
 use crate::access::gate::Mode;
 use crate::media::Media;

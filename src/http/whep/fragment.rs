@@ -3,14 +3,14 @@
 use crate::signaling::message::Candidate;
 
 /// Candidates of one fragment; a session holds no more that wait.
-const MAX_CANDIDATES: usize = 60;
+pub const MAX_CANDIDATES: usize = 60;
 /// Lengths that RFC 8839 section 5.4 allows a user name and a password.
 const UFRAG_CHARS: std::ops::RangeInclusive<usize> = 4..=256;
 const PWD_CHARS: std::ops::RangeInclusive<usize> = 22..=256;
 
 /// What a fragment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fragment {
+pub struct Fragment {
     /// The ICE generation: its user name, and its password where that was given.
     pub ufrag: Option<String>,
     /// See `ufrag`.
@@ -101,7 +101,7 @@ fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// `offer` as its player would make it for a new ICE generation: without the old one's candidates, its version one more.
-pub(super) fn restarted(offer: &str, ufrag: &str, pwd: &str) -> String {
+pub fn restarted(offer: &str, ufrag: &str, pwd: &str) -> String {
     let mut lines = Vec::new();
     for line in offer.lines() {
         if line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates") {
@@ -132,7 +132,7 @@ fn next_version(line: &str) -> String {
 }
 
 /// The part of `answer` that a player has to know of a new generation.
-pub(super) fn of_answer(answer: &str) -> String {
+pub fn of_answer(answer: &str) -> String {
     const KEPT: [&str; 8] = [
         "m=",
         "a=mid:",

@@ -1,6 +1,6 @@
 //! WHEP (protocol.md section 5): one `POST` with an offer makes a session, its own URL steers and ends it.
 
-mod fragment;
+pub mod fragment;
 mod links;
 mod patch;
 mod resource;
