@@ -28,6 +28,11 @@
 //! | [`cli`] | one file per subcommand |
 //! | [`stats`], [`log`], [`systemd`] | figures of the process, pulled when wanted; where log lines go; what the service manager is told |
 //!
+//! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
+//! protected with the keys of its handshake and sent by `peer::outbound`, a picture a system call; RTCP comes back to it from the
+//! socket, without the library. Which path ICE has chosen is learnt from a packet that the library is given and that
+//! never leaves (`peer::guide`, `peer::way`).
+//!
 //! # Invariants
 //!
 //! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt`
@@ -36,6 +41,7 @@
 //! - No viewer, no open device: the pipeline runs only while something demands it.
 //! - Nothing that arrives from outside can panic the process; every refusal has a code.
 //! - Control plane and data plane meet in one place: where a session is made.
+//! - What the WebRTC library would send as media never leaves (`peer::watched_socket`): its packets would use numbers of ours under the same key.
 //!
 //! # Decisions and edges
 //!

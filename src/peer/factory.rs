@@ -6,53 +6,33 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{CongestionControlBuilder, Registry, SenderReportBuilder, Slot, TwccSenderBuilder};
-use rtc::media_stream::MediaStreamTrack;
+use rtc::interceptor::{Registry, Slot};
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfiguration;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
-    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
-};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
     RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
     SettingEngineBuilder,
 };
-use webrtc::rtp_transceiver::RtpSender;
 
-use super::burst::{Burst, BurstInterceptor};
 use super::candidate::{with_public_address, with_tcp_port, with_udp_port};
-use super::feedback::{Estimator, Feedback, FeedbackInterceptor};
+use super::feedback::{Feedback, Forward};
+use super::keys::{KeyProvider, Keys};
 use super::media_thread::MediaThread;
 use super::offer::VideoCodec;
-use super::repair::{Repair, WithRepairs};
-use super::runtime::{Heard, PeerRuntime, SharedUdp};
+use super::outbound::Outbound;
+use super::runtime::{PeerRuntime, SharedUdp};
 use super::tcp_port::{Listeners, TcpPort, TcpRoute};
-use super::udp_port::{UdpPort, UdpRoute};
+use super::track::{self, Track};
+use super::udp_port::{MediaSink, UdpPort, UdpRoute};
+use super::watched_socket::Heard;
+use super::way::Way;
 use super::{PeerError, certificate};
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::signaling::message::Candidate;
-
-/// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
-/// picture as soon as it is decoded.
-pub(super) const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
-
-/// When a picture was captured, on the sender's clock: what glass-to-glass figures are made of.
-pub(super) const ABS_CAPTURE_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
-
-/// Transport-wide sequence numbers: the viewer reports when each packet came.
-pub(super) const TRANSPORT_CC_URI: &str =
-    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-
-/// RTP clock of video (RFC 6184 section 8.2.1).
-pub(super) const CLOCK_RATE_HZ: u32 = 90_000;
 
 /// A peer that has been silent this long is `disconnected`; [`ICE_FAILED`] later it is gone.
 /// Together the 15 s of protocol.md section 2.
@@ -82,11 +62,11 @@ pub(super) enum PeerEvent {
 /// One viewer's connection with its only track.
 pub(super) struct Connection {
     pub peer: Arc<dyn PeerConnection>,
-    pub track: Arc<TrackLocalStaticRTP>,
-    /// How its packets get there.
-    pub burst: Burst,
-    pub sender: Arc<dyn RtpSender>,
-    pub ssrc: u32,
+    pub track: Track,
+    /// What its handshake agrees on.
+    pub keys: Keys,
+    /// Its media.
+    pub outbound: Arc<Outbound>,
     /// How long the viewer is asked to hold a picture, in ms.
     pub playout_delay_ms: u32,
     pub events: mpsc::Receiver<PeerEvent>,
@@ -150,19 +130,24 @@ impl Factory {
     ) -> Result<Connection, PeerError> {
         let udp = Arc::new(self.udp.share()?);
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
-        let (engine, video) = media_engine(codec)?;
+        let (engine, video) = track::media_engine(codec)?;
         let listeners = Listeners::default();
         let tcp = self.tcp.as_ref().map(|port| port.route_to(&listeners));
-        let burst = Burst::default();
+        let (way, keys) = (Arc::<Way>::default(), Keys::default());
         let told = Told {
             public_ip: self.ice.public_ip,
             tcp_port: self.tcp.as_ref().map(TcpPort::port),
             udp: Arc::clone(&udp),
         };
         let handler = Events { tx: events_tx, told: told.clone() };
-        let runtime = PeerRuntime::new(listeners, Some(SharedUdp { route: udp, relays: self.relays() }))
-            .on(self.media.handle().clone());
+        let shared = SharedUdp { route: Arc::clone(&udp), relays: self.relays() };
+        let runtime = PeerRuntime::new(listeners, Some(shared))
+            .on(self.media.handle().clone())
+            .showing(Arc::clone(&way));
         let heard = runtime.heard();
+        let outbound = Arc::new(Outbound::new(feedback, &self.fanout, heard.clone(), way));
+        let sink: Arc<dyn MediaSink> = Arc::clone(&outbound) as Arc<dyn MediaSink>;
+        udp.hand_media_to(Arc::downgrade(&sink));
         let building = PeerConnectionBuilder::new()
             .with_configuration(self.configuration())
             .with_media_engine(engine)
@@ -171,19 +156,11 @@ impl Factory {
                     .with_multicast_dns_mode(multicast_dns())
                     .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
                     .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
+                    .with_crypto_provider(Arc::new(KeyProvider::new(keys.clone())?))
                     .build(),
             )
             .with_interceptor_registry(
-                Registry::new()
-                    .with(
-                        Slot::CongestionControl,
-                        WithRepairs(CongestionControlBuilder::new(Estimator(Arc::clone(&feedback))).build()),
-                    )
-                    .with(Slot::TwccSender, WithRepairs(TwccSenderBuilder::new().build()))
-                    .with(Slot::NackResponder, Repair::new(Arc::clone(&feedback)))
-                    .with(Slot::SenderReport, SenderReportBuilder::new().build())
-                    .with(Slot::from(14_000), FeedbackInterceptor::new(feedback, &self.fanout))
-                    .with(Slot::from(15_000), BurstInterceptor::new(burst.clone())),
+                Registry::new().with(Slot::from(14_000), Forward::new(Arc::clone(&outbound))),
             )
             .with_handler(Arc::new(handler))
             .with_runtime(Arc::new(runtime))
@@ -193,21 +170,10 @@ impl Factory {
         // Boxed: the library's future is 20 KB, and every session's task would carry it for ever.
         let peer = Box::pin(building).await?;
         let peer: Arc<dyn PeerConnection> = Arc::new(peer);
-        match add_track(peer.as_ref(), video).await {
-            Ok((track, sender, ssrc)) => {
+        match Track::add(peer.as_ref(), video, codec.rtx_payload_type).await {
+            Ok(track) => {
                 let playout_delay_ms = self.playout_delay_ms;
-                Ok(Connection {
-                    peer,
-                    track,
-                    burst,
-                    sender,
-                    ssrc,
-                    playout_delay_ms,
-                    events,
-                    tcp,
-                    told,
-                    heard,
-                })
+                Ok(Connection { peer, track, keys, outbound, playout_delay_ms, events, tcp, told, heard })
             }
             Err(error) => {
                 // An unclosed connection would leave its driver task behind.
@@ -239,65 +205,6 @@ impl Factory {
             })
             .collect()
     }
-}
-
-/// Registers exactly the one codec that the offer inspection chose.
-fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerError> {
-    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
-    let video = RTCRtpCodec {
-        mime_type: MIME_TYPE_H264.to_owned(),
-        clock_rate: CLOCK_RATE_HZ,
-        channels: 0,
-        sdp_fmtp_line: codec.fmtp(),
-        rtcp_feedback: vec![
-            feedback("nack", ""),
-            feedback("nack", "pli"),
-            feedback("ccm", "fir"),
-            feedback("goog-remb", ""),
-            feedback("transport-cc", ""),
-        ],
-    };
-    let mut engine = MediaEngine::default();
-    let parameters = RTCRtpCodecParameters { rtp_codec: video.clone(), payload_type: codec.payload_type };
-    engine.register_codec(parameters, RtpCodecKind::Video)?;
-    if let Some(payload_type) = codec.rtx_payload_type {
-        let rtx = RTCRtpCodec {
-            mime_type: MIME_TYPE_RTX.to_owned(),
-            clock_rate: CLOCK_RATE_HZ,
-            channels: 0,
-            sdp_fmtp_line: format!("apt={}", codec.payload_type),
-            rtcp_feedback: vec![],
-        };
-        engine.register_codec(RTCRtpCodecParameters { rtp_codec: rtx, payload_type }, RtpCodecKind::Video)?;
-    }
-    for uri in [PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, TRANSPORT_CC_URI] {
-        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
-        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
-    }
-    Ok((engine, video))
-}
-
-async fn add_track(
-    peer: &dyn PeerConnection,
-    codec: RTCRtpCodec,
-) -> Result<(Arc<TrackLocalStaticRTP>, Arc<dyn RtpSender>, u32), PeerError> {
-    let ssrc = rand::random::<u32>();
-    let coding = RTCRtpCodingParameters {
-        ssrc: Some(ssrc),
-        rtx: Some(RTCRtpRtxParameters { ssrc: rand::random() }),
-        ..Default::default()
-    };
-    let encoding =
-        RTCRtpEncodingParameters { rtp_coding_parameters: coding, active: true, codec, ..Default::default() };
-    let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
-        "porthole".to_owned(),
-        "video".to_owned(),
-        "camera".to_owned(),
-        RtpCodecKind::Video,
-        vec![encoding],
-    )));
-    let sender = peer.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await?;
-    Ok((track, sender, ssrc))
 }
 
 /// A wildcard means one socket for each address of the machine. Loopback is added only where

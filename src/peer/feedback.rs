@@ -1,13 +1,12 @@
-//! RTCP from the viewer: key-frame requests and receiver reports, taken off inside the chain.
-//!
-//! The library's own RTCP statistics stay at zero, so this interceptor reads the packets itself.
+//! What the viewer's RTCP tells: key-frame requests, loss, and what its path carries.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rtc::interceptor::{BandwidthEstimator, Interceptor, Packet, PacketReport, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
@@ -16,6 +15,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
+use super::outbound::Outbound;
 use super::rate::repair::Conditions;
 use super::rate::{Estimate, Report};
 use crate::fanout::{Fanout, Place};
@@ -74,6 +74,35 @@ impl Feedback {
         self.estimate().sent(now, bytes);
     }
 
+    /// What became of packets that left.
+    pub(super) fn departed(&self, now: Instant, reports: &[Report]) {
+        self.estimate().feedback(now, reports);
+    }
+
+    /// Takes one RTCP packet of the viewer; key frames are asked of `fanout`.
+    pub(super) fn take(&self, now: Instant, packet: &dyn Any, fanout: &Fanout) {
+        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            self.key_frame_requests.fetch_add(1, Ordering::Relaxed);
+            // One that comes now would be left out too, and the next one could be had only after a while.
+            if !self.is_skipping.load(Ordering::Relaxed) {
+                fanout.request_key_frame();
+            }
+        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            // One stream is sent, its RTX stream is reported apart: the first report is the media's.
+            if let Some(report) = report.reports.first() {
+                self.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
+                self.packets_lost.store(report.total_lost, Ordering::Relaxed);
+                self.estimate().receiver_report(now, self.loss());
+            }
+        } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.estimate().remb(now, f64::from(remb.bitrate));
+        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            let asked: u64 =
+                nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
+            self.nacked_packets.fetch_add(asked, Ordering::Relaxed);
+        }
+    }
+
     fn estimate(&self) -> MutexGuard<'_, Estimate> {
         self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,68 +113,20 @@ impl Feedback {
     }
 }
 
-/// Takes what the library's congestion control has matched, packet by packet, into the estimate.
-pub struct Estimator(pub Arc<Feedback>);
-
-impl BandwidthEstimator for Estimator {
-    fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
-        let report = |packet: &PacketReport| Report {
-            departure: packet.departure,
-            arrival: packet.arrival,
-            arrived: packet.arrived,
-            bytes: packet.size,
-        };
-        let reports: Vec<Report> = reports.iter().map(report).collect();
-        self.0.estimate().feedback(now, &reports);
-    }
-
-    /// Nobody listens inside the chain: the pacer is in the sender, before the packets are numbered.
-    fn target_bitrate(&self) -> f64 {
-        0.0
-    }
-}
-
-/// Reads inbound RTCP on its way up and passes everything on unchanged.
-pub struct FeedbackInterceptor {
-    feedback: Arc<Feedback>,
-    fanout: Fanout,
+/// Takes RTCP that the library opened, which is what came over TCP or through a relay, to where all of it goes.
+pub(super) struct Forward {
+    outbound: Arc<Outbound>,
     read_queue: VecDeque<TaggedPacket>,
     write_queue: VecDeque<TaggedPacket>,
 }
 
-impl FeedbackInterceptor {
-    /// Records into `feedback`; asks `fanout` for key frames.
-    pub fn new(feedback: Arc<Feedback>, fanout: &Fanout) -> Self {
-        let fanout = fanout.at(Arc::clone(&feedback.place));
-        Self { feedback, fanout, read_queue: VecDeque::new(), write_queue: VecDeque::new() }
-    }
-
-    fn take(&self, now: Instant, packet: &dyn rtc::rtcp::Packet) {
-        let packet = packet.as_any();
-        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
-            self.feedback.key_frame_requests.fetch_add(1, Ordering::Relaxed);
-            // One that comes now would be left out too, and the next one could be had only after a while.
-            if !self.feedback.is_skipping.load(Ordering::Relaxed) {
-                self.fanout.request_key_frame();
-            }
-        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            // One stream is sent, its RTX stream is reported apart: the first report is the media's.
-            if let Some(report) = report.reports.first() {
-                self.feedback.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
-                self.feedback.packets_lost.store(report.total_lost, Ordering::Relaxed);
-                self.feedback.estimate().receiver_report(now, self.feedback.loss());
-            }
-        } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-            self.feedback.estimate().remb(now, f64::from(remb.bitrate));
-        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-            let asked: u64 =
-                nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
-            self.feedback.nacked_packets.fetch_add(asked, Ordering::Relaxed);
-        }
+impl Forward {
+    pub fn new(outbound: Arc<Outbound>) -> Self {
+        Self { outbound, read_queue: VecDeque::new(), write_queue: VecDeque::new() }
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackInterceptor {
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Forward {
     type Rout = TaggedPacket;
     type Wout = TaggedPacket;
     type Eout = ();
@@ -154,9 +135,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackInterceptor {
 
     fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &message.message.packet {
-            for packet in packets {
-                self.take(message.now, packet.as_ref());
-            }
+            self.outbound.reported(message.now, packets);
         }
         self.read_queue.push_back(message);
         Ok(())
@@ -176,7 +155,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackInterceptor {
     }
 }
 
-impl Interceptor for FeedbackInterceptor {
+impl Interceptor for Forward {
     fn bind_local_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
@@ -192,9 +171,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
-        let (fanout, feedback) = (Fanout::default(), Arc::new(Feedback::default()));
-        let interceptor = FeedbackInterceptor::new(Arc::clone(&feedback), &fanout);
-        let asks = || interceptor.take(Instant::now(), &PictureLossIndication::default());
+        let (fanout, feedback) = (Fanout::default(), Feedback::default());
+        let asks = || feedback.take(Instant::now(), &PictureLossIndication::default(), &fanout);
         let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Tier::Full));
         feedback.is_skipping.store(true, Ordering::Relaxed);
         asks();

@@ -1,28 +1,40 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 
 mod answer;
-mod burst;
+mod batch;
 mod candidate;
 mod certificate;
 mod demux;
 mod factory;
 mod feedback;
-mod gather;
+mod guide;
 mod handshake;
+mod keys;
 pub mod latency;
 mod live;
 mod media_thread;
 pub mod offer;
+mod outbound;
+mod packet;
+mod path;
 mod rate;
 pub mod reach;
+mod relayed;
 mod repair;
 mod routed_socket;
 mod runtime;
 mod sender;
+mod sender_report;
 mod session;
+mod srtp;
 mod tcp_port;
+mod track;
+mod transport_cc;
 mod udp_port;
 pub mod viewer;
+mod watched_socket;
+mod way;
+mod writers;
 
 pub use factory::Factory;
 pub use live::{EndReason, Live, PathStats, Sent};
@@ -55,6 +67,9 @@ pub enum PeerError {
     /// The certificate of the media connections.
     #[error(transparent)]
     Certificate(#[from] crate::access::AccessError),
+    /// The library's cryptography refused something.
+    #[error("cryptography: {0}")]
+    Crypto(#[from] rtc::crypto::CryptoError),
     /// The WebRTC library refused something.
     #[error("WebRTC: {0}")]
     Library(#[from] webrtc::error::Error),

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
-use rtc::rtp::{Header, Packet};
 use tokio::time::timeout;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
-use super::burst::Burst;
-use super::factory::{ABS_CAPTURE_TIME_URI, CLOCK_RATE_HZ, Connection, PLAYOUT_DELAY_URI};
+use super::guide::{Guide, Guided};
 use super::latency::ntp_q32;
 use super::live::{Live, ms};
+use super::outbound::{Outbound, Packet};
 use super::rate::{Pacer, Path, Thinner, Verdict};
+use super::track::CLOCK_RATE_HZ;
+use super::way::Unsent;
 use crate::fanout::{Fanout, Subscription};
 use crate::media::AccessUnit;
 
@@ -26,88 +26,63 @@ const MAX_PAYLOAD_BYTES: usize = 1100;
 /// The capture time goes with key frames, and at least this often.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 
+/// For so long each picture tells how long to hold it: the first ones may be lost.
+const TELL_PLAYOUT_DELAY: Duration = Duration::from_secs(1);
+
 /// When this much is under way, the path became narrower while what waits was made for a wider one.
 const BLOCKED: Duration = Duration::from_millis(300);
 
-/// The negotiated numbers that every packet of one viewer carries.
-pub(super) struct Stamp {
-    ssrc: u32,
-    payload_type: u8,
-    playout_delay: Option<(u8, Bytes)>,
-    capture_time_id: Option<u8>,
+/// Makes the packets of pictures, all but their numbers.
+#[derive(Debug)]
+struct Stamp {
+    playout_delay: [u8; 3],
+    /// Since when it is told.
+    playout_delay_told: Option<Instant>,
     capture_time_sent: Option<Instant>,
-    sequence_number: u16,
     timestamp_base: u32,
 }
 
 impl Stamp {
-    /// Reads what was negotiated; call after the local description is set.
-    pub async fn of(connection: &Connection) -> Option<Self> {
-        let parameters = connection.sender.get_parameters().await.ok()?.rtp_parameters;
-        let id_of = |uri| {
-            let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
-            u8::try_from(extension.id).ok()
-        };
-        let playout_delay = playout_delay(connection.playout_delay_ms);
-        Some(Self {
-            ssrc: connection.ssrc,
-            payload_type: parameters.codecs.first()?.payload_type,
-            playout_delay: id_of(PLAYOUT_DELAY_URI).map(|id| (id, playout_delay)),
-            capture_time_id: id_of(ABS_CAPTURE_TIME_URI),
+    fn new(playout_delay_ms: u32) -> Self {
+        Self {
+            playout_delay: playout_delay(playout_delay_ms),
+            playout_delay_told: None,
             capture_time_sent: None,
-            sequence_number: rand::random(),
             timestamp_base: rand::random(),
-        })
-    }
-
-    /// A packet; its number comes with [`Self::number`].
-    fn packet(&self, payload: Bytes, media_time: Duration, marker: bool) -> Packet {
-        let header = Header {
-            version: 2,
-            marker,
-            payload_type: self.payload_type,
-            timestamp: self.timestamp_base.wrapping_add(rtp_time(media_time)),
-            ssrc: self.ssrc,
-            ..Default::default()
-        };
-        Packet { header, payload }
-    }
-
-    /// Tells on a picture's first packet how long to hold it; receivers take it from there.
-    fn mark_playout_delay(&self, packet: &mut Packet) {
-        if let Some((id, delay)) = &self.playout_delay {
-            // Fails only for ids that negotiation cannot give.
-            let _ = packet.header.set_extension(*id, delay.clone());
         }
     }
 
-    /// Numbers a packet that leaves now, so that those which never leave are not missed.
-    fn number(&mut self, packet: &mut Packet) {
-        packet.header.sequence_number = self.sequence_number;
-        self.sequence_number = self.sequence_number.wrapping_add(1);
+    fn timestamp(&self, unit: &AccessUnit) -> u32 {
+        self.timestamp_base.wrapping_add(rtp_time(unit.media_time))
     }
 
-    /// Marks the first packet of a key frame, and of one unit a second, with the time of capture.
-    fn mark_capture_time(&mut self, packet: &mut Packet, unit: &AccessUnit, now: Instant) {
-        let Some(id) = self.capture_time_id else { return };
+    /// How long to hold the picture, told on the first packet of some: receivers take it from there, and
+    /// packets of one size are sent in one go.
+    fn playout_delay(&mut self, unit: &AccessUnit, now: Instant) -> Option<[u8; 3]> {
+        let since = *self.playout_delay_told.get_or_insert(now);
+        let is_new = now.saturating_duration_since(since) < TELL_PLAYOUT_DELAY;
+        (is_new || unit.key_frame).then_some(self.playout_delay)
+    }
+
+    /// When the picture was captured: told on the first packet of a key frame, and of one picture a second.
+    fn capture_time(&mut self, unit: &AccessUnit, now: Instant) -> Option<u64> {
         let recent = |at: Instant| now.saturating_duration_since(at) < CAPTURE_TIME_EVERY;
         if !unit.key_frame && self.capture_time_sent.is_some_and(recent) {
-            return;
+            return None;
         }
         let age = now.saturating_duration_since(unit.captured_at);
         // A clock before 1970 is no clock.
-        let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
-        let value = ntp_q32(since_unix.saturating_sub(age)).to_be_bytes();
+        let since_unix = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         self.capture_time_sent = Some(now);
-        let _ = packet.header.set_extension(id, Bytes::copy_from_slice(&value));
+        Some(ntp_q32(since_unix.saturating_sub(age)))
     }
 }
 
 /// The extension's two 12-bit values in units of 10 ms, least and most, here the same.
-fn playout_delay(ms: u32) -> Bytes {
+fn playout_delay(ms: u32) -> [u8; 3] {
     let units = (ms / 10).min(0xfff);
     let [_, high, middle, low] = ((units << 12) | units).to_be_bytes();
-    Bytes::copy_from_slice(&[high, middle, low])
+    [high, middle, low]
 }
 
 /// Media time in the 90 kHz clock, modulo 2^32 as RFC 3550 wants it.
@@ -135,24 +110,31 @@ struct Outgoing {
     is_last: bool,
 }
 
-/// Sends until the connection closes.
-pub(super) async fn run(
-    track: Arc<TrackLocalStaticRTP>,
-    burst: Burst,
-    stamp: Stamp,
-    mut subscription: Subscription,
-    fanout: Fanout,
-    live: Arc<Live>,
-) {
+/// What a sender needs of its session.
+pub(super) struct Viewer {
+    pub outbound: Arc<Outbound>,
+    /// Told how long to hold a picture, in ms.
+    pub playout_delay_ms: u32,
+    pub live: Arc<Live>,
+}
+
+/// Sends until the task is aborted.
+pub(super) async fn run(viewer: Viewer, guide: Guide, mut subscription: Subscription, fanout: Fanout) {
+    let Viewer { outbound, playout_delay_ms, live } = viewer;
     let mut sending = Sending {
-        stamp,
+        stamp: Stamp::new(playout_delay_ms),
         fanout,
         live,
         thinner: Thinner::default(),
         pacer: Pacer::default(),
         first_out: None,
+        last: None,
     };
+    let mut guide = Guided::new(guide);
     loop {
+        if guide.ask(Instant::now(), outbound.way()).await.is_err() {
+            return;
+        }
         let rate = sending.live.feedback.rate(Instant::now());
         let unit = if sending.pacer.is_empty() {
             Some(subscription.next().await)
@@ -163,23 +145,8 @@ pub(super) async fn run(
         if let Some(unit) = unit {
             sending.take(now, &unit, rate);
         }
-        sending.pacer.fill(now, rate);
-        let (mut bytes, mut packets, mut marks) = (0, Vec::new(), Vec::new());
-        while let Some(mut out) = sending.pacer.pop() {
-            sending.stamp.number(&mut out.packet);
-            bytes += out.packet.payload.len();
-            marks.push((out.encoded_at, out.is_first, out.is_last));
-            packets.push(out.packet);
-        }
-        if burst.send(track.as_ref(), packets).await.is_err() {
-            return;
-        }
-        for mark in marks {
-            sending.has_left(mark);
-        }
-        if bytes > 0 {
-            sending.live.feedback.sent(now, bytes);
-            sending.live.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(unsent) = sending.send(now, rate, &outbound) {
+            unsent.finish().await;
         }
     }
 }
@@ -193,6 +160,8 @@ struct Sending {
     pacer: Pacer<Outgoing>,
     /// When the first packet of the picture that is being sent left.
     first_out: Option<Instant>,
+    /// Time and capture of the last picture, which reports refer to.
+    last: Option<(u32, Instant)>,
 }
 
 impl Sending {
@@ -202,17 +171,49 @@ impl Sending {
             return;
         }
         let payloads = payloads(unit);
+        let timestamp = self.stamp.timestamp(unit);
+        let (mut playout_delay, mut capture_time) =
+            (self.stamp.playout_delay(unit, now), self.stamp.capture_time(unit, now));
         let last = payloads.len().saturating_sub(1);
         for (index, payload) in payloads.iter().enumerate() {
-            let (is_first, is_last) = (index == 0, index == last);
-            let mut packet = self.stamp.packet(payload.clone(), unit.media_time, is_last);
-            if is_first {
-                self.stamp.mark_playout_delay(&mut packet);
-                self.stamp.mark_capture_time(&mut packet, unit, now);
-            }
+            let packet = Packet {
+                payload: payload.clone(),
+                timestamp,
+                marker: index == last,
+                playout_delay: playout_delay.take(),
+                capture_time: capture_time.take(),
+            };
             let bits = payload.len() as f64 * 8.0;
-            self.pacer.push(Outgoing { packet, encoded_at: unit.encoded_at, is_first, is_last }, bits);
+            let encoded_at = unit.encoded_at;
+            self.pacer
+                .push(Outgoing { packet, encoded_at, is_first: index == 0, is_last: index == last }, bits);
         }
+        self.last = Some((timestamp, unit.captured_at));
+    }
+
+    /// Sends what may leave now. Gives what finds no room.
+    fn send(&mut self, now: Instant, rate: Option<f64>, outbound: &Outbound) -> Option<Unsent> {
+        self.pacer.fill(now, rate);
+        let (mut bytes, mut marks) = (0, Vec::new());
+        let pacer = &mut self.pacer;
+        let leaving = std::iter::from_fn(|| {
+            let out = pacer.pop()?;
+            bytes += out.packet.payload.len();
+            marks.push((out.encoded_at, out.is_first, out.is_last));
+            Some(out.packet)
+        });
+        let unsent = outbound.send(now, leaving);
+        if let Some((timestamp, captured_at)) = self.last {
+            outbound.report(now, timestamp, captured_at);
+        }
+        for mark in marks {
+            self.has_left(mark);
+        }
+        if bytes > 0 {
+            self.live.feedback.sent(now, bytes);
+            self.live.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+        unsent
     }
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
@@ -290,42 +291,24 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_numbered_and_share_a_timestamp() {
-        let mut stamp = Stamp {
-            ssrc: 7,
-            payload_type: 99,
-            playout_delay: Some((3, playout_delay(0))),
-            capture_time_id: Some(4),
-            capture_time_sent: None,
-            sequence_number: u16::MAX,
-            timestamp_base: u32::MAX,
-        };
-        let mut first = stamp.packet(Bytes::from_static(b"a"), Duration::from_secs(1), false);
-        stamp.mark_playout_delay(&mut first);
-        let mut second = stamp.packet(Bytes::from_static(b"b"), Duration::from_secs(1), true);
-        stamp.number(&mut first);
-        stamp.number(&mut second);
-        assert_eq!(first.header.timestamp, 89_999);
-        assert_eq!((first.header.sequence_number, second.header.sequence_number), (u16::MAX, 0));
-        assert!(!first.header.marker && second.header.marker);
-        assert_eq!(first.header.get_extension(3), Some(Bytes::from_static(&[0, 0, 0])));
-
+    fn the_first_pictures_key_frames_and_one_a_second_tell_more() {
+        let mut stamp = Stamp::new(100);
         let start = Instant::now();
-        let mut marked = |key_frame, ms| {
+        let mut tells = |key_frame, ms| {
             let at = start + Duration::from_millis(ms);
             let unit = AccessUnit::new(Bytes::new(), Duration::ZERO, at, at, key_frame);
-            let mut packet = stamp.packet(Bytes::from_static(b"c"), Duration::ZERO, false);
-            stamp.mark_capture_time(&mut packet, &unit, at);
-            packet.header.get_extension(4).is_some_and(|value| value.len() == 8)
+            (stamp.capture_time(&unit, at).is_some(), stamp.playout_delay(&unit, at).is_some())
         };
-        let seen = [(false, 0), (false, 33), (true, 66), (false, 900), (false, 1066)];
-        assert_eq!(seen.map(|(key, ms)| marked(key, ms)), [true, false, true, false, true]);
+        let seen = [(false, 0), (false, 33), (true, 66), (false, 900), (false, 1066), (true, 1100)];
+        let told = seen.map(|(key, ms)| tells(key, ms));
+        assert_eq!(told.map(|(capture, _)| capture), [true, false, true, false, true, true]);
+        assert_eq!(told.map(|(_, delay)| delay), [true, true, true, true, false, true]);
     }
 
     #[test]
     fn the_playout_delay_is_two_values_of_12_bits() {
-        assert_eq!(playout_delay(0)[..], [0, 0, 0]);
-        assert_eq!(playout_delay(100)[..], [0x00, 0xa0, 0x0a]);
-        assert_eq!(playout_delay(u32::MAX)[..], [0xff, 0xff, 0xff]);
+        assert_eq!(playout_delay(0), [0, 0, 0]);
+        assert_eq!(playout_delay(100), [0x00, 0xa0, 0x0a]);
+        assert_eq!(playout_delay(u32::MAX), [0xff, 0xff, 0xff]);
     }
 }

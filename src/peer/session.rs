@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rtc::statistics::StatsSelector;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep_until, timeout};
 use tracing::Instrument;
-use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription, RTCStatsReportEntry};
+use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription};
 
 use super::PeerError;
 use super::answer::{with_candidates, with_first_section, with_told};
 use super::factory::{Connection, Factory, PeerEvent};
-use super::live::{EndReason, Live, PathStats, ms};
+use super::live::{EndReason, Live, ms};
 use super::offer::{self, VideoCodec};
-use super::sender::{self, Stamp};
+use super::path;
+use super::sender;
 use crate::access::identity::Identity;
 use crate::access::proof::{Nonce, Parties};
 use crate::fanout::Fanout;
@@ -237,7 +237,7 @@ impl Session {
                     if changed.is_err() { return EndReason::Shutdown }
                     if let Some(end) = camera_never_came(new) { return end }
                 }
-                _ = stats.tick(), if self.connected => self.read_stats(new).await,
+                _ = stats.tick(), if self.connected => path::read(&self.connection, &new.live).await,
             }
         }
     }
@@ -296,7 +296,9 @@ impl Session {
             PeerEvent::State(RTCPeerConnectionState::Connected) => {
                 self.connected = true;
                 new.live.connected.store(true, Ordering::Relaxed);
-                self.start_sending(new).await;
+                if let Err(refusal) = self.start_sending(new).await {
+                    return Some(EndReason::Refused(refusal));
+                }
             }
             PeerEvent::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
                 return Some(if self.connected { EndReason::ViewerGone } else { EndReason::NeverConnected });
@@ -306,56 +308,28 @@ impl Session {
         None
     }
 
-    async fn start_sending(&mut self, new: &NewSession) {
+    async fn start_sending(&mut self, new: &NewSession) -> Result<(), Refusal> {
         if self.sending.is_some() {
-            return;
+            return Ok(());
         }
-        let Some(stamp) = Stamp::of(&self.connection).await else { return };
+        let connection = &self.connection;
+        let (negotiated, keys) = (connection.track.negotiated().await, connection.keys.agreed());
+        let Some((negotiated, keys)) = negotiated.zip(keys) else {
+            return Err(Refusal::new(ErrorCode::Internal, "the connection has no keys for media"));
+        };
+        connection.outbound.start(&negotiated, &keys).map_err(|error| internal(&error))?;
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let (track, burst) = (self.connection.track.clone(), self.connection.burst.clone());
+        let viewer = sender::Viewer {
+            outbound: Arc::clone(&connection.outbound),
+            playout_delay_ms: connection.playout_delay_ms,
+            live: Arc::clone(live),
+        };
         let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
-        let sending = sender::run(track, burst, stamp, fanout.subscribe(), fanout, Arc::clone(live));
+        let guide = connection.track.guide(negotiated.payload_type);
+        let sending = sender::run(viewer, guide, fanout.subscribe(), fanout);
         self.sending = Some(new.factory.spawn(sending.in_current_span()));
-    }
-
-    async fn read_stats(&self, new: &NewSession) {
-        let report = self.connection.peer.get_stats(Instant::now(), StatsSelector::None).await;
-        // By its id: after an ICE restart the pair of the former generation stays nominated.
-        let Some(selected) = report.transport().map(|transport| &transport.selected_candidate_pair_id) else {
-            return;
-        };
-        let Some(pair) = report.candidate_pairs().find(|pair| pair.stats.id == *selected) else { return };
-        // The library prefixes the id in the report, but not in the pair.
-        let local = report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id));
-        let (path, protocol) = match local {
-            Some(RTCStatsReportEntry::LocalCandidate(local)) => {
-                (local.candidate_type.to_string(), local.protocol.clone())
-            }
-            // It does not report candidates that only the peer's view of us revealed.
-            _ => ("prflx".to_owned(), "udp".to_owned()),
-        };
-        let remote = match report.get(&format!("RTCRemoteIceCandidate_{}", pair.remote_candidate_id)) {
-            Some(RTCStatsReportEntry::RemoteCandidate(remote)) => {
-                remote.address.clone().map(|address| format!("{address} port {}", remote.port))
-            }
-            // Known from its packets alone.
-            _ => self
-                .connection
-                .heard
-                .address()
-                .map(|at| format!("{} port {}", at.ip().to_canonical(), at.port())),
-        };
-        let is_new = remote.is_some() && new.live.path().and_then(|path| path.remote) != remote;
-        if is_new {
-            tracing::info!(from = remote, path, "the viewer's address");
-        }
-        new.live.set_path(PathStats {
-            remote,
-            path,
-            protocol,
-            rtt: (pair.current_round_trip_time * 10_000.0).round() / 10.0,
-        });
+        Ok(())
     }
 
     async fn close(mut self) {

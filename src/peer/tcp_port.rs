@@ -23,6 +23,8 @@ use webrtc::runtime::{AsyncTcpListener, AsyncTcpStream};
 
 use super::PeerError;
 use super::demux::local_fragment;
+use super::relayed::is_media;
+use super::way::{Path, Way};
 
 /// Connections that have not yet said whose they are.
 const MAX_UNKNOWN: usize = 32;
@@ -150,16 +152,22 @@ impl Drop for TcpRoute {
 }
 
 /// A listener of one connection that gets what is routed to `address`.
-pub(super) fn listen(listeners: &Listeners, address: SocketAddr) -> Arc<dyn AsyncTcpListener> {
+/// Media that the library sends there does not leave, but tells `way`.
+pub(super) fn listen(
+    listeners: &Listeners,
+    address: SocketAddr,
+    way: Option<Arc<Way>>,
+) -> Arc<dyn AsyncTcpListener> {
     let (sender, incoming) = mpsc::channel(MAX_WAITING);
     lock(listeners).insert(address.ip(), sender);
-    Arc::new(RoutedListener { address, incoming: AsyncMutex::new(incoming) })
+    Arc::new(RoutedListener { address, incoming: AsyncMutex::new(incoming), way })
 }
 
 #[derive(Debug)]
 struct RoutedListener {
     address: SocketAddr,
     incoming: AsyncMutex<mpsc::Receiver<Accepted>>,
+    way: Option<Arc<Way>>,
 }
 
 impl AsyncTcpListener for RoutedListener {
@@ -170,8 +178,12 @@ impl AsyncTcpListener for RoutedListener {
                 return std::future::pending().await;
             };
             // The library knows its candidate by the address that it was given.
-            let stream = RoutedStream::new(stream, first, self.address, peer);
-            Ok((Arc::new(stream) as Arc<dyn AsyncTcpStream>, peer))
+            let stream = Arc::new(RoutedStream::new(stream, first, self.address, peer));
+            let stream: Arc<dyn AsyncTcpStream> = match self.way.clone() {
+                Some(way) => Arc::new(WatchedStream { stream, way }),
+                None => stream,
+            };
+            Ok((stream, peer))
         })
     }
 
@@ -236,6 +248,42 @@ impl AsyncTcpStream for RoutedStream {
     }
 }
 
+/// What the library writes to: all of it goes on but media, which only shows the way.
+#[derive(Debug)]
+struct WatchedStream {
+    stream: Arc<RoutedStream>,
+    way: Arc<Way>,
+}
+
+impl AsyncTcpStream for WatchedStream {
+    fn read<'a, 'b>(&'a self, buf: &'b mut [u8]) -> BoxFuture<'b, io::Result<usize>>
+    where
+        'a: 'b,
+    {
+        self.stream.read(buf)
+    }
+
+    fn write_all<'a, 'b>(&'a self, buf: &'b [u8]) -> BoxFuture<'b, io::Result<()>>
+    where
+        'a: 'b,
+    {
+        // The library writes a frame at a time: two bytes of length, then the packet.
+        if buf.get(2..).is_some_and(is_media) {
+            self.way.set(Path::Tcp(Arc::clone(&self.stream) as Arc<dyn AsyncTcpStream>));
+            return Box::pin(async { Ok(()) });
+        }
+        self.stream.write_all(buf)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::demux::request;
@@ -250,7 +298,7 @@ mod tests {
         let listeners = Listeners::default();
         let mut route = port.route_to(&listeners);
         route.register("v=0\r\na=ice-ufrag:ours\r\n");
-        let listener = listen(&listeners, "127.0.0.1:0".parse().unwrap());
+        let listener = listen(&listeners, "127.0.0.1:0".parse().unwrap(), None);
 
         let mut stranger = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
         stranger.write_all(b"\x00\x04oops").await.unwrap();

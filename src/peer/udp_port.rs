@@ -6,13 +6,14 @@
 //! connection's own socket, because the server tells its clients apart by their port.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
@@ -21,6 +22,14 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Runtime, TokioRuntime, Transmit}
 
 use super::PeerError;
 use super::demux::{Owner, Routes, is_stun};
+use super::relayed::is_media;
+use super::writers::Writers;
+
+/// Who takes a session's media and RTCP, which are the first to be known by their address alone.
+pub(super) trait MediaSink: Send + Sync {
+    /// Takes one SRTP or SRTCP datagram. Called for each of them where all datagrams are read, so it must not block.
+    fn received(&self, datagram: &[u8], from: SocketAddr, now: Instant);
+}
 
 /// Datagrams that wait for a session which does not read; the rest is lost, as in any network.
 const MAX_WAITING: usize = 64;
@@ -104,23 +113,34 @@ fn free_port(range: RangeInclusive<u16>) -> Result<u16, PeerError> {
 }
 
 /// One session's share of the port.
-#[derive(Debug)]
 pub(super) struct UdpRoute {
     port: UdpPort,
     share: Arc<Mutex<Share>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Share {
     fragments: Vec<String>,
     sockets: Vec<Weak<Seat>>,
+    sink: Option<Weak<dyn MediaSink>>,
+}
+
+impl fmt::Debug for UdpRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UdpRoute({:?})", lock(&self.share).fragments)
+    }
 }
 
 impl UdpRoute {
+    /// Media that comes for sockets made from now on goes to `sink`.
+    pub fn hand_media_to(&self, sink: Weak<dyn MediaSink>) {
+        lock(&self.share).sink = Some(sink);
+    }
+
     /// The session's socket at `address`.
     pub fn socket(&self, address: IpAddr) -> io::Result<SeatedSocket> {
-        let seat = self.port.at(address, Instant::now())?.seat();
         let mut share = lock(&self.share);
+        let seat = self.port.at(address, Instant::now())?.seat(share.sink.clone());
         for fragment in &share.fragments {
             seat.name(fragment);
         }
@@ -189,9 +209,9 @@ impl SharedSocket {
         Ok(this)
     }
 
-    fn seat(self: &Arc<Self>) -> Arc<Seat> {
+    fn seat(self: &Arc<Self>, sink: Option<Weak<dyn MediaSink>>) -> Arc<Seat> {
         let owner = self.next_owner.fetch_add(1, Ordering::Relaxed);
-        let seat = Arc::new(Seat { owner, shared: Arc::clone(self), inbox: Mutex::default() });
+        let seat = Arc::new(Seat { owner, shared: Arc::clone(self), sink, inbox: Mutex::default() });
         lock(&self.table).seats.insert(owner, Arc::downgrade(&seat));
         seat
     }
@@ -216,8 +236,14 @@ impl SharedSocket {
                 let owner = table.routes.received(datagram, meta.addr, now);
                 owner.and_then(|owner| table.seats.get(&owner)?.upgrade())
             };
-            if let Some(seat) = seat {
-                seat.put(datagram, meta.addr);
+            let Some(seat) = seat else { continue };
+            match &seat.sink {
+                Some(sink) if is_media(datagram) => {
+                    if let Some(sink) = sink.upgrade() {
+                        sink.received(datagram, meta.addr, now);
+                    }
+                }
+                _ => seat.put(datagram, meta.addr),
             }
         }
     }
@@ -261,32 +287,18 @@ async fn read(socket: Arc<dyn AsyncUdpSocket>, shared: Weak<SharedSocket>) {
     }
 }
 
-/// Those who wait for room in a socket.
-#[derive(Debug, Default)]
-struct Writers(Mutex<Vec<Waker>>);
-
-impl Writers {
-    fn add(&self, waker: &Waker) {
-        let mut waiting = lock(&self.0);
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-    }
-}
-
-impl Wake for Writers {
-    fn wake(self: Arc<Self>) {
-        let waiting = std::mem::take(&mut *lock(&self.0));
-        waiting.into_iter().for_each(Waker::wake);
-    }
-}
-
 /// One session at one shared socket; leaves its table on drop.
-#[derive(Debug)]
 struct Seat {
     owner: Owner,
     shared: Arc<SharedSocket>,
+    sink: Option<Weak<dyn MediaSink>>,
     inbox: Mutex<Inbox>,
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seat({} at {})", self.owner, self.shared.address)
+    }
 }
 
 #[derive(Debug, Default)]

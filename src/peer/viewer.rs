@@ -22,9 +22,9 @@ use webrtc::peer_connection::{
 };
 
 use super::PeerError;
-use super::factory::TRANSPORT_CC_URI;
 use super::runtime::PeerRuntime;
 use super::tcp_port::Listeners;
+use super::track::TRANSPORT_CC_URI;
 use crate::signaling::message::Candidate;
 use retransmitted::Retransmitted;
 

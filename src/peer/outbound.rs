@@ -1,0 +1,325 @@
+//! What one viewer is sent: packets numbered, protected and sent in one go, and what its reports ask for.
+//!
+//! The WebRTC library makes the connection: ICE, DTLS, the way to the viewer. Media does not pass through it: it would take each
+//! packet through a dozen layers, each with queues of its own. Here a picture is one buffer and one system call.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rtc::crypto::{RTCCryptoProvider, default_provider};
+use rtc::rtcp;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+
+use super::batch::Batch;
+use super::feedback::Feedback;
+use super::keys::SrtpKeys;
+use super::packet::{Extensions, Head};
+use super::repair::{Kept, Repairs};
+use super::sender_report::SenderReports;
+use super::srtp::Srtp;
+use super::transport_cc::Departures;
+use super::udp_port::MediaSink;
+use super::watched_socket::Heard;
+use super::way::{Unsent, Way};
+use super::{PeerError, latency};
+use crate::fanout::Fanout;
+
+thread_local! {
+    /// Where packets are made, for all viewers of a thread one after another.
+    static BATCH: RefCell<Batch> = RefCell::default();
+}
+
+/// What was negotiated for one viewer.
+#[derive(Clone, Debug)]
+pub(super) struct Negotiated {
+    pub ssrc: u32,
+    pub payload_type: u8,
+    /// SSRC and payload type of what is sent again (RFC 4588).
+    pub rtx: Option<(u32, u8)>,
+    /// The viewer may ask for packets again.
+    pub nack: bool,
+    pub extensions: Extensions,
+}
+
+/// One packet of a picture.
+#[derive(Debug)]
+pub(super) struct Packet {
+    pub payload: Bytes,
+    pub timestamp: u32,
+    pub marker: bool,
+    /// As the extension has it.
+    pub playout_delay: Option<[u8; 3]>,
+    /// As the extension has it.
+    pub capture_time: Option<u64>,
+}
+
+/// One viewer's media; shared by its sender and by who receives its reports.
+pub(super) struct Outbound {
+    feedback: Arc<Feedback>,
+    fanout: Fanout,
+    heard: Heard,
+    way: Arc<Way>,
+    /// `None` until the handshake is over.
+    stream: Mutex<Option<Stream>>,
+}
+
+impl Outbound {
+    /// Nothing is sent before [`Self::start`].
+    pub fn new(feedback: Arc<Feedback>, fanout: &Fanout, heard: Heard, way: Arc<Way>) -> Self {
+        let fanout = fanout.at(Arc::clone(&feedback.place));
+        Self { feedback, fanout, heard, way, stream: Mutex::default() }
+    }
+
+    /// Begins, with what was negotiated and what the handshake agreed on.
+    pub fn start(&self, negotiated: &Negotiated, keys: &SrtpKeys) -> Result<(), PeerError> {
+        *self.stream() = Some(Stream::new(negotiated, keys, &*default_provider()?)?);
+        Ok(())
+    }
+
+    /// Where it goes.
+    pub fn way(&self) -> &Way {
+        &self.way
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends `packets` in their order. Gives what finds no room at once.
+    pub fn send(&self, now: Instant, packets: impl IntoIterator<Item = Packet>) -> Option<Unsent> {
+        let mut stream = self.stream();
+        let stream = stream.as_mut()?;
+        BATCH.with_borrow_mut(|batch| {
+            batch.clear();
+            for packet in packets {
+                log_failure(stream.media(batch, now, packet));
+            }
+            self.way.send(batch)
+        })
+    }
+
+    /// Tells the viewer which RTP time is which time of day, if that is due. `timestamp` is that of a picture
+    /// captured at `captured_at`.
+    pub fn report(&self, now: Instant, timestamp: u32, captured_at: Instant) {
+        let mut stream = self.stream();
+        let Some(stream) = stream.as_mut().filter(|stream| stream.reports.is_due(now)) else { return };
+        let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+        let age = now.saturating_duration_since(captured_at);
+        let report = stream.reports.make(now, latency::ntp_q32(since_unix), timestamp, age);
+        BATCH.with_borrow_mut(|batch| {
+            batch.clear();
+            log_failure(stream.srtp.protect_rtcp(&report).and_then(|report| {
+                batch.packet(|bytes| {
+                    bytes.extend_from_slice(&report);
+                    Ok(())
+                })
+            }));
+            // One that finds no room is replaced by the next.
+            drop(self.way.send(batch));
+        });
+    }
+
+    /// Takes the viewer's RTCP, opened.
+    pub fn reported(&self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
+        for packet in packets {
+            let any = packet.as_any();
+            self.feedback.take(now, any, &self.fanout);
+            if let Some(nack) = any.downcast_ref() {
+                self.repair(now, nack);
+            } else if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
+                let reports = self.stream().as_mut().map(|stream| stream.departures.reported(feedback));
+                self.feedback.departed(now, &reports.unwrap_or_default());
+            }
+        }
+    }
+
+    fn repair(&self, now: Instant, nack: &TransportLayerNack) {
+        let mut stream = self.stream();
+        let Some(stream) = stream.as_mut().filter(|stream| stream.asks(nack)) else { return };
+        let on = self.feedback.conditions(now);
+        BATCH.with_borrow_mut(|batch| {
+            batch.clear();
+            let Stream { repairs, writer, departures, srtp, .. } = stream;
+            let bytes = repairs.asked(now, on, nack, |kept| {
+                self.feedback.repaired_packets.fetch_add(1, Ordering::Relaxed);
+                log_failure(writer.again(batch, now, kept, departures, srtp));
+            });
+            // What finds no room now is asked for again.
+            drop(self.way.send(batch));
+            if bytes > 0 {
+                self.feedback.sent(now, bytes);
+            }
+        });
+    }
+}
+
+impl MediaSink for Outbound {
+    fn received(&self, datagram: &[u8], from: SocketAddr, now: Instant) {
+        // RTCP by its second byte (RFC 5761 section 4); no media is received.
+        if !matches!(datagram, [_, 192..=223, ..]) {
+            return;
+        }
+        let opened = self.stream().as_mut().map(|stream| stream.srtp.open_rtcp(datagram));
+        let Some(Ok(mut opened)) = opened else { return };
+        self.heard.note(datagram, from);
+        if let Ok(packets) = rtcp::packet::unmarshal(&mut opened) {
+            self.reported(now, &packets);
+        }
+    }
+}
+
+fn log_failure(result: Result<(), PeerError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "a packet could not be protected and is skipped");
+    }
+}
+
+/// What one viewer's packets are made with.
+struct Stream {
+    writer: Writer,
+    departures: Departures,
+    repairs: Repairs,
+    reports: SenderReports,
+    srtp: Srtp,
+}
+
+/// Numbers of one SSRC.
+struct Numbers {
+    ssrc: u32,
+    payload_type: u8,
+    /// The next one, with the turns of its 16 bits counted above them.
+    next: u64,
+}
+
+struct Writer {
+    media: Numbers,
+    rtx: Option<Numbers>,
+    nack: bool,
+    extensions: Extensions,
+}
+
+impl Numbers {
+    /// Begins somewhere (RFC 3550 section 5.1), but far from the turn: a receiver takes the first one for that of turn 0.
+    fn new(ssrc: u32, payload_type: u8) -> Self {
+        Self { ssrc, payload_type, next: u64::from(rand::random::<u16>() >> 1) }
+    }
+
+    fn take(&mut self) -> (u64, u16) {
+        let index = self.next;
+        self.next += 1;
+        // The lower 16 bits are meant.
+        #[allow(clippy::cast_possible_truncation)]
+        (index, index as u16)
+    }
+}
+
+impl Stream {
+    fn new(
+        negotiated: &Negotiated,
+        keys: &SrtpKeys,
+        provider: &dyn RTCCryptoProvider,
+    ) -> Result<Self, PeerError> {
+        let Negotiated { ssrc, payload_type, rtx, nack, extensions } = negotiated.clone();
+        let writer = Writer {
+            media: Numbers::new(ssrc, payload_type),
+            rtx: rtx.map(|(ssrc, payload_type)| Numbers::new(ssrc, payload_type)),
+            nack,
+            extensions,
+        };
+        Ok(Self {
+            writer,
+            departures: Departures::default(),
+            repairs: Repairs::default(),
+            reports: SenderReports::new(ssrc),
+            srtp: Srtp::new(keys, provider.crypto())?,
+        })
+    }
+
+    fn asks(&self, nack: &TransportLayerNack) -> bool {
+        self.writer.nack && self.writer.media.ssrc == nack.media_ssrc
+    }
+
+    /// Adds a new packet.
+    fn media(&mut self, batch: &mut Batch, now: Instant, packet: Packet) -> Result<(), PeerError> {
+        let Packet { payload, timestamp, marker, playout_delay, capture_time } = packet;
+        let (index, sequence_number) = self.writer.media.take();
+        let head = Head {
+            ssrc: self.writer.media.ssrc,
+            payload_type: self.writer.media.payload_type,
+            sequence_number,
+            timestamp,
+            marker,
+            transport_cc: self.writer.number(now, &mut self.departures, payload.len()),
+            playout_delay,
+            capture_time,
+        };
+        self.writer.write(batch, &mut self.srtp, &head, index, &[&payload])?;
+        self.reports.sent(payload.len());
+        if self.writer.nack {
+            self.repairs.keep(now, head, index, payload);
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    fn number(&self, now: Instant, departures: &mut Departures, payload_bytes: usize) -> Option<u16> {
+        /// A head with the extension for this number.
+        const HEAD_BYTES: usize = 20;
+        self.extensions.transport_cc.map(|_| departures.number(now, HEAD_BYTES + payload_bytes))
+    }
+
+    /// Adds a packet once more: over RTX a new one around the old payload; without, the very same, because
+    /// its number must not protect anything else.
+    fn again(
+        &mut self,
+        batch: &mut Batch,
+        now: Instant,
+        kept: &Kept,
+        departures: &mut Departures,
+        srtp: &mut Srtp,
+    ) -> Result<(), PeerError> {
+        if self.rtx.is_none() {
+            return self.write(batch, srtp, &kept.head, kept.index, &[&kept.payload]);
+        }
+        let transport_cc = self.number(now, departures, kept.payload.len() + 2);
+        let Some(rtx) = &mut self.rtx else { return Ok(()) };
+        let (index, sequence_number) = rtx.take();
+        let head = Head {
+            ssrc: rtx.ssrc,
+            payload_type: rtx.payload_type,
+            sequence_number,
+            timestamp: kept.head.timestamp,
+            marker: kept.head.marker,
+            transport_cc,
+            ..Default::default()
+        };
+        self.write(batch, srtp, &head, index, &[&kept.head.sequence_number.to_be_bytes(), &kept.payload])
+    }
+
+    fn write(
+        &self,
+        batch: &mut Batch,
+        srtp: &mut Srtp,
+        head: &Head,
+        index: u64,
+        payload: &[&[u8]],
+    ) -> Result<(), PeerError> {
+        batch.packet(|bytes| {
+            let start = bytes.len();
+            self.extensions.write(head, bytes);
+            let header_bytes = bytes.len() - start;
+            payload.iter().for_each(|part| bytes.extend_from_slice(part));
+            srtp.protect(bytes, start, header_bytes, head.ssrc, index)
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;
