@@ -9,17 +9,25 @@ use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
 use support::mosquitto::{Mosquitto, Options};
-use support::namespace::{self, drop_incoming, dropped, inside, run};
+use support::namespace::{self, Neighbour, drop_incoming, dropped, inside, run};
+use support::relay::CLEAN;
+use support::remote::Remote;
 use support::viewer::{Dashboard, OFFER, Viewer};
 
 /// The TURN server's address.
 const TURN: &str = namespace::SECOND;
+/// Its ports for what it relays.
+const TURN_PORTS: [u16; 2] = [60_000, 60_100];
+/// Another machine's address.
+const NEIGHBOUR: &str = "10.78.0.9";
+/// Where it reaches the broker.
+const BROKER_PORT: u16 = 1883;
 /// The machine's address where there is only IPv6.
 const SIX: &str = "fd78::1";
 
-async fn watch(broker: &str, viewers: u32, seconds: u32) -> Value {
+fn watching(broker: &str, viewers: u32, seconds: u32) -> Command {
     let (viewers, seconds) = (viewers.to_string(), seconds.to_string());
-    let command = porthole(&[
+    porthole(&[
         "watch",
         "--broker",
         broker,
@@ -30,9 +38,27 @@ async fn watch(broker: &str, viewers: u32, seconds: u32) -> Value {
         "--seconds",
         &seconds,
         "--json",
-    ]);
-    let output = tokio::process::Command::from(command).output().await.expect("run porthole watch");
+    ])
+}
+
+async fn report(watching: Command) -> Value {
+    let output = tokio::process::Command::from(watching).output().await.expect("run porthole watch");
     serde_json::from_slice(&output.stdout).expect("a report")
+}
+
+async fn watch(broker: &str, viewers: u32, seconds: u32) -> Value {
+    report(watching(broker, viewers, seconds)).await
+}
+
+/// A broker that another machine reaches too, and where.
+fn open_broker() -> Option<(Mosquitto, String)> {
+    let extra = format!("listener {BROKER_PORT} {}", namespace::HOST);
+    let broker = Mosquitto::start_with(&Options { extra: &extra, ..Options::default() })?;
+    Some((broker, format!("mqtt://{}:{BROKER_PORT}", namespace::HOST)))
+}
+
+fn sessions(state: &Value) -> &[Value] {
+    state["viewers"]["sessions"].as_array().map_or(&[], Vec::as_slice)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +152,8 @@ impl TurnServer {
                 "--realm",
                 "test",
             ])
+            .arg(format!("--min-port={}", TURN_PORTS[0]))
+            .arg(format!("--max-port={}", TURN_PORTS[1]))
             .args([
                 "--lt-cred-mech",
                 "--no-cli",
@@ -142,6 +170,15 @@ impl TurnServer {
             .spawn()
             .expect("start turnserver");
         Self { child, dir }
+    }
+
+    /// As it is named in a configuration.
+    fn settings(&self) -> String {
+        let credential = self.dir.path().join("credential");
+        format!(
+            "{{ urls = [\"turn:{TURN}:3478\"], username = \"porthole\", credential_file = \"{}\" }}",
+            credential.display()
+        )
     }
 }
 
@@ -160,11 +197,7 @@ async fn stun_and_turn_servers_and_the_port_range_show_in_the_candidates() {
     }
     let Some(broker) = Mosquitto::start() else { return };
     let turn = TurnServer::start();
-    let credential = turn.dir.path().join("credential");
-    let servers = format!(
-        "[{{ urls = [\"stun:{TURN}:3478\"] }}, \
-          {{ urls = [\"turn:{TURN}:3478\"], username = \"porthole\", credential_file = {credential:?} }}]"
-    );
+    let servers = format!("[{{ urls = [\"stun:{TURN}:3478\"] }}, {}]", turn.settings());
     let settings = Settings::new(&broker.url())
         .value("ice.servers", servers)
         .text("ice.port_range", "50000-50009")
@@ -190,6 +223,73 @@ async fn stun_and_turn_servers_and_the_port_range_show_in_the_candidates() {
         let port: u16 = words[5].parse().expect("a port");
         assert!((50_000..=50_009).contains(&port), "{words:?}");
     }
+}
+
+/// Viewers on another machine from which nothing gets to the device but through the TURN server.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_beyond_a_firewall_get_the_picture_through_the_relay() {
+    let name = "viewers_beyond_a_firewall_get_the_picture_through_the_relay";
+    let programs = [("turnserver", "coturn"), ("nft", "nftables"), ("nsenter", "util-linux")];
+    if !inside(name, &programs) {
+        return;
+    }
+    let Some((broker, url)) = open_broker() else { return };
+    let turn = TurnServer::start();
+    let settings = Settings::new(&broker.url())
+        .value("ice.servers", format!("[{}]", turn.settings()))
+        .value("camera.fps", 30);
+    let mut daemon = Daemon::run(settings);
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    let [first, last] = TURN_PORTS;
+    drop_incoming(&format!("iifname br0 udp dport != {first}-{last}"));
+    let neighbour = Neighbour::join(NEIGHBOUR);
+    let watching = tokio::spawn(report(neighbour.command(&watching(&url, 3, 10))));
+    let relayed = |state: &Value| {
+        let is_relayed = |session: &Value| session["path"] == "relay" && session["bitrate"] != 0.0;
+        sessions(state).len() == 3 && sessions(state).iter().all(is_relayed)
+    };
+    dashboard.state("three sessions through the relay", relayed).await;
+    let report = watching.await.expect("a report");
+    assert!(dropped() > 0, "nothing was tried without the relay");
+    let seen = (&report["connected"], &report["lost"], &report["errors"]);
+    assert_eq!(seen, (&json!(3), &json!(0), &json!([])), "{report:#}");
+    assert!(report["frames"].as_u64().is_some_and(|frames| frames >= 300), "{report:#}");
+    dashboard.viewers(0).await;
+    daemon.assert_unharmed();
+}
+
+/// Viewers whose cable is pulled, and one on the same UDP port whose is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_that_vanish_at_once_take_nothing_from_who_stays() {
+    let name = "viewers_that_vanish_at_once_take_nothing_from_who_stays";
+    if !inside(name, &[("nsenter", "util-linux")]) {
+        return;
+    }
+    let Some((broker, url)) = open_broker() else { return };
+    let mut daemon = Daemon::run(Settings::new(&broker.url()).value("camera.fps", 30));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    let neighbour = Neighbour::join(NEIGHBOUR);
+    let mut command = tokio::process::Command::from(neighbour.command(&watching(&url, 5, 300)));
+    let _watching = command.stdout(Stdio::null()).kill_on_drop(true).spawn().expect("start porthole watch");
+    let stays = Remote::join(broker.port(), "stays", CLEAN).await;
+    let flows = |session: &Value| session["bitrate"].as_f64().is_some_and(|rate| rate > 0.0);
+    let all = |state: &Value| sessions(state).len() == 6 && sessions(state).iter().all(flows);
+    dashboard.state("six viewers with video", all).await;
+    neighbour.unplug();
+    // Ended one by one, and each time the picture goes on.
+    for _ in 0..5 {
+        stays.pictures(30).await;
+        let ended = dashboard.event("an end", |event| event["type"] == "session-ended").await;
+        assert_ne!(ended["viewer"], "stays", "{ended}");
+        assert_eq!(ended["reason"], "the viewer is gone", "{ended}");
+    }
+    let state = dashboard.new_state("one viewer", |state| sessions(state).len() == 1).await;
+    assert_eq!(sessions(&state)[0]["skipped"], 0, "{state:#}");
+    stays.pictures(30).await;
+    assert_eq!(stays.seen().broken, 0);
+    daemon.assert_unharmed();
 }
 
 /// A firewall that lets only one UDP port of the device through, over IPv4 and then over IPv6 alone.

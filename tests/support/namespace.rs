@@ -1,6 +1,7 @@
 //! A network of a test's own: the test runs again in a namespace with one bridge, where it may drop packets.
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -50,6 +51,69 @@ pub fn inside(test: &str, programs: &[(&str, &str)]) -> bool {
 pub fn run(command: &str) {
     let done = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).status();
     assert!(done.expect("run a shell").success(), "{command}");
+}
+
+/// A second machine: a namespace of its own with one link to the bridge. Gone on drop.
+pub struct Neighbour {
+    /// A process that keeps it until its input is closed, also by the end of this program.
+    keeper: Child,
+    /// The bridge's end of its link.
+    link: String,
+}
+
+impl Neighbour {
+    /// Joins the network with this address.
+    pub fn join(address: &str) -> Self {
+        let mut keeper = Command::new("unshare")
+            .args(["--net", "--", "sh", "-c", "echo; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run unshare");
+        let mut ready = String::new();
+        let output = keeper.stdout.as_mut().expect("its output");
+        BufReader::new(output).read_line(&mut ready).expect("a namespace");
+        let (pid, link) = (keeper.id(), format!("to-{}", keeper.id()));
+        run(&format!("ip link add {link} type veth peer name eth0 netns {pid}"));
+        run(&format!("ip link set {link} master br0 up"));
+        let neighbour = Self { keeper, link };
+        for command in [
+            "link set lo up".to_owned(),
+            format!("address add {address}/24 dev eth0"),
+            "link set eth0 up".to_owned(),
+            format!("route add default via {HOST}"),
+        ] {
+            let done = neighbour.command(Command::new("ip").args(command.split(' '))).status();
+            assert!(done.expect("run nsenter").success(), "ip {command}");
+        }
+        neighbour
+    }
+
+    /// The same command, to be run there.
+    pub fn command(&self, command: &Command) -> Command {
+        let mut there = Command::new("nsenter");
+        there.arg(format!("--net=/proc/{}/ns/net", self.keeper.id())).arg("--");
+        there.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => there.env(name, value),
+                None => there.env_remove(name),
+            };
+        }
+        there
+    }
+
+    /// Pulls its cable: no word of farewell gets out, and nothing comes in any more.
+    pub fn unplug(&self) {
+        run(&format!("ip link set {} down", self.link));
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
 }
 
 /// Drops what comes in and fits `rule`, and counts it.
