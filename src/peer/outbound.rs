@@ -314,7 +314,9 @@ impl Writer {
             let start = bytes.len();
             self.extensions.write(head, bytes);
             let header_bytes = bytes.len() - start;
-            payload.iter().for_each(|part| bytes.extend_from_slice(part));
+            for part in payload {
+                bytes.extend_from_slice(part);
+            }
             srtp.protect(bytes, start, header_bytes, head.ssrc, index)
         })
     }

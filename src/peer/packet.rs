@@ -26,7 +26,7 @@ pub(super) struct Head {
 
 impl Extensions {
     /// Appends `head` to `bytes`.
-    pub fn write(&self, head: &Head, bytes: &mut Vec<u8>) {
+    pub fn write(self, head: &Head, bytes: &mut Vec<u8>) {
         let values = Values::of(self, head);
         let has_extensions = values.length > 0;
         bytes.push(0x80 | if has_extensions { 0x10 } else { 0 });
@@ -48,7 +48,7 @@ struct Values {
 }
 
 impl Values {
-    fn of(ids: &Extensions, head: &Head) -> Self {
+    fn of(ids: Extensions, head: &Head) -> Self {
         let all = [ids.transport_cc, ids.playout_delay, ids.capture_time];
         // Numbers above 14 need heads of two bytes (section 4.3).
         let has_long_heads = all.iter().flatten().any(|id| *id > 14);
