@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
+use support::http::Site;
 use support::mosquitto::{Mosquitto, Options};
 use support::namespace::{self, Neighbour, drop_incoming, dropped, inside, run};
 use support::relay::CLEAN;
@@ -68,7 +69,8 @@ async fn lost_packets_are_sent_again() {
     }
     let Some(broker) = Mosquitto::start() else { return };
     let daemon = Daemon::run(Settings::new(&broker.url()).value("camera.fps", 30));
-    Dashboard::connect(broker.port()).await.availability("online").await;
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
     drop_incoming("udp dport 1024-65535 numgen random mod 100 < 5");
     let report = watch(&broker.url(), 1, 8).await;
     let (dropped, lost) = (dropped(), report["lost"].as_u64().expect("lost"));
@@ -76,6 +78,16 @@ async fn lost_packets_are_sent_again() {
     assert!(dropped >= 10, "the network dropped only {dropped} packets: nothing was shown");
     // Without repair every dropped packet of media would be lost.
     assert!(lost * 5 < dropped, "{lost} of {dropped} dropped packets were never repaired: {report:#}");
+    // The session is over, and its part of the sums stays.
+    dashboard.viewers(0).await;
+    let figures = Site::of(&daemon.page().await).get("/metrics").await.text();
+    let total = |name: &str| -> u64 {
+        let line = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {figures}"))
+    };
+    let (asked, repaired) =
+        (total("porthole_nacked_packets_total"), total("porthole_repaired_packets_total"));
+    assert!(asked > 0 && repaired > 0, "{asked} asked for, {repaired} repaired");
     drop(daemon);
 }
 
