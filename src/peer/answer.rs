@@ -68,6 +68,33 @@ fn try_first_section(offer: &str, answer: &str) -> Option<String> {
     Some(session + &sections.concat())
 }
 
+/// The stream of repairs that come unasked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fec {
+    pub ssrc: u32,
+    pub payload_type: u8,
+}
+
+/// `answer` with `fec` as the repairs of the stream `ssrc` (RFC 5956 section 4.3).
+pub(super) fn with_repairs(answer: &str, ssrc: u32, fec: Fec) -> String {
+    /// Microseconds, as browsers offer it.
+    const WINDOW: &str = "repair-window=10000000";
+    let Fec { ssrc: fec_ssrc, payload_type } = fec;
+    let (session, mut sections) = parts(answer);
+    let own = sections.iter_mut().find_map(|section| {
+        let name = attribute(section, &format!("ssrc:{ssrc} cname:"))?.to_owned();
+        Some((section, name))
+    });
+    let Some((section, name)) = own else { return answer.to_owned() };
+    let Some((media, rest)) = section.split_once("\r\n") else { return answer.to_owned() };
+    *section = format!(
+        "{media} {payload_type}\r\n{rest}a=rtpmap:{payload_type} flexfec-03/90000\r\n\
+         a=rtcp-fb:{payload_type} transport-cc\r\na=fmtp:{payload_type} {WINDOW}\r\n\
+         a=ssrc-group:FEC-FR {ssrc} {fec_ssrc}\r\na=ssrc:{fec_ssrc} cname:{name}\r\n"
+    );
+    session + &sections.concat()
+}
+
 /// What stands before the media sections, and each of them.
 fn parts(sdp: &str) -> (String, Vec<String>) {
     let (mut session, mut sections) = (String::new(), Vec::<String>::new());
@@ -145,6 +172,20 @@ mod tests {
             a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\nm=video 9 ";
         assert!(answer.starts_with(audio), "{answer}");
         assert!(answer.ends_with("a=ice-pwd:secret\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn repairs_are_told_where_their_stream_is() {
+        let answer =
+            "v=0\r\nm=audio 0 X 0\r\nm=video 9 X 96 97\r\na=ssrc:7 cname:me\r\na=ssrc:7 label:video\r\n";
+        let fec = Fec { ssrc: 8, payload_type: 49 };
+        assert_eq!(
+            with_repairs(answer, 7, fec),
+            "v=0\r\nm=audio 0 X 0\r\nm=video 9 X 96 97 49\r\na=ssrc:7 cname:me\r\na=ssrc:7 label:video\r\n\
+             a=rtpmap:49 flexfec-03/90000\r\na=rtcp-fb:49 transport-cc\r\na=fmtp:49 repair-window=10000000\r\n\
+             a=ssrc-group:FEC-FR 7 8\r\na=ssrc:8 cname:me\r\n"
+        );
+        assert_eq!(with_repairs(answer, 9, fec), answer);
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Factory {
         // Boxed: the library's future is 20 KB, and every session's task would carry it for ever.
         let peer = Box::pin(building).await?;
         let peer: Arc<dyn PeerConnection> = Arc::new(peer);
-        match Track::add(peer.as_ref(), video, codec.rtx_payload_type).await {
+        match Track::add(peer.as_ref(), video, codec).await {
             Ok(track) => {
                 let playout_delay_ms = self.playout_delay_ms;
                 Ok(Connection { peer, track, keys, outbound, playout_delay_ms, events, tcp, told, heard })

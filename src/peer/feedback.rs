@@ -31,6 +31,8 @@ pub struct Feedback {
     pub(super) is_skipping: AtomicBool,
     /// Packets sent again.
     pub repaired_packets: AtomicU64,
+    /// Repairs sent unasked.
+    pub unasked_repairs: AtomicU64,
     fraction_lost: AtomicU8,
     packets_lost: AtomicU32,
     /// Which rendition of the picture it gets; key frames are asked of that one.
@@ -45,6 +47,7 @@ impl Default for Feedback {
             nacked_packets: AtomicU64::default(),
             is_skipping: AtomicBool::default(),
             repaired_packets: AtomicU64::default(),
+            unasked_repairs: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
             place: Arc::default(),
@@ -54,9 +57,19 @@ impl Default for Feedback {
 }
 
 impl Feedback {
-    /// What the path carries, bit/s; `None`: no limit was seen.
+    /// What the path carries of pictures, bit/s; `None`: no limit was seen.
     pub fn rate(&self, now: Instant) -> Option<f64> {
-        self.estimate().rate(now)
+        self.estimate().pictures_rate(now)
+    }
+
+    /// The viewer takes repairs that come unasked.
+    pub(super) fn allow_protection(&self) {
+        self.estimate().allow_protection();
+    }
+
+    /// How many packets share a repair that comes unasked; `None`: there are none.
+    pub(super) fn repair_spacing(&self) -> Option<u8> {
+        self.estimate().repair_spacing()
     }
 
     /// How long what is under way still takes, as far as is known.
@@ -79,8 +92,8 @@ impl Feedback {
         self.estimate().feedback(now, reports);
     }
 
-    /// Takes one RTCP packet of the viewer; key frames are asked of `fanout`.
-    pub(super) fn take(&self, now: Instant, packet: &dyn Any, fanout: &Fanout) {
+    /// Takes one RTCP packet of a viewer that gets the stream `ssrc`; key frames are asked of `fanout`.
+    pub(super) fn take(&self, now: Instant, packet: &dyn Any, ssrc: Option<u32>, fanout: &Fanout) {
         if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             self.key_frame_requests.fetch_add(1, Ordering::Relaxed);
             // One that comes now would be left out too, and the next one could be had only after a while.
@@ -88,8 +101,8 @@ impl Feedback {
                 fanout.request_key_frame();
             }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            // One stream is sent, its RTX stream is reported apart: the first report is the media's.
-            if let Some(report) = report.reports.first() {
+            // Its repairs are streams of their own, with reports of their own.
+            if let Some(report) = report.reports.iter().find(|report| Some(report.ssrc) == ssrc) {
                 self.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
                 self.packets_lost.store(report.total_lost, Ordering::Relaxed);
                 self.estimate().receiver_report(now, self.loss());
@@ -172,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
         let (fanout, feedback) = (Fanout::default(), Feedback::default());
-        let asks = || feedback.take(Instant::now(), &PictureLossIndication::default(), &fanout);
+        let asks = || feedback.take(Instant::now(), &PictureLossIndication::default(), None, &fanout);
         let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Tier::Full));
         feedback.is_skipping.store(true, Ordering::Relaxed);
         asks();

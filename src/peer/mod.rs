@@ -6,6 +6,7 @@ mod candidate;
 mod certificate;
 mod demux;
 mod factory;
+mod fec;
 mod feedback;
 mod guide;
 mod handshake;

@@ -18,6 +18,8 @@ pub struct VideoCodec {
     pub payload_type: u8,
     /// Payload type of its retransmissions (RFC 4588), if offered.
     pub rtx_payload_type: Option<u8>,
+    /// Payload type of repairs that come unasked (`flexfec-03`), if offered.
+    pub fec_payload_type: Option<u8>,
     /// Profile bytes as offered, level as the encoder makes it.
     pub profile: ProfileLevelId,
 }
@@ -72,7 +74,8 @@ pub fn inspect(sdp: &str, stream: ProfileLevelId) -> Result<VideoCodec, Refusal>
             return Err(bad(&format!("the offer has no {what} (a={attribute}…)")));
         }
     }
-    choose(&video.h264(), stream)
+    let codec = choose(&video.h264(), stream)?;
+    Ok(VideoCodec { fec_payload_type: video.named("flexfec-03/90000").next(), ..codec })
 }
 
 struct Section<'a> {
@@ -151,12 +154,14 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Formats with this encoding.
+    fn named(&self, name: &str) -> impl Iterator<Item = u8> {
+        let is_it = |format: &u8| self.encoding(*format).is_some_and(|own| own.eq_ignore_ascii_case(name));
+        self.formats.iter().copied().filter(is_it)
+    }
+
     fn h264(&self) -> Vec<Offered> {
-        let formats = self.formats.iter().copied();
-        formats
-            .filter(|format| {
-                self.encoding(*format).is_some_and(|name| name.eq_ignore_ascii_case("H264/90000"))
-            })
+        self.named("H264/90000")
             .map(|format| {
                 let fmtp = self.fmtp(format).unwrap_or_default();
                 Offered {
@@ -210,6 +215,7 @@ fn choose(offered: &[Offered], stream: ProfileLevelId) -> Result<VideoCodec, Ref
         return Ok(VideoCodec {
             payload_type: format.payload_type,
             rtx_payload_type: format.rtx_payload_type,
+            fec_payload_type: None,
             profile,
         });
     }
@@ -275,7 +281,16 @@ mod tests {
     fn the_closest_profile_in_mode_1_is_chosen_with_its_rtx() {
         let codec = inspect(&chromium(), CONSTRAINED_BASELINE).unwrap();
         assert_eq!((codec.payload_type, codec.rtx_payload_type), (99, Some(100)));
+        assert_eq!(codec.fec_payload_type, None);
         assert_eq!(codec.fmtp(), "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f");
+    }
+
+    #[test]
+    fn repairs_that_come_unasked_are_taken_where_they_are_offered() {
+        let sdp = chromium() + "a=rtpmap:96 flexfec-03/90000\r\n";
+        assert_eq!(inspect(&sdp, CONSTRAINED_BASELINE).unwrap().fec_payload_type, None, "96 is VP8");
+        let sdp = chromium().replace("VP8/90000", "flexfec-03/90000");
+        assert_eq!(inspect(&sdp, CONSTRAINED_BASELINE).unwrap().fec_payload_type, Some(96));
     }
 
     #[test]

@@ -15,10 +15,12 @@ use rtc::rtcp;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
+use super::answer::Fec;
 use super::batch::Batch;
+use super::fec::{Full, Group, Parity};
 use super::feedback::Feedback;
 use super::keys::SrtpKeys;
-use super::packet::{Extensions, Head};
+use super::packet::{Extensions, Head, Numbers};
 use super::repair::{Kept, Repairs};
 use super::sender_report::SenderReports;
 use super::srtp::Srtp;
@@ -41,6 +43,8 @@ pub(super) struct Negotiated {
     pub payload_type: u8,
     /// SSRC and payload type of what is sent again (RFC 4588).
     pub rtx: Option<(u32, u8)>,
+    /// Repairs that come unasked.
+    pub fec: Option<Fec>,
     /// The viewer may ask for packets again.
     pub nack: bool,
     pub extensions: Extensions,
@@ -77,7 +81,11 @@ impl Outbound {
 
     /// Begins, with what was negotiated and what the handshake agreed on.
     pub fn start(&self, negotiated: &Negotiated, keys: &SrtpKeys) -> Result<(), PeerError> {
-        *self.stream() = Some(Stream::new(negotiated, keys, &*default_provider()?)?);
+        let stream = Stream::new(negotiated, keys, &*default_provider()?)?;
+        if stream.protection.is_some() {
+            self.feedback.allow_protection();
+        }
+        *self.stream() = Some(stream);
         Ok(())
     }
 
@@ -94,10 +102,19 @@ impl Outbound {
     pub fn send(&self, now: Instant, packets: impl IntoIterator<Item = Packet>) -> Option<Unsent> {
         let mut stream = self.stream();
         let stream = stream.as_mut()?;
+        let spacing = self.feedback.repair_spacing();
         BATCH.with_borrow_mut(|batch| {
             batch.clear();
+            let (mut repairs, mut bytes) = (0, 0);
             for packet in packets {
+                let is_last = packet.marker;
                 log_failure(stream.media(batch, now, packet));
+                let added = stream.protect(batch, now, is_last, spacing);
+                (repairs, bytes) = (repairs + added.0, bytes + added.1);
+            }
+            if repairs > 0 {
+                self.feedback.unasked_repairs.fetch_add(repairs, Ordering::Relaxed);
+                self.feedback.sent(now, bytes);
             }
             self.way.send(batch)
         })
@@ -126,9 +143,10 @@ impl Outbound {
 
     /// Takes the viewer's RTCP, opened.
     pub fn reported(&self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
+        let ssrc = self.stream().as_ref().map(|stream| stream.writer.media.ssrc);
         for packet in packets {
             let any = packet.as_any();
-            self.feedback.take(now, any, &self.fanout);
+            self.feedback.take(now, any, ssrc, &self.fanout);
             if let Some(nack) = any.downcast_ref() {
                 self.repair(now, nack);
             } else if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
@@ -186,14 +204,16 @@ struct Stream {
     repairs: Repairs,
     reports: SenderReports,
     srtp: Srtp,
+    protection: Option<Protecting>,
 }
 
-/// Numbers of one SSRC.
-struct Numbers {
-    ssrc: u32,
-    payload_type: u8,
-    /// The next one, with the turns of its 16 bits counted above them.
-    next: u64,
+/// What repairs that come unasked are made with.
+struct Protecting {
+    numbers: Numbers,
+    group: Group,
+    parity: Parity,
+    /// Where one part of a packet after another is written.
+    scratch: Vec<u8>,
 }
 
 struct Writer {
@@ -203,28 +223,21 @@ struct Writer {
     extensions: Extensions,
 }
 
-impl Numbers {
-    /// Begins somewhere (RFC 3550 section 5.1), but far from the turn: a receiver takes the first one for that of turn 0.
-    fn new(ssrc: u32, payload_type: u8) -> Self {
-        Self { ssrc, payload_type, next: u64::from(rand::random::<u16>() >> 1) }
-    }
-
-    fn take(&mut self) -> (u64, u16) {
-        let index = self.next;
-        self.next += 1;
-        // The lower 16 bits are meant.
-        #[allow(clippy::cast_possible_truncation)]
-        (index, index as u16)
-    }
-}
-
 impl Stream {
     fn new(
         negotiated: &Negotiated,
         keys: &SrtpKeys,
         provider: &dyn RTCCryptoProvider,
     ) -> Result<Self, PeerError> {
-        let Negotiated { ssrc, payload_type, rtx, nack, extensions } = negotiated.clone();
+        let Negotiated { ssrc, payload_type, rtx, fec, nack, extensions } = negotiated.clone();
+        // They are made of what is kept for those who ask, and only reports on single packets tell when they pay.
+        let fec = fec.filter(|_| nack && extensions.transport_cc.is_some());
+        let protection = fec.map(|fec| Protecting {
+            numbers: Numbers::new(fec.ssrc, fec.payload_type),
+            group: Group::default(),
+            parity: Parity::default(),
+            scratch: Vec::new(),
+        });
         let writer = Writer {
             media: Numbers::new(ssrc, payload_type),
             rtx: rtx.map(|(ssrc, payload_type)| Numbers::new(ssrc, payload_type)),
@@ -237,6 +250,7 @@ impl Stream {
             repairs: Repairs::default(),
             reports: SenderReports::new(ssrc),
             srtp: Srtp::new(keys, provider.crypto())?,
+            protection,
         })
     }
 
@@ -264,6 +278,51 @@ impl Stream {
             self.repairs.keep(now, head, index, payload);
         }
         Ok(())
+    }
+
+    /// Adds repairs that come unasked, if that is due after the packet that was added last. Gives how many, and their bytes.
+    fn protect(
+        &mut self,
+        batch: &mut Batch,
+        now: Instant,
+        is_last: bool,
+        spacing: Option<u8>,
+    ) -> (u64, usize) {
+        let Self { writer, departures, repairs, srtp, protection: Some(protection), .. } = self else {
+            return (0, 0);
+        };
+        let Some(full) = protection.group.count(now, is_last, spacing) else { return (0, 0) };
+        let mut added = (0, 0);
+        for number in 0..full.repairs {
+            let Some(timestamp) = protection.repair(writer, repairs, full, number) else { continue };
+            let transport_cc = writer.number(now, departures, protection.scratch.len());
+            let Numbers { ssrc, payload_type, .. } = protection.numbers;
+            let (index, sequence_number) = protection.numbers.take();
+            let head =
+                Head { ssrc, payload_type, sequence_number, timestamp, transport_cc, ..Default::default() };
+            log_failure(writer.write(batch, srtp, &head, index, &[&protection.scratch]));
+            added = (added.0 + 1, added.1 + protection.scratch.len());
+        }
+        added
+    }
+}
+
+impl Protecting {
+    /// Makes a repair of the last packets, in `scratch`. Gives the newest packet's time.
+    fn repair(&mut self, writer: &Writer, repairs: &Repairs, full: Full, number: u8) -> Option<u32> {
+        self.parity.clear();
+        let packets = (0..).zip(repairs.last(full.packets));
+        for (place, kept) in packets.skip(number.into()).step_by(full.repairs.into()) {
+            // Numbered anew by congestion control each time, and zero for whoever repairs.
+            let head = Head { transport_cc: kept.head.transport_cc.map(|_| 0), ..kept.head };
+            self.scratch.clear();
+            writer.extensions.write(&head, &mut self.scratch);
+            self.parity.add(place, &self.scratch, &kept.payload);
+        }
+        let base = repairs.last(full.packets).next()?.head.sequence_number;
+        self.scratch.clear();
+        self.parity.write(writer.media.ssrc, base, &mut self.scratch);
+        repairs.last(1).next().map(|newest| newest.head.timestamp)
     }
 }
 

@@ -41,6 +41,7 @@ impl Viewer {
             ssrc: SSRC,
             payload_type: 102,
             rtx: has_rtx.then_some((RTX_SSRC, 103)),
+            fec: None,
             nack: true,
             extensions: Extensions { transport_cc: Some(TRANSPORT_CC), ..Default::default() },
         };

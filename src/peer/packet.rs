@@ -8,6 +8,15 @@ pub(super) struct Extensions {
     pub capture_time: Option<u8>,
 }
 
+/// Numbers of one SSRC.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub ssrc: u32,
+    pub payload_type: u8,
+    /// The next one, with the turns of its 16 bits counted above them.
+    next: u64,
+}
+
 /// What one packet says beside its payload.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head {
@@ -22,6 +31,22 @@ pub(super) struct Head {
     pub playout_delay: Option<[u8; 3]>,
     /// When the picture was captured, as the extension has it.
     pub capture_time: Option<u64>,
+}
+
+impl Numbers {
+    /// Begins somewhere (RFC 3550 section 5.1), but far from the turn: a receiver takes the first one for that of turn 0.
+    pub fn new(ssrc: u32, payload_type: u8) -> Self {
+        Self { ssrc, payload_type, next: u64::from(rand::random::<u16>() >> 1) }
+    }
+
+    /// The next number, with the turns counted above its 16 bits and without.
+    pub fn take(&mut self) -> (u64, u16) {
+        let index = self.next;
+        self.next += 1;
+        // The lower 16 bits are meant.
+        #[allow(clippy::cast_possible_truncation)]
+        (index, index as u16)
+    }
 }
 
 impl Extensions {

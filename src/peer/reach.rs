@@ -331,7 +331,7 @@ pub struct Gathered {
 pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerError> {
     let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default())?;
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-    let codec = VideoCodec { payload_type: 102, rtx_payload_type: None, profile };
+    let codec = VideoCodec { payload_type: 102, rtx_payload_type: None, fec_payload_type: None, profile };
     let mut connection = factory.connect(&codec, Arc::<Feedback>::default()).await?;
     let offered = match connection.peer.create_offer(None).await {
         Ok(offer) => connection.peer.set_local_description(offer).await,

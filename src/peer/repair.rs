@@ -47,6 +47,12 @@ impl Repairs {
         self.kept.push_back(Kept { head, index, payload, fate });
     }
 
+    /// The last `count` packets, oldest first; none if so many are not kept.
+    pub fn last(&self, count: u8) -> impl Iterator<Item = &Kept> {
+        let first = self.kept.len().checked_sub(count.into()).unwrap_or(self.kept.len());
+        self.kept.range(first..)
+    }
+
     /// Calls `again` with each packet of those asked for that is to be sent again now. Gives their bytes.
     pub fn asked(
         &mut self,
@@ -124,7 +130,7 @@ mod tests {
         // A gap in the numbers: nothing before it can be found any more.
         keep(&mut repairs, now, FIRST + 4000);
         assert_eq!(ask(&mut repairs, now, &[3]), [0; 0]);
-        assert_eq!(repairs.kept.len(), 1);
+        assert_eq!((repairs.kept.len(), repairs.last(1).count(), repairs.last(2).count()), (1, 1, 0));
         let later = now + KEPT_FOR + Duration::from_secs(1);
         keep(&mut repairs, later, FIRST + 4001);
         assert_eq!(repairs.kept.len(), 1);

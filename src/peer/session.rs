@@ -185,7 +185,7 @@ impl Session {
         peer.set_local_description(answer.clone()).await.map_err(|error| bad(&error))?;
         let told = &self.connection.told;
         let answer = with_told(&answer.sdp, |candidate| told.candidates(candidate));
-        let mut answer = with_first_section(&sdp, &answer);
+        let mut answer = self.connection.track.complete(&with_first_section(&sdp, &answer));
         told.register(&answer);
         if let Some(tcp) = &mut self.connection.tcp {
             tcp.register(&answer);

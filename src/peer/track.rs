@@ -14,6 +14,7 @@ use webrtc::peer_connection::{MediaEngine, PeerConnection};
 use webrtc::rtp_transceiver::RtpSender;
 
 use super::PeerError;
+use super::answer::{Fec, with_repairs};
 use super::guide::Guide;
 use super::offer::VideoCodec;
 use super::outbound::Negotiated;
@@ -40,6 +41,7 @@ pub(super) struct Track {
     ssrc: u32,
     rtx_ssrc: u32,
     rtx_payload_type: Option<u8>,
+    fec: Option<Fec>,
 }
 
 impl Track {
@@ -56,6 +58,7 @@ impl Track {
             ssrc: self.ssrc,
             payload_type: codec.payload_type,
             rtx: self.rtx_payload_type.map(|payload_type| (self.rtx_ssrc, payload_type)),
+            fec: self.fec,
             nack: feedback.any(|feedback| feedback.typ == "nack" && feedback.parameter.is_empty()),
             extensions: Extensions {
                 transport_cc: id_of(TRANSPORT_CC_URI),
@@ -63,6 +66,11 @@ impl Track {
                 capture_time: id_of(ABS_CAPTURE_TIME_URI),
             },
         })
+    }
+
+    /// `answer` with what the library leaves out of it.
+    pub fn complete(&self, answer: &str) -> String {
+        self.fec.map_or_else(|| answer.to_owned(), |fec| with_repairs(answer, self.ssrc, fec))
     }
 
     /// What the way to the viewer is asked with.
@@ -74,8 +82,10 @@ impl Track {
     pub async fn add(
         peer: &dyn PeerConnection,
         codec: RTCRtpCodec,
-        rtx_payload_type: Option<u8>,
+        offered: &VideoCodec,
     ) -> Result<Self, PeerError> {
+        let rtx_payload_type = offered.rtx_payload_type;
+        let fec = offered.fec_payload_type.map(|payload_type| Fec { ssrc: rand::random(), payload_type });
         let (ssrc, rtx_ssrc) = (rand::random(), rand::random());
         let coding = RTCRtpCodingParameters {
             ssrc: Some(ssrc),
@@ -96,7 +106,7 @@ impl Track {
             vec![encoding],
         )));
         let sender = peer.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await?;
-        Ok(Self { local, sender, ssrc, rtx_ssrc, rtx_payload_type })
+        Ok(Self { local, sender, ssrc, rtx_ssrc, rtx_payload_type, fec })
     }
 }
 

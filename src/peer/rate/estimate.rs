@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
 use super::loss::{Batch, LossPart, LossSign};
+use super::protection::Protection;
 use super::repair::Conditions;
 use super::window::RateWindow;
 
@@ -84,6 +85,8 @@ pub struct Estimate {
     remb: Option<(Duration, f64)>,
     /// There and back, the viewer's wait before it reports included.
     round_trip: Option<Duration>,
+    /// `None`: the viewer takes no repairs that come unasked.
+    protection: Option<Protection>,
 }
 
 impl Estimate {
@@ -106,6 +109,7 @@ impl Estimate {
             knee: None,
             remb: None,
             round_trip: None,
+            protection: None,
         }
     }
 
@@ -157,6 +161,21 @@ impl Estimate {
         self.last_feedback = Some(at);
         (self.unheard_since, self.under_way_since) = (None, None);
         self.control(at);
+        let limit = self.rate(now);
+        if let Some(protection) = &mut self.protection {
+            protection.heard(now, reports.iter().map(|report| report.arrived));
+            protection.decide(self.round_trip, limit);
+        }
+    }
+
+    /// The viewer takes repairs that come unasked.
+    pub fn allow_protection(&mut self) {
+        self.protection.get_or_insert_default();
+    }
+
+    /// How many packets share a repair that comes unasked; `None`: there are none.
+    pub fn repair_spacing(&self) -> Option<u8> {
+        self.protection.as_ref().and_then(Protection::spacing)
     }
 
     /// The newest packet that came is the one that waited least to be reported.
@@ -296,6 +315,12 @@ impl Estimate {
             rate = Some(rate.unwrap_or(self.sent_peak.1) * 0.5f64.powf(halvings));
         }
         rate.map(|rate| rate.max(FLOOR))
+    }
+
+    /// What of [`Self::rate`] is for pictures.
+    pub fn pictures_rate(&self, now: Instant) -> Option<f64> {
+        let share = self.protection.as_ref().map_or(1.0, Protection::pictures_share);
+        self.rate(now).map(|rate| rate * share)
     }
 
     /// How long ago `since` is, for viewers that give feedback at all.

@@ -4,6 +4,7 @@ mod arrivals;
 mod estimate;
 mod loss;
 mod pacer;
+mod protection;
 pub mod repair;
 #[cfg(test)]
 mod simulated;
