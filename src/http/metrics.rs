@@ -260,6 +260,8 @@ impl Figures {
         writer.counter("porthole_nacked_packets", help, None, totals.nacked_packets)?;
         let help = "Packets sent again because viewers asked for them";
         writer.counter("porthole_repaired_packets", help, None, totals.repaired_packets)?;
+        let help = "Repairs (FlexFEC) sent before viewers could miss anything";
+        writer.counter("porthole_unasked_repairs", help, None, totals.unasked_repairs)?;
         let help = "Key frames that viewers asked for";
         writer.counter("porthole_key_frame_requests", help, None, totals.key_frame_requests)?;
         let (name, help) = ("porthole_first_frame", "From a viewer's offer to its first picture");

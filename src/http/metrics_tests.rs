@@ -21,6 +21,7 @@ fn figures() -> Figures {
         totals: Totals {
             started: 4,
             repaired_packets: 7,
+            unasked_repairs: 9,
             first_frames: [0, 1, 0, 0, 0, 0, 0, 0, 1],
             ..Totals::default()
         },
@@ -49,6 +50,7 @@ fn figures_have_their_units_in_their_names() {
     has("porthole_worst_loss_ratio 0.25");
     has("porthole_sessions_started_total 4");
     has("porthole_repaired_packets_total 7");
+    has("porthole_unasked_repairs_total 9");
     has("porthole_sessions_refused_total{code=\"busy\"} 0");
     has("porthole_first_frame_seconds_bucket{le=\"0.1\"} 0");
     has("porthole_first_frame_seconds_bucket{le=\"10.0\"} 1");

@@ -230,8 +230,8 @@ impl Stream {
         provider: &dyn RTCCryptoProvider,
     ) -> Result<Self, PeerError> {
         let Negotiated { ssrc, payload_type, rtx, fec, nack, extensions } = negotiated.clone();
-        // They are made of what is kept for those who ask, and only reports on single packets tell when they pay.
-        let fec = fec.filter(|_| nack && extensions.transport_cc.is_some());
+        // Only reports on single packets tell when they pay.
+        let fec = fec.filter(|_| extensions.transport_cc.is_some());
         let protection = fec.map(|fec| Protecting {
             numbers: Numbers::new(fec.ssrc, fec.payload_type),
             group: Group::default(),
@@ -274,7 +274,7 @@ impl Stream {
         };
         self.writer.write(batch, &mut self.srtp, &head, index, &[&payload])?;
         self.reports.sent(payload.len());
-        if self.writer.nack {
+        if self.writer.nack || self.protection.is_some() {
             self.repairs.keep(now, head, index, payload);
         }
         Ok(())

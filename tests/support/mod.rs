@@ -15,6 +15,7 @@ pub mod mosquitto;
 pub mod namespace;
 pub mod patient;
 pub mod relay;
+pub mod relayed_browser;
 pub mod remote;
 pub mod setup;
 pub mod viewer;

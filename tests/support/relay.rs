@@ -26,6 +26,8 @@ pub struct Link {
     pub rate: f64,
     /// What would wait for longer than this is lost.
     pub queue: Duration,
+    /// Beside that, each so many-th packet of the media is lost, but none of its repairs; 0 for none.
+    pub media_lost_every: u32,
 }
 
 /// Nothing happens to anything.
@@ -36,12 +38,15 @@ pub const CLEAN: Link = Link {
     jitter: Duration::ZERO,
     rate: f64::INFINITY,
     queue: Duration::from_millis(500),
+    media_lost_every: 0,
 };
 
 /// One direction. Decides when a datagram leaves, if it does.
 struct Pipe {
     rng: StdRng,
     losing: bool,
+    /// SSRC of the first RTP packet, and how many of it came.
+    media: Option<([u8; 4], u32)>,
     busy_until: Option<Instant>,
     last_out: Option<Instant>,
     waiting: VecDeque<(Instant, Vec<u8>)>,
@@ -50,7 +55,7 @@ struct Pipe {
 impl Pipe {
     fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { rng, losing: false, busy_until: None, last_out: None, waiting: VecDeque::new() }
+        Self { rng, losing: false, media: None, busy_until: None, last_out: None, waiting: VecDeque::new() }
     }
 
     /// Two states: in one everything is lost, in the other nothing (Gilbert's model).
@@ -64,8 +69,16 @@ impl Pipe {
         self.losing
     }
 
+    fn loses_media(&mut self, link: &Link, datagram: &[u8]) -> bool {
+        let [0x80..=0xbf, 0..192 | 224.., _, _, _, _, _, _, ssrc @ ..] = datagram else { return false };
+        let Some(ssrc) = ssrc.first_chunk() else { return false };
+        let (media, count) = self.media.get_or_insert((*ssrc, 0));
+        *count += u32::from(media == ssrc);
+        media == ssrc && link.media_lost_every > 0 && count.is_multiple_of(link.media_lost_every)
+    }
+
     fn take(&mut self, now: Instant, link: &Link, rate: f64, datagram: &[u8]) {
-        if self.loses(link) {
+        if self.loses(link) | self.loses_media(link, datagram) {
             return;
         }
         let mut out = now;
