@@ -39,6 +39,9 @@ async fn main() -> ExitCode {
         "| network | repairs unasked | sent | pictures shown a second | gaps over 200 ms | longest gap | held | sent again |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+    // `cargo bench --bench repairs -- '1 Mbit/s'`: only those.
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|part| name.contains(part));
     for (name, link) in [
         ("5 % loss, 50 ms", far(50, 0.05, 1.0)),
         ("5 % loss, 100 ms", far(100, 0.05, 1.0)),
@@ -46,7 +49,11 @@ async fn main() -> ExitCode {
         ("5 % loss, 200 ms", far(200, 0.05, 1.0)),
         ("10 % loss, 200 ms", far(200, 0.10, 1.0)),
         ("5 % loss in bursts of 2, 200 ms", far(200, 0.05, 2.0)),
-    ] {
+        ("5 % loss, 200 ms, 1 Mbit/s", Link { rate: 1e6, ..far(200, 0.05, 1.0) }),
+    ]
+    .into_iter()
+    .filter(|(name, _)| is_wanted(name))
+    {
         for offered in [false, true] {
             measure(&broker, &browser, name, link, offered).await;
         }

@@ -21,6 +21,7 @@ use crate::media::AccessUnit;
 
 /// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
 /// extensions, RTX header) within the 1200 bytes that every path on the internet carries.
+/// A repair that comes unasked has up to 32 bytes more, and stays within the 1280 of IPv6.
 const MAX_PAYLOAD_BYTES: usize = 1100;
 
 /// The capture time goes with key frames, and at least this often.

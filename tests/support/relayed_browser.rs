@@ -55,11 +55,11 @@ impl<'a> RelayedBrowser<'a> {
         mailbox.say(json!({"type": "offer", "session": "relayed", "sdp": offer, "ice": "full"})).await;
         let answer = mailbox.expect("answer").await;
         let sdp = answer["sdp"].as_str().expect("text");
-        let candidates = sdp
+        let mut candidates = sdp
             .lines()
             .filter_map(|line| line.strip_prefix("a="))
             .filter(|line| line.starts_with("candidate:"));
-        let device = candidates.filter_map(host_address).next().expect("a candidate");
+        let device = candidates.find_map(host_address).expect("a candidate");
         let relay = Relay::before(device, link).await;
         // The section with the picture is the last one.
         let sdp = edit(&without_candidates(sdp)).replace("a=end-of-candidates\r\n", "");

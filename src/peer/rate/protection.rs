@@ -13,7 +13,7 @@ const SPACINGS: [(f64, u8); 3] = [(0.08, 3), (0.035, 4), (0.0, 6)];
 /// It falls to the next fewer repairs only when loss is below this part of what asks for the more.
 const FEWER_BELOW: f64 = 0.7;
 /// Packets lost in longer rows than this in the mean take their repairs with them.
-const LONG_ROWS: f64 = 2.5;
+const LONG_ROWS: f64 = 3.0;
 /// Over this loss is counted, and so many packets must have been seen.
 const MEMORY: Duration = Duration::from_secs(4);
 const LEAST_PACKETS: f64 = 100.0;
@@ -93,8 +93,8 @@ mod tests {
     const STEP: Duration = Duration::from_millis(100);
     const LIMIT: Option<f64> = Some(2e6);
 
-    fn ms(ms: u64) -> Option<Duration> {
-        Some(Duration::from_millis(ms))
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
     }
 
     /// A path of 200 packets a second on which `lost` in a row of each `of` are lost.
@@ -134,34 +134,38 @@ mod tests {
     #[test]
     fn repairs_come_where_loss_meets_a_long_round_trip() {
         let run = |lost, of, round_trip, limit| Path::new().run(lost, of, round_trip, limit).0;
-        assert_eq!(run(1, 20, ms(200), None), Some(4));
-        assert_eq!(run(1, 10, ms(200), LIMIT), Some(3));
-        assert_eq!(run(1, 40, ms(200), LIMIT), Some(6));
-        assert_eq!(run(1, 200, ms(200), LIMIT), None, "hardly anything is lost");
-        assert_eq!(run(1, 20, ms(40), LIMIT), None, "asking again is quick enough");
+        assert_eq!(run(1, 20, Some(ms(200)), None), Some(4));
+        assert_eq!(run(1, 10, Some(ms(200)), LIMIT), Some(3));
+        assert_eq!(run(1, 40, Some(ms(200)), LIMIT), Some(6));
+        assert_eq!(run(1, 200, Some(ms(200)), LIMIT), None, "hardly anything is lost");
+        assert_eq!(run(1, 20, Some(ms(40)), LIMIT), None, "asking again is quick enough");
         assert_eq!(run(1, 20, None, LIMIT), None, "nothing is known");
-        assert_eq!(run(8, 160, ms(200), LIMIT), None, "what is lost in a row takes the repairs with it");
-        assert_eq!(run(1, 20, ms(200), Some(1e5)), None, "there is no room for them");
+        assert_eq!(
+            run(8, 160, Some(ms(200)), LIMIT),
+            None,
+            "what is lost in a row takes the repairs with it"
+        );
+        assert_eq!(run(1, 20, Some(ms(200)), Some(1e5)), None, "there is no room for them");
     }
 
     #[test]
     fn what_was_decided_stays_near_the_bounds() {
         let mut path = Path::new();
-        assert_eq!(path.run(1, 40, ms(70), LIMIT), (None, 0));
-        assert_eq!(path.run(1, 40, ms(130), LIMIT), (Some(6), 1));
-        assert_eq!(path.run(1, 40, ms(70), LIMIT), (Some(6), 0));
-        assert_eq!(path.run(1, 70, ms(130), LIMIT), (Some(6), 0));
-        assert_eq!(path.run(1, 20, ms(130), LIMIT), (Some(4), 1));
-        assert_eq!(path.run(1, 35, ms(130), LIMIT), (Some(4), 0));
-        assert_eq!(path.run(1, 60, ms(130), LIMIT), (Some(6), 1));
-        assert_eq!(path.run(0, 1, ms(130), LIMIT), (None, 1));
+        assert_eq!(path.run(1, 40, Some(ms(70)), LIMIT), (None, 0));
+        assert_eq!(path.run(1, 40, Some(ms(130)), LIMIT), (Some(6), 1));
+        assert_eq!(path.run(1, 40, Some(ms(70)), LIMIT), (Some(6), 0));
+        assert_eq!(path.run(1, 70, Some(ms(130)), LIMIT), (Some(6), 0));
+        assert_eq!(path.run(1, 20, Some(ms(130)), LIMIT), (Some(4), 1));
+        assert_eq!(path.run(1, 35, Some(ms(130)), LIMIT), (Some(4), 0));
+        assert_eq!(path.run(1, 60, Some(ms(130)), LIMIT), (Some(6), 1));
+        assert_eq!(path.run(0, 1, Some(ms(130)), LIMIT), (None, 1));
     }
 
     #[test]
     fn they_cost_what_pictures_get_less() {
         let mut path = Path::new();
         assert!((path.protection.pictures_share() - 1.0).abs() < 1e-9);
-        path.run(1, 20, ms(200), LIMIT);
+        path.run(1, 20, Some(ms(200)), LIMIT);
         assert!((path.protection.pictures_share() - 0.8).abs() < 1e-9);
     }
 }
