@@ -94,6 +94,11 @@ impl Outbound {
         &self.way
     }
 
+    /// Where the viewer was last heard from, unless through a relay.
+    pub fn heard(&self) -> Option<SocketAddr> {
+        self.heard.address()
+    }
+
     fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }

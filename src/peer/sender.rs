@@ -133,7 +133,7 @@ pub(super) async fn run(viewer: Viewer, guide: Guide, mut subscription: Subscrip
     };
     let mut guide = Guided::new(guide);
     loop {
-        if guide.ask(Instant::now(), outbound.way()).await.is_err() {
+        if guide.ask(Instant::now(), outbound.way(), outbound.heard()).await.is_err() {
             return;
         }
         let rate = sending.live.feedback.rate(Instant::now());

@@ -72,6 +72,15 @@ impl Way {
         }
     }
 
+    /// Whether media goes where the viewer was `heard`, as far as that can be told.
+    pub fn leads_to(&self, heard: Option<SocketAddr>) -> bool {
+        let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*path, heard) {
+            (Some(Path::Udp { to, wrap: None, .. }), Some(heard)) => *to == heard,
+            (path, _) => path.is_some(),
+        }
+    }
+
     fn current(&self) -> Option<Path> {
         self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
