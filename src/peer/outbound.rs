@@ -126,11 +126,11 @@ impl Outbound {
     }
 
     /// Tells the viewer which RTP time is which time of day, if that is due. `timestamp` is that of a picture
-    /// captured at `captured_at`.
-    pub fn report(&self, now: Instant, timestamp: u32, captured_at: Instant) {
+    /// captured at `captured_at`. Gives what finds no room at once.
+    pub fn report(&self, now: Instant, timestamp: u32, captured_at: Instant) -> Option<Unsent> {
         let mut stream = self.stream();
-        let Some(stream) = stream.as_mut().filter(|stream| stream.reports.is_due(now)) else { return };
-        let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+        let stream = stream.as_mut().filter(|stream| stream.reports.is_due(now))?;
+        let since_unix = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let age = now.saturating_duration_since(captured_at);
         let report = stream.reports.make(now, latency::ntp_q32(since_unix), timestamp, age);
         BATCH.with_borrow_mut(|batch| {
@@ -141,9 +141,8 @@ impl Outbound {
                     Ok(())
                 })
             }));
-            // One that finds no room is replaced by the next.
-            drop(self.way.send(batch));
-        });
+            self.way.send(batch)
+        })
     }
 
     /// Takes the viewer's RTCP, opened.
@@ -172,7 +171,7 @@ impl Outbound {
                 self.feedback.repaired_packets.fetch_add(1, Ordering::Relaxed);
                 log_failure(writer.again(batch, now, kept, departures, srtp));
             });
-            // What finds no room now is asked for again.
+            // What finds no room now is asked for again, and over TCP nothing is lost.
             drop(self.way.send(batch));
             if bytes > 0 {
                 self.feedback.sent(now, bytes);

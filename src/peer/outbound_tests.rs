@@ -150,8 +150,8 @@ async fn times_and_counts_are_reported() {
     let now = Instant::now();
     viewer.send(now, &[100]).await;
     viewer.datagram().await;
-    viewer.outbound.report(now, 90_000, now);
-    viewer.outbound.report(now, 90_000, now);
+    assert!(viewer.outbound.report(now, 90_000, now).is_none());
+    assert!(viewer.outbound.report(now, 90_000, now).is_none());
     viewer.send(now, &[100]).await;
     let report = viewer.datagram().await;
     let mut report = viewer.opening.decrypt_rtcp(&report).unwrap().freeze();
@@ -159,6 +159,22 @@ async fn times_and_counts_are_reported() {
     let report = packets[0].as_any().downcast_ref::<SenderReport>().unwrap();
     assert_eq!((report.ssrc, report.rtp_time, report.packet_count), (SSRC, 90_000, 1));
     assert_eq!(viewer.packet().await.payload.len(), 100, "one report a second");
+}
+
+#[tokio::test]
+async fn over_tcp_reports_come_too() {
+    let mut viewer = Viewer::new(true).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TokioRuntime.connect_tcp(listener.local_addr().unwrap()).await.unwrap();
+    viewer.outbound.way().set(Path::Tcp(stream));
+    let now = Instant::now();
+    let unsent = viewer.outbound.report(now, 90_000, now).expect("TCP always waits");
+    unsent.finish().await;
+    let mut peer = listener.accept().await.unwrap().0;
+    let length = tokio::io::AsyncReadExt::read_u16(&mut peer).await.unwrap();
+    let mut frame = vec![0; length.into()];
+    tokio::io::AsyncReadExt::read_exact(&mut peer, &mut frame).await.unwrap();
+    assert!(viewer.opening.decrypt_rtcp(&frame).is_ok());
 }
 
 #[tokio::test]

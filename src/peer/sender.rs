@@ -146,7 +146,7 @@ pub(super) async fn run(viewer: Viewer, guide: Guide, mut subscription: Subscrip
         if let Some(unit) = unit {
             sending.take(now, &unit, rate);
         }
-        if let Some(unsent) = sending.send(now, rate, &outbound) {
+        for unsent in sending.send(now, rate, &outbound).into_iter().flatten() {
             unsent.finish().await;
         }
     }
@@ -193,7 +193,7 @@ impl Sending {
     }
 
     /// Sends what may leave now. Gives what finds no room.
-    fn send(&mut self, now: Instant, rate: Option<f64>, outbound: &Outbound) -> Option<Unsent> {
+    fn send(&mut self, now: Instant, rate: Option<f64>, outbound: &Outbound) -> [Option<Unsent>; 2] {
         self.pacer.fill(now, rate);
         let (mut bytes, mut marks) = (0, Vec::new());
         let pacer = &mut self.pacer;
@@ -204,9 +204,8 @@ impl Sending {
             Some(out.packet)
         });
         let unsent = outbound.send(now, leaving);
-        if let Some((timestamp, captured_at)) = self.last {
-            outbound.report(now, timestamp, captured_at);
-        }
+        let report =
+            self.last.and_then(|(timestamp, captured_at)| outbound.report(now, timestamp, captured_at));
         for mark in marks {
             self.has_left(mark);
         }
@@ -214,7 +213,7 @@ impl Sending {
             self.live.feedback.sent(now, bytes);
             self.live.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
-        unsent
+        [unsent, report]
     }
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
