@@ -3,32 +3,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::browser::Browser;
+use support::browser::{Browser, PEER_PAGE};
 use support::daemon::{Daemon, Settings};
 use support::mosquitto::Mosquitto;
 use support::viewer::{Dashboard, Viewer};
-
-/// A page with one peer connection that shows its video.
-const PAGE: &str = "
-    window.pc = new RTCPeerConnection();
-    pc.addTransceiver('video', { direction: 'recvonly' });
-    const video = document.createElement('video');
-    video.muted = true; video.autoplay = true;
-    document.body.append(video);
-    pc.ontrack = (event) => { video.srcObject = new MediaStream([event.track]); };
-    window.offer = async () => {
-        const gathered = new Promise((done) => {
-            pc.addEventListener('icegatheringstatechange', () => pc.iceGatheringState === 'complete' && done());
-        });
-        await pc.setLocalDescription();
-        if (pc.iceGatheringState !== 'complete') await gathered;
-        return pc.localDescription.sdp;
-    };
-    window.porthole = { stats: async () => {
-        for (const entry of (await pc.getStats()).values()) if (entry.type === 'inbound-rtp') return entry;
-        return { framesDecoded: 0 };
-    } };
-    return 0;";
 
 struct World {
     browser: Browser,
@@ -46,7 +24,7 @@ async fn watching() -> Option<World> {
     dashboard.availability("online").await;
     let viewer = Viewer::connect(broker.port(), "chromium").await;
     browser.open("about:blank").await;
-    browser.run(PAGE).await;
+    browser.run(PEER_PAGE).await;
     let mut world = World { browser, viewer, dashboard, daemon, broker };
     world.call().await;
     world.browser.frames_advance(10).await;

@@ -13,6 +13,31 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 
+/// One peer connection that shows its video, and when each picture was presented.
+pub const PEER_PAGE: &str = "
+    window.pc = new RTCPeerConnection();
+    pc.addTransceiver('video', { direction: 'recvonly' });
+    const video = document.createElement('video');
+    video.muted = true; video.autoplay = true;
+    document.body.append(video);
+    window.shown = [];
+    const each = (now) => { window.shown.push(now); video.requestVideoFrameCallback(each); };
+    video.requestVideoFrameCallback(each);
+    pc.ontrack = (event) => { video.srcObject = new MediaStream([event.track]); };
+    window.offer = async () => {
+        const gathered = new Promise((done) => {
+            pc.addEventListener('icegatheringstatechange', () => pc.iceGatheringState === 'complete' && done());
+        });
+        await pc.setLocalDescription();
+        if (pc.iceGatheringState !== 'complete') await gathered;
+        return pc.localDescription.sdp;
+    };
+    window.porthole = { stats: async () => {
+        for (const entry of (await pc.getStats()).values()) if (entry.type === 'inbound-rtp') return entry;
+        return { framesDecoded: 0 };
+    } };
+    return 0;";
+
 /// Chromium as Debian installs it, and its driver.
 const CHROMIUM: &str = "/usr/bin/chromium";
 const DRIVER: &str = "/usr/bin/chromedriver";

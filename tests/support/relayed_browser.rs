@@ -2,35 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use super::browser::{Browser, PEER_PAGE};
 use super::relay::{Link, Relay};
 use super::remote::{candidate_of, host_address, without_candidates};
 use super::viewer::Viewer;
-
-/// One peer connection that shows its video, and when each picture was presented.
-const PAGE: &str = "
-    window.pc = new RTCPeerConnection();
-    pc.addTransceiver('video', { direction: 'recvonly' });
-    const video = document.createElement('video');
-    video.muted = true; video.autoplay = true;
-    document.body.append(video);
-    window.shown = [];
-    const each = (now) => { window.shown.push(now); video.requestVideoFrameCallback(each); };
-    video.requestVideoFrameCallback(each);
-    pc.ontrack = (event) => { video.srcObject = new MediaStream([event.track]); };
-    window.offer = async () => {
-        const gathered = new Promise((done) => {
-            pc.addEventListener('icegatheringstatechange', () => pc.iceGatheringState === 'complete' && done());
-        });
-        await pc.setLocalDescription();
-        if (pc.iceGatheringState !== 'complete') await gathered;
-        return pc.localDescription.sdp;
-    };
-    window.porthole = { stats: async () => {
-        for (const entry of (await pc.getStats()).values()) if (entry.type === 'inbound-rtp') return entry;
-        return { framesDecoded: 0 };
-    } };
-    return 0;";
 
 /// A browser that watches. Its session ends with it.
 pub struct RelayedBrowser<'a> {
@@ -49,7 +24,7 @@ impl<'a> RelayedBrowser<'a> {
     ) -> Self {
         let mut mailbox = Viewer::connect(broker_port, "chromium").await;
         browser.open("about:blank").await;
-        browser.run(PAGE).await;
+        browser.run(PEER_PAGE).await;
         let offer = browser.run_async("return await window.offer()").await;
         let offer = edit(&without_candidates(offer.as_str().expect("text")));
         mailbox.say(json!({"type": "offer", "session": "relayed", "sdp": offer, "ice": "full"})).await;
