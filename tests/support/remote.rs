@@ -35,9 +35,6 @@ pub struct Seen {
 #[derive(Default)]
 struct State {
     counter: Counter,
-    frames: u64,
-    key_frames: u64,
-    decodes: bool,
     seen: Seen,
 }
 
@@ -45,16 +42,8 @@ impl State {
     /// Looks at what the last packet, or time, has brought about.
     fn look(&mut self, now: Instant) {
         let figures = self.counter.finish(now);
-        if figures.broken > self.seen.broken {
-            self.decodes = false;
-        }
-        if figures.key_frames > self.key_frames {
-            self.decodes = true;
-        }
-        if self.decodes {
-            self.seen.shown.extend((self.frames..figures.frames).map(|_| now));
-        }
-        (self.frames, self.key_frames) = (figures.frames, figures.key_frames);
+        let shown = usize::try_from(figures.shown).unwrap_or(usize::MAX);
+        self.seen.shown.extend((self.seen.shown.len()..shown).map(|_| now));
         self.seen.broken = figures.broken;
     }
 }
@@ -75,7 +64,7 @@ impl Sink {
         let mut state = self.state();
         state.counter.tick(now);
         state.look(now);
-        state.decodes
+        state.counter.decodes()
     }
 }
 

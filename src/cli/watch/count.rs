@@ -11,6 +11,7 @@ const MAX_WAITING: usize = 1024;
 const MAX_JUMP: i64 = 4096;
 
 const NAL_IDR: u8 = 5;
+const NAL_SPS: u8 = 7;
 const NAL_STAP_A: u8 = 24;
 const NAL_FU_A: u8 = 28;
 
@@ -32,11 +33,13 @@ pub struct Packet<'a> {
 pub struct Figures {
     /// Whole access units.
     pub frames: u64,
+    /// Those that a decoder could show: whole, and so is what they refer to.
+    pub shown: u64,
     /// Those with an IDR picture.
     pub key_frames: u64,
     /// Access units that a lost packet spoilt.
     pub broken: u64,
-    /// Packets that never came, not by retransmission either.
+    /// Packets that never came, not by retransmission either, or too late.
     pub lost: u64,
     /// Packets that came after a later one: retransmitted, or overtaken.
     pub late: u64,
@@ -56,6 +59,8 @@ struct Kept {
     timestamp: u32,
     marker: bool,
     key: bool,
+    /// A key frame begins here, as parameter sets tell.
+    starts_key_frame: bool,
     since: Instant,
 }
 
@@ -68,6 +73,8 @@ pub struct Counter {
     highest: i64,
     waiting: BTreeMap<i64, Kept>,
     unit: Option<Unit>,
+    /// Nothing is missing of what the next unit may refer to.
+    decodes: bool,
     first_packet: Option<Instant>,
     last_packet: Option<Instant>,
     first_frame: Option<Instant>,
@@ -102,7 +109,8 @@ impl Counter {
         let kept = Kept {
             timestamp: packet.timestamp,
             marker: packet.marker,
-            key: holds_idr(packet.payload),
+            key: holds(packet.payload, NAL_IDR),
+            starts_key_frame: holds(packet.payload, NAL_SPS),
             since: now,
         };
         self.waiting.insert(sequence, kept);
@@ -117,6 +125,11 @@ impl Counter {
     /// When the first whole key frame was there, if it was.
     pub fn first_key_frame(&self) -> Option<Instant> {
         self.figures.first_key_frame
+    }
+
+    /// Whether the next picture could be shown if it comes whole: if not, only a key frame helps.
+    pub fn decodes(&self) -> bool {
+        self.decodes
     }
 
     /// Whether any packet came.
@@ -152,6 +165,7 @@ impl Counter {
         self.waiting.clear();
         self.unit = None;
         self.next = None;
+        self.decodes = false;
     }
 
     /// Takes packets in order as far as they are there, or are no longer waited for.
@@ -160,7 +174,9 @@ impl Counter {
             let next = self.next.unwrap_or(sequence);
             let missing = sequence - next;
             let overdue = now.saturating_duration_since(first.since) >= REPAIR;
-            if missing > 0 && !overdue && self.waiting.len() <= MAX_WAITING {
+            let waits = missing > 0 && !overdue && self.waiting.len() <= MAX_WAITING;
+            // Browsers too show a whole key frame at once, whatever is missing before it.
+            if waits && !self.has_whole_key_frame() {
                 return;
             }
             let Some((_, packet)) = self.waiting.pop_first() else { return };
@@ -170,15 +186,27 @@ impl Counter {
         }
     }
 
+    /// Whether all packets of a key frame are among those that wait.
+    fn has_whole_key_frame(&self) -> bool {
+        let mut starts = self.waiting.iter().filter(|(_, kept)| kept.starts_key_frame);
+        starts.any(|(&start, first)| {
+            let rest = (start..).zip(self.waiting.range(start..));
+            rest.take_while(|(number, (sequence, kept))| {
+                number == *sequence && kept.timestamp == first.timestamp
+            })
+            .any(|(_, (_, kept))| kept.marker)
+        })
+    }
+
     fn assemble(&mut self, now: Instant, packet: &Kept, after_loss: bool) {
         if self.unit.as_ref().is_some_and(|unit| unit.timestamp != packet.timestamp) {
             self.end_unit(now, after_loss);
         }
-        // Whether the lost packet belonged to this unit or ended the one before cannot be told; a whole
-        // unit is not claimed.
-        let unit =
-            self.unit.get_or_insert(Unit { timestamp: packet.timestamp, key: false, broken: after_loss });
-        unit.broken |= after_loss;
+        // Unless a key frame begins, it cannot be told whether the lost packet belonged to this unit or ended the one
+        // before; a whole unit is not claimed.
+        let broken = after_loss && !packet.starts_key_frame;
+        let unit = self.unit.get_or_insert(Unit { timestamp: packet.timestamp, key: false, broken });
+        unit.broken |= broken;
         unit.key |= packet.key;
         if packet.marker {
             self.end_unit(now, false);
@@ -189,13 +217,16 @@ impl Counter {
         let Some(unit) = self.unit.take() else { return };
         if unit.broken || after_loss {
             self.figures.broken += 1;
+            self.decodes = false;
             return;
         }
         self.figures.frames += 1;
         if unit.key {
             self.figures.key_frames += 1;
             self.figures.first_key_frame.get_or_insert(now);
+            self.decodes = true;
         }
+        self.figures.shown += u64::from(self.decodes);
         if let Some(last) = self.last_frame {
             self.figures.longest_gap = self.figures.longest_gap.max(now.saturating_duration_since(last));
         }
@@ -208,14 +239,13 @@ fn rate(amount: f64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { amount / time.as_secs_f64() }
 }
 
-/// Whether an RTP payload begins or holds a slice of an IDR picture (RFC 6184 section 5.4).
-fn holds_idr(payload: &[u8]) -> bool {
+/// Whether an RTP payload begins or holds a NAL unit of this type (RFC 6184 section 5.4).
+fn holds(payload: &[u8], nal_type: u8) -> bool {
     let Some((&header, rest)) = payload.split_first() else { return false };
     match header & 0x1f {
-        NAL_IDR => true,
-        NAL_FU_A => rest.first().is_some_and(|fu| fu & 0x1f == NAL_IDR),
-        NAL_STAP_A => aggregated(rest).any(|nal| nal & 0x1f == NAL_IDR),
-        _ => false,
+        NAL_FU_A => rest.first().is_some_and(|fu| fu & 0x1f == nal_type),
+        NAL_STAP_A => aggregated(rest).any(|nal| nal & 0x1f == nal_type),
+        own => own == nal_type,
     }
 }
 
@@ -236,6 +266,8 @@ mod tests {
 
     const SLICE: &[u8] = &[0x61, 1, 2];
     const IDR: &[u8] = &[0x65, 1, 2];
+    /// SPS and PPS in one STAP-A.
+    const SETS: &[u8] = &[0x78, 0, 2, 0x67, 1, 0, 1, 0x68];
     const FRAME: Duration = Duration::from_millis(40);
 
     /// A stream whose units have three packets each, the first unit being a key frame.
@@ -338,7 +370,36 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_key_frame_waits_for_nothing_before_it() {
+        let (mut counter, start) = (Counter::default(), Instant::now());
+        // Unit 1 lacks a packet, unit 2 refers to it, unit 3 is a key frame of its own.
+        let mut send = |numbers: std::ops::Range<u16>| {
+            for n in numbers.filter(|n| *n != 4) {
+                let payload = if n == 9 { SETS } else { packet(n).payload };
+                let payload = if n == 10 { IDR } else { payload };
+                counter.packet(start, Packet { payload, ..packet(n) });
+            }
+            let figures = counter.finish(start);
+            (figures.shown, figures.frames, figures.key_frames, figures.broken, figures.lost)
+        };
+        assert_eq!(send(0..9), (1, 1, 1, 0, 0));
+        assert_eq!(send(9..11), (1, 1, 1, 0, 0), "not whole yet");
+        assert_eq!(send(11..12), (2, 3, 2, 1, 1));
+        assert_eq!(send(12..15), (3, 4, 2, 1, 1));
+    }
+
+    #[test]
+    fn what_refers_to_a_spoilt_unit_is_not_shown() {
+        let (mut counter, start) = (Counter::default(), Instant::now());
+        feed(&mut counter, start, (0..60).filter(|n| *n != 7));
+        let figures = counter.finish(at(start, 59));
+        assert_eq!((figures.shown, figures.frames), (2, 19));
+    }
+
+    #[test]
     fn key_frames_are_told_by_their_nal_units() {
+        let holds_idr = |payload| holds(payload, NAL_IDR);
+        assert!(holds(SETS, NAL_SPS) && !holds(IDR, NAL_SPS));
         assert!(holds_idr(IDR));
         assert!(!holds_idr(SLICE));
         assert!(!holds_idr(&[]));
