@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use plot::{Line, Panel, svg};
+use support::browser::Browser;
 use support::daemon::{Daemon, Settings};
 use support::mosquitto::Mosquitto;
 use support::relay::{CLEAN, Link};
+use support::relayed_browser::RelayedBrowser;
 use support::remote::{Remote, Seen};
 use support::viewer::Dashboard;
 use tokio::time::sleep;
@@ -30,6 +32,7 @@ const WINDOW: Duration = ms(500);
 const SETTLE: Duration = Duration::from_secs(3);
 const GOOD: usize = 5;
 const FULL_RATE: f64 = 5e6;
+const DROP: &str = "drop";
 
 /// A network over time: each link with how long it lasts.
 struct Scenario {
@@ -53,7 +56,7 @@ fn scenarios() -> Vec<Scenario> {
         steady("delay-20", "20 ms, jitter 10 ms", Link { jitter: ms(10), ..near }),
         steady("delay-200", "200 ms, jitter 40 ms", Link { round_trip: ms(200), jitter: ms(40), ..CLEAN }),
         Scenario {
-            name: "drop",
+            name: DROP,
             title: "5 → 0.5 → 5 Mbit/s, 20 ms",
             bitrate_kbps: 5000,
             steps: vec![(long, wide), (long, narrow), (Duration::from_secs(25), wide)],
@@ -80,18 +83,54 @@ async fn main() -> ExitCode {
         for good in [0, GOOD] {
             measure(&broker, &scenario, good).await;
         }
+        if scenario.name == DROP {
+            in_chromium(&broker, &scenario).await;
+        }
     }
     ExitCode::SUCCESS
 }
 
-async fn measure(broker: &Mosquitto, scenario: &Scenario, good: usize) {
-    let settings = Settings::new(&broker.url())
+fn settings(broker: &Mosquitto, scenario: &Scenario) -> Settings {
+    Settings::new(&broker.url())
         .value("camera.width", 1280)
         .value("camera.height", 720)
         .value("camera.fps", 30)
         .value("video.bitrate_kbps", scenario.bitrate_kbps)
-        .value("video.min_bitrate_kbps", 200);
-    let mut daemon = Daemon::run(settings);
+        .value("video.min_bitrate_kbps", 200)
+}
+
+/// What a real browser presents after the drop.
+async fn in_chromium(broker: &Mosquitto, scenario: &Scenario) {
+    let (Some(browser), [(before, wide), (after, narrow), ..]) =
+        (Browser::start().await, scenario.steps.as_slice())
+    else {
+        return;
+    };
+    let mut daemon = Daemon::run(settings(broker, scenario));
+    Dashboard::connect(broker.port()).await.availability("online").await;
+    let watching = RelayedBrowser::watch(&browser, broker.port(), *wide, str::to_owned).await;
+    sleep(*before).await;
+    watching.shown_ms().await;
+    let dropped = browser.run("return performance.now()").await.as_f64().unwrap_or_default();
+    watching.relay.set(*narrow);
+    sleep(*after).await;
+    let shown = watching.shown_ms().await;
+    let gaps = shown.windows(2).map(|two| (two[1] - dropped, two[1] - two[0]));
+    let long: Vec<_> = gaps.filter(|(at, gap)| *at > 0.0 && *gap > 200.0).collect();
+    println!(
+        "(in Chromium: {:.1} pictures a second, last gap over 200 ms {:.1} s after the drop, {} of them, the longest {:.0} ms)",
+        shown.len() as f64 / after.as_secs_f64(),
+        long.last().map_or(0.0, |(at, _)| at / 1e3),
+        long.len(),
+        longest(&long),
+    );
+    browser.open("about:blank").await;
+    browser.close().await;
+    daemon.kill();
+}
+
+async fn measure(broker: &Mosquitto, scenario: &Scenario, good: usize) {
+    let mut daemon = Daemon::run(settings(broker, scenario));
     let mut dashboard = Dashboard::connect(broker.port()).await;
     dashboard.availability("online").await;
     let mut others = Vec::new();
@@ -120,7 +159,7 @@ async fn measure(broker: &Mosquitto, scenario: &Scenario, good: usize) {
     let span = Span { begin, end };
     let seen = viewer.seen();
     report(scenario, good, &span, &seen, &others.iter().map(Remote::seen).collect::<Vec<_>>());
-    if scenario.name == "drop" {
+    if scenario.name == DROP {
         recovery(&span, &seen, &changes);
     }
     let panels = [
