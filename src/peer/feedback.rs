@@ -77,6 +77,11 @@ impl Feedback {
         self.estimate().backlog(now)
     }
 
+    /// When the last packet left of many that found no room in the path.
+    pub(super) fn overflowed(&self) -> Option<Instant> {
+        self.estimate().overflowed()
+    }
+
     /// What repairs have to go by.
     pub(super) fn conditions(&self, now: Instant) -> Conditions {
         self.estimate().conditions(now)

@@ -31,7 +31,7 @@ const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 const TELL_PLAYOUT_DELAY: Duration = Duration::from_secs(1);
 
 /// When this much is under way, the path became narrower while what waits was made for a wider one.
-const BLOCKED: Duration = Duration::from_millis(300);
+const BLOCKED: Duration = Duration::from_millis(100);
 
 /// Makes the packets of pictures, all but their numbers.
 #[derive(Debug)]
@@ -222,6 +222,7 @@ impl Sending {
         let path = Path {
             rate,
             backlog: on_the_way + self.pacer.backlog(rate),
+            overflowed: self.live.feedback.overflowed(),
             is_starved: self.live.starved.load(Ordering::Relaxed),
         };
         let verdict = self.thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);

@@ -18,6 +18,9 @@ const BASE_PIECE: Duration = Duration::from_secs(1);
 const RECENT: Duration = Duration::from_millis(250);
 /// Over this the rate of what arrives is taken.
 const DELIVERED_SPAN: Duration = Duration::from_millis(300);
+/// The same where the rate over this, the end of the span, is less than [`COLLAPSE`] of it: the path became narrower meanwhile.
+const DELIVERED_SHORT: Duration = Duration::from_millis(150);
+const COLLAPSE: f64 = 0.6;
 /// A delay that stays within [`STEADY_MS`] for this long although less is sent is the path's, not a queue's.
 const STEADY_FOR: Duration = Duration::from_secs(3);
 const STEADY_MS: f64 = 8.0;
@@ -47,10 +50,13 @@ struct Train {
 pub struct Arrivals {
     base: VecDeque<(Duration, f64)>,
     recent: VecDeque<(Duration, f64)>,
+    /// When the newest packet left, and its delay in ms.
+    newest: Option<(Duration, f64)>,
     steady: VecDeque<(Duration, f64)>,
     /// How far apart delays within [`RECENT`] usually are, in ms.
     jitter_ms: f64,
     delivered: RateWindow,
+    delivered_short: RateWindow,
     train: Option<Train>,
     /// When the last train left, and what it showed in bit/s.
     capacity: Option<(Duration, f64)>,
@@ -61,11 +67,13 @@ impl Default for Arrivals {
         Self {
             base: VecDeque::new(),
             recent: VecDeque::new(),
+            newest: None,
             steady: VecDeque::new(),
             jitter_ms: 0.0,
             train: None,
             capacity: None,
             delivered: RateWindow::new(DELIVERED_SPAN),
+            delivered_short: RateWindow::new(DELIVERED_SHORT),
         }
     }
 }
@@ -74,8 +82,12 @@ impl Arrivals {
     /// A packet of `bits` that left at `departure` came at `arrival`, each on its own clock.
     pub fn packet(&mut self, departure: Duration, arrival: Duration, bits: f64) {
         self.delivered.add(arrival, bits);
+        self.delivered_short.add(arrival, bits);
         self.couple(departure, arrival, bits);
         let delay_ms = (arrival.as_secs_f64() - departure.as_secs_f64()) * 1e3;
+        if self.newest.is_none_or(|(at, _)| at <= departure) {
+            self.newest = Some((departure, delay_ms));
+        }
         match self.base.back_mut() {
             Some((start, least)) if departure.saturating_sub(*start) < BASE_PIECE => {
                 *least = least.min(delay_ms);
@@ -150,11 +162,16 @@ impl Arrivals {
 
     /// The standing queue in ms.
     pub fn queue_ms(&self) -> f64 {
-        let least = |delays: &VecDeque<(Duration, f64)>| delays.iter().map(|(_, ms)| *ms).reduce(f64::min);
-        match (least(&self.recent), least(&self.base)) {
-            (Some(recent), Some(base)) => (recent - base).max(0.0),
-            _ => 0.0,
-        }
+        self.excess_ms(least(&self.recent))
+    }
+
+    /// When the newest packet left that came, and how long it waited in ms: the queue of now, and jitter.
+    pub fn newest(&self) -> Option<(Duration, f64)> {
+        self.newest.map(|(at, delay)| (at, self.excess_ms(Some(delay))))
+    }
+
+    fn excess_ms(&self, delay: Option<f64>) -> f64 {
+        delay.zip(least(&self.base)).map_or(0.0, |(delay, base)| (delay - base).max(0.0))
     }
 
     /// Above this the queue is taken for congestion: more on a path that jitters.
@@ -164,6 +181,11 @@ impl Arrivals {
 
     /// Bit/s that arrive.
     pub fn delivered(&mut self) -> f64 {
-        self.delivered.latest_rate()
+        let (whole, end) = (self.delivered.latest_rate(), self.delivered_short.latest_rate());
+        if end < whole * COLLAPSE { end } else { whole }
     }
+}
+
+fn least(delays: &VecDeque<(Duration, f64)>) -> Option<f64> {
+    delays.iter().map(|(_, ms)| *ms).reduce(f64::min)
 }

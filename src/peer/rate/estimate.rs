@@ -45,6 +45,8 @@ const GIVEN_UP: Duration = Duration::from_millis(1500);
 const FEEDBACK_FRESH: Duration = Duration::from_secs(5);
 /// How much of a longer round trip is believed at once: the least counts, as most of it waits for something.
 const ROUND_TRIP_RISE: f64 = 0.05;
+/// While a queue stands, so many lost packets of one report, and half of it, are no accident.
+const OVERFLOW: usize = 8;
 /// Overuse that lasts so long may be a path that became longer.
 const LONG_OVERUSE: Duration = Duration::from_secs(3);
 
@@ -59,6 +61,15 @@ pub struct Report {
     pub arrived: bool,
     /// Its size.
     pub bytes: usize,
+}
+
+/// What waited in the path when the newest packet left that is known to have come.
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    departure: Duration,
+    wait_s: f64,
+    /// Bit/s that came through then.
+    rate: f64,
 }
 
 /// What is known of one viewer's path.
@@ -77,6 +88,9 @@ pub struct Estimate {
     /// The same, but begun anew with what is sent after the others were given up.
     under_way_since: Option<Duration>,
     last_feedback: Option<Duration>,
+    queue: Option<Queue>,
+    /// When the last packet left that found a full queue.
+    overflowed: Option<Instant>,
     last_update: Duration,
     last_cut: Option<Duration>,
     overuse_since: Option<Duration>,
@@ -103,6 +117,8 @@ impl Estimate {
             unheard_since: None,
             under_way_since: None,
             last_feedback: None,
+            queue: None,
+            overflowed: None,
             last_update: Duration::ZERO,
             last_cut: None,
             overuse_since: None,
@@ -153,7 +169,7 @@ impl Estimate {
             }
         }
         self.arrivals.settle(at);
-        self.time_round_trip(now, reports);
+        self.look_at_queue(now, reports);
         self.loss.batch(at, batch);
         if was_away {
             self.loss.forget();
@@ -178,13 +194,42 @@ impl Estimate {
         self.protection.as_ref().and_then(Protection::spacing)
     }
 
-    /// The newest packet that came is the one that waited least to be reported.
-    fn time_round_trip(&mut self, now: Instant, reports: &[Report]) {
+    /// The newest packet that came is the one that waited least to be reported, and tells the queue of now.
+    fn look_at_queue(&mut self, now: Instant, reports: &[Report]) {
         let newest = reports.iter().filter(|report| report.arrived).map(|report| report.departure).max();
         let Some(newest) = newest else { return };
         let seen = now.saturating_duration_since(newest);
         let known = self.round_trip.unwrap_or(seen);
         self.round_trip = Some(seen.min(known + seen.saturating_sub(known).mul_f64(ROUND_TRIP_RISE)));
+        let stands = self.arrivals.queue_ms() > self.arrivals.threshold_ms();
+        self.queue = self.arrivals.newest().filter(|_| stands).map(|(departure, wait_ms)| Queue {
+            departure,
+            wait_s: wait_ms / 1e3,
+            rate: self.arrivals.delivered().max(FLOOR),
+        });
+        let lost = || reports.iter().filter(|report| !report.arrived);
+        if self.queue.is_some() && lost().count() >= OVERFLOW.max(reports.len() / 2) {
+            self.overflowed = lost().map(|report| report.departure).max();
+        }
+    }
+
+    /// When the last packet left of so many that found the path's queue full that sending them again would take too long.
+    pub fn overflowed(&self) -> Option<Instant> {
+        self.overflowed
+    }
+
+    /// How long what was sent still waits: the queue that was seen, as it drained and filled since. It is never taken for a
+    /// longer one, because what found no room was lost.
+    fn standing(&self, now: Duration) -> Duration {
+        let Some(Queue { departure, wait_s, rate }) = self.queue else { return Duration::ZERO };
+        let drained =
+            |wait: f64, from: Duration, to: Duration| (wait - to.saturating_sub(from).as_secs_f64()).max(0.0);
+        // What was sent before that is forgotten.
+        let from = departure.max(now.saturating_sub(SENT_SPAN));
+        let (at, wait) = self.sent.after(from).fold((from, wait_s), |(from, wait), (at, bits)| {
+            (at, (drained(wait, from, at) + bits / rate).min(wait_s))
+        });
+        Duration::from_secs_f64(drained(wait, at, now))
     }
 
     /// A receiver report: counts only for viewers that give no feedback on single packets.
@@ -337,13 +382,9 @@ impl Estimate {
     /// How long what is under way will take to come through, as far as is known.
     pub fn backlog(&self, now: Instant) -> Duration {
         let now = self.at(now);
-        let Some(heard) = self.last_feedback else { return Duration::ZERO };
-        let queue_ms = self.arrivals.queue_ms();
-        let standing = if queue_ms > self.arrivals.threshold_ms() { queue_ms } else { 0.0 };
-        let drained = now.saturating_sub(heard);
         let unheard = self.since(now, self.under_way_since);
         let waiting = if unheard < GIVEN_UP { unheard } else { Duration::ZERO };
-        Duration::from_secs_f64(standing / 1e3).saturating_sub(drained).max(waiting)
+        self.standing(now).max(waiting)
     }
 }
 

@@ -38,6 +38,32 @@ fn a_drop_is_followed_at_once_and_the_return_too() {
 }
 
 #[test]
+fn a_queue_drains_while_nothing_is_sent_and_stands_while_the_path_is_full() {
+    let mut sim = Simulation::new(LAN);
+    sim.run(5 * SECOND, 4e6);
+    sim.link.rate = 0.5e6;
+    sim.run(SECOND, 4e6);
+    let now = sim.estimate.at(sim.now);
+    let seen = sim.estimate.standing(now);
+    assert!(seen > SECOND / 4, "{seen:?}");
+    assert!(sim.estimate.standing(now + seen / 2) < seen * 6 / 10);
+    let Queue { rate, wait_s, .. } = sim.estimate.queue.unwrap();
+    assert_eq!(sim.estimate.standing(now + Duration::from_secs_f64(wait_s)), Duration::ZERO);
+    let picture = SECOND / 30;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let bytes = (rate * picture.as_secs_f64() / 8.0) as usize;
+    for _ in 0..30 {
+        sim.estimate.sent(sim.now, bytes);
+        sim.now += picture;
+    }
+    let full = sim.estimate.standing(sim.estimate.at(sim.now));
+    assert!(full > seen * 8 / 10 && full.as_secs_f64() <= wait_s, "{full:?}");
+    sim.now += 2 * SECOND;
+    sim.estimate.sent(sim.now, bytes);
+    assert!(sim.estimate.standing(sim.estimate.at(sim.now)) <= 2 * picture, "what was seen is over");
+}
+
+#[test]
 fn a_narrow_link_is_used_without_a_standing_queue() {
     for rate in [0.3e6, 1e6, 3e6] {
         let mut sim = Simulation::new(Link { rate, ..LAN });

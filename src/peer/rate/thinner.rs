@@ -6,10 +6,16 @@ use std::time::{Duration, Instant};
 const BACKLOG_MOST: Duration = Duration::from_millis(600);
 /// Sending goes on when what is under way is less.
 const BACKLOG_RESUME: Duration = Duration::from_millis(200);
+/// One that takes longer than [`PICTURE_MOST`], although so much is under way, was made for a path that has become narrower:
+/// it would only keep it full for longer.
+const BACKLOG_FULL: Duration = Duration::from_millis(100);
+const PICTURE_MOST: Duration = Duration::from_millis(150);
 /// Pictures may be ahead of the path's rate by this much.
 const AHEAD_MOST_S: f64 = 0.4;
-/// A key frame is waited for rather than asked for unless the last request is this old: everybody pays for it.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+/// A key frame is waited for rather than asked for unless the last request is this old: everybody pays for it, and
+/// most for those that the stream is not made for.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+const STARVED_ASKS_EVERY: Duration = Duration::from_secs(2);
 
 /// What to do with a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +35,18 @@ pub struct Path {
     pub rate: Option<f64>,
     /// How long what is under way still takes.
     pub backlog: Duration,
+    /// When the last packet left of many that found no room in it.
+    pub overflowed: Option<Instant>,
     /// The stream is made for better paths than this one.
     pub is_starved: bool,
+}
+
+impl Path {
+    /// For a picture of `bits`. Key frames are large on any path.
+    fn is_too_narrow(&self, bits: f64, key_frame: bool) -> bool {
+        let takes_too_long = |rate| bits > rate * PICTURE_MOST.as_secs_f64();
+        !key_frame && self.backlog >= BACKLOG_FULL && self.rate.is_some_and(takes_too_long)
+    }
 }
 
 /// Decides picture by picture.
@@ -39,6 +55,8 @@ pub struct Thinner {
     ahead_bits: f64,
     last: Option<Instant>,
     is_skipping: bool,
+    /// When a key frame last ended the skipping.
+    resumed: Option<Instant>,
     asked: Option<Instant>,
 }
 
@@ -65,10 +83,15 @@ impl Thinner {
                 return Verdict::Skip;
             }
             if !key_frame {
-                return self.ask(now);
+                return self.ask(now, if path.is_starved { STARVED_ASKS_EVERY } else { ASK_EVERY });
             }
             self.is_skipping = false;
-        } else if path.backlog > BACKLOG_MOST || ahead_s > AHEAD_MOST_S {
+            self.resumed = Some(now);
+        } else if path.backlog > BACKLOG_MOST
+            || ahead_s > AHEAD_MOST_S
+            || path.is_too_narrow(bits, key_frame)
+            || path.overflowed > self.resumed
+        {
             self.is_skipping = true;
             return Verdict::Skip;
         }
@@ -76,8 +99,8 @@ impl Thinner {
         Verdict::Send
     }
 
-    fn ask(&mut self, now: Instant) -> Verdict {
-        if self.asked.is_some_and(|at| now.saturating_duration_since(at) < ASK_EVERY) {
+    fn ask(&mut self, now: Instant, every: Duration) -> Verdict {
+        if self.asked.is_some_and(|at| now.saturating_duration_since(at) < every) {
             return Verdict::Skip;
         }
         self.asked = Some(now);
@@ -91,6 +114,11 @@ mod tests {
 
     const FRAME: Duration = Duration::from_millis(33);
 
+    fn path(rate: f64, backlog_ms: u64, overflowed: Option<Instant>) -> Path {
+        let backlog = Duration::from_millis(backlog_ms);
+        Path { rate: Some(rate), backlog, overflowed, is_starved: false }
+    }
+
     /// 10 s of a stream of `stream` bit/s in 30 pictures a second over `rate`; what was sent and the verdicts.
     fn watch(stream: f64, rate: Option<f64>, is_starved: bool) -> (f64, Vec<(Verdict, bool)>) {
         let (mut thinner, mut now, mut sent, mut verdicts) =
@@ -98,7 +126,7 @@ mod tests {
         let mut key_frame = true;
         for _ in 0..300 {
             let bits = stream * 0.033 * if key_frame { 5.0 } else { 1.0 };
-            let path = Path { rate, backlog: Duration::ZERO, is_starved };
+            let path = Path { rate, backlog: Duration::ZERO, overflowed: None, is_starved };
             let verdict = thinner.judge(now, path, bits, key_frame);
             verdicts.push((verdict, key_frame));
             if verdict == Verdict::Send {
@@ -136,12 +164,37 @@ mod tests {
     #[test]
     fn a_queue_in_the_path_is_let_drain() {
         let (mut thinner, now) = (Thinner::default(), Instant::now());
-        let path = |ms| Path { rate: Some(1e6), backlog: Duration::from_millis(ms), is_starved: false };
+        let path = |ms| path(1e6, ms, None);
         assert_eq!(thinner.judge(now, path(0), 1e4, true), Verdict::Send);
         assert_eq!(thinner.judge(now, path(700), 1e4, false), Verdict::Skip);
         assert_eq!(thinner.judge(now, path(300), 1e4, true), Verdict::Skip);
         assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::SkipAndAsk);
         assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::Skip);
         assert_eq!(thinner.judge(now, path(50), 1e4, true), Verdict::Send);
+    }
+
+    #[test]
+    fn what_follows_pictures_that_found_no_room_is_left_out_once() {
+        let (mut thinner, start) = (Thinner::default(), Instant::now());
+        let mut judge = |frame, ms, key_frame| {
+            thinner.judge(start + FRAME * frame, path(0.5e6, ms, Some(start + FRAME)), 1e4, key_frame)
+        };
+        assert_eq!(judge(9, 490, false), Verdict::Skip);
+        assert_eq!(judge(10, 450, true), Verdict::Skip, "it would find no room either");
+        assert_eq!(judge(20, 150, false), Verdict::SkipAndAsk);
+        assert_eq!(judge(21, 120, true), Verdict::Send);
+        assert_eq!(judge(22, 120, false), Verdict::Send, "what was lost before is over");
+    }
+
+    #[test]
+    fn pictures_of_before_the_path_became_narrow_do_not_keep_it_full() {
+        let now = Instant::now();
+        let judge =
+            |rate, ms, bits, key_frame| Thinner::default().judge(now, path(rate, ms, None), bits, key_frame);
+        assert_eq!(judge(0.5e6, 110, 1.6e5, false), Verdict::Skip);
+        assert_eq!(judge(0.5e6, 110, 1.6e5, true), Verdict::Send, "a key frame is what helps");
+        assert_eq!(judge(0.5e6, 50, 1.6e5, false), Verdict::Send, "one large picture is none too many");
+        assert_eq!(judge(2e6, 110, 1.6e5, false), Verdict::Send);
+        assert_eq!(judge(0.5e6, 110, 1.6e4, false), Verdict::Send);
     }
 }

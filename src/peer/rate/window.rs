@@ -37,6 +37,12 @@ impl RateWindow {
         (self.bits / self.span.as_secs_f64()).max(0.0)
     }
 
+    /// What was taken after `at` and is not forgotten yet: when, and how many bits.
+    pub fn after(&self, at: Duration) -> impl Iterator<Item = (Duration, f64)> {
+        let first = self.entries.partition_point(|(when, _)| *when <= at);
+        self.entries.range(first..).copied()
+    }
+
     /// Bit/s over the window that ends at the latest entry.
     pub fn latest_rate(&mut self) -> f64 {
         let now = self.entries.back().map_or(Duration::ZERO, |(at, _)| *at);
@@ -71,6 +77,9 @@ mod tests {
             window.add(Duration::from_millis(ms), 100.0);
         }
         assert!((window.latest_rate() - 1000.0).abs() < 1.0);
+        let times: Vec<u128> =
+            window.after(Duration::from_millis(1700)).map(|(at, _)| at.as_millis()).collect();
+        assert_eq!(times, [1800, 1900]);
         assert!(window.rate(Duration::from_secs(9)) < 1.0);
         window.add(Duration::from_secs(8), 50.0);
         window.add(Duration::ZERO, 7.0);
