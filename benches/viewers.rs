@@ -29,6 +29,8 @@ const COUNTS: [u32; 4] = [1, 10, 50, 100];
 /// From the start of the viewers until the processor is looked at, and for how long.
 const SETTLE: Duration = Duration::from_secs(8);
 const LOOK: Duration = Duration::from_secs(12);
+/// From the last viewer's end until its memory is given back.
+const EBB: Duration = Duration::from_secs(15);
 const BITRATE_KBPS: u32 = 2000;
 
 #[tokio::main]
@@ -80,6 +82,8 @@ async fn measure_daemon(broker: &Mosquitto) {
     for count in COUNTS {
         row(&daemon, broker, count, &alone).await;
     }
+    tokio::time::sleep(EBB).await;
+    println!("memory after all have left: {:.1} MiB", mib(daemon.pid()));
     joins(&daemon, broker).await;
 }
 
@@ -184,6 +188,8 @@ async fn joins(daemon: &Daemon, broker: &Mosquitto) {
         memory.push(format!("{:.1}", mib(daemon.pid())));
     }
     println!("memory after each 20 of 200 joins, in MiB: {}", memory.join(" "));
+    tokio::time::sleep(EBB).await;
+    println!("and after all have left: {:.1} MiB", mib(daemon.pid()));
 }
 
 /// Janus with the same picture size, rate and bit rate, its encoder in this process and not in its own.

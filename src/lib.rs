@@ -26,7 +26,7 @@
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
 //! | [`cli`] | one file per subcommand |
-//! | [`stats`], [`log`], [`systemd`] | figures of the process, pulled when wanted; where log lines go; what the service manager is told |
+//! | [`stats`], [`memory`], [`log`], [`systemd`] | figures of the process, pulled when wanted; what its allocator keeps; where log lines go; what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
 //! protected with the keys of its handshake and sent by `peer::outbound`, a picture a system call; RTCP comes back to it from the
@@ -70,6 +70,7 @@ pub mod first_boot;
 pub mod http;
 pub mod log;
 pub mod media;
+pub mod memory;
 pub mod peer;
 pub mod rate;
 pub mod sessions;

@@ -12,6 +12,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gstreamer_video", &["media"]),
     ("v4l", &["media"]),
     ("inotify", &["media"]),
+    ("libc", &["memory"]),
     ("webrtc", &["peer"]),
     ("rtc", &["peer"]),
     ("rumqttc", &["signaling::mqtt"]),
@@ -38,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rate", &[]),
     ("stats", &[]),
     ("log", &[]),
+    ("memory", &[]),
     ("systemd", &[]),
 ];
 
@@ -144,6 +146,14 @@ fn only_one_folder_knows_each_outside_crate() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn unsafe_is_one_call_in_one_file() {
+    let word = |code: &str| code.split(|c| !is_word(c)).filter(|word| *word == "unsafe").count();
+    let unsafes: Vec<_> = sources().iter().map(|file| (file.module.clone(), word(&file.code))).collect();
+    let unsafes: Vec<_> = unsafes.iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(unsafes, [&("memory".to_owned(), 1)]);
 }
 
 #[test]

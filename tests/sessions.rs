@@ -4,6 +4,7 @@ mod support;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
@@ -11,6 +12,7 @@ use support::mosquitto::Mosquitto;
 use support::viewer::{Dashboard, OFFER, Viewer, offer_of};
 use support::{PATIENCE, signal};
 use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
 
 /// A broker, a daemon that has come up, and its dashboard.
 async fn world(settings: impl Fn(Settings) -> Settings) -> Option<(Mosquitto, Daemon, Dashboard)> {
@@ -247,4 +249,27 @@ async fn candidates_that_come_before_their_offer_are_used() {
     let text = String::from_utf8_lossy(&packet[..length]).into_owned();
     assert!(text.contains("mhyC:"), "the check does not name the offer's user");
     dashboard.viewers(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_of_viewers_that_have_left_is_given_back() {
+    let settings = |settings: Settings| settings.value("viewers.max", 60).value("video.linger_s", 300);
+    let Some((broker, daemon, mut dashboard)) = world(settings).await else { return };
+    // Camera and encoder stay after the first one.
+    report(watch(&broker, 1, 2)).await;
+    let before = daemon.usage().rss_kib;
+    let watching = watch(&broker, 60, 4);
+    dashboard.new_state("sixty viewers", |state| sessions(state).len() == 60 && all_flow(state)).await;
+    let with = daemon.usage().rss_kib;
+    report(watching).await;
+    let half = before + (with - before) / 2;
+    let fell = timeout(PATIENCE, async {
+        while daemon.usage().rss_kib > half {
+            sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let fell = fell.await.is_ok();
+    let after = daemon.usage().rss_kib;
+    eprintln!("{before} KiB before sixty viewers, {with} with them, {after} afterwards");
+    assert!(fell, "{before} KiB before sixty viewers, {with} with them, and still {after} afterwards");
 }

@@ -4,6 +4,7 @@ mod access;
 mod adapt;
 pub mod address;
 mod adjustments;
+mod ebb;
 mod gateway;
 mod health;
 mod kept;
@@ -85,6 +86,7 @@ pub struct App {
     config: Config,
     access: AbortHandle,
     adapting: AbortHandle,
+    ebb: AbortHandle,
     http: Option<Server>,
 }
 
@@ -147,6 +149,7 @@ impl App {
         let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
         let min_kbps = config.media.min_bitrate_kbps;
         let adapting = adapt::follow(sessions.clone(), media.clone(), fanout.clone(), min_kbps);
+        let ebb = ebb::follow(sessions.clone());
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),
@@ -171,7 +174,7 @@ impl App {
             ice_servers: config.ice.servers.clone(),
         };
         let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services));
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, adapting, http })
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, adapting, ebb, http })
     }
 
     /// Resolves once cameras and encoders have been looked at, with the capture side's trouble if there
@@ -220,6 +223,7 @@ impl App {
         // No new players; those that wait for an answer hear that the connection is closed.
         drop(self.http);
         self.adapting.abort();
+        self.ebb.abort();
         if tokio::time::timeout(DRAIN_LIMIT, self.sessions.shutdown()).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }

@@ -6,7 +6,6 @@ mod demo;
 mod doctor;
 mod first_boot;
 mod grant;
-mod memory;
 mod run;
 mod setup;
 pub mod watch;
@@ -19,6 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::ConfigError;
+use crate::memory;
 
 /// Exit code of a configuration that cannot be used (EX_USAGE of sysexits.h).
 pub const EXIT_BAD_CONFIGURATION: u8 = 64;
