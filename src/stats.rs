@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::param::page_size;
 use serde::Serialize;
 
 /// Kernel clock ticks a second in `/proc`; fixed at 100 for user space on Linux.
 const TICKS_PER_S: f64 = 100.0;
-const PAGE_BYTES: u64 = 4096;
 
 /// `state.system` of protocol.md section 3.2.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,7 +64,8 @@ impl Default for System {
 
 /// What needs no earlier reading: all but `cpu`, which is 0.
 pub fn snapshot() -> SystemFigures {
-    let rss = fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident_bytes(&statm));
+    let rss =
+        fs::read_to_string("/proc/self/statm").ok().and_then(|statm| resident_bytes(&statm, page_size()));
     let temperature = fs::read_to_string("/sys/class/thermal/thermal_zone0/temp").ok();
     SystemFigures {
         cpu: 0.0,
@@ -101,8 +102,10 @@ fn signal_dbm(table: &str) -> Option<f64> {
     table.lines().filter_map(level).find(|level: &f64| (-120.0..0.0).contains(level))
 }
 
-fn resident_bytes(statm: &str) -> Option<u64> {
-    statm.split_ascii_whitespace().nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE_BYTES)
+/// Pages are of 4 KiB on most boards, and of 16 KiB on a Raspberry Pi 5.
+fn resident_bytes(statm: &str, page_bytes: usize) -> Option<u64> {
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * u64::try_from(page_bytes).ok()?)
 }
 
 #[cfg(test)]
@@ -114,7 +117,8 @@ mod tests {
         let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 4 0 100 0 0";
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("nonsense"), None);
-        assert_eq!(resident_bytes("100 25 3"), Some(102_400));
+        assert_eq!(resident_bytes("100 25 3", 4096), Some(102_400));
+        assert_eq!(resident_bytes("100 25 3", 16_384), Some(409_600));
     }
 
     #[test]
