@@ -19,7 +19,7 @@ const ALIKE: f64 = 0.75;
 const LOWER_BELOW: f64 = 0.95;
 const RAISE_ABOVE: f64 = 1.08;
 /// One step up, and how often; the viewers' feedback must come in between.
-const STEP: f64 = 1.3;
+const STEP: f64 = 1.5;
 const RAISE_EVERY: Duration = Duration::from_millis(500);
 /// No step up for so long after one down.
 const RAISE_AFTER_LOWER: Duration = Duration::from_secs(1);

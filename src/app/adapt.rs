@@ -56,6 +56,8 @@ async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
                 (Tier::Small, Some(small)) => small,
                 _ => decision.full,
             };
+            let wanted = limits.full.map_or(limits.measured, |full| full.ceiling);
+            live.feedback.wanted.store(bits_per_s(wanted), Ordering::Relaxed);
             let starved = is_starved(live.starved.load(Ordering::Relaxed), viewer.rate, target);
             live.starved.store(starved, Ordering::Relaxed);
         }
@@ -103,6 +105,11 @@ fn seat(live: &Live, tier: Tier, fanout: &Fanout) {
         tracing::info!(viewer = %live.viewer, to = tier.as_str(), "another rendition for a viewer");
         fanout.request_key_frame_of(tier);
     }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the bounds of the configuration
+fn bits_per_s(rate: f64) -> u64 {
+    rate as u64
 }
 
 /// Whole kbit/s.

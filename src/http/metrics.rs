@@ -262,6 +262,8 @@ impl Figures {
         writer.counter("porthole_repaired_packets", help, None, totals.repaired_packets)?;
         let help = "Repairs (FlexFEC) sent before viewers could miss anything";
         writer.counter("porthole_unasked_repairs", help, None, totals.unasked_repairs)?;
+        let help = "Packets sent once more to find out what a viewer's path carries";
+        writer.counter("porthole_probe_packets", help, None, totals.probe_packets)?;
         let help = "Key frames that viewers asked for";
         writer.counter("porthole_key_frame_requests", help, None, totals.key_frame_requests)?;
         let (name, help) = ("porthole_first_frame", "From a viewer's offer to its first picture");

@@ -22,6 +22,7 @@ fn figures() -> Figures {
             started: 4,
             repaired_packets: 7,
             unasked_repairs: 9,
+            probe_packets: 17,
             first_frames: [0, 1, 0, 0, 0, 0, 0, 0, 1],
             ..Totals::default()
         },
@@ -51,6 +52,7 @@ fn figures_have_their_units_in_their_names() {
     has("porthole_sessions_started_total 4");
     has("porthole_repaired_packets_total 7");
     has("porthole_unasked_repairs_total 9");
+    has("porthole_probe_packets_total 17");
     has("porthole_sessions_refused_total{code=\"busy\"} 0");
     has("porthole_first_frame_seconds_bucket{le=\"0.1\"} 0");
     has("porthole_first_frame_seconds_bucket{le=\"10.0\"} 1");

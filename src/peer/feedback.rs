@@ -33,6 +33,10 @@ pub struct Feedback {
     pub repaired_packets: AtomicU64,
     /// Repairs sent unasked.
     pub unasked_repairs: AtomicU64,
+    /// Packets sent once more to find out what the path carries.
+    pub probe_packets: AtomicU64,
+    /// Bit/s that the viewer should get if its path carried them. Set by whoever follows the rates.
+    pub wanted: AtomicU64,
     fraction_lost: AtomicU8,
     packets_lost: AtomicU32,
     /// Which rendition of the picture it gets; key frames are asked of that one.
@@ -48,6 +52,8 @@ impl Default for Feedback {
             is_skipping: AtomicBool::default(),
             repaired_packets: AtomicU64::default(),
             unasked_repairs: AtomicU64::default(),
+            probe_packets: AtomicU64::default(),
+            wanted: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
             place: Arc::default(),
@@ -80,6 +86,12 @@ impl Feedback {
     /// When the last packet left of many that found no room in the path.
     pub(super) fn overflowed(&self) -> Option<Instant> {
         self.estimate().overflowed()
+    }
+
+    /// Bits to send at once, if the path is to be tried for more than it is known to carry.
+    pub(super) fn probe(&self, now: Instant) -> Option<f64> {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        self.estimate().probe(now, wanted as f64)
     }
 
     /// What repairs have to go by.

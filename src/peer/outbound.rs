@@ -145,6 +145,27 @@ impl Outbound {
         })
     }
 
+    /// Sends the last packets once more, if the path is to be tried for more than it is known to carry: viewers leave out
+    /// what they have.
+    pub fn probe(&self, now: Instant) {
+        let mut stream = self.stream();
+        let Some(stream) = stream.as_mut().filter(|stream| stream.can_probe()) else { return };
+        let Some(bits) = self.feedback.probe(now) else { return };
+        BATCH.with_borrow_mut(|batch| {
+            batch.clear();
+            let Stream { repairs, writer, departures, srtp, .. } = stream;
+            let mut bytes = 0;
+            for kept in repairs.newest(bits) {
+                bytes += kept.payload.len();
+                self.feedback.probe_packets.fetch_add(1, Ordering::Relaxed);
+                log_failure(writer.again(batch, now, kept, departures, srtp));
+            }
+            // What finds no room leaves too late to tell anything.
+            drop(self.way.send(batch));
+            self.feedback.sent(now, bytes);
+        });
+    }
+
     /// Takes the viewer's RTCP, opened.
     pub fn reported(&self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
         let ssrc = self.stream().as_ref().map(|stream| stream.writer.media.ssrc);
@@ -260,6 +281,11 @@ impl Stream {
 
     fn asks(&self, nack: &TransportLayerNack) -> bool {
         self.writer.nack && self.writer.media.ssrc == nack.media_ssrc
+    }
+
+    /// Over RTX, a packet that comes twice is known as one, and each is reported by itself.
+    fn can_probe(&self) -> bool {
+        self.writer.rtx.is_some() && self.writer.extensions.transport_cc.is_some()
     }
 
     /// Adds a new packet.

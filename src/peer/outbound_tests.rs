@@ -1,5 +1,7 @@
 //! Media as it arrives at a viewer, over a real socket.
 
+use std::time::Duration;
+
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::nack_pairs_from_sequence_numbers;
@@ -12,6 +14,7 @@ use webrtc::runtime::{Runtime, TokioRuntime};
 
 use super::super::keys::Master;
 use super::super::keys::tests::agreed;
+use super::super::rate::Report;
 use super::super::way::Path;
 use super::*;
 
@@ -142,6 +145,39 @@ async fn without_rtx_the_very_same_packet_goes_again() {
     viewer.misses(number);
     // One number of a key must never protect two different things.
     assert_eq!(viewer.datagram().await, datagram);
+}
+
+#[tokio::test]
+async fn a_path_is_tried_with_packets_that_the_viewer_has() {
+    let mut viewer = Viewer::new(true).await;
+    let (start, feedback) = (Instant::now(), Arc::clone(&viewer.outbound.feedback));
+    feedback.wanted.store(4_000_000, Ordering::Relaxed);
+    let at = |ms| start + Duration::from_millis(ms);
+    // Half of all is lost for a second, then nothing any more.
+    for ms in (0..4000).step_by(50) {
+        let report = |number: u32| Report {
+            departure: at(ms),
+            arrival: None,
+            arrived: ms >= 1000 || number.is_multiple_of(2),
+            bytes: 1000,
+        };
+        feedback.sent(at(ms), 20_000);
+        feedback.departed(at(ms), &(0..20).map(report).collect::<Vec<_>>());
+    }
+    assert!(feedback.rate(at(4000)).is_some());
+    viewer.send(at(4000), &[1000; 8]).await;
+    let mut sent = Vec::new();
+    for _ in 0..8 {
+        sent.push(viewer.packet().await);
+    }
+    viewer.outbound.probe(at(4000));
+    for original in &sent[3..] {
+        let again = viewer.packet().await;
+        assert_eq!(again.header.ssrc, RTX_SSRC);
+        assert_eq!(again.payload[..2], original.header.sequence_number.to_be_bytes());
+    }
+    viewer.outbound.probe(at(4010));
+    assert_eq!(feedback.probe_packets.load(Ordering::Relaxed), 5, "and not again at once");
 }
 
 #[tokio::test]

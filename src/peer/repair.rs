@@ -12,6 +12,8 @@ use super::rate::repair::{Budget, Conditions, Packet};
 /// Packets kept at most, and how long: nobody waits for older ones.
 const KEPT_MOST: usize = 1024;
 const KEPT_FOR: Duration = Duration::from_secs(2);
+/// Packets sent at once to try a path: small ones of a still picture say as little as few.
+const PROBE_MOST: usize = 24;
 /// What a packet has beside its payload: IPv4, UDP, RTP with extensions, RTX and SRTP.
 const OVERHEAD_BYTES: usize = 70;
 
@@ -51,6 +53,18 @@ impl Repairs {
     pub fn last(&self, count: u8) -> impl Iterator<Item = &Kept> {
         let first = self.kept.len().checked_sub(count.into()).unwrap_or(self.kept.len());
         self.kept.range(first..)
+    }
+
+    /// The last packets, oldest first, as many as have `bits` together, but no more than a few.
+    pub fn newest(&self, bits: f64) -> impl Iterator<Item = &Kept> {
+        let mut left = bits;
+        let newest = self.kept.iter().rev().take(PROBE_MOST).take_while(|kept| {
+            let is_wanted = left > 0.0;
+            left -= (kept.payload.len() + OVERHEAD_BYTES) as f64 * 8.0;
+            is_wanted
+        });
+        let count = newest.count();
+        self.kept.range(self.kept.len() - count..)
     }
 
     /// Calls `again` with each packet of those asked for that is to be sent again now. Gives their bytes.
@@ -120,6 +134,21 @@ mod tests {
         assert_eq!(ask(&mut repairs, now, &[8, 11]), [8, 11]);
         assert_eq!(ask(&mut repairs, now + Duration::from_millis(10), &[8]), [0; 0]);
         assert_eq!(ask(&mut repairs, now + Duration::from_millis(200), &[8]), [8]);
+    }
+
+    #[test]
+    fn the_newest_packets_are_those_that_have_so_many_bits() {
+        let now = Instant::now();
+        let mut repairs = repairs(now);
+        let of = |repairs: &Repairs, bits| -> Vec<u64> {
+            repairs.newest(bits).map(|kept| kept.index - FIRST).collect()
+        };
+        assert_eq!(of(&repairs, 3.0 * 8560.0), [17, 18, 19]);
+        assert_eq!(of(&repairs, 3.1 * 8560.0), [16, 17, 18, 19]);
+        assert_eq!(of(&repairs, 1e9).len(), 20);
+        (0..20).for_each(|number| keep(&mut repairs, now, FIRST + 20 + number));
+        assert_eq!(of(&repairs, 1e9).len(), PROBE_MOST);
+        assert_eq!(of(&Repairs::default(), 1e9), [0; 0]);
     }
 
     #[test]

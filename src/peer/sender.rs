@@ -213,6 +213,9 @@ impl Sending {
             self.live.feedback.sent(now, bytes);
             self.live.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
+        if bytes > 0 && rate.is_some() && self.pacer.is_empty() {
+            outbound.probe(now);
+        }
         [unsent, report]
     }
 

@@ -29,6 +29,8 @@ pub struct Totals {
     pub repaired_packets: u64,
     /// Repairs sent before anything was missed.
     pub unasked_repairs: u64,
+    /// Packets sent once more to find out what a path carries.
+    pub probe_packets: u64,
     /// Key frames that viewers asked for.
     pub key_frame_requests: u64,
     /// Sessions by the time from their offer to the first picture; see [`FIRST_FRAME_BOUNDS_S`].
@@ -52,6 +54,7 @@ impl Totals {
         self.nacked_packets += live.feedback.nacked_packets.load(Ordering::Relaxed);
         self.repaired_packets += live.feedback.repaired_packets.load(Ordering::Relaxed);
         self.unasked_repairs += live.feedback.unasked_repairs.load(Ordering::Relaxed);
+        self.probe_packets += live.feedback.probe_packets.load(Ordering::Relaxed);
         self.key_frame_requests += live.feedback.key_frame_requests.load(Ordering::Relaxed);
         if let Some(took) = live.first_frame.get() {
             let class = FIRST_FRAME_BOUNDS_S.iter().position(|bound| took.as_secs_f64() <= *bound);
@@ -111,6 +114,7 @@ mod tests {
             live.feedback.nacked_packets.store(5, Ordering::Relaxed);
             live.feedback.repaired_packets.store(3, Ordering::Relaxed);
             live.feedback.unasked_repairs.store(4, Ordering::Relaxed);
+            live.feedback.probe_packets.store(6, Ordering::Relaxed);
             live.feedback.key_frame_requests.store(1, Ordering::Relaxed);
             live.first_frame.set(Duration::from_millis(300 + 30_000 * generation)).unwrap();
             registry.begin(Arc::new(live));
@@ -120,7 +124,7 @@ mod tests {
         let before = registry.totals();
         assert_eq!((before.started, before.ended, before.sent_bytes, before.sent_packets), (2, 0, 2000, 4));
         assert_eq!((before.nacked_packets, before.repaired_packets, before.key_frame_requests), (10, 6, 2));
-        assert_eq!(before.unasked_repairs, 8);
+        assert_eq!((before.unasked_repairs, before.probe_packets), (8, 12));
         assert_eq!((before.refused[8], before.refused.iter().sum::<u64>()), (2, 2));
         assert_eq!(before.first_frames, [0, 0, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(before.first_frames_took, Duration::from_millis(30_600));

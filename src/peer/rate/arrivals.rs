@@ -31,6 +31,8 @@ const LEAST_THRESHOLD_MS: f64 = 35.0;
 const TRAIN: Duration = Duration::from_millis(5);
 /// Shorter ones say nothing; a key frame is longer.
 const LEAST_TRAIN_BITS: f64 = 12.0 * 8_000.0;
+/// The same of one that was sent to find out: how few its path can take was thought of.
+const LEAST_PROBE_BITS: f64 = 3.0 * 6_000.0;
 /// The resolution of arrival times that can be relied on.
 const LEAST_SPREAD: Duration = Duration::from_millis(1);
 /// How long a train counts.
@@ -43,6 +45,12 @@ struct Train {
     first: Duration,
     last: Duration,
     bits: f64,
+}
+
+impl Train {
+    fn holds(&self, departure: Option<Duration>) -> bool {
+        departure.is_some_and(|at| at >= self.departure && at.saturating_sub(self.departure) < TRAIN)
+    }
 }
 
 /// Delay and rate as the far end sees them.
@@ -58,6 +66,8 @@ pub struct Arrivals {
     delivered: RateWindow,
     delivered_short: RateWindow,
     train: Option<Train>,
+    /// When packets left to find out what the path carries.
+    probe: Option<Duration>,
     /// When the last train left, and what it showed in bit/s.
     capacity: Option<(Duration, f64)>,
 }
@@ -71,6 +81,7 @@ impl Default for Arrivals {
             steady: VecDeque::new(),
             jitter_ms: 0.0,
             train: None,
+            probe: None,
             capacity: None,
             delivered: RateWindow::new(DELIVERED_SPAN),
             delivered_short: RateWindow::new(DELIVERED_SHORT),
@@ -113,7 +124,8 @@ impl Arrivals {
             Some(train) if departure.saturating_sub(train.departure) < TRAIN && arrival >= train.first => {
                 train.last = train.last.max(arrival);
                 train.bits += bits;
-                if train.bits >= LEAST_TRAIN_BITS {
+                let least = if train.holds(self.probe) { LEAST_PROBE_BITS } else { LEAST_TRAIN_BITS };
+                if train.bits >= least {
                     let spread = train.last.saturating_sub(train.first).max(LEAST_SPREAD);
                     self.capacity = Some((train.departure, train.bits / spread.as_secs_f64()));
                 }
@@ -125,6 +137,18 @@ impl Arrivals {
     /// Bit/s that the path has carried for a moment, as a key frame's packets showed lately.
     pub fn burst(&self, now: Duration) -> Option<f64> {
         self.capacity.filter(|(at, _)| now.saturating_sub(*at) < TRAIN_COUNTS).map(|(_, rate)| rate)
+    }
+
+    /// Packets leave at `departure` to find out what the path carries.
+    pub fn probe(&mut self, departure: Duration) {
+        self.probe = Some(departure);
+    }
+
+    /// Bit/s that the packets showed which left to find out, if most of them came.
+    pub fn probed(&self) -> Option<f64> {
+        let (departure, rate) = self.capacity?;
+        let at = self.probe?;
+        (at >= departure && at.saturating_sub(departure) < TRAIN).then_some(rate)
     }
 
     /// Call after the packets of one feedback; `now` is on the clock of departures.

@@ -2,14 +2,16 @@
 //!
 //! Nothing is limited until a sign of congestion was seen: on a good network there is nothing to adapt. From then
 //! on the estimate grows quickly, slowly near where the last congestion was, and never beyond a multiple of what was
-//! really sent, or what a key frame's packets showed. These, and the encoder following upwards, are the probes.
+//! really sent, or what packets showed that left at once: a key frame's, or some that are sent to find out ([`super::probe`]).
 
 use std::time::{Duration, Instant};
 
 use super::arrivals::Arrivals;
 use super::loss::{Batch, LossPart, LossSign};
+use super::probe::Probing;
 use super::protection::Protection;
 use super::repair::Conditions;
+use super::standing::{Queue, Standing};
 use super::window::RateWindow;
 
 /// Lowest estimate, bit/s.
@@ -41,12 +43,12 @@ const SENT_PEAK: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(1);
 /// What nobody has answered for so long is lost and no longer under way: something new may be tried.
 const GIVEN_UP: Duration = Duration::from_millis(1500);
+/// Only a viewer that was heard so lately is tried for more.
+const PROBE_HEARD: Duration = Duration::from_millis(500);
 /// Feedback on single packets makes reports unimportant for so long.
 const FEEDBACK_FRESH: Duration = Duration::from_secs(5);
 /// How much of a longer round trip is believed at once: the least counts, as most of it waits for something.
 const ROUND_TRIP_RISE: f64 = 0.05;
-/// While a queue stands, so many lost packets of one report, and half of it, are no accident.
-const OVERFLOW: usize = 8;
 /// Overuse that lasts so long may be a path that became longer.
 const LONG_OVERUSE: Duration = Duration::from_secs(3);
 
@@ -61,15 +63,6 @@ pub struct Report {
     pub arrived: bool,
     /// Its size.
     pub bytes: usize,
-}
-
-/// What waited in the path when the newest packet left that is known to have come.
-#[derive(Clone, Copy, Debug)]
-struct Queue {
-    departure: Duration,
-    wait_s: f64,
-    /// Bit/s that came through then.
-    rate: f64,
 }
 
 /// What is known of one viewer's path.
@@ -88,9 +81,7 @@ pub struct Estimate {
     /// The same, but begun anew with what is sent after the others were given up.
     under_way_since: Option<Duration>,
     last_feedback: Option<Duration>,
-    queue: Option<Queue>,
-    /// When the last packet left that found a full queue.
-    overflowed: Option<Instant>,
+    standing: Standing,
     last_update: Duration,
     last_cut: Option<Duration>,
     overuse_since: Option<Duration>,
@@ -101,6 +92,7 @@ pub struct Estimate {
     round_trip: Option<Duration>,
     /// `None`: the viewer takes no repairs that come unasked.
     protection: Option<Protection>,
+    probing: Probing,
 }
 
 impl Estimate {
@@ -117,8 +109,7 @@ impl Estimate {
             unheard_since: None,
             under_way_since: None,
             last_feedback: None,
-            queue: None,
-            overflowed: None,
+            standing: Standing::default(),
             last_update: Duration::ZERO,
             last_cut: None,
             overuse_since: None,
@@ -126,6 +117,7 @@ impl Estimate {
             remb: None,
             round_trip: None,
             protection: None,
+            probing: Probing::default(),
         }
     }
 
@@ -202,34 +194,15 @@ impl Estimate {
         let known = self.round_trip.unwrap_or(seen);
         self.round_trip = Some(seen.min(known + seen.saturating_sub(known).mul_f64(ROUND_TRIP_RISE)));
         let stands = self.arrivals.queue_ms() > self.arrivals.threshold_ms();
-        self.queue = self.arrivals.newest().filter(|_| stands).map(|(departure, wait_ms)| Queue {
-            departure,
-            wait_s: wait_ms / 1e3,
-            rate: self.arrivals.delivered().max(FLOOR),
-        });
-        let lost = || reports.iter().filter(|report| !report.arrived);
-        if self.queue.is_some() && lost().count() >= OVERFLOW.max(reports.len() / 2) {
-            self.overflowed = lost().map(|report| report.departure).max();
-        }
+        let rate = self.arrivals.delivered().max(FLOOR);
+        let queue = self.arrivals.newest().filter(|_| stands);
+        let queue = queue.map(|(departure, wait_ms)| Queue { departure, wait_s: wait_ms / 1e3, rate });
+        self.standing.observe(queue, reports);
     }
 
-    /// When the last packet left of so many that found the path's queue full that sending them again would take too long.
+    /// When the last packet left of many that found no room in the path's queue.
     pub fn overflowed(&self) -> Option<Instant> {
-        self.overflowed
-    }
-
-    /// How long what was sent still waits: the queue that was seen, as it drained and filled since. It is never taken for a
-    /// longer one, because what found no room was lost.
-    fn standing(&self, now: Duration) -> Duration {
-        let Some(Queue { departure, wait_s, rate }) = self.queue else { return Duration::ZERO };
-        let drained =
-            |wait: f64, from: Duration, to: Duration| (wait - to.saturating_sub(from).as_secs_f64()).max(0.0);
-        // What was sent before that is forgotten.
-        let from = departure.max(now.saturating_sub(SENT_SPAN));
-        let (at, wait) = self.sent.after(from).fold((from, wait_s), |(from, wait), (at, bits)| {
-            (at, (drained(wait, from, at) + bits / rate).min(wait_s))
-        });
-        Duration::from_secs_f64(drained(wait, at, now))
+        self.standing.overflowed()
     }
 
     /// A receiver report: counts only for viewers that give no feedback on single packets.
@@ -275,7 +248,32 @@ impl Estimate {
             }
             // No queue stands, so it may well be the path's own; if not, there will soon be more of it.
             LossSign::Hold => self.grow_by(now, CAREFUL_GROWTH),
-            LossSign::Clear => self.grow(now),
+            LossSign::Clear => {
+                self.take_probe(now);
+                self.grow(now);
+            }
+        }
+    }
+
+    /// Packets leave at `now` of which some more may go, to find out whether the path carries `wanted` bit/s: gives
+    /// the bits to send for that. Viewers without feedback on single packets are not tried.
+    pub fn probe(&mut self, now: Instant, wanted: f64) -> Option<f64> {
+        let at = self.at(now);
+        let limit = self.limit.filter(|limit| *limit < wanted)?;
+        let is_heard = self.last_feedback.is_some_and(|heard| at.saturating_sub(heard) < PROBE_HEARD);
+        let is_clear = self.overuse_since.is_none()
+            && self.standing.queue().is_none()
+            && self.loss.sign() == LossSign::Clear;
+        let bits = (is_heard && is_clear).then(|| self.probing.due(at, limit)).flatten()?;
+        self.arrivals.probe(at);
+        Some(bits)
+    }
+
+    /// Believes what a probe showed, in part and at once.
+    fn take_probe(&mut self, now: Duration) {
+        let (Some(limit), Some(round_trip)) = (self.limit, self.round_trip) else { return };
+        if self.probing.answer_due(now, round_trip) {
+            self.limit = Some(self.probing.judge(now, limit, self.arrivals.probed()));
         }
     }
 
@@ -312,6 +310,7 @@ impl Estimate {
 
     fn cut_to(&mut self, now: Duration, rate: f64) {
         self.last_cut = Some(now);
+        self.probing.was_cut(now);
         self.loss.forget();
         let rate = self.limit.unwrap_or(f64::INFINITY).min(rate);
         self.limit = Some(rate.max(FLOOR));
@@ -384,7 +383,7 @@ impl Estimate {
         let now = self.at(now);
         let unheard = self.since(now, self.under_way_since);
         let waiting = if unheard < GIVEN_UP { unheard } else { Duration::ZERO };
-        self.standing(now).max(waiting)
+        self.standing.at(now, &self.sent).max(waiting)
     }
 }
 

@@ -44,11 +44,12 @@ fn a_queue_drains_while_nothing_is_sent_and_stands_while_the_path_is_full() {
     sim.link.rate = 0.5e6;
     sim.run(SECOND, 4e6);
     let now = sim.estimate.at(sim.now);
-    let seen = sim.estimate.standing(now);
+    let standing = |estimate: &Estimate, at| estimate.standing.at(at, &estimate.sent);
+    let seen = standing(&sim.estimate, now);
     assert!(seen > SECOND / 4, "{seen:?}");
-    assert!(sim.estimate.standing(now + seen / 2) < seen * 6 / 10);
-    let Queue { rate, wait_s, .. } = sim.estimate.queue.unwrap();
-    assert_eq!(sim.estimate.standing(now + Duration::from_secs_f64(wait_s)), Duration::ZERO);
+    assert!(standing(&sim.estimate, now + seen / 2) < seen * 6 / 10);
+    let Queue { rate, wait_s, .. } = sim.estimate.standing.queue().unwrap();
+    assert_eq!(standing(&sim.estimate, now + Duration::from_secs_f64(wait_s)), Duration::ZERO);
     let picture = SECOND / 30;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let bytes = (rate * picture.as_secs_f64() / 8.0) as usize;
@@ -56,11 +57,11 @@ fn a_queue_drains_while_nothing_is_sent_and_stands_while_the_path_is_full() {
         sim.estimate.sent(sim.now, bytes);
         sim.now += picture;
     }
-    let full = sim.estimate.standing(sim.estimate.at(sim.now));
+    let full = standing(&sim.estimate, sim.estimate.at(sim.now));
     assert!(full > seen * 8 / 10 && full.as_secs_f64() <= wait_s, "{full:?}");
     sim.now += 2 * SECOND;
     sim.estimate.sent(sim.now, bytes);
-    assert!(sim.estimate.standing(sim.estimate.at(sim.now)) <= 2 * picture, "what was seen is over");
+    assert!(standing(&sim.estimate, sim.estimate.at(sim.now)) <= 2 * picture, "what was seen is over");
 }
 
 #[test]
@@ -125,6 +126,29 @@ fn growth_stops_at_a_multiple_of_what_is_sent() {
     assert!(limited < 1e6, "{limited}");
     sim.run(10 * SECOND, 4e6);
     assert!(sim.rate() >= 4e6, "{}", sim.rate());
+}
+
+#[test]
+fn a_path_that_became_wide_is_found_out_by_probes_though_little_is_sent() {
+    let mut sim = Simulation::new(Link { rate: 0.5e6, ..LAN });
+    sim.run(10 * SECOND, 4e6);
+    sim.link.rate = 5e6;
+    sim.wanted = 4e6;
+    sim.worst_queue = Duration::ZERO;
+    sim.run(8 * SECOND, 0.15e6);
+    assert!(sim.rate() >= 3e6, "{}", sim.rate());
+    assert!(sim.worst_queue < Duration::from_millis(100), "{:?}", sim.worst_queue);
+}
+
+#[test]
+fn probes_of_a_narrow_path_find_nothing_and_build_no_queue() {
+    let mut sim = Simulation::new(Link { rate: 0.5e6, ..LAN });
+    sim.run(10 * SECOND, 4e6);
+    sim.wanted = 4e6;
+    sim.worst_queue = Duration::ZERO;
+    sim.run(60 * SECOND, 0.15e6);
+    assert!(sim.rate() < 0.7e6, "{}", sim.rate());
+    assert!(sim.worst_queue < Duration::from_millis(200), "{:?}", sim.worst_queue);
 }
 
 #[test]

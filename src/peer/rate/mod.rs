@@ -4,10 +4,12 @@ mod arrivals;
 mod estimate;
 mod loss;
 mod pacer;
+mod probe;
 mod protection;
 pub mod repair;
 #[cfg(test)]
 mod simulated;
+mod standing;
 mod thinner;
 mod window;
 

@@ -25,6 +25,8 @@ pub struct Link {
 pub struct Simulation {
     pub link: Link,
     pub estimate: Estimate,
+    /// Bit/s for which the path is tried.
+    pub wanted: f64,
     pub now: Instant,
     start: Instant,
     busy_until: Duration,
@@ -42,6 +44,7 @@ impl Simulation {
         Self {
             link,
             estimate: Estimate::new(now),
+            wanted: 0.0,
             now,
             start: now,
             busy_until: Duration::ZERO,
@@ -69,12 +72,21 @@ impl Simulation {
             for _ in 0..packets {
                 self.packet();
             }
+            self.probe();
             self.now += FRAME;
             frames += 1;
             if frames.is_multiple_of(3) {
                 self.feed_back();
             }
         }
+    }
+
+    fn probe(&mut self) {
+        let Some(bits) = self.estimate.probe(self.now, self.wanted) else { return };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let packets = (bits / 8.0 / PACKET_BYTES as f64).ceil() as usize;
+        self.estimate.sent(self.now, packets * PACKET_BYTES);
+        (0..packets).for_each(|_| self.packet());
     }
 
     fn packet(&mut self) {

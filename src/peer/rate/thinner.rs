@@ -83,7 +83,9 @@ impl Thinner {
                 return Verdict::Skip;
             }
             if !key_frame {
-                return self.ask(now, if path.is_starved { STARVED_ASKS_EVERY } else { ASK_EVERY });
+                // The key frame that was asked for last may be among what found no room.
+                let is_patient = path.is_starved && path.overflowed <= self.resumed;
+                return self.ask(now, if is_patient { STARVED_ASKS_EVERY } else { ASK_EVERY });
             }
             self.is_skipping = false;
             self.resumed = Some(now);

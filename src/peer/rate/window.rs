@@ -20,6 +20,11 @@ impl RateWindow {
         Self { span, entries: VecDeque::new(), bits: 0.0 }
     }
 
+    /// Over how much time it goes.
+    pub fn span(&self) -> Duration {
+        self.span
+    }
+
     /// Takes `bits` at `at`. A clock that jumps back begins anew.
     pub fn add(&mut self, at: Duration, bits: f64) {
         let latest = self.entries.back().map_or(at, |(at, _)| *at);
