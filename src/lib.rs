@@ -29,9 +29,9 @@
 //! | [`stats`], [`memory`], [`log`], [`systemd`] | figures of the process, pulled when wanted; what its allocator keeps; where log lines go; what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
-//! protected with the keys of its handshake and sent by `peer::outbound`, a picture a system call; RTCP comes back to it from the
+//! protected with the keys of its handshake and sent by `peer::sending::outbound`, a picture a system call; RTCP comes back to it from the
 //! socket, without the library. Which path ICE has chosen is learnt from a packet that the library is given and that
-//! never leaves (`peer::guide`, `peer::way`).
+//! never leaves (`peer::sending::guide`, `peer::socket::way`).
 //!
 //! # Invariants
 //!
@@ -41,12 +41,12 @@
 //! - No viewer, no open device: the pipeline runs only while something demands it.
 //! - Nothing that arrives from outside can panic the process; every refusal has a code.
 //! - Control plane and data plane meet in one place: where a session is made.
-//! - What the WebRTC library would send as media never leaves (`peer::watched_socket`): its packets would use numbers of ours under the same key.
+//! - What the WebRTC library would send as media never leaves (`peer::socket::watched_socket`): its packets would use numbers of ours under the same key.
 //!
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`rate`] and `peer::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
+//! (who may watch), [`rate`] and `peer::sending::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
 //! [`media::mode`] (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
 //! `sessions`, `media::worker`, `peer::session`, `signaling::mqtt`, `app`.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use super::feedback::Feedback;
-use super::latency::Stages;
+use super::sending::feedback::Feedback;
+use super::sending::latency::Stages;
 use crate::signaling::message::Refusal;
 use crate::signaling::topic::Id;
 

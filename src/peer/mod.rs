@@ -1,45 +1,24 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
+//!
+//! Three rooms, each of which knows only those after it: `connect` (how a connection comes about), `sending` (what a viewer is
+//! sent, and what its reports ask for), `socket` (where packets go in and out). What is outside of them knows all three: a
+//! session's life, its sender, and the viewer of `porthole watch`.
 
-mod answer;
-mod batch;
-mod candidate;
-mod certificate;
-mod demux;
-mod factory;
-mod fec;
-mod feedback;
-mod guide;
-mod handshake;
-mod keys;
-pub mod latency;
+mod connect;
 mod live;
-mod media_thread;
-pub mod offer;
-mod outbound;
-mod packet;
 mod path;
-mod rate;
 pub mod reach;
-mod relayed;
-mod repair;
-mod routed_socket;
-mod runtime;
 mod sender;
-mod sender_report;
+mod sending;
 mod session;
-mod srtp;
-mod tcp_port;
-mod track;
-mod transport_cc;
-mod udp_port;
+mod socket;
 pub mod viewer;
-mod watched_socket;
-mod way;
-mod writers;
 
-pub use factory::Factory;
+pub use connect::factory::Factory;
+pub use connect::offer;
 pub use live::{EndReason, Live, PathStats, Sent};
 pub use sender::payloads;
+pub use sending::latency;
 pub(crate) use session::camera_refusal;
 pub use session::{Command, NewSession, Replies, Signer, run};
 

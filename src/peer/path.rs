@@ -5,7 +5,7 @@ use std::time::Instant;
 use rtc::statistics::StatsSelector;
 use webrtc::peer_connection::RTCStatsReportEntry;
 
-use super::factory::Connection;
+use super::connect::factory::Connection;
 use super::live::{Live, PathStats};
 
 /// Reads it into `live`.

@@ -24,9 +24,9 @@ use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::PeerError;
-use super::factory::{Factory, PeerEvent};
-use super::feedback::Feedback;
-use super::offer::VideoCodec;
+use super::connect::factory::{Factory, PeerEvent};
+use super::connect::offer::VideoCodec;
+use super::sending::feedback::Feedback;
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::media::ProfileLevelId;

@@ -9,13 +9,13 @@ use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 use tokio::time::timeout;
 
-use super::guide::{Guide, Guided};
-use super::latency::ntp_q32;
 use super::live::{Live, ms};
-use super::outbound::{Outbound, Packet};
-use super::rate::{Pacer, Path, Thinner, Verdict};
-use super::track::CLOCK_RATE_HZ;
-use super::way::Unsent;
+use super::sending::guide::{Guide, Guided};
+use super::sending::latency::ntp_q32;
+use super::sending::outbound::{Outbound, Packet};
+use super::sending::packet::CLOCK_RATE_HZ;
+use super::sending::rate::{Pacer, Path, Thinner, Verdict};
+use super::socket::way::Unsent;
 use crate::fanout::{Fanout, Subscription};
 use crate::media::AccessUnit;
 

@@ -12,10 +12,10 @@ use tracing::Instrument;
 use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription};
 
 use super::PeerError;
-use super::answer::{with_candidates, with_first_section, with_told};
-use super::factory::{Connection, Factory, PeerEvent};
+use super::connect::answer::{with_candidates, with_first_section, with_told};
+use super::connect::factory::{Connection, Factory, PeerEvent};
+use super::connect::offer::{self, VideoCodec};
 use super::live::{EndReason, Live, ms};
-use super::offer::{self, VideoCodec};
 use super::path;
 use super::sender;
 use crate::access::identity::Identity;

@@ -22,9 +22,9 @@ use webrtc::peer_connection::{
 };
 
 use super::PeerError;
-use super::runtime::PeerRuntime;
-use super::tcp_port::Listeners;
-use super::track::TRANSPORT_CC_URI;
+use super::connect::track::TRANSPORT_CC_URI;
+use super::socket::runtime::PeerRuntime;
+use super::socket::tcp_port::Listeners;
 use crate::signaling::message::Candidate;
 use retransmitted::Retransmitted;
 

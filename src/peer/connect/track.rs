@@ -1,0 +1,147 @@
+//! The one stream of a connection as the library negotiates it: codec, repairs, extensions.
+
+use std::sync::Arc;
+
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{MediaEngine, PeerConnection};
+use webrtc::rtp_transceiver::RtpSender;
+
+use super::answer::with_repairs;
+use super::offer::VideoCodec;
+use crate::peer::PeerError;
+use crate::peer::sending::fec::Fec;
+use crate::peer::sending::guide::Guide;
+use crate::peer::sending::outbound::Negotiated;
+use crate::peer::sending::packet::{CLOCK_RATE_HZ, Extensions};
+
+/// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
+/// picture as soon as it is decoded.
+pub(in crate::peer) const PLAYOUT_DELAY_URI: &str =
+    "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+/// When a picture was captured, on the sender's clock: what glass-to-glass figures are made of.
+pub(in crate::peer) const ABS_CAPTURE_TIME_URI: &str =
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+
+/// Transport-wide sequence numbers: the viewer reports when each packet came.
+pub(in crate::peer) const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// What the library knows of the one stream. It only negotiates it: [`crate::peer::sending::outbound`] sends.
+pub(in crate::peer) struct Track {
+    local: Arc<TrackLocalStaticRTP>,
+    sender: Arc<dyn RtpSender>,
+    ssrc: u32,
+    rtx_ssrc: u32,
+    rtx_payload_type: Option<u8>,
+    fec: Option<Fec>,
+}
+
+impl Track {
+    /// Reads what was negotiated; call after the local description is set.
+    pub async fn negotiated(&self) -> Option<Negotiated> {
+        let parameters = self.sender.get_parameters().await.ok()?.rtp_parameters;
+        let id_of = |uri| {
+            let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
+            u8::try_from(extension.id).ok()
+        };
+        let codec = parameters.codecs.first()?;
+        let mut feedback = codec.rtp_codec.rtcp_feedback.iter();
+        Some(Negotiated {
+            ssrc: self.ssrc,
+            payload_type: codec.payload_type,
+            rtx: self.rtx_payload_type.map(|payload_type| (self.rtx_ssrc, payload_type)),
+            fec: self.fec,
+            nack: feedback.any(|feedback| feedback.typ == "nack" && feedback.parameter.is_empty()),
+            extensions: Extensions {
+                transport_cc: id_of(TRANSPORT_CC_URI),
+                playout_delay: id_of(PLAYOUT_DELAY_URI),
+                capture_time: id_of(ABS_CAPTURE_TIME_URI),
+            },
+        })
+    }
+
+    /// `answer` with what the library leaves out of it.
+    pub fn complete(&self, answer: &str) -> String {
+        self.fec.map_or_else(|| answer.to_owned(), |fec| with_repairs(answer, self.ssrc, fec))
+    }
+
+    /// What the way to the viewer is asked with.
+    pub fn guide(&self, payload_type: u8) -> Guide {
+        Guide { track: Arc::clone(&self.local), ssrc: self.ssrc, payload_type }
+    }
+
+    /// Adds it to `peer`.
+    pub async fn add(
+        peer: &dyn PeerConnection,
+        codec: RTCRtpCodec,
+        offered: &VideoCodec,
+    ) -> Result<Self, PeerError> {
+        let rtx_payload_type = offered.rtx_payload_type;
+        let fec = offered.fec_payload_type.map(|payload_type| Fec { ssrc: rand::random(), payload_type });
+        let (ssrc, rtx_ssrc) = (rand::random(), rand::random());
+        let coding = RTCRtpCodingParameters {
+            ssrc: Some(ssrc),
+            rtx: Some(RTCRtpRtxParameters { ssrc: rtx_ssrc }),
+            ..Default::default()
+        };
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: coding,
+            active: true,
+            codec,
+            ..Default::default()
+        };
+        let local = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+            "porthole".to_owned(),
+            "video".to_owned(),
+            "camera".to_owned(),
+            RtpCodecKind::Video,
+            vec![encoding],
+        )));
+        let sender = peer.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await?;
+        Ok(Self { local, sender, ssrc, rtx_ssrc, rtx_payload_type, fec })
+    }
+}
+
+/// Registers exactly the one codec that the offer inspection chose.
+pub(in crate::peer) fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerError> {
+    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
+    let video = RTCRtpCodec {
+        mime_type: MIME_TYPE_H264.to_owned(),
+        clock_rate: CLOCK_RATE_HZ,
+        channels: 0,
+        sdp_fmtp_line: codec.fmtp(),
+        rtcp_feedback: vec![
+            feedback("nack", ""),
+            feedback("nack", "pli"),
+            feedback("ccm", "fir"),
+            feedback("goog-remb", ""),
+            feedback("transport-cc", ""),
+        ],
+    };
+    let mut engine = MediaEngine::default();
+    let parameters = RTCRtpCodecParameters { rtp_codec: video.clone(), payload_type: codec.payload_type };
+    engine.register_codec(parameters, RtpCodecKind::Video)?;
+    if let Some(payload_type) = codec.rtx_payload_type {
+        let rtx = RTCRtpCodec {
+            mime_type: MIME_TYPE_RTX.to_owned(),
+            clock_rate: CLOCK_RATE_HZ,
+            channels: 0,
+            sdp_fmtp_line: format!("apt={}", codec.payload_type),
+            rtcp_feedback: vec![],
+        };
+        engine.register_codec(RTCRtpCodecParameters { rtp_codec: rtx, payload_type }, RtpCodecKind::Video)?;
+    }
+    for uri in [PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, TRANSPORT_CC_URI] {
+        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
+        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    }
+    Ok((engine, video))
+}

@@ -1,0 +1,215 @@
+//! What the viewer's RTCP tells: key-frame requests, loss, and what its path carries.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+
+use super::outbound::Outbound;
+use super::rate::repair::Conditions;
+use super::rate::{Estimate, Report};
+use crate::fanout::{Fanout, Place};
+
+/// What a viewer's RTCP told, readable from anywhere.
+#[derive(Debug)]
+pub struct Feedback {
+    /// Key frames asked for (PLI and FIR).
+    pub key_frame_requests: AtomicU64,
+    /// Packets asked for again (NACK).
+    pub nacked_packets: AtomicU64,
+    /// Pictures are left out up to a key frame, which the sender asks for as soon as the path has room.
+    pub(in crate::peer) is_skipping: AtomicBool,
+    /// Packets sent again.
+    pub repaired_packets: AtomicU64,
+    /// Repairs sent unasked.
+    pub unasked_repairs: AtomicU64,
+    /// Packets sent once more to find out what the path carries.
+    pub probe_packets: AtomicU64,
+    /// Bit/s that the viewer should get if its path carried them. Set by whoever follows the rates.
+    pub wanted: AtomicU64,
+    fraction_lost: AtomicU8,
+    packets_lost: AtomicU32,
+    /// Which rendition of the picture it gets; key frames are asked of that one.
+    pub place: Arc<Place>,
+    estimate: Mutex<Estimate>,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self {
+            key_frame_requests: AtomicU64::default(),
+            nacked_packets: AtomicU64::default(),
+            is_skipping: AtomicBool::default(),
+            repaired_packets: AtomicU64::default(),
+            unasked_repairs: AtomicU64::default(),
+            probe_packets: AtomicU64::default(),
+            wanted: AtomicU64::default(),
+            fraction_lost: AtomicU8::default(),
+            packets_lost: AtomicU32::default(),
+            place: Arc::default(),
+            estimate: Mutex::new(Estimate::new(Instant::now())),
+        }
+    }
+}
+
+impl Feedback {
+    /// What the path carries of pictures, bit/s; `None`: no limit was seen.
+    pub fn rate(&self, now: Instant) -> Option<f64> {
+        self.estimate().pictures_rate(now)
+    }
+
+    /// The viewer takes repairs that come unasked.
+    pub(in crate::peer) fn allow_protection(&self) {
+        self.estimate().allow_protection();
+    }
+
+    /// How many packets share a repair that comes unasked; `None`: there are none.
+    pub(in crate::peer) fn repair_spacing(&self) -> Option<u8> {
+        self.estimate().repair_spacing()
+    }
+
+    /// How long what is under way still takes, as far as is known.
+    pub(in crate::peer) fn backlog(&self, now: Instant) -> Duration {
+        self.estimate().backlog(now)
+    }
+
+    /// When the last packet left of many that found no room in the path.
+    pub(in crate::peer) fn overflowed(&self) -> Option<Instant> {
+        self.estimate().overflowed()
+    }
+
+    /// Bits to send at once, if the path is to be tried for more than it is known to carry.
+    pub(in crate::peer) fn probe(&self, now: Instant) -> Option<f64> {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        self.estimate().probe(now, wanted as f64)
+    }
+
+    /// What repairs have to go by.
+    pub(in crate::peer) fn conditions(&self, now: Instant) -> Conditions {
+        self.estimate().conditions(now)
+    }
+
+    /// `bytes` were sent.
+    pub(in crate::peer) fn sent(&self, now: Instant, bytes: usize) {
+        self.estimate().sent(now, bytes);
+    }
+
+    /// What became of packets that left.
+    pub(in crate::peer) fn departed(&self, now: Instant, reports: &[Report]) {
+        self.estimate().feedback(now, reports);
+    }
+
+    /// Takes one RTCP packet of a viewer that gets the stream `ssrc`; key frames are asked of `fanout`.
+    pub(in crate::peer) fn take(&self, now: Instant, packet: &dyn Any, ssrc: Option<u32>, fanout: &Fanout) {
+        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            self.key_frame_requests.fetch_add(1, Ordering::Relaxed);
+            // One that comes now would be left out too, and the next one could be had only after a while.
+            if !self.is_skipping.load(Ordering::Relaxed) {
+                fanout.request_key_frame();
+            }
+        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            // Its repairs are streams of their own, with reports of their own.
+            if let Some(report) = report.reports.iter().find(|report| Some(report.ssrc) == ssrc) {
+                self.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
+                self.packets_lost.store(report.total_lost, Ordering::Relaxed);
+                self.estimate().receiver_report(now, self.loss());
+            }
+        } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.estimate().remb(now, f64::from(remb.bitrate));
+        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            let asked: u64 =
+                nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
+            self.nacked_packets.fetch_add(asked, Ordering::Relaxed);
+        }
+    }
+
+    fn estimate(&self) -> MutexGuard<'_, Estimate> {
+        self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loss in the last report interval, 0 to 1 (RFC 3550 section 6.4.1, before repair).
+    pub fn loss(&self) -> f64 {
+        f64::from(self.fraction_lost.load(Ordering::Relaxed)) / 256.0
+    }
+}
+
+/// Takes RTCP that the library opened, which is what came over TCP or through a relay, to where all of it goes.
+pub(in crate::peer) struct Forward {
+    outbound: Arc<Outbound>,
+    read_queue: VecDeque<TaggedPacket>,
+    write_queue: VecDeque<TaggedPacket>,
+}
+
+impl Forward {
+    pub fn new(outbound: Arc<Outbound>) -> Self {
+        Self { outbound, read_queue: VecDeque::new(), write_queue: VecDeque::new() }
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Forward {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            self.outbound.reported(message.now, packets);
+        }
+        self.read_queue.push_back(message);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.read_queue.pop_front()
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        self.write_queue.push_back(message);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.write_queue.pop_front()
+    }
+}
+
+impl Interceptor for Forward {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::fanout::Tier;
+
+    #[tokio::test]
+    async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
+        let (fanout, feedback) = (Fanout::default(), Feedback::default());
+        let asks = || feedback.take(Instant::now(), &PictureLossIndication::default(), None, &fanout);
+        let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Tier::Full));
+        feedback.is_skipping.store(true, Ordering::Relaxed);
+        asks();
+        assert!(wanted().await.is_err());
+        feedback.is_skipping.store(false, Ordering::Relaxed);
+        asks();
+        assert!(wanted().await.is_ok());
+        assert_eq!(feedback.key_frame_requests.load(Ordering::Relaxed), 2);
+    }
+}

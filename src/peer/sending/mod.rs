@@ -1,0 +1,14 @@
+//! What one viewer is sent, from payloads to protected packets, and what its reports ask for.
+
+pub mod fec;
+pub mod feedback;
+pub mod guide;
+pub mod keys;
+pub mod latency;
+pub mod outbound;
+pub mod packet;
+pub mod rate;
+mod repair;
+mod sender_report;
+mod srtp;
+mod transport_cc;

@@ -1,0 +1,171 @@
+//! The head of an RTP packet of one viewer (RFC 3550 section 5.1), with what was negotiated for it. Pure.
+
+/// RTP clock of video (RFC 6184 section 8.2.1).
+pub(in crate::peer) const CLOCK_RATE_HZ: u32 = 90_000;
+
+/// `a=extmap` numbers; `None`: not negotiated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::peer) struct Extensions {
+    pub transport_cc: Option<u8>,
+    pub playout_delay: Option<u8>,
+    pub capture_time: Option<u8>,
+}
+
+/// Numbers of one SSRC.
+#[derive(Debug)]
+pub(in crate::peer) struct Numbers {
+    pub ssrc: u32,
+    pub payload_type: u8,
+    /// The next one, with the turns of its 16 bits counted above them.
+    next: u64,
+}
+
+/// What one packet says beside its payload.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::peer) struct Head {
+    pub ssrc: u32,
+    pub payload_type: u8,
+    pub sequence_number: u16,
+    pub timestamp: u32,
+    pub marker: bool,
+    /// Its number for congestion control.
+    pub transport_cc: Option<u16>,
+    /// Least and most that the picture is to be held, as the extension has it.
+    pub playout_delay: Option<[u8; 3]>,
+    /// When the picture was captured, as the extension has it.
+    pub capture_time: Option<u64>,
+}
+
+impl Numbers {
+    /// Begins somewhere (RFC 3550 section 5.1), but far from the turn: a receiver takes the first one for that of turn 0.
+    pub fn new(ssrc: u32, payload_type: u8) -> Self {
+        Self { ssrc, payload_type, next: u64::from(rand::random::<u16>() >> 1) }
+    }
+
+    /// The next number, with the turns counted above its 16 bits and without.
+    pub fn take(&mut self) -> (u64, u16) {
+        let index = self.next;
+        self.next += 1;
+        // The lower 16 bits are meant.
+        #[allow(clippy::cast_possible_truncation)]
+        (index, index as u16)
+    }
+}
+
+impl Extensions {
+    /// Appends `head` to `bytes`.
+    pub fn write(self, head: &Head, bytes: &mut Vec<u8>) {
+        let values = Values::of(self, head);
+        let has_extensions = values.length > 0;
+        bytes.push(0x80 | if has_extensions { 0x10 } else { 0 });
+        bytes.push((u8::from(head.marker) << 7) | head.payload_type);
+        bytes.extend_from_slice(&head.sequence_number.to_be_bytes());
+        bytes.extend_from_slice(&head.timestamp.to_be_bytes());
+        bytes.extend_from_slice(&head.ssrc.to_be_bytes());
+        if has_extensions {
+            values.write(bytes);
+        }
+    }
+}
+
+/// The extensions of one packet in the form of RFC 8285.
+struct Values {
+    bytes: [u8; 24],
+    length: usize,
+    has_long_heads: bool,
+}
+
+impl Values {
+    fn of(ids: Extensions, head: &Head) -> Self {
+        let all = [ids.transport_cc, ids.playout_delay, ids.capture_time];
+        // Numbers above 14 need heads of two bytes (section 4.3).
+        let has_long_heads = all.iter().flatten().any(|id| *id > 14);
+        let mut values = Self { bytes: [0; 24], length: 0, has_long_heads };
+        values.put(ids.transport_cc, head.transport_cc.map(u16::to_be_bytes));
+        values.put(ids.playout_delay, head.playout_delay);
+        values.put(ids.capture_time, head.capture_time.map(u64::to_be_bytes));
+        values
+    }
+
+    fn put<const N: usize>(&mut self, id: Option<u8>, value: Option<[u8; N]>) {
+        let (Some(id), Some(value)) = (id, value) else { return };
+        // N is 2, 3 or 8.
+        #[allow(clippy::cast_possible_truncation)]
+        let length = N as u8;
+        if self.has_long_heads {
+            self.append(&[id, length]);
+        } else {
+            self.append(&[(id << 4) | (length - 1)]);
+        }
+        self.append(&value);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
+            self.length = end;
+        }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let profile: u16 = if self.has_long_heads { 0x1000 } else { 0xbede };
+        let padded = self.length.next_multiple_of(4);
+        bytes.extend_from_slice(&profile.to_be_bytes());
+        // At most 24 bytes.
+        #[allow(clippy::cast_possible_truncation)]
+        bytes.extend_from_slice(&((padded / 4) as u16).to_be_bytes());
+        bytes.extend_from_slice(&self.bytes[..padded]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::rtp::Header;
+    use rtc::shared::marshal::Unmarshal;
+
+    use super::*;
+
+    fn read(extensions: Extensions, head: &Head) -> Header {
+        let mut bytes = Vec::new();
+        extensions.write(head, &mut bytes);
+        let mut rest = &bytes[..];
+        let header = Header::unmarshal(&mut rest).unwrap();
+        assert!(rest.is_empty());
+        header
+    }
+
+    fn full() -> Head {
+        Head {
+            ssrc: 0x0102_0304,
+            payload_type: 102,
+            sequence_number: 0xfffe,
+            timestamp: 0x0506_0708,
+            marker: true,
+            transport_cc: Some(0x1234),
+            playout_delay: Some([1, 2, 3]),
+            capture_time: Some(0x1122_3344_5566_7788),
+        }
+    }
+
+    #[test]
+    fn the_library_reads_what_is_written_here() {
+        let bare = read(Extensions::default(), &full());
+        assert_eq!((bare.ssrc, bare.payload_type, bare.sequence_number), (0x0102_0304, 102, 0xfffe));
+        assert_eq!((bare.timestamp, bare.marker, bare.extension), (0x0506_0708, true, false));
+        for ids in [[1, 2, 3], [14, 13, 1], [15, 3, 200]] {
+            let extensions = Extensions {
+                transport_cc: Some(ids[0]),
+                playout_delay: Some(ids[1]),
+                capture_time: Some(ids[2]),
+            };
+            let header = read(extensions, &full());
+            assert_eq!(header.get_extension(ids[0]).unwrap()[..], [0x12, 0x34]);
+            assert_eq!(header.get_extension(ids[1]).unwrap()[..], [1, 2, 3]);
+            assert_eq!(header.get_extension(ids[2]).unwrap()[..], 0x1122_3344_5566_7788u64.to_be_bytes());
+            let few = read(extensions, &Head { playout_delay: None, capture_time: None, ..full() });
+            assert_eq!(few.get_extension(ids[0]).unwrap()[..], [0x12, 0x34]);
+            assert_eq!((few.get_extension(ids[1]), few.get_extension(ids[2])), (None, None));
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Whose a datagram is, on a socket that all viewers share: by ICE user name, transaction or address. Pure.
+//!
+//! A Binding request names its session (USERNAME begins with our user fragment) and thereby claims the
+//! address it comes from. A response belongs to whoever asked. Everything else, which is DTLS and media,
+//! is known by its address alone. What none of these knows is nobody's.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// One session's share of one socket.
+pub(in crate::peer) type Owner = u64;
+
+/// User fragments of one session: a new one comes with each ICE restart.
+const MAX_FRAGMENTS: usize = 4;
+/// Addresses that one session may be heard from; a browser has a handful, one for each network and kind.
+const MAX_ADDRESSES: usize = 32;
+/// Requests of one session whose answers are still known; checks go out every 20 ms while it connects.
+const MAX_TRANSACTIONS: usize = 128;
+/// An address that its session was not heard from for so long may be claimed by another one. Until then it may not:
+/// whoever may watch could otherwise take away another viewer's packets with a forged sender.
+const SILENT: Duration = Duration::from_secs(5);
+
+/// Media to an address that was silent for so long is withheld. A machine that left the network at once would otherwise
+/// fill the socket's send buffer, in the kernel's queue for neighbours that do not answer, and hold up all viewers.
+const GONE: Duration = Duration::from_secs(6);
+/// Checks of one session to addresses that have not answered: one in this time on average, for the same reason. Each
+/// address gets its first one at once.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
+/// Addresses that one session may check: more than it may have of them.
+const MAX_CHECKED: usize = 256;
+
+type Transaction = [u8; 12];
+
+/// The table of one socket; bounded by its owners, and empty when they are gone.
+#[derive(Debug, Default)]
+pub(in crate::peer) struct Routes {
+    fragments: HashMap<String, Owner>,
+    addresses: HashMap<SocketAddr, Claim>,
+    transactions: HashMap<Transaction, Owner>,
+    by_owner: HashMap<Owner, Owned>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    owner: Owner,
+    heard: Instant,
+}
+
+/// What leaves with a session, each oldest first.
+#[derive(Debug, Default)]
+struct Owned {
+    fragments: VecDeque<String>,
+    addresses: VecDeque<SocketAddr>,
+    transactions: VecDeque<Transaction>,
+    /// When each address that is not its own yet was last checked.
+    checked: HashMap<SocketAddr, Instant>,
+}
+
+impl Routes {
+    /// Requests for `fragment` are `owner`'s from now on.
+    pub fn name(&mut self, owner: Owner, fragment: &str) {
+        let held = &mut self.by_owner.entry(owner).or_default().fragments;
+        if held.iter().any(|known| known == fragment) {
+            return;
+        }
+        if held.len() == MAX_FRAGMENTS
+            && let Some(oldest) = held.pop_front()
+        {
+            self.fragments.remove(&oldest);
+        }
+        held.push_back(fragment.to_owned());
+        self.fragments.insert(fragment.to_owned(), owner);
+    }
+
+    /// Sees what `owner` sends, and remembers whose the answer is. `false`: it must not go out now.
+    pub fn sends(&mut self, owner: Owner, datagram: &[u8], to: SocketAddr, now: Instant) -> bool {
+        let claim = self.addresses.get(&to);
+        let Some(stun) = Stun::of(datagram) else {
+            return claim.is_none_or(|claim| now.saturating_duration_since(claim.heard) < GONE);
+        };
+        if stun.class != Class::Request {
+            return true;
+        }
+        let is_own = claim.is_some_and(|claim| claim.owner == owner);
+        let held = self.by_owner.entry(owner).or_default();
+        if !is_own && !held.may_check(to, now) {
+            return false;
+        }
+        if held.transactions.len() == MAX_TRANSACTIONS
+            && let Some(oldest) = held.transactions.pop_front()
+        {
+            self.transactions.remove(&oldest);
+        }
+        held.transactions.push_back(stun.transaction);
+        self.transactions.insert(stun.transaction, owner);
+        true
+    }
+
+    /// Whose a datagram from `from` is.
+    pub fn received(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Option<Owner> {
+        let named = match Stun::of(datagram) {
+            Some(Stun { class: Class::Request, .. }) => Some(*self.fragments.get(local_fragment(datagram)?)?),
+            Some(Stun { class: Class::Response, transaction }) => {
+                self.transactions.get(&transaction).copied()
+            }
+            _ => None,
+        };
+        let Some(owner) = named else {
+            let claim = self.addresses.get_mut(&from)?;
+            claim.heard = now;
+            return Some(claim.owner);
+        };
+        self.claim(owner, from, now);
+        Some(owner)
+    }
+
+    fn claim(&mut self, owner: Owner, from: SocketAddr, now: Instant) {
+        if let Some(claim) = self.addresses.get_mut(&from) {
+            if claim.owner == owner {
+                claim.heard = now;
+                return;
+            }
+            if now.saturating_duration_since(claim.heard) < SILENT {
+                return;
+            }
+            if let Some(former) = self.by_owner.get_mut(&claim.owner) {
+                former.addresses.retain(|address| *address != from);
+            }
+        }
+        let held = &mut self.by_owner.entry(owner).or_default().addresses;
+        if held.len() == MAX_ADDRESSES {
+            // The one that was silent for longest, which is never the one in use.
+            let heard = |address: &SocketAddr| self.addresses.get(address).map(|claim| claim.heard);
+            if let Some(stale) = (0..held.len()).min_by_key(|at| held.get(*at).and_then(heard))
+                && let Some(address) = held.remove(stale)
+            {
+                self.addresses.remove(&address);
+            }
+        }
+        held.push_back(from);
+        self.addresses.insert(from, Claim { owner, heard: now });
+        if let Some(held) = self.by_owner.get_mut(&owner) {
+            held.checked.remove(&from);
+        }
+    }
+
+    /// Forgets everything of `owner`.
+    pub fn leave(&mut self, owner: Owner) {
+        let Some(held) = self.by_owner.remove(&owner) else { return };
+        for fragment in held.fragments {
+            self.fragments.remove(&fragment);
+        }
+        for address in held.addresses {
+            self.addresses.remove(&address);
+        }
+        for transaction in held.transactions {
+            self.transactions.remove(&transaction);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.fragments.is_empty() && self.addresses.is_empty() && self.transactions.is_empty()
+    }
+}
+
+impl Owned {
+    fn may_check(&mut self, to: SocketAddr, now: Instant) -> bool {
+        let known = self.checked.len();
+        let pause = CHECK_EVERY * u32::try_from(known).unwrap_or(u32::MAX);
+        let may = match self.checked.get(&to) {
+            Some(last) => now.saturating_duration_since(*last) >= pause,
+            None => known < MAX_CHECKED,
+        };
+        if may {
+            self.checked.insert(to, now);
+        }
+        may
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Class {
+    Request,
+    Response,
+    Indication,
+}
+
+/// The head of a STUN message (RFC 8489 section 5).
+struct Stun {
+    class: Class,
+    transaction: Transaction,
+}
+
+impl Stun {
+    fn of(datagram: &[u8]) -> Option<Self> {
+        const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+        let head = datagram.first_chunk::<20>()?;
+        let kind = u16::from_be_bytes([head[0], head[1]]);
+        if kind >> 14 != 0 || head[4..8] != MAGIC_COOKIE {
+            return None;
+        }
+        let class = match kind & 0x0110 {
+            0x0000 => Class::Request,
+            0x0010 => Class::Indication,
+            _ => Class::Response,
+        };
+        let mut transaction = Transaction::default();
+        transaction.copy_from_slice(&head[8..]);
+        Some(Self { class, transaction })
+    }
+}
+
+pub(in crate::peer) fn is_stun(datagram: &[u8]) -> bool {
+    Stun::of(datagram).is_some()
+}
+
+/// Whether `datagram` is part of a talk with a TURN server: a STUN method other than Binding, or ChannelData
+/// (RFC 8656 sections 12 and 17).
+pub(in crate::peer) fn is_for_relay(datagram: &[u8]) -> bool {
+    const METHOD: u16 = 0x3eef;
+    const BINDING: u16 = 1;
+    match datagram {
+        [64..=79, ..] => true,
+        [high, low, ..] => {
+            Stun::of(datagram).is_some() && u16::from_be_bytes([*high, *low]) & METHOD != BINDING
+        }
+        _ => false,
+    }
+}
+
+/// Our user fragment out of a STUN Binding request: USERNAME is `ours:theirs` (RFC 8445 section 7.2.2).
+pub(in crate::peer) fn local_fragment(request: &[u8]) -> Option<&str> {
+    const BINDING_REQUEST: [u8; 2] = [0, 1];
+    const USERNAME: [u8; 2] = [0, 6];
+    if request.get(..2)? != BINDING_REQUEST || Stun::of(request).is_none() {
+        return None;
+    }
+    let mut attributes = request.get(20..)?;
+    while let Some(&[kind_high, kind_low, length_high, length_low]) = attributes.first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+        let value = attributes.get(4..4 + length)?;
+        if [kind_high, kind_low] == USERNAME {
+            let (ours, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
+            return Some(ours);
+        }
+        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// A Binding request with this USERNAME, for tests.
+#[cfg(test)]
+pub(in crate::peer) fn request(username: &[u8]) -> Vec<u8> {
+    let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    request.extend([7; 12]);
+    // An unknown attribute of odd length comes first.
+    request.extend([0x80, 0x22, 0, 3, b'a', b'b', b'c', 0]);
+    request.extend([0, 6, 0, u8::try_from(username.len()).unwrap()]);
+    request.extend(username);
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEDIA: &[u8] = &[0x80, 201, 0, 1];
+
+    fn from(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn stun(kind: [u8; 2], transaction: u8) -> Vec<u8> {
+        let mut message = vec![kind[0], kind[1], 0, 0, 0x21, 0x12, 0xa4, 0x42];
+        message.extend([transaction; 12]);
+        message
+    }
+
+    #[test]
+    fn the_user_fragment_is_found_in_a_binding_request() {
+        assert_eq!(local_fragment(&request(b"ours:theirs")), Some("ours"));
+        assert_eq!(local_fragment(&request(b"nocolon")), None);
+        assert_eq!(local_fragment(&request(b"\xff:x")), None);
+    }
+
+    #[test]
+    fn cut_and_random_requests_are_nobodys() {
+        let whole = request(b"ours:theirs");
+        for length in 0..whole.len() {
+            assert_eq!(local_fragment(&whole[..length]), None, "cut at {length}");
+        }
+        assert_eq!(local_fragment(&[0xff; 300]), None);
+        assert_eq!(local_fragment(b"GET / HTTP/1.1\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_request_claims_its_address_for_the_session_it_names() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        routes.name(1, "one");
+        routes.name(2, "two");
+        assert_eq!(routes.received(MEDIA, from(1), now), None, "nobody has been heard from there");
+        assert_eq!(routes.received(&request(b"one:x"), from(1), now), Some(1));
+        assert_eq!(routes.received(&request(b"two:x"), from(2), now), Some(2));
+        assert_eq!(routes.received(&request(b"three:x"), from(3), now), None);
+        assert_eq!(routes.received(MEDIA, from(1), now), Some(1));
+        assert_eq!(routes.received(MEDIA, from(2), now), Some(2));
+        assert_eq!(routes.received(MEDIA, from(3), now), None);
+        for garbage in [&[][..], &[0], &[0, 1, 0, 0], &[22; 13], &[0xff; 1500]] {
+            assert_eq!(routes.received(garbage, from(3), now), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_to_who_asked_though_many_ask_one_server() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        assert!(routes.sends(1, &stun([0, 1], 1), from(3478), now));
+        assert!(routes.sends(2, &stun([0, 1], 2), from(3478), now));
+        assert!(routes.sends(2, MEDIA, from(9), now));
+        assert_eq!(routes.received(&stun([1, 1], 2), from(3478), now), Some(2));
+        assert_eq!(routes.received(&stun([1, 0x11], 1), from(3478), now), Some(1));
+        assert_eq!(routes.received(&stun([1, 1], 9), from(3479), now), None);
+    }
+
+    #[test]
+    fn an_address_stays_with_its_session_until_that_is_silent_or_gone() {
+        let (mut routes, start) = (Routes::default(), Instant::now());
+        routes.name(1, "one");
+        routes.name(2, "two");
+        routes.received(&request(b"one:x"), from(1), start);
+        let soon = start + SILENT / 2;
+        assert_eq!(routes.received(MEDIA, from(1), soon), Some(1));
+        assert_eq!(routes.received(&request(b"two:x"), from(1), start + SILENT), Some(2));
+        assert_eq!(routes.received(MEDIA, from(1), start + SILENT), Some(1), "heard in between");
+        let later = start + SILENT * 2;
+        routes.received(&request(b"two:x"), from(1), later);
+        assert_eq!(routes.received(MEDIA, from(1), later), Some(2), "silent for long enough");
+        routes.leave(1);
+        assert_eq!(
+            routes.received(MEDIA, from(1), later),
+            Some(2),
+            "no longer the former one's to take along"
+        );
+        routes.name(3, "three");
+        routes.leave(2);
+        routes.received(&request(b"three:x"), from(1), later);
+        assert_eq!(routes.received(MEDIA, from(1), later), Some(3), "it came back as another session");
+        routes.leave(3);
+        assert!(routes.is_empty(), "{routes:?}");
+    }
+
+    #[test]
+    fn whatever_comes_the_table_stays_bounded_and_keeps_who_is_in_use() {
+        let (mut routes, start) = (Routes::default(), Instant::now());
+        routes.name(1, "one");
+        for port in 1..=10_000 {
+            let now = start + Duration::from_millis(port.into());
+            routes.received(&request(b"one:x"), from(port), now);
+            assert_eq!(routes.received(MEDIA, from(1), now), Some(1));
+            routes.name(1, &format!("fragment {port}"));
+            routes.name(1, "one");
+            routes.sends(1, &stun([0, 1], u8::try_from(port % 251).unwrap()), from(port + 20_000), now);
+        }
+        assert_eq!(routes.addresses.len(), MAX_ADDRESSES);
+        assert!(routes.fragments.len() <= MAX_FRAGMENTS && routes.transactions.len() <= MAX_TRANSACTIONS);
+        routes.leave(1);
+        assert!(routes.is_empty(), "{routes:?}");
+    }
+
+    #[test]
+    fn media_is_withheld_from_who_is_gone_and_checks_of_many_addresses_are_thinned() {
+        let (mut routes, start) = (Routes::default(), Instant::now());
+        routes.name(1, "one");
+        routes.received(&request(b"one:x"), from(1), start);
+        assert!(routes.sends(1, MEDIA, from(1), start + GONE / 2));
+        assert!(!routes.sends(1, MEDIA, from(1), start + GONE));
+        assert!(routes.sends(1, &stun([0, 1], 1), from(1), start + GONE), "it may have come back");
+        routes.received(MEDIA, from(1), start + GONE);
+        assert!(routes.sends(1, MEDIA, from(1), start + GONE));
+
+        // The library checks each pair every 20 ms: one candidate loses nothing by this, a hundred do.
+        let mut checks = |owner, addresses: u16| {
+            let rounds = (0..100).map(|round| start + CHECK_EVERY * round);
+            let sent = rounds.flat_map(|now| (0..addresses).map(move |port| (now, port)));
+            sent.filter(|(now, port)| routes.sends(owner, &stun([0, 1], 1), from(100 + port), *now)).count()
+        };
+        assert_eq!(checks(2, 1), 100);
+        let many = checks(3, 100);
+        assert!((100..=300).contains(&many), "{many}");
+    }
+
+    #[test]
+    fn talk_with_a_relay_is_known_by_its_method() {
+        // Allocate, Refresh, Send, CreatePermission, ChannelBind, ChannelData.
+        for kind in [[0, 3], [0, 4], [0, 0x16], [0, 8], [0, 9]] {
+            assert!(is_for_relay(&stun(kind, 1)), "{kind:?}");
+        }
+        assert!(is_for_relay(&[0x40, 0, 0, 4, 1, 2, 3, 4]));
+        assert!(!is_for_relay(&stun([0, 1], 1)) && !is_for_relay(&stun([1, 1], 1)));
+        assert!(!is_for_relay(MEDIA) && !is_for_relay(&[22, 254, 253]) && !is_for_relay(&[]));
+    }
+}
