@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::h264;
+
 /// One H.264 access unit in Annex B byte-stream format (ITU-T H.264 annex B), complete and in
 /// decoding order. Cheap to clone: all viewers share the bytes.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct AccessUnit {
     pub captured_at: Instant,
     /// Whether a decoder can start here (an IDR with SPS and PPS).
     pub key_frame: bool,
+    /// Whether nothing refers to it: a viewer can do without it alone.
+    pub disposable: bool,
     /// RTP payloads of this unit, made by the first sender that needs them and shared by all.
     pub payloads: Arc<OnceLock<Vec<Bytes>>>,
 }
@@ -33,6 +37,7 @@ impl AccessUnit {
         encoded_at: Instant,
         key_frame: bool,
     ) -> Self {
-        Self { data, media_time, encoded_at, captured_at, key_frame, payloads: Arc::default() }
+        let disposable = h264::is_disposable(&data);
+        Self { data, media_time, encoded_at, captured_at, key_frame, disposable, payloads: Arc::default() }
     }
 }

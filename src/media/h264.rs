@@ -49,6 +49,13 @@ pub fn is_key_frame(data: &[u8]) -> bool {
     false
 }
 
+/// Whether nothing refers to this picture: its slices have a `nal_ref_idc` of 0, and then all of them have (ITU-T H.264
+/// section 7.4.1). A decoder can do without it.
+pub fn is_disposable(data: &[u8]) -> bool {
+    let mut slices = nals_until_slice(data).filter(|nal| (NAL_SLICE..=NAL_IDR).contains(&(nal[0] & 0x1f)));
+    slices.next().is_some_and(|nal| nal[0] & 0x60 == 0)
+}
+
 /// Like [`nals`], but a slice is yielded without searching for its end: only its head counts.
 fn nals_until_slice(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = after_start_code(data);
@@ -378,6 +385,16 @@ mod tests {
         assert!(!is_key_frame(&idr));
         assert!(!is_key_frame(&slice));
         assert!(!is_key_frame(&[]));
+    }
+
+    #[test]
+    fn a_picture_is_disposable_where_its_slices_say_so() {
+        let aud = [0, 0, 0, 1, 0x09, 0x10];
+        let (disposable, reference) = ([0, 0, 1, 0x01, 0x9a], [0, 0, 1, 0x21, 0x9a]);
+        assert!(is_disposable(&[&aud[..], &disposable].concat()));
+        assert!(!is_disposable(&[&aud[..], &reference].concat()));
+        assert!(!is_disposable(&[0, 0, 1, 0x65, 0x88]));
+        assert!(!is_disposable(&aud) && !is_disposable(&[]));
     }
 
     #[test]

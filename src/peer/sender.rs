@@ -14,7 +14,7 @@ use super::sending::guide::{Guide, Guided};
 use super::sending::latency::ntp_q32;
 use super::sending::outbound::{Outbound, Packet};
 use super::sending::packet::CLOCK_RATE_HZ;
-use super::sending::rate::{Pacer, Path, Thinner, Verdict};
+use super::sending::rate::{Pacer, Path, Picture, Thinner, Verdict};
 use super::socket::way::Unsent;
 use crate::fanout::{Fanout, Subscription};
 use crate::media::AccessUnit;
@@ -228,12 +228,17 @@ impl Sending {
             overflowed: self.live.feedback.overflowed(),
             is_starved: self.live.starved.load(Ordering::Relaxed),
         };
-        let verdict = self.thinner.judge(now, path, unit.data.len() as f64 * 8.0, unit.key_frame);
+        let picture = Picture {
+            bits: unit.data.len() as f64 * 8.0,
+            key_frame: unit.key_frame,
+            disposable: unit.disposable,
+        };
+        let verdict = self.thinner.judge(now, path, picture);
         self.live.feedback.is_skipping.store(self.thinner.is_skipping(), Ordering::Relaxed);
         if verdict == Verdict::SkipAndAsk {
             self.fanout.request_key_frame();
         }
-        if verdict != Verdict::Send && on_the_way > BLOCKED {
+        if matches!(verdict, Verdict::Skip | Verdict::SkipAndAsk) && on_the_way > BLOCKED {
             // Late already, and it would keep the path full for longer.
             self.pacer.clear();
         }

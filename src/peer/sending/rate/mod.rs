@@ -15,4 +15,4 @@ mod window;
 
 pub use estimate::{Estimate, Report};
 pub use pacer::Pacer;
-pub use thinner::{Path, Thinner, Verdict};
+pub use thinner::{Path, Picture, Thinner, Verdict};

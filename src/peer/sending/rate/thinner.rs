@@ -1,4 +1,5 @@
-//! Which pictures a viewer gets whose path carries less than the stream: some in a row, then none up to a key frame. Pure.
+//! Which pictures a viewer gets whose path carries less than the stream: none that nothing refers to, and if that is not
+//! enough, some in a row, then none up to a key frame. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ const BACKLOG_FULL: Duration = Duration::from_millis(100);
 const PICTURE_MOST: Duration = Duration::from_millis(150);
 /// Pictures may be ahead of the path's rate by this much.
 const AHEAD_MOST_S: f64 = 0.4;
+/// From here on, and when so much is under way, those are left out that nothing refers to.
+const DISPOSABLE_AHEAD_MOST_S: f64 = 0.1;
+const DISPOSABLE_BACKLOG_MOST: Duration = Duration::from_millis(100);
 /// A key frame is waited for rather than asked for unless the last request is this old: everybody pays for it, and
 /// most for those that the stream is not made for.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -22,10 +26,23 @@ const STARVED_ASKS_EVERY: Duration = Duration::from_secs(2);
 pub enum Verdict {
     /// Send it.
     Send,
+    /// Leave it out alone: nothing refers to it.
+    LeaveOut,
     /// Leave it out, and what refers to it.
     Skip,
     /// Leave it out and ask for a key frame: the path is free again.
     SkipAndAsk,
+}
+
+/// A picture that is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture {
+    /// Its size.
+    pub bits: f64,
+    /// A decoder can start at it.
+    pub key_frame: bool,
+    /// Nothing refers to it.
+    pub disposable: bool,
 }
 
 /// What one viewer's path is like when a picture is due.
@@ -42,10 +59,10 @@ pub struct Path {
 }
 
 impl Path {
-    /// For a picture of `bits`. Key frames are large on any path.
-    fn is_too_narrow(&self, bits: f64, key_frame: bool) -> bool {
-        let takes_too_long = |rate| bits > rate * PICTURE_MOST.as_secs_f64();
-        !key_frame && self.backlog >= BACKLOG_FULL && self.rate.is_some_and(takes_too_long)
+    /// Key frames are large on any path.
+    fn is_too_narrow(&self, picture: Picture) -> bool {
+        let takes_too_long = |rate| picture.bits > rate * PICTURE_MOST.as_secs_f64();
+        !picture.key_frame && self.backlog >= BACKLOG_FULL && self.rate.is_some_and(takes_too_long)
     }
 }
 
@@ -66,8 +83,8 @@ impl Thinner {
         self.is_skipping
     }
 
-    /// About a picture of `bits`.
-    pub fn judge(&mut self, now: Instant, path: Path, bits: f64, key_frame: bool) -> Verdict {
+    /// About one picture after another.
+    pub fn judge(&mut self, now: Instant, path: Path, picture: Picture) -> Verdict {
         let passed = now.saturating_duration_since(self.last.replace(now).unwrap_or(now)).as_secs_f64();
         let rate = path.rate.filter(|_| path.is_starved);
         let ahead_s = if let Some(rate) = rate {
@@ -82,22 +99,26 @@ impl Thinner {
             if !is_free {
                 return Verdict::Skip;
             }
-            if !key_frame {
+            if !picture.key_frame {
                 // The key frame that was asked for last may be among what found no room.
                 let is_patient = path.is_starved && path.overflowed <= self.resumed;
                 return self.ask(now, if is_patient { STARVED_ASKS_EVERY } else { ASK_EVERY });
             }
             self.is_skipping = false;
             self.resumed = Some(now);
+        } else if picture.disposable
+            && (ahead_s > DISPOSABLE_AHEAD_MOST_S || path.backlog > DISPOSABLE_BACKLOG_MOST)
+        {
+            return Verdict::LeaveOut;
         } else if path.backlog > BACKLOG_MOST
             || ahead_s > AHEAD_MOST_S
-            || path.is_too_narrow(bits, key_frame)
+            || path.is_too_narrow(picture)
             || path.overflowed > self.resumed
         {
             self.is_skipping = true;
             return Verdict::Skip;
         }
-        self.ahead_bits += bits;
+        self.ahead_bits += picture.bits;
         Verdict::Send
     }
 
@@ -116,6 +137,10 @@ mod tests {
 
     const FRAME: Duration = Duration::from_millis(33);
 
+    fn picture(bits: f64, key_frame: bool) -> Picture {
+        Picture { bits, key_frame, disposable: false }
+    }
+
     fn path(rate: f64, backlog_ms: u64, overflowed: Option<Instant>) -> Path {
         let backlog = Duration::from_millis(backlog_ms);
         Path { rate: Some(rate), backlog, overflowed, is_starved: false }
@@ -129,7 +154,7 @@ mod tests {
         for _ in 0..300 {
             let bits = stream * 0.033 * if key_frame { 5.0 } else { 1.0 };
             let path = Path { rate, backlog: Duration::ZERO, overflowed: None, is_starved };
-            let verdict = thinner.judge(now, path, bits, key_frame);
+            let verdict = thinner.judge(now, path, picture(bits, key_frame));
             verdicts.push((verdict, key_frame));
             if verdict == Verdict::Send {
                 sent += bits;
@@ -167,19 +192,23 @@ mod tests {
     fn a_queue_in_the_path_is_let_drain() {
         let (mut thinner, now) = (Thinner::default(), Instant::now());
         let path = |ms| path(1e6, ms, None);
-        assert_eq!(thinner.judge(now, path(0), 1e4, true), Verdict::Send);
-        assert_eq!(thinner.judge(now, path(700), 1e4, false), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(300), 1e4, true), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::SkipAndAsk);
-        assert_eq!(thinner.judge(now, path(50), 1e4, false), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(50), 1e4, true), Verdict::Send);
+        assert_eq!(thinner.judge(now, path(0), picture(1e4, true)), Verdict::Send);
+        assert_eq!(thinner.judge(now, path(700), picture(1e4, false)), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(300), picture(1e4, true)), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(50), picture(1e4, false)), Verdict::SkipAndAsk);
+        assert_eq!(thinner.judge(now, path(50), picture(1e4, false)), Verdict::Skip);
+        assert_eq!(thinner.judge(now, path(50), picture(1e4, true)), Verdict::Send);
     }
 
     #[test]
     fn what_follows_pictures_that_found_no_room_is_left_out_once() {
         let (mut thinner, start) = (Thinner::default(), Instant::now());
         let mut judge = |frame, ms, key_frame| {
-            thinner.judge(start + FRAME * frame, path(0.5e6, ms, Some(start + FRAME)), 1e4, key_frame)
+            thinner.judge(
+                start + FRAME * frame,
+                path(0.5e6, ms, Some(start + FRAME)),
+                picture(1e4, key_frame),
+            )
         };
         assert_eq!(judge(9, 490, false), Verdict::Skip);
         assert_eq!(judge(10, 450, true), Verdict::Skip, "it would find no room either");
@@ -191,12 +220,35 @@ mod tests {
     #[test]
     fn pictures_of_before_the_path_became_narrow_do_not_keep_it_full() {
         let now = Instant::now();
-        let judge =
-            |rate, ms, bits, key_frame| Thinner::default().judge(now, path(rate, ms, None), bits, key_frame);
+        let judge = |rate, ms, bits, key_frame| {
+            Thinner::default().judge(now, path(rate, ms, None), picture(bits, key_frame))
+        };
         assert_eq!(judge(0.5e6, 110, 1.6e5, false), Verdict::Skip);
         assert_eq!(judge(0.5e6, 110, 1.6e5, true), Verdict::Send, "a key frame is what helps");
         assert_eq!(judge(0.5e6, 50, 1.6e5, false), Verdict::Send, "one large picture is none too many");
         assert_eq!(judge(2e6, 110, 1.6e5, false), Verdict::Send);
         assert_eq!(judge(0.5e6, 110, 1.6e4, false), Verdict::Send);
+    }
+
+    #[test]
+    fn what_nothing_refers_to_is_left_out_first() {
+        // Every other picture is one that nothing refers to, and the path carries two thirds of all.
+        let (mut thinner, mut now, mut left_out) = (Thinner::default(), Instant::now(), 0);
+        for number in 0..300 {
+            let picture = Picture { bits: 2e6 * 0.033, key_frame: number == 0, disposable: number % 2 == 1 };
+            let narrow =
+                Path { rate: Some(1.4e6), backlog: Duration::ZERO, overflowed: None, is_starved: true };
+            let verdict = thinner.judge(now, narrow, picture);
+            assert!(
+                verdict == Verdict::Send || (verdict == Verdict::LeaveOut && picture.disposable),
+                "{number}"
+            );
+            left_out += u32::from(verdict == Verdict::LeaveOut);
+            now += FRAME;
+        }
+        assert!((70..=110).contains(&left_out), "{left_out}");
+        let disposable = Picture { disposable: true, ..picture(1e4, false) };
+        let judge = |ms| Thinner::default().judge(now, path(1e6, ms, None), disposable);
+        assert_eq!((judge(50), judge(150)), (Verdict::Send, Verdict::LeaveOut));
     }
 }
