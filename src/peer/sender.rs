@@ -30,8 +30,10 @@ const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 /// For so long each picture tells how long to hold it: the first ones may be lost.
 const TELL_PLAYOUT_DELAY: Duration = Duration::from_secs(1);
 
-/// When this much is under way, the path became narrower while what waits was made for a wider one.
+/// When this much is under way, the path became narrower while what waits was made for a wider one. A key frame is large on
+/// any path, and what the viewer goes on from.
 const BLOCKED: Duration = Duration::from_millis(100);
+const BLOCKED_KEY_FRAME: Duration = Duration::from_millis(300);
 
 /// Makes the packets of pictures, all but their numbers.
 #[derive(Debug)]
@@ -128,6 +130,7 @@ pub(super) async fn run(viewer: Viewer, guide: Guide, mut subscription: Subscrip
         live,
         thinner: Thinner::default(),
         pacer: Pacer::default(),
+        is_key_frame_waiting: false,
         first_out: None,
         last: None,
     };
@@ -159,6 +162,8 @@ struct Sending {
     live: Arc<Live>,
     thinner: Thinner,
     pacer: Pacer<Outgoing>,
+    /// Some of a key frame's packets wait.
+    is_key_frame_waiting: bool,
     /// When the first packet of the picture that is being sent left.
     first_out: Option<Instant>,
     /// Time and capture of the last picture, which reports refer to.
@@ -190,6 +195,7 @@ impl Sending {
                 .push(Outgoing { packet, encoded_at, is_first: index == 0, is_last: index == last }, bits);
         }
         self.last = Some((timestamp, unit.captured_at));
+        self.is_key_frame_waiting |= unit.key_frame;
     }
 
     /// Sends what may leave now. Gives what finds no room.
@@ -204,6 +210,7 @@ impl Sending {
             Some(out.packet)
         });
         let unsent = outbound.send(now, leaving);
+        self.is_key_frame_waiting &= !self.pacer.is_empty();
         let report =
             self.last.and_then(|(timestamp, captured_at)| outbound.report(now, timestamp, captured_at));
         for mark in marks {
@@ -238,7 +245,8 @@ impl Sending {
         if verdict == Verdict::SkipAndAsk {
             self.fanout.request_key_frame();
         }
-        if matches!(verdict, Verdict::Skip | Verdict::SkipAndAsk) && on_the_way > BLOCKED {
+        let blocked = if self.is_key_frame_waiting { BLOCKED_KEY_FRAME } else { BLOCKED };
+        if matches!(verdict, Verdict::Skip | Verdict::SkipAndAsk) && on_the_way > blocked {
             // Late already, and it would keep the path full for longer.
             self.pacer.clear();
         }

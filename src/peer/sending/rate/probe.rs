@@ -20,6 +20,8 @@ const FORGIVEN: Duration = Duration::from_secs(30);
 const TAKES_S: f64 = 0.03;
 const LEAST_BITS: f64 = 4.0 * 9_600.0;
 const MOST_BITS: f64 = 16.0 * 9_600.0;
+/// Where the least of a try would take longer than this, a picture would have to wait for it too long: it is not made.
+const TAKES_MOST_S: f64 = 0.2;
 /// How long the answer may take, beside the round trip.
 const ANSWER: Duration = Duration::from_millis(200);
 /// Of what a try showed, this much is believed, and no more than so many times what was known.
@@ -46,7 +48,8 @@ impl Probing {
     pub fn due(&mut self, now: Duration, limit: f64) -> Option<f64> {
         let wait = (EVERY * (1 << (self.in_vain + self.refuted).min(4))).min(EVERY_MOST);
         let waited = |since: Option<Duration>, least| since.is_none_or(|at| now.saturating_sub(at) >= least);
-        if !waited(self.last.map(|(at, _)| at), wait) || !waited(self.last_cut, AFTER_CUT) {
+        let is_due = waited(self.last.map(|(at, _)| at), wait) && waited(self.last_cut, AFTER_CUT);
+        if !is_due || limit * TAKES_MOST_S < LEAST_BITS {
             return None;
         }
         self.last = Some((now, true));
@@ -148,7 +151,8 @@ mod tests {
     #[test]
     fn a_try_is_small_for_its_path() {
         let bits = |limit| Probing::default().due(ms(0), limit).unwrap_or(0.0);
-        assert!((bits(0.1e6) - LEAST_BITS).abs() < 1.0);
+        assert_eq!(Probing::default().due(ms(0), 0.15e6), None);
+        assert!((bits(0.2e6) - LEAST_BITS).abs() < 1.0);
         assert!((bits(3e6) - 0.09e6).abs() < 1.0);
         assert!((bits(50e6) - MOST_BITS).abs() < 1.0);
         let mut probing = Probing::default();
