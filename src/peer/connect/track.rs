@@ -18,8 +18,8 @@ use super::offer::VideoCodec;
 use crate::peer::PeerError;
 use crate::peer::sending::fec::Fec;
 use crate::peer::sending::guide::Guide;
-use crate::peer::sending::outbound::Negotiated;
 use crate::peer::sending::packet::{CLOCK_RATE_HZ, Extensions};
+use crate::peer::sending::stream::Negotiated;
 
 /// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
 /// picture as soon as it is decoded.

@@ -2,6 +2,7 @@
 
 pub mod fec;
 pub mod feedback;
+pub mod forward;
 pub mod guide;
 pub mod keys;
 pub mod latency;
@@ -11,4 +12,5 @@ pub mod rate;
 mod repair;
 mod sender_report;
 mod srtp;
+pub mod stream;
 mod transport_cc;

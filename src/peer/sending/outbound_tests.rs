@@ -14,6 +14,7 @@ use webrtc::runtime::{Runtime, TokioRuntime};
 
 use super::super::keys::Master;
 use super::super::keys::tests::agreed;
+use super::super::packet::Extensions;
 use super::super::rate::Report;
 use super::*;
 use crate::peer::socket::way::Path;

@@ -11,6 +11,7 @@ use super::loss::{Batch, LossPart, LossSign};
 use super::probe::Probing;
 use super::protection::Protection;
 use super::repair::Conditions;
+use super::report::Report;
 use super::standing::{Queue, Standing};
 use super::window::RateWindow;
 
@@ -51,19 +52,6 @@ const FEEDBACK_FRESH: Duration = Duration::from_secs(5);
 const ROUND_TRIP_RISE: f64 = 0.05;
 /// Overuse that lasts so long may be a path that became longer.
 const LONG_OVERUSE: Duration = Duration::from_secs(3);
-
-/// One packet's fate.
-#[derive(Clone, Copy, Debug)]
-pub struct Report {
-    /// When it left.
-    pub departure: Instant,
-    /// When it came, on the viewer's clock; `None` for a lost one.
-    pub arrival: Option<Duration>,
-    /// Whether it came.
-    pub arrived: bool,
-    /// Its size.
-    pub bytes: usize,
-}
 
 /// What is known of one viewer's path.
 #[derive(Debug)]

@@ -7,12 +7,14 @@ mod pacer;
 mod probe;
 mod protection;
 pub mod repair;
+mod report;
 #[cfg(test)]
 mod simulated;
 mod standing;
 mod thinner;
 mod window;
 
-pub use estimate::{Estimate, Report};
+pub use estimate::Estimate;
 pub use pacer::Pacer;
+pub use report::Report;
 pub use thinner::{Path, Picture, Thinner, Verdict};

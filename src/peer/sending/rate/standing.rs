@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::estimate::Report;
+use super::report::Report;
 use super::window::RateWindow;
 
 /// While a queue stands, so many lost packets of one report, and half of it, are no accident.
