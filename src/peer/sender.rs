@@ -31,10 +31,9 @@ const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
 /// For so long each picture tells how long to hold it: the first ones may be lost.
 const TELL_PLAYOUT_DELAY: Duration = Duration::from_secs(1);
 
-/// When this much is under way, the path became narrower while what waits was made for a wider one. A key frame is large on
-/// any path, and what the viewer goes on from.
-const BLOCKED: Duration = Duration::from_millis(100);
-const BLOCKED_KEY_FRAME: Duration = Duration::from_millis(300);
+/// When this much is under way, or such a queue stands, the path became narrower while what waits was made for a wider one.
+const BLOCKED: Duration = Duration::from_millis(300);
+const BLOCKED_QUEUE: Duration = Duration::from_millis(100);
 
 /// Makes the packets of pictures, all but their numbers.
 #[derive(Debug)]
@@ -229,10 +228,12 @@ impl Sending {
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
     fn wants(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) -> bool {
-        let on_the_way = self.live.feedback.backlog(now);
+        let feedback = &self.live.feedback;
+        let (on_the_way, queue) = (feedback.backlog(now), feedback.queue(now));
         let path = Path {
             rate,
             backlog: on_the_way + self.pacer.backlog(rate),
+            queue,
             overflowed: self.live.feedback.overflowed(),
             is_starved: self.live.starved.load(Ordering::Relaxed),
         };
@@ -246,8 +247,9 @@ impl Sending {
         if verdict == Verdict::SkipAndAsk {
             self.fanout.request_key_frame();
         }
-        let blocked = if self.is_key_frame_waiting { BLOCKED_KEY_FRAME } else { BLOCKED };
-        if matches!(verdict, Verdict::Skip | Verdict::SkipAndAsk) && on_the_way > blocked {
+        // A key frame is large on any path, and what the viewer goes on from.
+        let is_blocked = on_the_way > BLOCKED || (queue > BLOCKED_QUEUE && !self.is_key_frame_waiting);
+        if matches!(verdict, Verdict::Skip | Verdict::SkipAndAsk) && is_blocked {
             // Late already, and it would keep the path full for longer.
             self.pacer.clear();
         }

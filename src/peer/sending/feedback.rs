@@ -78,6 +78,11 @@ impl Feedback {
         self.estimate().backlog(now)
     }
 
+    /// How long the queue takes that reports showed.
+    pub(in crate::peer) fn queue(&self, now: Instant) -> Duration {
+        self.estimate().queue(now)
+    }
+
     /// When the last packet left of many that found no room in the path.
     pub(in crate::peer) fn overflowed(&self) -> Option<Instant> {
         self.estimate().overflowed()

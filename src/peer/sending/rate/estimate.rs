@@ -20,6 +20,8 @@ const FLOOR: f64 = 30_000.0;
 /// Of what arrives while a queue stands, this much lets a short one drain, and a queue of a second or more.
 const BACK_OFF: f64 = 0.85;
 const BACK_OFF_LONG: f64 = 0.4;
+/// Of what was sent, so much comes through a path that is not too narrow for it.
+const CARRIED: f64 = 0.8;
 /// Least time between two cuts: the effect of the first must be seen.
 const CUT_EVERY: Duration = Duration::from_millis(300);
 const LOSS_CUT_EVERY: Duration = Duration::from_millis(700);
@@ -283,7 +285,14 @@ impl Estimate {
         let delivered = self.arrivals.delivered();
         self.knee = Some(delivered);
         let length = (self.arrivals.queue_ms() / 1e3).min(1.0);
-        self.cut_to(now, delivered * (BACK_OFF - (BACK_OFF - BACK_OFF_LONG) * length));
+        let carried = self.limit.filter(|_| self.carried_all(now, delivered));
+        self.cut_to(now, carried.unwrap_or(delivered) * (BACK_OFF - (BACK_OFF - BACK_OFF_LONG) * length));
+    }
+
+    /// What came is about all that was sent of late: little that arrives says then that little was sent, and not that the path is
+    /// so narrow. A path that became longer would otherwise be cut to nothing.
+    fn carried_all(&mut self, now: Duration, delivered: f64) -> bool {
+        delivered >= self.sent_rate(now) * CARRIED
     }
 
     fn cut_for_loss(&mut self, now: Duration, excess: f64, fraction: f64) {
@@ -364,6 +373,11 @@ impl Estimate {
     pub fn conditions(&mut self, now: Instant) -> Conditions {
         let sent = self.sent.rate(self.at(now));
         Conditions { limit: self.rate(now), sent, backlog: self.backlog(now), round_trip: self.round_trip }
+    }
+
+    /// How long the queue takes that reports showed.
+    pub fn queue(&self, now: Instant) -> Duration {
+        self.standing.at(self.at(now), &self.sent)
     }
 
     /// How long what is under way will take to come through, as far as is known.

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::report::Report;
 use super::window::RateWindow;
 
-/// While a queue stands, so many lost packets of one report, and half of it, are no accident.
+/// While a queue stands, so many lost packets of one report, and half of it, are no accident if they are of the next one
+/// too: where one report is lost, all that it told of looks lost in the next.
 const OVERFLOW: usize = 8;
+const IN_A_ROW: u32 = 2;
 
 /// What waited when the newest packet left that is known to have come.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,8 @@ pub struct Queue {
 pub struct Standing {
     queue: Option<Queue>,
     overflowed: Option<Instant>,
+    /// Reports of that kind in a row.
+    in_a_row: u32,
 }
 
 impl Standing {
@@ -32,7 +36,9 @@ impl Standing {
     pub fn observe(&mut self, queue: Option<Queue>, reports: &[Report]) {
         self.queue = queue;
         let lost = || reports.iter().filter(|report| !report.arrived);
-        if queue.is_some() && lost().count() >= OVERFLOW.max(reports.len() / 2) {
+        let found_no_room = queue.is_some() && lost().count() >= OVERFLOW.max(reports.len() / 2);
+        self.in_a_row = if found_no_room { self.in_a_row + 1 } else { 0 };
+        if self.in_a_row >= IN_A_ROW {
             self.overflowed = lost().map(|report| report.departure).max();
         }
     }
@@ -59,5 +65,30 @@ impl Standing {
             (at, (drained(wait, from, at) + bits / rate).min(wait_s))
         });
         Duration::from_secs_f64(drained(wait, at, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_lost_report_is_no_overflow() {
+        let now = Instant::now();
+        let reports = |lost: usize| -> Vec<Report> {
+            let report =
+                |number| Report { departure: now, arrival: None, arrived: number >= lost, bytes: 1000 };
+            (0..16).map(report).collect()
+        };
+        let queue = Some(Queue { departure: Duration::ZERO, wait_s: 0.1, rate: 1e6 });
+        let mut standing = Standing::default();
+        for lost in [10, 1, 10, 0, 7, 7] {
+            standing.observe(queue, &reports(lost));
+        }
+        standing.observe(None, &reports(16));
+        standing.observe(queue, &reports(16));
+        assert_eq!(standing.overflowed(), None);
+        standing.observe(queue, &reports(9));
+        assert_eq!(standing.overflowed(), Some(now));
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 const BACKLOG_MOST: Duration = Duration::from_millis(600);
 /// Sending goes on when what is under way is less.
 const BACKLOG_RESUME: Duration = Duration::from_millis(200);
-/// One that takes longer than [`PICTURE_MOST`], although so much is under way, was made for a path that has become narrower:
+/// A picture that takes longer than [`PICTURE_MOST`], although such a queue stands, was made for a path that has become narrower:
 /// it would only keep it full for longer.
-const BACKLOG_FULL: Duration = Duration::from_millis(100);
+const QUEUE_FULL: Duration = Duration::from_millis(100);
 const PICTURE_MOST: Duration = Duration::from_millis(150);
 /// Pictures may be ahead of the path's rate by this much.
 const AHEAD_MOST_S: f64 = 0.4;
@@ -52,6 +52,8 @@ pub struct Path {
     pub rate: Option<f64>,
     /// How long what is under way still takes.
     pub backlog: Duration,
+    /// The part of it that reports showed as a queue. The rest may be a report that was lost.
+    pub queue: Duration,
     /// When the last packet left of many that found no room in it.
     pub overflowed: Option<Instant>,
     /// The stream is made for better paths than this one.
@@ -62,7 +64,7 @@ impl Path {
     /// Key frames are large on any path.
     fn is_too_narrow(&self, picture: Picture) -> bool {
         let takes_too_long = |rate| picture.bits > rate * PICTURE_MOST.as_secs_f64();
-        !picture.key_frame && self.backlog >= BACKLOG_FULL && self.rate.is_some_and(takes_too_long)
+        !picture.key_frame && self.queue >= QUEUE_FULL && self.rate.is_some_and(takes_too_long)
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
 
     fn path(rate: f64, backlog_ms: u64, overflowed: Option<Instant>) -> Path {
         let backlog = Duration::from_millis(backlog_ms);
-        Path { rate: Some(rate), backlog, overflowed, is_starved: false }
+        Path { rate: Some(rate), backlog, queue: backlog, overflowed, is_starved: false }
     }
 
     /// 10 s of a stream of `stream` bit/s in 30 pictures a second over `rate`; what was sent and the verdicts.
@@ -153,7 +155,8 @@ mod tests {
         let mut key_frame = true;
         for _ in 0..300 {
             let bits = stream * 0.033 * if key_frame { 5.0 } else { 1.0 };
-            let path = Path { rate, backlog: Duration::ZERO, overflowed: None, is_starved };
+            let path =
+                Path { rate, backlog: Duration::ZERO, queue: Duration::ZERO, overflowed: None, is_starved };
             let verdict = thinner.judge(now, path, picture(bits, key_frame));
             verdicts.push((verdict, key_frame));
             if verdict == Verdict::Send {
@@ -228,6 +231,12 @@ mod tests {
         assert_eq!(judge(0.5e6, 50, 1.6e5, false), Verdict::Send, "one large picture is none too many");
         assert_eq!(judge(2e6, 110, 1.6e5, false), Verdict::Send);
         assert_eq!(judge(0.5e6, 110, 1.6e4, false), Verdict::Send);
+        let unheard = Path { queue: Duration::ZERO, ..path(0.5e6, 110, None) };
+        assert_eq!(
+            Thinner::default().judge(now, unheard, picture(1.6e5, false)),
+            Verdict::Send,
+            "a report was lost"
+        );
     }
 
     #[test]
@@ -236,8 +245,13 @@ mod tests {
         let (mut thinner, mut now, mut left_out) = (Thinner::default(), Instant::now(), 0);
         for number in 0..300 {
             let picture = Picture { bits: 2e6 * 0.033, key_frame: number == 0, disposable: number % 2 == 1 };
-            let narrow =
-                Path { rate: Some(1.4e6), backlog: Duration::ZERO, overflowed: None, is_starved: true };
+            let narrow = Path {
+                rate: Some(1.4e6),
+                backlog: Duration::ZERO,
+                queue: Duration::ZERO,
+                overflowed: None,
+                is_starved: true,
+            };
             let verdict = thinner.judge(now, narrow, picture);
             assert!(
                 verdict == Verdict::Send || (verdict == Verdict::LeaveOut && picture.disposable),
