@@ -51,13 +51,13 @@ async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
         for (live, is_small) in live.iter().zip(&decision.in_small) {
             seat(live, if *is_small { Tier::Small } else { Tier::Full }, &fanout);
         }
+        let wanted = bits_per_s(limits.full.map_or(limits.measured, |full| full.ceiling));
         for (live, viewer) in live.iter().zip(&viewers) {
             let target = match (live.feedback.place.current(), decision.small) {
                 (Tier::Small, Some(small)) => small,
                 _ => decision.full,
             };
-            let wanted = limits.full.map_or(limits.measured, |full| full.ceiling);
-            live.feedback.wanted.store(bits_per_s(wanted), Ordering::Relaxed);
+            live.feedback.wanted.store(wanted, Ordering::Relaxed);
             let starved = is_starved(live.starved.load(Ordering::Relaxed), viewer.rate, target);
             live.starved.store(starved, Ordering::Relaxed);
         }

@@ -19,7 +19,7 @@ pub(super) fn follow(sessions: Sessions) -> AbortHandle {
         loop {
             ticks.tick().await;
             if ebb.is_due(Instant::now(), sessions.live().len()) {
-                // It panics never, and what it would have given back is given back the next time.
+                // Were it to fail, the next time gives back what this one did not.
                 let _ = spawn_blocking(give_back_and_tell).await;
             }
         }

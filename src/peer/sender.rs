@@ -14,7 +14,7 @@ use super::sending::guide::{Guide, Guided};
 use super::sending::latency::ntp_q32;
 use super::sending::outbound::Outbound;
 use super::sending::packet::CLOCK_RATE_HZ;
-use super::sending::rate::{Pacer, Path, Picture, Thinner, Verdict};
+use super::sending::rate::{Pacer, Path, Picture, Thinner, UnderWay, Verdict};
 use super::sending::stream::Packet;
 use super::socket::way::Unsent;
 use crate::fanout::{Fanout, Subscription};
@@ -228,13 +228,12 @@ impl Sending {
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
     fn wants(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) -> bool {
-        let feedback = &self.live.feedback;
-        let (on_the_way, queue) = (feedback.backlog(now), feedback.queue(now));
+        let UnderWay { backlog, queue, overflowed } = self.live.feedback.under_way(now);
         let path = Path {
             rate,
-            backlog: on_the_way + self.pacer.backlog(rate),
+            backlog: backlog + self.pacer.backlog(rate),
             queue,
-            overflowed: self.live.feedback.overflowed(),
+            overflowed,
             is_starved: self.live.starved.load(Ordering::Relaxed),
         };
         let picture = Picture {
@@ -248,7 +247,7 @@ impl Sending {
             self.fanout.request_key_frame();
         }
         // A key frame is large on any path, and what the viewer goes on from.
-        let is_blocked = on_the_way > BLOCKED || (queue > BLOCKED_QUEUE && !self.is_key_frame_waiting);
+        let is_blocked = backlog > BLOCKED || (queue > BLOCKED_QUEUE && !self.is_key_frame_waiting);
         if matches!(verdict, Verdict::Skip | Verdict::SkipAndAsk) && is_blocked {
             // Late already, and it would keep the path full for longer.
             self.pacer.clear();

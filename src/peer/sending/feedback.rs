@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -12,7 +12,7 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::rate::repair::Conditions;
-use super::rate::{Estimate, Report};
+use super::rate::{Estimate, Report, UnderWay};
 use crate::fanout::{Fanout, Place};
 
 /// What a viewer's RTCP told, readable from anywhere.
@@ -73,19 +73,9 @@ impl Feedback {
         self.estimate().repair_spacing()
     }
 
-    /// How long what is under way still takes, as far as is known.
-    pub(in crate::peer) fn backlog(&self, now: Instant) -> Duration {
-        self.estimate().backlog(now)
-    }
-
-    /// How long the queue takes that reports showed.
-    pub(in crate::peer) fn queue(&self, now: Instant) -> Duration {
-        self.estimate().queue(now)
-    }
-
-    /// When the last packet left of many that found no room in the path.
-    pub(in crate::peer) fn overflowed(&self) -> Option<Instant> {
-        self.estimate().overflowed()
+    /// What is under way, at a look.
+    pub(in crate::peer) fn under_way(&self, now: Instant) -> UnderWay {
+        self.estimate().under_way(now)
     }
 
     /// Bits to send at once, if the path is to be tried for more than it is known to carry.
@@ -145,6 +135,8 @@ impl Feedback {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::timeout;
 
     use super::*;

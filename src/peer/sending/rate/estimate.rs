@@ -55,6 +55,17 @@ const ROUND_TRIP_RISE: f64 = 0.05;
 /// Overuse that lasts so long may be a path that became longer.
 const LONG_OVERUSE: Duration = Duration::from_secs(3);
 
+/// What is under way to one viewer.
+#[derive(Clone, Copy, Debug)]
+pub struct UnderWay {
+    /// How long it still takes, as far as is known.
+    pub backlog: Duration,
+    /// The part of it that reports showed as a queue.
+    pub queue: Duration,
+    /// When the last packet left of many that found no room in that queue.
+    pub overflowed: Option<Instant>,
+}
+
 /// What is known of one viewer's path.
 #[derive(Debug)]
 pub struct Estimate {
@@ -188,11 +199,6 @@ impl Estimate {
         let queue = self.arrivals.newest().filter(|_| stands);
         let queue = queue.map(|(departure, wait_ms)| Queue { departure, wait_s: wait_ms / 1e3, rate });
         self.standing.observe(queue, reports);
-    }
-
-    /// When the last packet left of many that found no room in the path's queue.
-    pub fn overflowed(&self) -> Option<Instant> {
-        self.standing.overflowed()
     }
 
     /// A receiver report: counts only for viewers that give no feedback on single packets.
@@ -375,9 +381,13 @@ impl Estimate {
         Conditions { limit: self.rate(now), sent, backlog: self.backlog(now), round_trip: self.round_trip }
     }
 
-    /// How long the queue takes that reports showed.
-    pub fn queue(&self, now: Instant) -> Duration {
-        self.standing.at(self.at(now), &self.sent)
+    /// What is under way, at a look.
+    pub fn under_way(&self, now: Instant) -> UnderWay {
+        UnderWay {
+            backlog: self.backlog(now),
+            queue: self.standing.at(self.at(now), &self.sent),
+            overflowed: self.standing.overflowed(),
+        }
     }
 
     /// How long what is under way will take to come through, as far as is known.

@@ -14,7 +14,7 @@ mod standing;
 mod thinner;
 mod window;
 
-pub use estimate::Estimate;
+pub use estimate::{Estimate, UnderWay};
 pub use pacer::Pacer;
 pub use report::Report;
 pub use thinner::{Path, Picture, Thinner, Verdict};
