@@ -26,6 +26,7 @@
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
 //! | [`cli`] | one file per subcommand |
+//! | [`base`] | what every floor may use: tasks that are watched over |
 //! | [`stats`], [`memory`], [`log`], [`systemd`] | figures of the process, pulled when wanted; what its allocator keeps; where log lines go; what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
@@ -61,6 +62,7 @@
 
 pub mod access;
 pub mod app;
+pub mod base;
 pub mod broker;
 pub mod cli;
 pub mod config;

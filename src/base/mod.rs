@@ -1,0 +1,3 @@
+//! What every floor may use: it knows nothing of cameras, viewers or brokers.
+
+pub mod tasks;
