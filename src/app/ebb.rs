@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::memory::{Ebb, give_back};
+use crate::base::memory::{Ebb, give_back};
+use crate::base::stats;
 use crate::sessions::Sessions;
-use crate::stats;
 
 const EVERY: Duration = Duration::from_secs(1);
 

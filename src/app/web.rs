@@ -13,6 +13,7 @@ use super::health::Checkup;
 use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::Right;
+use crate::base::stats::{self, System};
 use crate::dashboard::documents::{StateParts, StateWriter, in_tier};
 use crate::fanout::{Fanout, Tier};
 use crate::http::{Door, Facts, Figures};
@@ -20,7 +21,6 @@ use crate::media::{CameraState, Media};
 use crate::sessions::Sessions;
 use crate::sessions::stages::SendLatency;
 use crate::signaling::message::Refusal;
-use crate::stats::{self, System};
 
 /// What was found out is good for as long as this: many who ask cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);

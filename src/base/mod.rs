@@ -1,3 +1,7 @@
 //! What every floor may use: it knows nothing of cameras, viewers or brokers.
 
+pub mod log;
+pub mod memory;
+pub mod stats;
+pub mod systemd;
 pub mod tasks;

@@ -31,7 +31,7 @@ pub(super) fn run() -> ExitCode {
         Ok(config) => config,
         Err(error) => return bad_configuration(&error),
     };
-    crate::log::start();
+    crate::base::log::start();
     in_runtime(serve(config))
 }
 

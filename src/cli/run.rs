@@ -10,8 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::gate::Mode;
 use crate::app::{App, Checkup};
+use crate::base::systemd;
 use crate::config::{BrokerChoice, Config, Flavour};
-use crate::systemd;
 
 /// How often the daemon looks at itself where no watchdog waits for it.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return bad_configuration(&error),
     };
-    crate::log::start();
+    crate::base::log::start();
     in_runtime(serve(config, file.map(Path::to_owned)))
 }
 

@@ -12,6 +12,7 @@ use super::commands::{Done, Waiting};
 use super::stills::Stills;
 use super::{Ask, GatewayParts, Presence};
 use crate::app::address;
+use crate::base::stats::{System, SystemFigures};
 use crate::config::Commands;
 use crate::dashboard::coalesce::Coalescer;
 use crate::dashboard::documents::{self, Identity, StateParts, StateWriter};
@@ -21,7 +22,6 @@ use crate::media::MediaStatus;
 use crate::signaling::message::{Down, Rejected, Up};
 use crate::signaling::mqtt::{Incoming, Link, LinkEvent, Outgoing};
 use crate::signaling::topic::{Id, Inbound, Topics};
-use crate::stats::{System, SystemFigures};
 
 /// Reports of tasks that may wait.
 const DONE_QUEUE: usize = 64;
