@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::grant::{Grant, Rights};
 use super::proof::{PublicKey, Seed, TokenHash};
 use super::{AccessError, Lock, read_private, write_private};
+use crate::base::durable_file::FileStamp;
 use crate::signaling::topic::Id;
 
 /// Grants of one device.
@@ -19,14 +20,6 @@ const REMEDY: &str = "restore it from a backup, or remove it and grant again";
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
-}
-
-/// A file's version: another one after every change, because every change is a new file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    inode: u64,
-    modified: SystemTime,
-    bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,10 +52,8 @@ impl Store {
     }
 
     /// The version that is there now; `None` when there is none.
-    pub fn stamp(&self) -> Option<Stamp> {
-        use std::os::unix::fs::MetadataExt;
-        let found = std::fs::metadata(self.file()).ok()?;
-        Some(Stamp { inode: found.ino(), modified: found.modified().ok()?, bytes: found.len() })
+    pub fn stamp(&self) -> Option<FileStamp> {
+        FileStamp::of(&self.file())
     }
 
     /// All grants, in the order in which they were made.

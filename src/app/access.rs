@@ -10,7 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::access::clock::Clock;
 use crate::access::gate::{self, Mode};
 use crate::access::grant::{Grant, Right, Standing};
-use crate::access::store::{Stamp, Store};
+use crate::access::store::Store;
+use crate::base::durable_file::FileStamp;
 use crate::broker::{Admission, Gatekeeper, OpenAccess};
 use crate::sessions::Sessions;
 use crate::signaling::message::Refusal;
@@ -77,7 +78,7 @@ impl Gatekeeper for Doorkeeper {
 /// `door` as well.
 pub(super) fn follow(
     store: Store,
-    mut stamp: Option<Stamp>,
+    mut stamp: Option<FileStamp>,
     sessions: Sessions,
     door: Arc<Doorkeeper>,
 ) -> AbortHandle {

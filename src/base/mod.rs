@@ -1,5 +1,6 @@
 //! What every floor may use: it knows nothing of cameras, viewers or brokers.
 
+pub mod durable_file;
 pub mod log;
 pub mod memory;
 pub mod stats;
