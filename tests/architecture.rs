@@ -11,7 +11,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gstreamer_app", &["media"]),
     ("gstreamer_video", &["media"]),
     ("v4l", &["media"]),
-    ("inotify", &["media"]),
+    ("inotify", &["base::folder_watch", "media"]),
     ("libc", &["base::memory"]),
     ("webrtc", &["peer"]),
     ("rtc", &["peer"]),

@@ -1,5 +1,6 @@
 //! The grants in the state directory: written by the commands, read by the daemon.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use crate::signaling::topic::Id;
 
 /// Grants of one device.
 const MAX_GRANTS: usize = 1000;
+const FILE: &str = "grants.json";
 const VERSION: u32 = 1;
 const REMEDY: &str = "restore it from a backup, or remove it and grant again";
 
@@ -48,7 +50,17 @@ impl Store {
     }
 
     fn file(&self) -> PathBuf {
-        self.dir.join("grants.json")
+        self.dir.join(FILE)
+    }
+
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether the file with the grants is the one of this name.
+    pub fn is_called(&self, name: &OsStr) -> bool {
+        name == FILE
     }
 
     /// The version that is there now; `None` when there is none.

@@ -1,6 +1,8 @@
 //! What every floor may use: it knows nothing of cameras, viewers or brokers.
 
+pub mod clock;
 pub mod durable_file;
+pub mod folder_watch;
 pub mod log;
 pub mod memory;
 pub mod stats;

@@ -158,11 +158,11 @@ impl Sessions {
         self.put(Input::Close { viewer, session }).await;
     }
 
-    /// Resolves when the table's task has answered.
-    pub async fn ping(&self) {
+    /// Resolves when the table's task has answered, or is gone. Whether it has answered.
+    pub async fn ping(&self) -> bool {
         let (done, answered) = oneshot::channel();
         self.put(Input::Ping { done }).await;
-        let _ = answered.await;
+        answered.await.is_ok()
     }
 
     /// Ends all sessions and resolves when the last is gone.
