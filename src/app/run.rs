@@ -12,7 +12,7 @@ use super::open::Opened;
 use super::persist::Persist;
 use super::web::DaemonFacts;
 use super::{App, AppError, Groups, adapt, address, memory_trimmer};
-use crate::access::gate::Gate;
+use crate::access::gate::OfferAuthorizer;
 use crate::config::Config;
 use crate::fanout::Fanout;
 use crate::http::{Listener, Server, Services};
@@ -43,7 +43,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
         replies: connection.replies(),
         events: event_tx,
     };
-    let gate = Gate::new(config.access, config.device.id.clone(), grants.clone());
+    let gate = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
     let sessions = Sessions::spawn(parts, gate);
     let page = listener.as_ref().map(Listener::address);
     let gateway = connection.serve(GatewayParts {
