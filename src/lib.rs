@@ -26,8 +26,7 @@
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
 //! | [`cli`] | one file per subcommand |
-//! | [`base`] | what every floor may use: tasks that are watched over |
-//! | [`stats`], [`memory`], [`log`], [`systemd`] | figures of the process, pulled when wanted; what its allocator keeps; where log lines go; what the service manager is told |
+//! | [`base`] | what every floor may use: tasks that are watched over, files that survive a power cut, limits, figures of the process, what its allocator keeps, where log lines go, what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
 //! protected with the keys of its handshake and sent by `peer::sending::outbound`, a picture a system call; RTCP comes back to it from the
@@ -70,12 +69,8 @@ pub mod dashboard;
 pub mod fanout;
 pub mod first_boot;
 pub mod http;
-pub mod log;
 pub mod media;
-pub mod memory;
 pub mod peer;
 pub mod rate;
 pub mod sessions;
 pub mod signaling;
-pub mod stats;
-pub mod systemd;

@@ -1,11 +1,12 @@
 //! Private files of the state directory: only their owner may read them, whole or not there, one writer at a time.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::AccessError;
+use crate::base::durable_file::{self, Access, Owner, own_like_folder};
 
 /// Far more than any file of ours holds.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -30,30 +31,8 @@ pub(crate) fn read_private(path: &Path) -> Result<Option<String>, AccessError> {
 /// Puts the file in place at once and whole, for its owner alone, who is the folder's: `sudo porthole grant`
 /// must not take the file away from the daemon's user.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), AccessError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let new = path.with_added_extension("new");
-    let write = || {
-        // One that a power cut left behind is ours to replace; a link of somebody else is not followed.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        own_like(&file, &new, dir)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(failed("write", path))
-}
-
-fn own_like(file: &File, path: &Path, dir: &Path) -> io::Result<()> {
-    let (folder, file) = (fs::metadata(dir)?, file.metadata()?);
-    if folder.uid() == file.uid() {
-        return Ok(());
-    }
-    chown(path, Some(folder.uid()), Some(folder.gid()))
+    let private = Access { mode: Some(0o600), owner: Owner::LikeFolder };
+    durable_file::write(path, text.as_bytes(), private).map_err(failed("write", path))
 }
 
 /// Held while a file is read, changed and written. Gone on drop, also when the process ends.
@@ -68,7 +47,7 @@ impl Lock {
         let lock = || {
             fs::create_dir_all(dir)?;
             let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-            own_like(&file, &path, dir)?;
+            own_like_folder(&file, &path)?;
             file.lock()?;
             Ok(file)
         };

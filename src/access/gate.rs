@@ -51,7 +51,7 @@ pub struct Pass {
 
 /// Decides over offers.
 #[derive(Debug)]
-pub struct Gate {
+pub struct OfferAuthorizer {
     mode: Mode,
     device: Id,
     grants: HashMap<String, Grant>,
@@ -98,7 +98,7 @@ fn out_of_time(name: &Id, standing: Standing) -> Option<Refusal> {
     Some(Refusal::new(ErrorCode::Expired, text))
 }
 
-impl Gate {
+impl OfferAuthorizer {
     /// The gate of `device`.
     pub fn new(mode: Mode, device: Id, grants: Vec<Grant>) -> Self {
         let mut gate = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };

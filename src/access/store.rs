@@ -1,5 +1,6 @@
 //! The grants in the state directory: written by the commands, read by the daemon.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::grant::{Grant, Rights};
 use super::proof::{PublicKey, Seed, TokenHash};
 use super::{AccessError, Lock, read_private, write_private};
+use crate::base::durable_file::FileStamp;
 use crate::signaling::topic::Id;
 
 /// Grants of one device.
 const MAX_GRANTS: usize = 1000;
+const FILE: &str = "grants.json";
 const VERSION: u32 = 1;
 const REMEDY: &str = "restore it from a backup, or remove it and grant again";
 
@@ -19,14 +22,6 @@ const REMEDY: &str = "restore it from a backup, or remove it and grant again";
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
-}
-
-/// A file's version: another one after every change, because every change is a new file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    inode: u64,
-    modified: SystemTime,
-    bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,14 +50,22 @@ impl Store {
     }
 
     fn file(&self) -> PathBuf {
-        self.dir.join("grants.json")
+        self.dir.join(FILE)
+    }
+
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether the file with the grants is the one of this name.
+    pub fn is_called(&self, name: &OsStr) -> bool {
+        name == FILE
     }
 
     /// The version that is there now; `None` when there is none.
-    pub fn stamp(&self) -> Option<Stamp> {
-        use std::os::unix::fs::MetadataExt;
-        let found = std::fs::metadata(self.file()).ok()?;
-        Some(Stamp { inode: found.ino(), modified: found.modified().ok()?, bytes: found.len() })
+    pub fn stamp(&self) -> Option<FileStamp> {
+        FileStamp::of(&self.file())
     }
 
     /// All grants, in the order in which they were made.

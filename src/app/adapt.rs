@@ -4,7 +4,6 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::fanout::{Fanout, Tier};
@@ -19,18 +18,9 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// Unless `video.min_bitrate_kbps` says otherwise.
 const FLOOR_KBPS: u32 = 300;
 
-/// Starts to follow; ends when aborted.
-pub(super) fn follow(
-    sessions: Sessions,
-    media: Media,
-    fanout: Fanout,
-    min_bitrate_kbps: Option<u32>,
-) -> AbortHandle {
+/// Follows; never ends.
+pub(super) async fn run(sessions: Sessions, media: Media, fanout: Fanout, min_bitrate_kbps: Option<u32>) {
     let floor = f64::from(min_bitrate_kbps.unwrap_or(FLOOR_KBPS)) * 1e3;
-    tokio::spawn(run(sessions, media, fanout, floor)).abort_handle()
-}
-
-async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
     let (mut tiers, status) = (Tiers::default(), media.status());
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

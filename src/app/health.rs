@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::gateway::{Presence, Pulse};
+use crate::base::tasks::{EndedEarly, TaskGroup};
 use crate::fanout::Fanout;
 use crate::media::{CameraState, Media, MediaStatus};
 use crate::sessions::Sessions;
@@ -21,8 +22,10 @@ const CAMERA_LIMIT: Duration = Duration::from_mins(2);
 const PICTURE_LIMIT: Duration = Duration::from_secs(20);
 
 /// One look at the parts of the daemon.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Vitals {
+    /// The first task that is gone.
+    ended_early: Option<EndedEarly>,
     sessions_answer: bool,
     gateway_answers: bool,
     camera_answers: bool,
@@ -33,8 +36,11 @@ struct Vitals {
 }
 
 /// A part of the daemon that does not do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ailment {
+    /// A task is gone: nothing brings it back but a restart.
+    #[error(transparent)]
+    Task(#[from] EndedEarly),
     /// The task with the table of sessions.
     #[error("the task of the sessions does not answer")]
     Sessions,
@@ -72,6 +78,9 @@ impl Health {
     /// A camera that is lost or refuses is none: the daemon waits for it, and a restart would only
     /// end the sessions.
     fn check(&mut self, now: Instant, vitals: &Vitals) -> Result<(), Ailment> {
+        if let Some(ended) = &vitals.ended_early {
+            return Err(Ailment::Task(ended.clone()));
+        }
         let flows = vitals.camera != CameraState::Live || vitals.pictures != self.seen_pictures;
         self.seen_pictures = vitals.pictures;
         let parts = [
@@ -103,13 +112,22 @@ pub struct Checkup {
     fanout: Fanout,
     status: watch::Receiver<MediaStatus>,
     presence: watch::Receiver<Presence>,
+    ended_early: watch::Receiver<Option<EndedEarly>>,
     health: Health,
 }
 
 impl Checkup {
-    pub(super) fn new(sessions: Sessions, media: Media, pulse: Pulse, fanout: Fanout) -> Self {
+    /// `tasks`: those of the whole daemon.
+    pub(super) fn new(
+        sessions: Sessions,
+        media: Media,
+        pulse: Pulse,
+        fanout: Fanout,
+        tasks: &TaskGroup,
+    ) -> Self {
         let (status, presence) = (media.status(), pulse.presence());
-        Self { sessions, media, pulse, fanout, status, presence, health: Health::new(Instant::now()) }
+        let (ended_early, health) = (tasks.ended_early(), Health::new(Instant::now()));
+        Self { sessions, media, pulse, fanout, status, presence, ended_early, health }
     }
 
     /// Asks every part for a sign of life. Takes two seconds at most.
@@ -120,9 +138,11 @@ impl Checkup {
             tokio::time::timeout(ANSWER_LIMIT, self.media.ping()),
         );
         let vitals = Vitals {
-            sessions_answer: sessions.is_ok(),
-            gateway_answers: gateway.is_ok(),
-            camera_answers: camera.is_ok(),
+            // One that is gone answers no less quickly.
+            sessions_answer: sessions == Ok(true),
+            gateway_answers: gateway == Ok(true),
+            camera_answers: camera == Ok(true),
+            ended_early: self.ended_early.borrow().clone(),
             link_silence: self.pulse.link_silence(),
             camera: self.status.borrow().state,
             pictures: self.fanout.published(),
@@ -143,6 +163,7 @@ impl Checkup {
         let gone = tokio::select! {
             changed = self.status.changed() => changed.is_err(),
             changed = self.presence.changed() => changed.is_err(),
+            changed = self.ended_early.changed() => changed.is_err(),
         };
         if gone {
             std::future::pending::<()>().await;
@@ -173,6 +194,7 @@ mod tests {
     use super::*;
 
     const WELL: Vitals = Vitals {
+        ended_early: None,
         sessions_answer: true,
         gateway_answers: true,
         camera_answers: true,
@@ -210,6 +232,15 @@ mod tests {
         assert_eq!(found(link, 1000), Some((60, Ailment::Link)));
         let now_and_then = |second| Vitals { sessions_answer: second % 19 == 0, ..WELL };
         assert_eq!(found(now_and_then, 1000), None);
+    }
+
+    #[test]
+    fn a_task_that_is_gone_is_found_at_once_and_for_good() {
+        let ended = EndedEarly { task: "grants", reason: "panic: on purpose".into() };
+        let gone = |second| Vitals { ended_early: (second >= 5).then(|| ended.clone()), ..WELL };
+        assert_eq!(found(gone, 1000), Some((5, Ailment::Task(ended.clone()))));
+        let words = Ailment::Task(ended.clone()).to_string();
+        assert_eq!(words, "the task \"grants\" ended early: panic: on purpose");
     }
 
     #[test]

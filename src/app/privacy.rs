@@ -1,12 +1,15 @@
-//! The privacy switch: what people expect to stay off stays off over a restart.
+//! The privacy switch: off stays off, over restarts and whatever becomes of the disk, until somebody turns it on.
+//!
+//! Pure but for [`PrivacySwitch::load`]. While the daemon runs, only two things turn it on: `set/streaming`, and a file
+//! that says `ON` after everything of ours that was to be in it had been written. What cannot be read turns nothing on.
 
-use std::io;
 use std::path::Path;
 
-use super::kept::KeptFile;
+use super::persist::{Found, Manner, Persist, Saving};
+use crate::base::durable_file::DurableFile;
 
 /// What the switch can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Switch {
     On,
     Off,
@@ -15,12 +18,13 @@ enum Switch {
 }
 
 impl Switch {
-    fn read(text: &str) -> Self {
-        // Anything but an explicit OFF counts as on: an empty or lost file is a new card.
-        match text.trim() {
-            "OFF" => Self::Off,
-            "OFF local" => Self::OffLocally,
-            _ => Self::On,
+    /// `None`: it cannot be told.
+    fn read(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_uppercase().as_str() {
+            "ON" => Some(Self::On),
+            "OFF" => Some(Self::Off),
+            "OFF LOCAL" => Some(Self::OffLocally),
+            _ => None,
         }
     }
 
@@ -35,21 +39,48 @@ impl Switch {
 
 /// The switch and the file that remembers it.
 pub struct PrivacySwitch {
-    file: KeptFile,
+    file: DurableFile,
     switch: Switch,
-    /// Whether the file says what `switch` does.
-    saved: bool,
+    /// How often a dashboard has turned it.
+    turns: u64,
+}
+
+/// When the file began to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    turns: u64,
+}
+
+/// What looking at the file changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether streaming is allowed is another answer now.
+    pub is_turned: bool,
+    /// Something else may be on its way into the file: the switch has to be saved again.
+    pub has_to_be_saved: bool,
 }
 
 impl PrivacySwitch {
-    /// The switch as it was left; streaming is on when nothing was remembered.
+    /// The switch as it was left; streaming is on when nothing was ever remembered, and off when what was cannot be
+    /// read. Blocks.
     pub fn load(state_dir: &Path) -> Self {
-        let file = KeptFile::new(state_dir, "streaming");
-        let switch = file.load().map_or(Switch::On, |text| Switch::read(&text));
+        let file = DurableFile::new(state_dir, "streaming");
+        let path = file.path().display();
+        let switch = match file.load() {
+            Ok(None) => Switch::On,
+            Ok(Some(text)) => Switch::read(&text).unwrap_or_else(|| {
+                tracing::error!(file = %path, "the privacy switch says neither ON nor OFF, which counts as off");
+                Switch::Off
+            }),
+            Err(error) => {
+                tracing::error!(file = %path, %error, "the privacy switch cannot be read, which counts as off");
+                Switch::Off
+            }
+        };
         if switch != Switch::On {
-            tracing::warn!(file = %file.path().display(), "the privacy switch is off: nobody can watch until set/streaming ON");
+            tracing::warn!(file = %path, "the privacy switch is off: nobody can watch until set/streaming ON");
         }
-        Self { file, switch, saved: true }
+        Self { file, switch, turns: 0 }
     }
 
     /// Whether streaming is allowed.
@@ -62,73 +93,170 @@ impl PrivacySwitch {
         self.switch == Switch::OffLocally
     }
 
-    /// Turns the switch at the wish of a dashboard, and remembers it.
-    ///
-    /// # Errors
-    /// When it could not be written: the switch is turned all the same, but a restart would forget it.
-    pub fn set(&mut self, on: bool) -> Result<(), io::Error> {
-        let switch = match (on, self.switch) {
+    /// Turns the switch at the wish of a dashboard; [`Self::save`] follows.
+    pub fn set(&mut self, on: bool) {
+        self.turns += 1;
+        self.switch = match (on, self.switch) {
             (true, _) => Switch::On,
             // Turned off twice, it stays as firmly off as it was.
             (false, Switch::OffLocally) => Switch::OffLocally,
             (false, _) => Switch::Off,
         };
-        if self.saved && switch == self.switch {
-            return Ok(());
-        }
-        self.switch = switch;
-        self.saved = false;
-        self.file.save(switch.text())?;
-        self.saved = true;
-        Ok(())
     }
 
-    /// Looks whether somebody has turned it at the device, by writing the file. Tells whether it is another now.
-    pub fn read_again(&mut self) -> bool {
-        let Some(text) = self.file.load() else { return false };
+    /// Has the switch kept as it is now.
+    pub fn save(&self, persist: &Persist) -> Saving {
+        // Tried again later, ON could undo an OFF that somebody writes by hand until then.
+        let manner = if self.is_on() { Manner::Once } else { Manner::AtOnce };
+        persist.save(&self.file, self.switch.text().to_owned(), manner)
+    }
+
+    /// Begins to look whether somebody has turned it at the device, by writing the file; [`Self::seen`] follows with
+    /// what [`Persist::read`] finds.
+    pub fn look(&self, persist: &Persist) -> (Look, impl Future<Output = Option<Found>> + Send + use<>) {
+        (Look { turns: self.turns }, persist.read(&self.file))
+    }
+
+    /// Takes into account what the file says.
+    pub fn seen(&mut self, look: Look, found: &Found) -> Seen {
         let was_on = self.is_on();
-        self.switch = Switch::read(&text);
-        was_on != self.is_on()
+        let is_overtaken = found.is_stale || look.turns != self.turns;
+        let says = match &found.text {
+            Ok(text) => text.as_deref().and_then(Switch::read),
+            Err(error) => {
+                tracing::error!(file = %self.file.path().display(), %error, "the privacy switch cannot be read and stays as it is");
+                None
+            }
+        };
+        let switch = match says {
+            // It may only make the switch firmer: it was read before a dashboard turned it, or what a dashboard
+            // wanted could not be written.
+            Some(says) if is_overtaken => says.max(self.switch),
+            Some(says) => says,
+            None => self.switch,
+        };
+        let has_to_be_saved = is_overtaken && switch != self.switch;
+        self.switch = switch;
+        Seen { is_turned: was_on != self.is_on(), has_to_be_saved }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io;
 
-    #[test]
-    fn the_switch_survives_a_restart() {
+    use super::*;
+    use crate::base::tasks::TaskGroup;
+
+    fn found(text: &str) -> Found {
+        Found { text: Ok(Some(text.to_owned())), is_stale: false }
+    }
+
+    fn look(switch: &PrivacySwitch) -> Look {
+        Look { turns: switch.turns }
+    }
+
+    /// SIGHUP.
+    async fn reload(switch: &mut PrivacySwitch, persist: &Persist) -> Seen {
+        let (look, found) = switch.look(persist);
+        switch.seen(look, &found.await.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_switch_survives_a_restart() {
         let dir = tempfile::tempdir().unwrap();
+        let persist = Persist::start(&TaskGroup::new());
         let state_dir = dir.path().join("made/on/demand");
         let mut switch = PrivacySwitch::load(&state_dir);
         assert!(switch.is_on());
-        switch.set(false).unwrap();
-        assert!(!PrivacySwitch::load(&state_dir).is_on());
-        switch.set(true).unwrap();
-        assert!(PrivacySwitch::load(&state_dir).is_on());
+        for on in [false, true, false] {
+            switch.set(on);
+            switch.save(&persist).kept().await.unwrap();
+            assert_eq!(PrivacySwitch::load(&state_dir).is_on(), on);
+        }
     }
 
-    #[test]
-    fn a_switch_that_cannot_be_remembered_says_so() {
+    #[tokio::test(start_paused = true)]
+    async fn off_that_could_not_be_written_stays_off_until_somebody_turns_it_on() {
         let dir = tempfile::tempdir().unwrap();
-        let blocker = dir.path().join("file");
-        std::fs::write(&blocker, "").unwrap();
-        let mut switch = PrivacySwitch::load(&blocker.join("state"));
-        assert!(switch.set(false).is_err());
-        assert!(!switch.is_on());
-        assert!(switch.set(false).is_err(), "it is tried again");
+        let tasks = TaskGroup::new();
+        let persist = Persist::start(&tasks);
+        let mut switch = PrivacySwitch::load(dir.path());
+        switch.set(true);
+        switch.save(&persist).kept().await.unwrap();
+        // A folder in the place of the new file, which cannot be removed: as a full or read-only disk refuses it.
+        let blocker = dir.path().join("streaming.new");
+        std::fs::create_dir(&blocker).unwrap();
+        switch.set(false);
+        assert!(switch.save(&persist).kept().await.is_err());
+        for _ in 0..2 {
+            assert!(!reload(&mut switch, &persist).await.is_turned, "the file still says ON");
+            assert!(!switch.is_on());
+        }
+        // The disk is well again: what was not kept is kept, without anybody asking again.
+        std::fs::remove_dir(&blocker).unwrap();
+        assert!(!reload(&mut switch, &persist).await.is_turned);
+        assert!(!PrivacySwitch::load(dir.path()).is_on());
+        // Now somebody turns it on at the device.
+        std::fs::write(dir.path().join("streaming"), "ON\n").unwrap();
+        assert!(reload(&mut switch, &persist).await.is_turned);
+        assert!(switch.is_on());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turned_off_at_the_device_is_told_apart_and_seen_while_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let persist = Persist::start(&TaskGroup::new());
+        let mut switch = PrivacySwitch::load(dir.path());
+        assert!(!reload(&mut switch, &persist).await.is_turned);
+        std::fs::write(dir.path().join("streaming"), "OFF local\n").unwrap();
+        assert!(reload(&mut switch, &persist).await.is_turned);
+        assert!(!switch.is_on() && switch.is_off_locally());
+        switch.set(false);
+        switch.save(&persist).kept().await.unwrap();
+        assert!(PrivacySwitch::load(dir.path()).is_off_locally(), "a dashboard's OFF does not loosen it");
+        switch.set(true);
+        assert!(switch.is_on() && !switch.is_off_locally());
     }
 
     #[test]
-    fn turned_off_at_the_device_is_told_apart_and_seen_while_running() {
+    fn what_cannot_be_read_turns_nothing_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("streaming");
+        for text in ["", "off", "no", "\0\0\0\0", "ON OFF"] {
+            std::fs::write(&file, text).unwrap();
+            let mut switch = PrivacySwitch::load(dir.path());
+            assert!(!switch.is_on(), "{text:?} after a start");
+            switch.seen(look(&switch), &found(text));
+            assert!(!switch.is_on(), "{text:?} after a reload");
+        }
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let mut switch = PrivacySwitch::load(dir.path());
+        assert!(!switch.is_on(), "it is there, and no file");
+        for text in [Err(io::Error::other("damaged")), Ok(None)] {
+            switch.seen(look(&switch), &Found { text, is_stale: false });
+            assert!(!switch.is_on());
+        }
+    }
+
+    #[test]
+    fn a_look_that_was_overtaken_only_makes_it_firmer() {
         let dir = tempfile::tempdir().unwrap();
         let mut switch = PrivacySwitch::load(dir.path());
-        assert!(!switch.read_again());
-        std::fs::write(dir.path().join("streaming"), "OFF local\n").unwrap();
-        assert!(switch.read_again() && !switch.is_on() && switch.is_off_locally());
-        switch.set(false).unwrap();
-        assert!(PrivacySwitch::load(dir.path()).is_off_locally(), "a dashboard's OFF does not loosen it");
-        switch.set(true).unwrap();
-        assert!(switch.is_on() && !switch.is_off_locally());
+        let before = look(&switch);
+        switch.set(false);
+        let nothing = Seen { is_turned: false, has_to_be_saved: false };
+        assert_eq!(switch.seen(before, &found("ON")), nothing, "it said so before OFF came");
+        let stale = Found { is_stale: true, ..found("ON") };
+        assert_eq!(switch.seen(look(&switch), &stale), nothing);
+        assert_eq!(
+            switch.seen(before, &found("OFF local")),
+            Seen { is_turned: false, has_to_be_saved: true }
+        );
+        let before = look(&switch);
+        switch.set(true);
+        assert_eq!(switch.seen(before, &found("OFF")), Seen { is_turned: true, has_to_be_saved: true });
+        assert!(!switch.is_on());
     }
 }

@@ -1,44 +1,24 @@
 //! What the HTTP server asks of the rest: who may, how the daemon is, its figures.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::access::Doorkeeper;
 use super::gateway::{Presence, Pulse};
 use super::health::Checkup;
-use crate::access::clock::Clock;
-use crate::access::gate::Mode;
-use crate::access::grant::Right;
+use crate::base::stats::{self, System};
 use crate::dashboard::documents::{StateParts, StateWriter, in_tier};
 use crate::fanout::{Fanout, Tier};
-use crate::http::{Door, Facts, Figures};
+use crate::http::{Facts, Figures};
 use crate::media::{CameraState, Media};
 use crate::sessions::Sessions;
 use crate::sessions::stages::SendLatency;
-use crate::signaling::message::Refusal;
-use crate::stats::{self, System};
 
 /// What was found out is good for as long as this: many who ask cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// The door of the HTTP server.
-pub(super) struct WebDoor {
-    pub mode: Mode,
-    pub grants: Arc<Doorkeeper>,
-}
-
-impl Door for WebDoor {
-    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal> {
-        match self.mode {
-            Mode::Open => Ok(()),
-            Mode::Grants => self.grants.admit_bearer(Clock::read(), token, right),
-        }
-    }
-}
 
 /// A running daemon, as its HTTP server sees it.
 pub(super) struct DaemonFacts {
@@ -63,8 +43,7 @@ struct HealthMaker {
 }
 
 impl DaemonFacts {
-    pub fn new(sessions: Sessions, media: Media, fanout: Fanout, pulse: Pulse) -> Self {
-        let checkup = Checkup::new(sessions.clone(), media.clone(), pulse.clone(), fanout.clone());
+    pub fn new(sessions: Sessions, media: Media, fanout: Fanout, pulse: Pulse, checkup: Checkup) -> Self {
         let state = StateMaker { writer: StateWriter::default(), system: System::new(), made: None };
         Self {
             sessions,

@@ -1,3 +1,10 @@
 //! What every floor may use: it knows nothing of cameras, viewers or brokers.
 
+pub mod clock;
+pub mod durable_file;
+pub mod folder_watch;
+pub mod log;
+pub mod memory;
+pub mod stats;
+pub mod systemd;
 pub mod tasks;

@@ -104,6 +104,20 @@ impl TaskGroup {
         self.spawn_on(&Handle::current(), name, future)
     }
 
+    /// [`Self::spawn`], for a loop that has nothing to finish: it is dropped where it waits when the group is cancelled.
+    pub fn spawn_loop<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let cancelled = self.cancelled();
+        self.spawn(name, async move {
+            tokio::select! {
+                () = cancelled => {}
+                () = future => {}
+            }
+        })
+    }
+
     /// [`Self::spawn`], on another runtime: that of the media thread.
     pub fn spawn_on<F>(&self, runtime: &Handle, name: &'static str, future: F) -> JoinHandle<()>
     where
@@ -239,6 +253,18 @@ impl TaskGroup {
     }
 }
 
+/// Runs what may wait for a disk or a driver in a thread where nobody else waits for it.
+///
+/// # Panics
+/// `work` did. Where the runtime ends before it began, this never resolves.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Counts the polls of a future.
 struct Counted<F> {
     polls: Arc<AtomicU64>,
@@ -290,8 +316,10 @@ mod tests {
         group.spawn_finite("request", async {}).await.unwrap();
         let end = group.cancelled();
         let task = group.spawn("loop", end);
+        let other = group.spawn_loop("endless", pending());
         assert!(group.close(Duration::from_secs(5)).await.is_empty());
         task.await.unwrap();
+        other.await.unwrap();
         assert_eq!(*group.ended_early().borrow(), None);
         group.spawn_finite("bad request", async { panic!("alone") }).await.unwrap();
         assert_eq!((group.panics(), group.ended_early().borrow().clone()), (1, None), "it ends alone");

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use qrcode::QrCode;
 use qrcode::render::unicode;
 
+use super::run::ended_early;
 use super::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::AccessError;
 use crate::access::gate::Mode;
@@ -18,6 +19,7 @@ use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::app::App;
 use crate::app::address::reachable;
+use crate::base::tasks::blocking;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{Config, Flavour};
 use crate::http::TUNNEL_PATH;
@@ -31,13 +33,13 @@ pub(super) fn run() -> ExitCode {
         Ok(config) => config,
         Err(error) => return bad_configuration(&error),
     };
-    crate::log::start();
+    crate::base::log::start();
     in_runtime(serve(config))
 }
 
 async fn serve(config: Config) -> ExitCode {
-    let link = match DemoLink::prepare(&config) {
-        Ok(link) => link,
+    let (link, config) = match blocking(move || DemoLink::prepare(&config).map(|link| (link, config))).await {
+        Ok(prepared) => prepared,
         Err(error) => return fail(&error),
     };
     let app = match App::start(config).await {
@@ -49,10 +51,13 @@ async fn serve(config: Config) -> ExitCode {
         (None, _) => println!("The page is switched off (http.listen is empty); `porthole watch` can watch."),
         (Some(page), None) => println!("The page is at {}://{}/", link.scheme, reachable(page)),
     }
-    stop_signal().await;
+    let code = tokio::select! {
+        _ = stop_signal() => ExitCode::SUCCESS,
+        ended = ended_early(app.tasks()) => fail(&ended),
+    };
     println!("\nStopping.");
     app.drain().await;
-    ExitCode::SUCCESS
+    code
 }
 
 fn announce(link: &str, is_invitation: bool) {

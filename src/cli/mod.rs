@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::base::memory;
 use crate::config::ConfigError;
-use crate::memory;
 
 /// Exit code of a configuration that cannot be used (EX_USAGE of sysexits.h).
 pub const EXIT_BAD_CONFIGURATION: u8 = 64;

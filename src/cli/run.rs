@@ -1,5 +1,6 @@
 //! `porthole run`: the daemon.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::gate::Mode;
 use crate::app::{App, Checkup};
+use crate::base::systemd;
+use crate::base::tasks::{EndedEarly, TaskGroup, blocking};
 use crate::config::{BrokerChoice, Config, Flavour};
-use crate::systemd;
 
 /// How often the daemon looks at itself where no watchdog waits for it.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
@@ -21,7 +23,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return bad_configuration(&error),
     };
-    crate::log::start();
+    crate::base::log::start();
     in_runtime(serve(config, file.map(Path::to_owned)))
 }
 
@@ -43,17 +45,39 @@ async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     if let Some(page) = app.page {
         tracing::info!(%page, "the viewer page is served");
     }
-    let checkup = tokio::spawn(watch_over(app.checkup()));
-    let signal = tokio::select! {
-        signal = stopped => signal,
-        () = reload_when_asked(&mut app, file.as_deref()) => "",
+    app.tasks().spawn_loop("health", watch_over(app.checkup()));
+    let ended = ended_early(app.tasks());
+    let end = tokio::select! {
+        signal = stopped => Ok(signal),
+        ended = ended => Err(ended),
+        never = reload_when_asked(&mut app, file.as_deref()) => match never {},
     };
-    checkup.abort();
     systemd::stopping();
-    tracing::info!(signal, "stopping");
+    let code = match end {
+        Ok(signal) => {
+            tracing::info!(signal, "stopping");
+            ExitCode::SUCCESS
+        }
+        Err(ended) => {
+            tracing::error!(%ended, "stopping, to be started again by the service manager");
+            ExitCode::FAILURE
+        }
+    };
     app.drain().await;
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    code
+}
+
+/// Resolves when a task of the daemon is gone, which only a restart brings back.
+pub(super) fn ended_early(tasks: &TaskGroup) -> impl Future<Output = EndedEarly> + use<> {
+    let mut ended = tasks.ended_early();
+    async move {
+        match ended.wait_for(Option::is_some).await.map(|ended| (*ended).clone()) {
+            Ok(Some(ended)) => ended,
+            // Nobody is left who could tell.
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 /// Tells the service manager how the daemon is, and feeds its watchdog while all is well. Never ends.
@@ -74,8 +98,8 @@ async fn watch_over(mut checkup: Checkup) {
                 if found.is_none() {
                     systemd::feed_watchdog();
                 }
-                match found {
-                    Some(ailment) if ailing != found => tracing::error!(%ailment, "the daemon is not well"),
+                match &found {
+                    Some(ailment) if ailing.as_ref() != Some(ailment) => tracing::error!(%ailment, "the daemon is not well"),
                     None if ailing.is_some() => tracing::info!("the daemon is well again"),
                     _ => {}
                 }
@@ -86,12 +110,13 @@ async fn watch_over(mut checkup: Checkup) {
     }
 }
 
-/// Reads the configuration again at each SIGHUP (`systemctl reload`). Ends only where signals cannot be had.
-async fn reload_when_asked(app: &mut App, file: Option<&Path>) {
+/// Reads the configuration again at each SIGHUP (`systemctl reload`).
+async fn reload_when_asked(app: &mut App, file: Option<&Path>) -> Infallible {
     let Ok(mut asked) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while asked.recv().await.is_some() {
         systemd::reloading();
-        match Config::load(file, Flavour::Run) {
+        let path = file.map(Path::to_owned);
+        match blocking(move || Config::load(path.as_deref(), Flavour::Run)).await {
             Ok(config) => {
                 let reloaded = app.reload(config).await;
                 let list =
@@ -109,5 +134,5 @@ async fn reload_when_asked(app: &mut App, file: Option<&Path>) {
         }
         systemd::ready();
     }
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
+use crate::base::stats::{SystemFigures, round1};
 use crate::fanout::Tier;
 use crate::media::{CameraInfo, CameraState, ControlInfo, Latency, MediaStatus};
 use crate::peer::Live;
@@ -13,7 +14,6 @@ use crate::sessions::SessionEvent;
 use crate::sessions::stages::SendLatency;
 use crate::sessions::table::Key;
 use crate::signaling::message::VERSION;
-use crate::stats::{SystemFigures, round1};
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]

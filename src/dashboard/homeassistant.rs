@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::command::BITRATE_KBPS;
 use super::documents::Identity;
+use crate::base::stats::SystemFigures;
 use crate::media::{CameraState, ControlInfo, ControlType, MediaStatus};
 use crate::signaling::topic::Topics;
-use crate::stats::SystemFigures;
 
 /// Controls that become entities; a device with more of them is a test driver.
 const MAX_CONTROLS: usize = 64;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::refusal::without_password;
 use super::text::{LONGEST_BYTES, decode};
 use super::{ENV, ERROR_FILE, Failure, Refusal, Stop, TOML};
+use crate::base::durable_file::{self, Access};
 
 /// A boot partition with something for us on it.
 pub(super) struct Card {
@@ -120,7 +121,6 @@ impl Card {
             return Ok(path);
         }
         write_whole(&path, &text)?;
-        self.sync()?;
         Ok(path)
     }
 
@@ -135,9 +135,7 @@ impl Card {
     }
 
     fn sync(&self) -> Result<(), Failure> {
-        File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(Failure::of("write to", &self.folder))
+        durable_file::sync_folder(&self.folder).map_err(Failure::of("write to", &self.folder))
     }
 }
 
@@ -148,11 +146,5 @@ fn for_notepad(text: &str) -> String {
 }
 
 fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    File::create(&new)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&new, path))
-        .map_err(Failure::of("write", path))
+    durable_file::write(path, text.as_bytes(), Access::USUAL).map_err(Failure::of("write", path))
 }

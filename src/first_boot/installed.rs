@@ -1,11 +1,12 @@
 //! The daemon's folder: a file is there whole or not at all, and the one before it is kept.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{ENV, Failure, TOML};
+use crate::base::durable_file::{self, Access, Owner};
 
 /// The daemon's user may read by its group; nobody else may.
 const MODE: u32 = 0o640;
@@ -58,11 +59,11 @@ impl Folder {
             let previous = self.0.join(format!("{name}.previous"));
             let part = self.staged(&format!("{name}.previous"));
             self.write(&part, &before)
-                .and_then(|()| fs::rename(&part, &previous))
+                .and_then(|()| durable_file::rename(&part, &previous))
                 .map_err(Failure::of("write", &previous))?;
         }
         // Also where the content is the same: owner and mode may not be.
-        fs::rename(&new, &path).and_then(|()| self.sync()).map_err(Failure::of("write", &path))?;
+        durable_file::rename(&new, &path).map_err(Failure::of("write", &path))?;
         Ok(is_new)
     }
 
@@ -103,17 +104,7 @@ impl Folder {
     /// The folder's group is the daemon's; files get it too.
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let group = fs::metadata(&self.0)?.gid();
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        if file.metadata()?.gid() != group {
-            std::os::unix::fs::fchown(&file, None, Some(group))?;
-        }
-        file.set_permissions(Permissions::from_mode(MODE))?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        self.sync()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        durable_file::create(path, content, Access { mode: Some(MODE), owner: Owner::Group(group) })?;
+        durable_file::sync_folder(&self.0)
     }
 }

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::request::Peer;
 use super::tls::{Certificate, CertificateFiles};
 use super::{HttpError, PageInfo, Services, page, services};
+use crate::base::tasks::TaskGroup;
 use crate::sessions::rate::Sender;
 
 /// Connections at the same time; what comes beyond is closed at once.
@@ -74,12 +75,16 @@ impl Listener {
         self.address
     }
 
-    /// The same with TLS, by the certificate in these files.
+    /// The same with TLS, by the certificate in these files, which are followed in a task of `tasks`.
     ///
     /// # Errors
     /// They cannot be used.
-    pub fn with_certificate(mut self, files: CertificateFiles) -> Result<Self, HttpError> {
-        self.certificate = Some(Certificate::follow(files)?);
+    pub async fn with_certificate(
+        mut self,
+        files: CertificateFiles,
+        tasks: &TaskGroup,
+    ) -> Result<Self, HttpError> {
+        self.certificate = Some(Certificate::follow(files, tasks).await?);
         Ok(self)
     }
 

@@ -2,17 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{sleep, timeout};
 
-/// Looking at two files is cheap, and works on every file system and for links that are swapped.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+use crate::base::durable_file::FileStamp;
+use crate::base::folder_watch::FolderWatch;
+use crate::base::tasks::{TaskGroup, blocking};
+
+/// The files are looked at so often where the system does not tell of changes in their folders.
+const LOOK_OFTEN: Duration = Duration::from_secs(2);
+/// And where it does: a link may lead to a file elsewhere, which is changed there.
+const LOOK_SELDOM: Duration = Duration::from_secs(30);
+/// Certificate and key are not written in one moment.
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// The PEM files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,11 +105,13 @@ impl CertificateFiles {
         Ok(Arc::new(config))
     }
 
-    fn stamp(&self) -> [Option<(SystemTime, u64)>; 2] {
-        [&self.cert_file, &self.key_file].map(|path| {
-            let found = std::fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        })
+    fn stamp(&self) -> [Option<FileStamp>; 2] {
+        [&self.cert_file, &self.key_file].map(|path| FileStamp::of(path))
+    }
+
+    fn watch(&self) -> Option<FolderWatch> {
+        let folders = [&self.cert_file, &self.key_file].map(|path| path.parent().unwrap_or(Path::new(".")));
+        FolderWatch::new(folders).ok()
     }
 }
 
@@ -118,31 +128,56 @@ impl Drop for Certificate {
 }
 
 impl Certificate {
-    /// Reads the files, and follows them from then on. What cannot be used leaves the one before in force.
-    pub fn follow(files: CertificateFiles) -> Result<Self, CertificateError> {
-        // Before they are read, so that no change goes unseen.
-        let mut stamp = files.stamp();
-        let (sender, current) = watch::channel(files.load()?);
-        let task = tokio::spawn(async move {
-            let mut tick = interval(LOOK_EVERY);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                let found = files.stamp();
-                if found == stamp {
-                    continue;
+    /// Reads the files, and follows them from then on in a task of `tasks`. What cannot be used leaves the one before in
+    /// force.
+    pub async fn follow(files: CertificateFiles, tasks: &TaskGroup) -> Result<Self, CertificateError> {
+        let to_read = files.clone();
+        // The version before the content, so that no change goes unseen.
+        let (stamp, config) = blocking(move || (to_read.stamp(), to_read.load())).await;
+        let (sender, current) = watch::channel(config?);
+        let task = tasks.spawn_loop("certificate", follow(files, stamp, sender));
+        Ok(Self { current, follower: task.abort_handle() })
+    }
+}
+
+/// Never ends.
+async fn follow(
+    files: CertificateFiles,
+    mut stamp: [Option<FileStamp>; 2],
+    sender: watch::Sender<Arc<ServerConfig>>,
+) {
+    loop {
+        let mut folders = files.watch();
+        loop {
+            let (to_read, before) = (files.clone(), stamp);
+            let (found, loaded) = blocking(move || {
+                let found = to_read.stamp();
+                (found, (found != before).then(|| to_read.load()))
+            })
+            .await;
+            stamp = found;
+            match loaded {
+                None => {}
+                Some(Ok(config)) => {
+                    sender.send_replace(config);
+                    tracing::info!(file = %files.cert_file.display(), "the certificate was read again");
                 }
-                stamp = found;
-                match files.load() {
-                    Ok(config) => {
-                        sender.send_replace(config);
-                        tracing::info!(file = %files.cert_file.display(), "the certificate was read again");
-                    }
-                    // Certificate and key are not written in one moment: the next look may find both.
-                    Err(error) => tracing::warn!(%error, "the certificate in force stays as it is"),
+                // The next look may find both files new.
+                Some(Err(error)) => tracing::warn!(%error, "the certificate in force stays as it is"),
+            }
+            let Some(watch) = &mut folders else {
+                sleep(LOOK_OFTEN).await;
+                break;
+            };
+            match timeout(LOOK_SELDOM, watch.changed()).await {
+                Err(_) => {}
+                Ok(Ok(Some(_))) => sleep(SETTLE).await,
+                // A folder itself was moved or removed.
+                Ok(Ok(None) | Err(_)) => {
+                    sleep(LOOK_OFTEN).await;
+                    break;
                 }
             }
-        });
-        Ok(Self { current, follower: task.abort_handle() })
+        }
     }
 }

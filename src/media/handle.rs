@@ -140,11 +140,12 @@ impl Media {
         })
     }
 
-    /// Resolves when the capture thread has answered; one that a driver holds up does not.
-    pub async fn ping(&self) {
+    /// Resolves when the capture thread has answered, which one that a driver holds up does not, or is gone. Whether it has
+    /// answered.
+    pub async fn ping(&self) -> bool {
         let (done, answered) = oneshot::channel();
         self.inner.send(Message::Ping(done));
-        let _ = answered.await;
+        answered.await.is_ok()
     }
 
     /// Closes the device and ends the capture thread. Returns after three seconds at the latest,

@@ -18,7 +18,7 @@ use tokio::time::sleep_until;
 use tracing::Instrument;
 
 use crate::access::clock::Clock;
-use crate::access::gate::Gate;
+use crate::access::gate::OfferAuthorizer;
 use crate::access::grant::Grant;
 use crate::access::proof::Nonce;
 use crate::fanout::Fanout;
@@ -111,7 +111,7 @@ pub struct Parts {
 
 impl Sessions {
     /// Starts the task that owns the table; `gate` decides over offers.
-    pub fn spawn(parts: Parts, gate: Gate) -> Self {
+    pub fn spawn(parts: Parts, gate: OfferAuthorizer) -> Self {
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let registry = Shared::default();
         let max_viewers = Arc::new(AtomicUsize::new(parts.max_viewers));
@@ -158,11 +158,11 @@ impl Sessions {
         self.put(Input::Close { viewer, session }).await;
     }
 
-    /// Resolves when the table's task has answered.
-    pub async fn ping(&self) {
+    /// Resolves when the table's task has answered, or is gone. Whether it has answered.
+    pub async fn ping(&self) -> bool {
         let (done, answered) = oneshot::channel();
         self.put(Input::Ping { done }).await;
-        let _ = answered.await;
+        answered.await.is_ok()
     }
 
     /// Ends all sessions and resolves when the last is gone.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::rate::{RateLimit, Sender};
 use crate::access::clock::Clock;
-use crate::access::gate::{Gate, Pass};
+use crate::access::gate::{OfferAuthorizer, Pass};
 use crate::access::grant::Grant;
 use crate::access::proof::Nonce;
 use crate::config::Secret;
@@ -155,7 +155,7 @@ pub struct Table {
     sessions: HashMap<Key, Entry>,
     early: HashMap<Key, Early>,
     rate: RateLimit,
-    gate: Gate,
+    gate: OfferAuthorizer,
     clock: Clock,
     next_generation: Generation,
     streaming: bool,
@@ -163,7 +163,7 @@ pub struct Table {
 
 impl Table {
     /// An empty table.
-    pub fn new(limits: Limits, streaming: bool, gate: Gate, clock: Clock) -> Self {
+    pub fn new(limits: Limits, streaming: bool, gate: OfferAuthorizer, clock: Clock) -> Self {
         Self {
             gate,
             clock,

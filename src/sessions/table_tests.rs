@@ -33,7 +33,7 @@ fn table() -> Table {
     Table::new(
         Limits { max_viewers: NOW_MAX },
         true,
-        Gate::new(Mode::Open, Id::new("cam").unwrap(), vec![]),
+        OfferAuthorizer::new(Mode::Open, Id::new("cam").unwrap(), vec![]),
         clock,
     )
 }
@@ -210,7 +210,7 @@ fn a_viewer_makes_one_connection_after_the_other() {
 fn signed_offers_start_sessions_that_end_with_their_grant() {
     let clock = Clock { now: SystemTime::now(), is_set: true };
     let (anna, seed) = Grant::new(Id::new("anna").unwrap(), Rights::all(), clock.now, None).unwrap();
-    let gate = Gate::new(Mode::Grants, Id::new("cam").unwrap(), vec![anna]);
+    let gate = OfferAuthorizer::new(Mode::Grants, Id::new("cam").unwrap(), vec![anna]);
     let mut table = Table::new(Limits { max_viewers: NOW_MAX }, true, gate, clock);
     let (now, idle, key, device) =
         (Instant::now(), media(CameraState::Idle), key("a"), Id::new("cam").unwrap());

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::kept::KeptFile;
+use crate::app::persist::{Manner, Persist};
+use crate::base::durable_file::DurableFile;
 use crate::config::HomeAssistant;
 use crate::dashboard::homeassistant::{self, Announced, Facts};
 use crate::signaling::mqtt::{Link, Outgoing};
@@ -20,7 +21,7 @@ struct Memory {
 pub(super) struct Announcer {
     /// `None` when switched off.
     wanted: Option<HomeAssistant>,
-    file: KeptFile,
+    file: DurableFile,
     memory: Option<Memory>,
     /// The text that this connection's broker has.
     sent: Option<String>,
@@ -29,8 +30,8 @@ pub(super) struct Announcer {
 impl Announcer {
     /// `wanted` as configured.
     pub fn new(wanted: Option<HomeAssistant>, state_dir: &Path) -> Self {
-        let file = KeptFile::new(state_dir, "homeassistant.json");
-        let memory = file.load().and_then(|text| serde_json::from_str(&text).ok());
+        let file = DurableFile::new(state_dir, "homeassistant.json");
+        let memory = file.load().ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
         Self { wanted, file, memory, sent: None }
     }
 
@@ -47,7 +48,7 @@ impl Announcer {
     }
 
     /// Publishes what differs from what was announced.
-    pub fn tell(&mut self, link: &Link, facts: &Facts<'_>) {
+    pub fn tell(&mut self, link: &Link, persist: &Persist, facts: &Facts<'_>) {
         let topic = self
             .wanted
             .as_ref()
@@ -55,7 +56,8 @@ impl Announcer {
         if let Some(old) = self.memory.take_if(|memory| topic.as_ref() != Some(&memory.topic)) {
             // An empty retained message removes the device with all of its entities.
             if link.publish(Outgoing::retained(old.topic.clone(), "")) {
-                self.file.remove();
+                // Trouble with the disk is said in the log, and it is tried again.
+                persist.remove(&self.file);
             } else {
                 self.memory = Some(old);
             }
@@ -76,18 +78,16 @@ impl Announcer {
         // Names of what is gone stay in this connection's announcement, for a Home Assistant that is away.
         let gone = known.into_iter().filter(|(key, _)| !entities.contains_key(key)).collect::<Announced>();
         self.sent = Some(text);
-        self.remember(Memory { topic, entities: entities.into_iter().chain(gone).collect() });
+        self.remember(Memory { topic, entities: entities.into_iter().chain(gone).collect() }, persist);
     }
 
-    fn remember(&mut self, memory: Memory) {
+    fn remember(&mut self, memory: Memory, persist: &Persist) {
         if self.memory.as_ref() == Some(&memory) {
             return;
         }
-        let saved = serde_json::to_string(&memory)
-            .map_err(std::io::Error::from)
-            .and_then(|text| self.file.save(&text));
-        if let Err(error) = saved {
-            tracing::warn!(file = %self.file.path().display(), %error, "a later life cannot take the announcement back");
+        match serde_json::to_string(&memory) {
+            Ok(text) => drop(persist.save(&self.file, text, Manner::Usual)),
+            Err(error) => tracing::warn!(%error, "a later life cannot take the announcement back"),
         }
         self.memory = Some(memory);
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value, json};
 
 use super::router::Router;
+use crate::app::persist::{Found, NotKept, Saving};
+use crate::app::privacy::Look;
 use crate::dashboard::coalesce::Offered;
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
 use crate::dashboard::documents;
@@ -32,8 +34,22 @@ pub(super) struct Waiting {
 
 /// What a task of ours has finished.
 pub(super) enum Done {
-    Control { name: String, result: Result<i64, MediaError>, answer: Answer },
+    Control {
+        name: String,
+        result: Result<i64, MediaError>,
+        answer: Answer,
+    },
     Snapshot(Result<Snapshot, MediaError>),
+    /// What was set is kept, or not.
+    Saved {
+        result: Result<(), NotKept>,
+        answer: Answer,
+    },
+    /// The file of the privacy switch was read.
+    Privacy {
+        look: Look,
+        found: Found,
+    },
 }
 
 impl Router {
@@ -67,8 +83,8 @@ impl Router {
                 if let Some(waiting) = self.settings.withdraw(PRIVACY) {
                     self.answer(waiting.answer, &Err(SUPERSEDED.to_owned()));
                 }
-                let result = self.set_streaming(false).await;
-                self.answer(answer, &result);
+                let saving = self.set_streaming(false).await;
+                self.answer_when_kept(answer, saving);
             }
             Command::Streaming(true)
             | Command::Bitrate(_)
@@ -110,7 +126,7 @@ impl Router {
 
     async fn set(&mut self, setting: &str, waiting: Waiting) {
         let Waiting { command, answer } = waiting;
-        let result = match command {
+        let saving = match command {
             Command::Control { name, value } => return self.set_control(name, value, answer),
             // Turned off at the device while it waited: asked for again, it will be refused.
             Command::Streaming(true)
@@ -119,26 +135,65 @@ impl Router {
             {
                 Err("streaming was turned off at the device".to_owned())
             }
-            Command::Streaming(on) => self.set_streaming(on).await,
+            Command::Streaming(on) => Ok(self.set_streaming(on).await),
             Command::Bitrate(kbps) => {
                 self.parts.media.set_ceiling_kbps(kbps);
-                self.parts.adjustments.values.bitrate_kbps = kbps;
-                self.save(false).await
+                self.parts.runtime_settings.values.bitrate_kbps = kbps;
+                Ok(self.parts.runtime_settings.save(&self.parts.persist))
             }
-            Command::Resolution(resolution) => self.set_resolution(resolution).await,
-            _ => Ok(()),
+            Command::Resolution(resolution) => self.set_resolution(resolution),
+            _ => Err("this is no setting".to_owned()),
         };
+        // The next value does not wait for the card: a slider moves on while it is written.
         self.settings.finish(Instant::now(), setting);
-        self.answer(answer, &result);
+        match saving {
+            Ok(saving) => self.answer_when_kept(answer, saving),
+            Err(error) => self.answer(answer, &Err(error)),
+        }
     }
 
-    async fn set_streaming(&mut self, on: bool) -> Result<(), String> {
+    /// Answers once what was set is kept: `ok` holds over a restart.
+    fn answer_when_kept(&mut self, answer: Answer, saving: Saving) {
+        self.unanswered += 1;
+        let done = self.done.clone();
+        self.parts.tasks.spawn_finite("answer", async move {
+            let result = saving.kept().await;
+            // Fails only while the daemon ends.
+            let _ = done.send(Done::Saved { result, answer }).await;
+        });
+    }
+
+    async fn set_streaming(&mut self, on: bool) -> Saving {
         // First the camera, then the file: what was asked for must not wait for a slow card.
         self.apply_streaming(on).await;
-        self.parts.privacy.set(on).map_err(|error| {
-            format!("done, but a restart will forget it: the state directory cannot be written: {error}")
-        })?;
-        Ok(())
+        self.parts.privacy.set(on);
+        self.parts.privacy.save(&self.parts.persist)
+    }
+
+    /// Looks whether somebody has turned the privacy switch by writing its file.
+    pub(super) fn look_at_privacy(&mut self) {
+        let (look, found) = self.parts.privacy.look(&self.parts.persist);
+        let done = self.done.clone();
+        self.parts.tasks.spawn_finite("privacy", async move {
+            match found.await {
+                // Fails only while the daemon ends.
+                Some(found) => drop(done.send(Done::Privacy { look, found }).await),
+                None => tracing::warn!("the privacy switch's file could not be read now; it stays as it is"),
+            }
+        });
+    }
+
+    async fn saw_privacy(&mut self, look: Look, found: &Found) {
+        let seen = self.parts.privacy.seen(look, found);
+        if seen.is_turned {
+            let on = self.parts.privacy.is_on();
+            tracing::info!(on, "the privacy switch was turned at the device");
+            self.apply_streaming(on).await;
+        }
+        if seen.has_to_be_saved {
+            // Trouble with the disk is said in the log.
+            drop(self.parts.privacy.save(&self.parts.persist));
+        }
     }
 
     /// Turns everything but the switch itself.
@@ -151,7 +206,7 @@ impl Router {
         self.pace.change();
     }
 
-    async fn set_resolution(&mut self, resolution: Resolution) -> Result<(), String> {
+    fn set_resolution(&mut self, resolution: Resolution) -> Result<Saving, String> {
         let Resolution { width, height, fps } = resolution;
         let modes = self.parts.media.status().borrow().modes();
         if modes.is_empty() {
@@ -161,14 +216,14 @@ impl Router {
             return Err(format!("{resolution} is none of the modes in info"));
         }
         self.parts.media.set_mode(Some((width, height)), fps.or(self.parts.fps));
-        self.parts.adjustments.values.resolution = Some(resolution);
-        self.save(false).await
+        self.parts.runtime_settings.values.resolution = Some(resolution);
+        Ok(self.parts.runtime_settings.save(&self.parts.persist))
     }
 
     /// The camera's driver may take its time, which viewers must not notice.
     fn set_control(&mut self, name: String, value: String, answer: Answer) {
         let (media, done) = (self.parts.media.clone(), self.done.clone());
-        tokio::spawn(async move {
+        self.parts.tasks.spawn_finite("control", async move {
             let result = media.set_control(name.clone(), value).await;
             // Fails only while the daemon ends.
             let _ = done.send(Done::Control { name, result, answer }).await;
@@ -180,15 +235,20 @@ impl Router {
             Done::Snapshot(result) => self.snapshot_taken(result),
             Done::Control { name, result, answer } => {
                 self.settings.finish(Instant::now(), &answer.topic);
-                let result = match result {
+                match result {
                     Ok(value) => {
-                        self.parts.adjustments.set_control(name, value);
-                        self.save(false).await
+                        self.parts.runtime_settings.set_control(name, value);
+                        let saving = self.parts.runtime_settings.save(&self.parts.persist);
+                        self.answer_when_kept(answer, saving);
                     }
-                    Err(error) => Err(error.to_string()),
-                };
-                self.answer(answer, &result);
+                    Err(error) => self.answer(answer, &Err(error.to_string())),
+                }
             }
+            Done::Saved { result, answer } => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                self.answer(answer, &result.map_err(|reason| reason.to_string()));
+            }
+            Done::Privacy { look, found } => self.saw_privacy(look, &found).await,
         }
     }
 
@@ -208,19 +268,6 @@ impl Router {
         self.restarted = Some(now);
         self.parts.media.restart();
         Ok(())
-    }
-
-    /// Writes what was adjusted, if it is time. A card may be slow, and viewers' tasks must not wait with it.
-    pub(super) async fn save(&mut self, in_any_case: bool) -> Result<(), String> {
-        let Some((file, text)) = self.parts.adjustments.take_unsaved(Instant::now(), in_any_case) else {
-            return Ok(());
-        };
-        let saved = tokio::task::spawn_blocking(move || file.save(&text)).await;
-        let saved = saved.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        saved.map_err(|error| {
-            self.parts.adjustments.not_saved(&error);
-            format!("done, but a restart will forget it: the state directory cannot be written: {error}")
-        })
     }
 
     /// Tells the outcome of one command.

@@ -12,9 +12,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::adjustments::Adjustments;
+use super::persist::Persist;
 use super::privacy::PrivacySwitch;
+use super::runtime_settings::RuntimeSettings;
 use crate::access::proof::PublicKey;
+use crate::base::tasks::TaskGroup;
 use crate::broker::OwnCredentials;
 use crate::config::{BrokerChoice, Commands, Config, HomeAssistant, Snapshots};
 use crate::dashboard::documents::Identity;
@@ -37,7 +39,11 @@ pub(super) struct GatewayParts {
     pub fanout: Fanout,
     pub events: mpsc::Receiver<SessionEvent>,
     pub privacy: PrivacySwitch,
-    pub adjustments: Adjustments,
+    pub runtime_settings: RuntimeSettings,
+    /// Keeps what is set.
+    pub persist: Persist,
+    /// Under which the tasks of the gateway run.
+    pub tasks: TaskGroup,
     /// The configured rate in pictures per second.
     pub fps: Option<u32>,
     /// How the page's addresses begin, and where it listens.
@@ -60,6 +66,7 @@ pub(super) struct Gateway {
     topics: Arc<Topics>,
     stop: oneshot::Sender<()>,
     routing: JoinHandle<()>,
+    tasks: TaskGroup,
     pulse: Pulse,
 }
 
@@ -109,12 +116,10 @@ pub(super) enum Presence {
 }
 
 impl Pulse {
-    /// Resolves when the task that routes has answered.
-    pub async fn ping(&self) {
+    /// Resolves when the task that routes has answered, or is gone. Whether it has answered.
+    pub async fn ping(&self) -> bool {
         let (done, answered) = oneshot::channel();
-        if self.asks.send(Ask::Ping(done)).await.is_ok() {
-            let _ = answered.await;
-        }
+        self.asks.send(Ask::Ping(done)).await.is_ok() && answered.await.is_ok()
     }
 
     /// Takes over other settings; `info` and `state` say so at once.
@@ -214,9 +219,10 @@ impl Connection {
         let (told, presence) = watch::channel(Presence::Connecting);
         let pulse = Pulse { link: self.link.clone(), asks, presence };
         let (link, topics) = (self.link.clone(), Arc::clone(&self.topics));
+        let tasks = parts.tasks.clone();
         let (router, done) = Router::new(self.link, self.topics, self.identity, self.announcer, parts, told);
-        let routing = tokio::spawn(router.run(self.inbox, asked, done, stopped));
-        Gateway { link, topics, stop, routing, pulse }
+        let routing = tasks.spawn("router", router.run(self.inbox, asked, done, stopped));
+        Gateway { link, topics, stop, routing, tasks, pulse }
     }
 }
 
@@ -228,6 +234,8 @@ impl Gateway {
 
     /// Says `offline` and goodbye, in at most `limit`.
     pub async fn close(self, limit: Duration) {
+        // From now on its end is no ailment.
+        self.tasks.cancel();
         let _ = self.stop.send(());
         // It still saves what was adjusted.
         if tokio::time::timeout(limit, self.routing).await.is_err() {

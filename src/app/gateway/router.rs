@@ -12,6 +12,7 @@ use super::commands::{Done, Waiting};
 use super::stills::Stills;
 use super::{Ask, GatewayParts, Presence};
 use crate::app::address;
+use crate::base::stats::{System, SystemFigures};
 use crate::config::Commands;
 use crate::dashboard::coalesce::Coalescer;
 use crate::dashboard::documents::{self, Identity, StateParts, StateWriter};
@@ -21,7 +22,6 @@ use crate::media::MediaStatus;
 use crate::signaling::message::{Down, Rejected, Up};
 use crate::signaling::mqtt::{Incoming, Link, LinkEvent, Outgoing};
 use crate::signaling::topic::{Id, Inbound, Topics};
-use crate::stats::{System, SystemFigures};
 
 /// Reports of tasks that may wait.
 const DONE_QUEUE: usize = 64;
@@ -45,6 +45,8 @@ pub(super) struct Router {
     pub(super) settings: Coalescer<Waiting>,
     pub(super) stills: Stills,
     pub(super) restarted: Option<Instant>,
+    /// Commands that are answered once what they set is kept.
+    pub(super) unanswered: usize,
     /// Where tasks of ours report.
     pub(super) done: mpsc::Sender<Done>,
 }
@@ -77,6 +79,7 @@ impl Router {
             settings: Coalescer::new(),
             stills,
             restarted: None,
+            unanswered: 0,
             done,
         };
         (router, reports)
@@ -92,10 +95,10 @@ impl Router {
     ) {
         let mut media = self.parts.media.status();
         let mut before = media.borrow_and_update().clone();
+        let mut ended_early = self.parts.tasks.ended_early();
         loop {
             let due = self.pace.due(Instant::now());
-            let chore = [self.settings.due(), self.stills.due(), self.parts.adjustments.due()];
-            let chore = chore.into_iter().flatten().min();
+            let chore = [self.settings.due(), self.stills.due()].into_iter().flatten().min();
             let online = *self.presence.borrow() == Presence::Online;
             tokio::select! {
                 _ = &mut stopped => break,
@@ -117,14 +120,18 @@ impl Router {
                     before = MediaStatus { encoder, ..after };
                     self.pace.change();
                 }
+                Ok(()) = ended_early.changed() => self.pace.change(),
                 Some(ask) = asked.recv() => self.ask(ask).await,
                 Some(done) = reports.recv() => self.done(done).await,
                 () = sleep_until(chore.unwrap_or_else(Instant::now).into()), if chore.is_some() => self.chores(online).await,
                 () = sleep_until(due.into()), if online => self.publish_state(),
             }
         }
-        if let Err(error) = self.save(true).await {
-            tracing::warn!(error, "settings of dashboards");
+        // Who was promised an answer gets it: what was set is kept now, or cannot be.
+        self.parts.persist.flush().await;
+        while self.unanswered > 0 {
+            let Some(done) = reports.recv().await else { return };
+            self.done(done).await;
         }
     }
 
@@ -139,8 +146,6 @@ impl Router {
                 self.stills.schedule(self.parts.settings.snapshots, now);
             }
         }
-        // Whoever asked has been answered; the log tells of trouble.
-        let _ = self.save(false).await;
     }
 
     async fn ask(&mut self, ask: Ask) {
@@ -158,13 +163,7 @@ impl Router {
                 self.refresh_snapshot();
                 self.pace.change();
             }
-            Ask::Privacy => {
-                if self.parts.privacy.read_again() {
-                    let on = self.parts.privacy.is_on();
-                    tracing::info!(on, "the privacy switch was turned at the device");
-                    self.apply_streaming(on).await;
-                }
-            }
+            Ask::Privacy => self.look_at_privacy(),
         }
     }
 
@@ -234,7 +233,7 @@ impl Router {
         let system = self.system.read();
         self.announce(&media, &system);
         let now = Instant::now();
-        let state = self.state.state(&StateParts {
+        let mut state = self.state.state(&StateParts {
             time: SystemTime::now(),
             now,
             uptime: self.system.uptime(),
@@ -244,6 +243,9 @@ impl Router {
             sessions: &self.parts.sessions.live(),
             system,
         });
+        if let Some(ended) = self.parts.tasks.ended_early().borrow().as_ref() {
+            state["ailment"] = ended.to_string().into();
+        }
         self.link.publish(Outgoing::retained(self.topics.leaf("state"), state.to_string()));
         self.pace.published(now);
     }
@@ -260,6 +262,6 @@ impl Router {
             snapshots: self.parts.settings.snapshots.allowed,
             system,
         };
-        self.announcer.tell(&self.link, &facts);
+        self.announcer.tell(&self.link, &self.parts.persist, &facts);
     }
 }

@@ -74,7 +74,7 @@ impl Router {
     fn take_snapshot(&mut self, width: Option<u32>, answers: Vec<Answer>) {
         self.stills.taking = Some(Taking { width, answers });
         let (media, done) = (self.parts.media.clone(), self.done.clone());
-        tokio::spawn(async move {
+        self.parts.tasks.spawn_finite("snapshot", async move {
             let result = media.snapshot(width).await;
             // Fails only while the daemon ends.
             let _ = done.send(Done::Snapshot(result)).await;

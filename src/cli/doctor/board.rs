@@ -147,7 +147,7 @@ fn temperature(zones: &[(String, f64)]) -> Finding {
     } else {
         Finding::ok("temperature", words)
     };
-    finding.figure("celsius", crate::stats::round1(*celsius))
+    finding.figure("celsius", crate::base::stats::round1(*celsius))
 }
 
 /// What a Raspberry Pi's firmware says of its power and pace; nothing on other boards.

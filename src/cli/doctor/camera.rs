@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::processes::{Holders, holders_of_file, own_user};
 use super::report::{Finding, Verdict};
+use crate::base::stats::round1;
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
 use crate::media::mode::{Mode, handling};
 use crate::media::{CameraInfo, DeviceChoice, MediaConfig, MediaError};
-use crate::stats::round1;
 
 const AREA: &str = "camera";
 /// How long the camera is watched.

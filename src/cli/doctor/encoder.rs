@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::report::Finding;
+use crate::base::stats::{cpu_used_s, round1};
 use crate::media::encoder::{EncodeSettings, EncoderSpec, order};
 use crate::media::measure::{Chosen, Encoded, Outlook, has_element, measure_encoder, missing_elements};
 use crate::media::{EncoderChoice, MediaConfig, MediaError};
-use crate::stats::{cpu_used_s, round1};
 
 /// How long each encoder works.
 const SPAN: Duration = Duration::from_secs(1);

@@ -55,7 +55,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     };
     // The findings are the output; the log only where it was asked for.
     if std::env::var_os("PORTHOLE_LOG").is_some() {
-        crate::log::start();
+        crate::base::log::start();
     }
     let json = args.json;
     in_runtime(async move {

@@ -1,9 +1,11 @@
 //! Files written whole or not at all: beside, then renamed; what was there is kept; undone if setup fails.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+
+use crate::base::durable_file::{self, Access, Owner};
 
 /// Backups of one file that are kept apart.
 const MAX_BACKUPS: u32 = 100;
@@ -97,16 +99,9 @@ impl Writer {
             (Readers::Daemon, Some(_)) => 0o640,
             (Readers::Daemon | Readers::Owner, _) => 0o600,
         };
-        // Nobody else may look while the group is not set yet; and never through somebody's link.
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed(path))?;
-        let staged = Staged(new);
-        if group.is_some() {
-            chown(&staged.0, None, group).map_err(failed(path))?;
-        }
-        file.set_permissions(Permissions::from_mode(mode)).map_err(failed(path))?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed(path))?;
-        Ok(staged)
+        let access = Access { mode: Some(mode), owner: group.map_or(Owner::Process, Owner::Group) };
+        durable_file::create(&new, text.as_bytes(), access).map_err(failed(path))?;
+        Ok(Staged(new))
     }
 
     /// Puts a staged file in its place; another file that is there is kept as `….bak`.
@@ -118,7 +113,7 @@ impl Writer {
         };
         let existed = path.exists();
         let backup = if is_other { Some(back_up(path).map_err(failed(path))?) } else { None };
-        fs::rename(&staged.0, path).map_err(failed(path))?;
+        durable_file::rename(&staged.0, path).map_err(failed(path))?;
         if !existed || backup.is_some() {
             self.done.push(Done { path: path.to_owned(), backup });
         }

@@ -40,12 +40,17 @@ pub fn give_back() {
 
 /// Decides when to give back: some time after viewers have left, and no more often. Pure.
 #[derive(Debug, Default)]
-pub struct Ebb {
+pub struct MemoryTrimmer {
     viewers: usize,
     due: Option<Instant>,
 }
 
-impl Ebb {
+impl MemoryTrimmer {
+    /// When it will be time, if nobody comes or goes until then.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Whether it is time, `viewers` being there at `now`.
     pub fn is_due(&mut self, now: Instant, viewers: usize) -> bool {
         if std::mem::replace(&mut self.viewers, viewers) > viewers {
@@ -61,20 +66,22 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_once_after_viewers_have_left() {
-        let (mut ebb, start) = (Ebb::default(), Instant::now());
+        let (mut trimmer, start) = (MemoryTrimmer::default(), Instant::now());
         let counts = [0, 5, 9, 4, 0, 0, 3, 3];
         let mut viewers = counts.into_iter().chain(std::iter::repeat(3));
         let due: Vec<u64> = (0..40)
-            .filter(|second| ebb.is_due(start + Duration::from_secs(*second), viewers.next().unwrap_or(0)))
+            .filter(|second| {
+                trimmer.is_due(start + Duration::from_secs(*second), viewers.next().unwrap_or(0))
+            })
             .collect();
         assert_eq!(due, [15], "12 s after the first of them left, and never for those that stay");
     }
 
     #[test]
     fn coming_and_going_all_the_time_costs_little() {
-        let (mut ebb, start) = (Ebb::default(), Instant::now());
+        let (mut trimmer, start) = (MemoryTrimmer::default(), Instant::now());
         let is_due = |second: &u64| {
-            ebb.is_due(start + Duration::from_secs(*second), usize::from(second.is_multiple_of(2)))
+            trimmer.is_due(start + Duration::from_secs(*second), usize::from(second.is_multiple_of(2)))
         };
         assert!((0..120).filter(is_due).count() <= 10);
     }

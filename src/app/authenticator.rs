@@ -1,0 +1,104 @@
+//! Who may speak to the built-in broker and ask over HTTP: whoever bears the token of a grant.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::access::clock::Clock;
+use crate::access::gate::{self, Mode};
+use crate::access::grant::{Grant, Right, Standing};
+use crate::broker::{Admission, Gatekeeper, OpenAccess};
+use crate::http::Door;
+use crate::signaling::message::Refusal;
+
+/// Knows clients by their grants: over HTTP by the bearer token alone; at the broker the user name is the grant's name, and the
+/// password its token.
+pub(super) struct GrantAuthenticator {
+    mode: Mode,
+    grants: RwLock<Vec<Grant>>,
+    generation: AtomicU64,
+}
+
+impl GrantAuthenticator {
+    pub(super) fn new(mode: Mode, grants: Vec<Grant>) -> Arc<Self> {
+        Arc::new(Self { mode, grants: RwLock::new(grants), generation: AtomicU64::new(0) })
+    }
+
+    /// Other grants from now on.
+    pub(super) fn set(&self, grants: Vec<Grant>) {
+        *self.grants.write().unwrap_or_else(PoisonError::into_inner) = grants;
+        // After the change: whoever sees the new number finds the new grants.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// At the broker, where access is not open.
+    fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<Admission> {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
+        let good = grant.accepts_token(token) && grant.standing(clock) == Standing::Good;
+        let may_control = grant.rights.allow(Right::Control);
+        good.then(|| Admission { grant: Some(user.to_owned()), may_control })
+    }
+}
+
+impl Gatekeeper for GrantAuthenticator {
+    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Admission> {
+        match self.mode {
+            Mode::Open => OpenAccess.admit(user, password),
+            Mode::Grants => self.admit_at(Clock::read(), user?, std::str::from_utf8(password?).ok()?),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        match self.mode {
+            Mode::Open => OpenAccess.generation(),
+            Mode::Grants => self.generation.load(Ordering::Acquire),
+        }
+    }
+}
+
+impl Door for GrantAuthenticator {
+    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal> {
+        match self.mode {
+            Mode::Open => Ok(()),
+            Mode::Grants => {
+                let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+                gate::admit(grants.iter(), Clock::read(), token, right).map(drop)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::signaling::topic::Id;
+
+    #[test]
+    fn the_door_knows_names_tokens_rights_and_expiry() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+        let day = Duration::from_hours(24);
+        let name = Id::new("anna").unwrap();
+        let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
+        let door = GrantAuthenticator::new(Mode::Grants, vec![grant.clone()]);
+        let at = |now, token: &str| door.admit_at(Clock { now, is_set: true }, "anna", token);
+        let admission = Admission { grant: Some("anna".into()), may_control: false };
+        assert_eq!(at(now, &seed.bearer()), Some(admission));
+        assert_eq!(at(now, "wrong"), None);
+        assert_eq!(at(now + day, &seed.bearer()), None, "expired");
+        assert_eq!(Gatekeeper::admit(&*door, None, None), None, "nobody enters without a name");
+        assert!(Door::admit(&*door, None, Right::View).is_err());
+        let before = door.generation();
+        door.set(Vec::new());
+        assert_ne!(door.generation(), before);
+        assert_eq!(at(now, &seed.bearer()), None, "revoked");
+    }
+
+    #[test]
+    fn in_open_access_everybody_may() {
+        let door = GrantAuthenticator::new(Mode::Open, Vec::new());
+        assert!(Gatekeeper::admit(&*door, None, None).is_some_and(|admission| admission.may_control));
+        assert!(Door::admit(&*door, None, Right::View).is_ok());
+    }
+}

@@ -1,0 +1,48 @@
+//! The first step of a start: everything that is read from the state directory, before anything else begins.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::AppError;
+use super::privacy::PrivacySwitch;
+use super::runtime_settings::RuntimeSettings;
+use crate::access::gate::Mode;
+use crate::access::grant::Grant;
+use crate::access::identity::Identity;
+use crate::access::store::Store;
+use crate::base::durable_file::FileStamp;
+use crate::base::tasks::blocking;
+use crate::config::Config;
+
+/// What the device remembers.
+pub(super) struct Opened {
+    /// The device's key.
+    pub identity: Arc<Identity>,
+    pub store: Store,
+    /// The version of the store that `grants` are from.
+    pub stamp: Option<FileStamp>,
+    pub grants: Vec<Grant>,
+    pub privacy: PrivacySwitch,
+    pub runtime_settings: RuntimeSettings,
+}
+
+/// Reads it, in a thread where nobody waits for a slow card.
+pub(super) async fn open(config: &Config) -> Result<Opened, AppError> {
+    let state_dir = config.device.state_dir.clone();
+    let opened = blocking(move || read(&state_dir)).await?;
+    if config.access == Mode::Grants && opened.grants.is_empty() {
+        tracing::warn!("nobody is invited yet: `porthole grant NAME` prints a link with which one can watch");
+    }
+    Ok(opened)
+}
+
+fn read(state_dir: &Path) -> Result<Opened, AppError> {
+    let identity = Arc::new(Identity::load_or_make(state_dir)?);
+    let store = Store::of(state_dir);
+    // Before the grants are read, so that no change goes unseen.
+    let stamp = store.stamp();
+    let grants = store.load()?;
+    let privacy = PrivacySwitch::load(state_dir);
+    let runtime_settings = RuntimeSettings::load(state_dir);
+    Ok(Opened { identity, store, stamp, grants, privacy, runtime_settings })
+}

@@ -1,0 +1,104 @@
+//! The third step of a start: the camera, the sessions, and what connects them to the world.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::bind::{Bound, page_info};
+use super::gateway::{self, GatewayParts, Settings};
+use super::grants_watch::GrantsWatch;
+use super::health::Checkup;
+use super::open::Opened;
+use super::persist::Persist;
+use super::web::DaemonFacts;
+use super::{App, AppError, Groups, adapt, address, memory_trimmer};
+use crate::access::gate::OfferAuthorizer;
+use crate::config::Config;
+use crate::fanout::Fanout;
+use crate::http::{Listener, Server, Services};
+use crate::media::Media;
+use crate::peer::{Factory, Signer};
+use crate::sessions::{Parts, SessionEvent, Sessions};
+
+/// Events about sessions that may wait to be published.
+const EVENT_QUEUE: usize = 256;
+
+/// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
+pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) -> Result<App, AppError> {
+    let Opened { identity, store, stamp, grants, privacy, runtime_settings } = opened;
+    let Bound { authenticator, broker, listener, url } = bound;
+    let fanout = Fanout::default();
+    let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
+    runtime_settings.apply(&media, config.media.fps);
+    let own = broker.as_ref().map(|broker| &broker.own);
+    let connection = gateway::connect(&config, url, own, identity.key())?;
+    let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
+    let parts = Parts {
+        max_viewers: config.max_viewers,
+        streaming: privacy.is_on(),
+        signer: Signer { identity, device: config.device.id.clone() },
+        factory: Arc::new(factory(&config, &fanout)?),
+        fanout: fanout.clone(),
+        media: media.status(),
+        replies: connection.replies(),
+        events: event_tx,
+    };
+    let gate = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
+    let sessions = Sessions::spawn(parts, gate);
+    let page = listener.as_ref().map(Listener::address);
+    let gateway = connection.serve(GatewayParts {
+        sessions: sessions.clone(),
+        media: media.clone(),
+        fanout: fanout.clone(),
+        events,
+        privacy,
+        runtime_settings,
+        persist: Persist::start(&groups.persist),
+        tasks: groups.gateway.clone(),
+        fps: config.media.fps,
+        page: page.map(|page| (config.page_scheme(), page)),
+        settings: Settings::of(&config),
+    });
+    let watch = GrantsWatch {
+        store,
+        stamp,
+        grants,
+        sessions: sessions.clone(),
+        authenticator: authenticator.clone(),
+    };
+    groups.watch.spawn_loop("grants", watch.run());
+    let min_kbps = config.media.min_bitrate_kbps;
+    groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), min_kbps));
+    groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
+    let mut app = App { page, broker, sessions, media, gateway, fanout, config, groups, http: None };
+    app.http = listener.map(|listener| serve(&app, listener, authenticator));
+    Ok(app)
+}
+
+fn factory(config: &Config, fanout: &Fanout) -> Result<Factory, AppError> {
+    Ok(Factory::new(config.ice.clone(), fanout.clone())?
+        .with_playout_delay_ms(config.playout_delay_ms)
+        .with_certificate_of(&config.device.state_dir)?)
+}
+
+/// Serves the page and what programs ask.
+fn serve(
+    app: &App,
+    listener: Listener,
+    authenticator: Arc<super::authenticator::GrantAuthenticator>,
+) -> Server {
+    let App { sessions, media, fanout, gateway, config, broker, .. } = app;
+    let checkup: Checkup = app.checkup();
+    let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), gateway.pulse(), checkup);
+    let services = Services {
+        facts: Arc::new(facts),
+        door: authenticator,
+        metrics: config.metrics,
+        media: media.clone(),
+        access: config.access,
+        sessions: sessions.clone(),
+        broker: broker.as_ref().map(|broker| address::from_here(broker.websocket)),
+        ice_servers: config.ice.servers.clone(),
+    };
+    listener.serve(page_info(config, broker.as_ref()), services)
+}
