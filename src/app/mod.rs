@@ -24,6 +24,7 @@ use crate::access::AccessError;
 use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
+use crate::base::tasks::TaskGroup;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
@@ -94,6 +95,7 @@ impl App {
     /// Builds everything and starts it. A camera or an external broker that is not there yet is
     /// waited for; an address that cannot be bound is an error.
     pub async fn start(config: Config) -> Result<Self, AppError> {
+        let tasks = TaskGroup::new();
         let identity = Arc::new(Identity::load_or_make(&config.device.state_dir)?);
         let store = Store::of(&config.device.state_dir);
         // Before the grants are read, so that no change goes unseen.
@@ -110,7 +112,7 @@ impl App {
             BrokerChoice::Embedded => {
                 let (root, device) = (&config.mqtt.root, &config.device.id);
                 let gatekeeper = door.clone().for_mode(config.access);
-                Some(EmbeddedBroker::start(config.broker, root, device, gatekeeper).await?)
+                Some(EmbeddedBroker::start(config.broker, root, device, gatekeeper, &tasks).await?)
             }
             BrokerChoice::External(_) => None,
         };
@@ -134,7 +136,7 @@ impl App {
             .with_playout_delay_ms(config.playout_delay_ms)
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
-        let connection = gateway::connect(&config, url, own, identity.key())?;
+        let connection = gateway::connect(&config, url, own, identity.key(), &tasks)?;
         let parts = Parts {
             max_viewers: config.max_viewers,
             streaming: privacy.is_on(),
