@@ -254,7 +254,7 @@ impl Link {
     }
 
     /// Sends what is queued, waits for its acknowledgements, says goodbye to the broker; all of it in
-    /// at most `limit`, and at once when the broker is away. True when everything was acknowledged.
+    /// at most `limit`, and at once when the broker is away or has not greeted yet. True when everything was acknowledged.
     pub async fn close(&self, limit: Duration) -> bool {
         self.guard.shared.closing.store(true, Ordering::Release);
         self.guard.shared.wake.notify_one();

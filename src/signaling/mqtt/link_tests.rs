@@ -4,9 +4,11 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{Instant as PausedInstant, sleep};
 
 use super::*;
+
+const LIMIT: Duration = Duration::from_secs(5);
 
 async fn listener() -> (TcpListener, BrokerUrl) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -48,6 +50,19 @@ async fn broker(listener: TcpListener, max_packet: u32, messages: mpsc::Sender<u
         };
         stream.write_all(&answer).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_wait_for_a_connect_that_is_under_way() {
+    // Connects, and then there is silence.
+    let (listener, url) = listener().await;
+    let tasks = TaskGroup::new();
+    let (link, _events) = connect(LinkConfig::new(url, "device"), &tasks).unwrap();
+    let (_stream, _) = listener.accept().await.unwrap();
+    let began = PausedInstant::now();
+    assert!(link.close(LIMIT).await, "there was nothing to be said");
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+    assert_eq!(*tasks.ended_early().borrow(), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,6 +118,8 @@ enum Polled {
     Failed(ConnectionError),
     /// Nothing moves any more, not even a ping.
     Stalled,
+    /// The link closes and the broker has not greeted yet.
+    Abandoned,
 }
 
 /// One connection, from the first byte to the last.
@@ -189,6 +191,7 @@ impl LinkTask {
                 Polled::Stalled => {
                     Some(End::Lost(format!("the broker {} no longer takes what we send", self.url)))
                 }
+                Polled::Abandoned => Some(End::Closed),
             };
             match handled {
                 // Ours was the last word, so the end of the connection is no loss.
@@ -200,7 +203,7 @@ impl LinkTask {
     }
 
     /// Drives the connection to its next event, meanwhile serving both queues. `poll` is never dropped
-    /// half-way: it may be in the middle of connecting or of writing a large message.
+    /// half-way, since it may be in the middle of writing a large message; only a connect that nobody waits for any more is.
     async fn poll(
         &mut self,
         client: &AsyncClient,
@@ -214,7 +217,13 @@ impl LinkTask {
             tokio::select! {
                 polled = &mut poll => return polled.map_or_else(Polled::Failed, Polled::Event),
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
-                () = shared.wake.notified() => pump(&shared, client, connection),
+                () = shared.wake.notified() => {
+                    // A broker that has not greeted is away: it may be seconds until the connect is given up.
+                    if shared.is_closing() && !connection.greeted {
+                        return Polled::Abandoned;
+                    }
+                    pump(&shared, client, connection);
+                }
                 () = &mut stalled => return Polled::Stalled,
             }
         }
