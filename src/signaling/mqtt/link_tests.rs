@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant as PausedInstant, sleep};
+use tokio::time::{Instant as PausedInstant, sleep, timeout};
 
 use super::*;
 
@@ -63,6 +63,35 @@ async fn closing_does_not_wait_for_a_connect_that_is_under_way() {
     assert!(link.close(LIMIT).await, "there was nothing to be said");
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     assert_eq!(*tasks.ended_early().borrow(), None);
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_broker_takes_is_left_out_to_the_byte() {
+    const MAX: u32 = 300;
+    let (listener, url) = listener().await;
+    let (tell, mut told) = mpsc::channel(16);
+    let serving = tokio::spawn(broker(listener, MAX, tell));
+    let (link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+    assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+    let correlation = Some(Bytes::from(vec![7; 200]));
+    for (qos0, correlation) in
+        [(false, correlation.clone()), (true, correlation), (false, None), (true, None)]
+    {
+        // The fixed header, the topic, the identifier, the properties.
+        let properties = correlation.as_ref().map_or(1, |data| 2 + 3 + data.len());
+        let around = 3 + 2 + 1 + if qos0 { 0 } else { 2 } + properties;
+        let fits = MAX as usize - around;
+        for payload in [fits + 1, fits] {
+            let message = Outgoing::signal("t", vec![b'x'; payload]);
+            assert!(link.publish(Outgoing { qos0, correlation: correlation.clone(), ..message }));
+        }
+        let bytes = timeout(LIMIT, told.recv()).await.expect("the one that fits arrives");
+        assert_eq!(bytes, Some(MAX as usize), "{qos0}");
+    }
+    assert!(link.close(LIMIT).await);
+    assert_eq!(events.recv().await, None, "it was the same connection all the time");
+    serving.await.unwrap();
+    assert_eq!(told.recv().await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Hands what waits to be published to rumqttc, as far as the broker takes it.
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::PublishProperties;
+use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, ClientError};
 use tracing::warn;
 
@@ -16,7 +16,7 @@ pub(super) fn pump(shared: &Shared, client: &AsyncClient, connection: &mut Conne
     }
     while connection.unacknowledged < IN_FLIGHT && !connection.goodbye_sent {
         let Some((since, message)) = shared.queue().pop() else { break };
-        let size = message.topic.len() + message.payload.len() + 16;
+        let size = packet_bytes(&message);
         if connection.max_packet.is_some_and(|max| size > max as usize) {
             warn!(topic = message.topic, size, "not published: larger than the broker takes");
             shared.queue().count_lost();
@@ -49,6 +49,15 @@ fn publish(client: &AsyncClient, message: &Outgoing) -> Result<(), ClientError> 
 fn properties(message: &Outgoing) -> Option<PublishProperties> {
     let data = message.correlation.clone()?;
     Some(PublishProperties { correlation_data: Some(data), ..PublishProperties::default() })
+}
+
+/// What the message takes on the wire, which is what a broker's limit counts (MQTT 5 section 3.2.2.3.6): the fixed header,
+/// the packet identifier and the properties too.
+fn packet_bytes(message: &Outgoing) -> usize {
+    let (topic, payload) = (message.topic.as_str(), message.payload.clone());
+    let publish = Publish::new(topic, qos(message.qos0), payload, properties(message));
+    // rumqttc counts no identifier where it is 0, as it is before the packet is sent.
+    Publish { pkid: 1, ..publish }.size()
 }
 
 pub(super) fn qos(qos0: bool) -> QoS {
