@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("peer::sending", &["fanout", "peer::PeerError", "peer::socket"]),
     ("peer::socket", &["peer::PeerError"]),
-    ("rate", &[]),
+    ("adaptation", &[]),
     ("stats", &[]),
     ("log", &[]),
     ("memory", &[]),

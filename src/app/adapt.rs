@@ -10,8 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
 use crate::peer::Live;
-use crate::rate::tiers::{Decision, Tiers, Viewer};
-use crate::rate::{Bounds, is_starved};
+use crate::adaptation::tiers::{Decision, Tiers, Viewer};
+use crate::adaptation::{Bounds, is_starved};
 use crate::sessions::Sessions;
 
 /// A few times within a second in which the picture should move again.
