@@ -16,7 +16,7 @@
 //! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
 //! | [`fanout`] | one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
 //! | [`peer`] | one viewer: its peer connection, its sender, its feedback; all of them on one UDP port and one thread |
-//! | [`rate`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
+//! | [`adaptation`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
 //! | [`sessions`] | the table of sessions: cap, expiry, routing |
 //! | [`access`] | who may watch, and proof of who answers |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
@@ -46,7 +46,7 @@
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`rate`] and `peer::sending::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
+//! (who may watch), [`adaptation`] and `peer::sending::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
 //! [`media::mode`] (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
 //! `sessions`, `media::worker`, `peer::session`, `signaling::mqtt`, `app`.
@@ -60,6 +60,7 @@
 //! there: [`media::measure`], [`signaling::mqtt::probe`], [`peer::reach`].
 
 pub mod access;
+pub mod adaptation;
 pub mod app;
 pub mod base;
 pub mod broker;
@@ -71,6 +72,5 @@ pub mod first_boot;
 pub mod http;
 pub mod media;
 pub mod peer;
-pub mod rate;
 pub mod sessions;
 pub mod signaling;

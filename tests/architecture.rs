@@ -31,10 +31,10 @@ const CRATES: &[(&str, &[&str])] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("media", &["fanout", "media"]),
     ("fanout", &["media::access_unit", "media::AccessUnit"]),
-    ("signaling", &["signaling"]),
+    ("signaling", &["base", "signaling"]),
     ("first_boot", &["config", "first_boot"]),
     ("access", &["signaling::message", "signaling::topic"]),
-    ("broker", &["broker", "config", "signaling::topic"]),
+    ("broker", &["base", "broker", "config", "signaling::topic"]),
     ("http", &["access", "config", "http", "media", "peer::Replies", "sessions", "signaling"]),
     (
         "peer::connect",
@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("peer::sending", &["fanout", "peer::PeerError", "peer::socket"]),
     ("peer::socket", &["peer::PeerError"]),
-    ("rate", &[]),
+    ("adaptation", &["adaptation", "base", "fanout::Tier"]),
     ("base", &[]),
 ];
 

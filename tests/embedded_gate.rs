@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use porthole::base::tasks::TaskGroup;
 use porthole::broker::{Admission, EmbeddedBroker, Gatekeeper, OpenAccess};
 use porthole::config::Broker;
 use porthole::signaling::topic::Id;
@@ -291,7 +292,9 @@ async fn start(gatekeeper: Arc<dyn Gatekeeper>) -> (EmbeddedBroker, Attacker) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let addresses = Broker { listen: loopback, websocket: loopback };
     let id = Id::new(DEVICE).expect("an id");
-    let broker = EmbeddedBroker::start(addresses, "porthole", &id, gatekeeper).await.expect("a broker");
+    let broker = EmbeddedBroker::start(addresses, "porthole", &id, gatekeeper, &TaskGroup::new())
+        .await
+        .expect("a broker");
     let own = Some((broker.own.username.as_str(), broker.own.password.expose()));
     let comes = Comes { id: DEVICE, as_user: own, will: None };
     let device = Attacker::enter(broker.tcp.port(), comes).await.expect("the device is let in");

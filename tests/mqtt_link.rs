@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use porthole::base::tasks::TaskGroup;
 use porthole::signaling::mqtt::{
     Incoming, KEPT_PAYLOAD_BYTES, Link, LinkConfig, LinkEvent, Outgoing, TlsFiles, connect,
 };
@@ -26,7 +27,7 @@ fn listening(url: &str, id: &str, filter: &str) -> LinkConfig {
 }
 
 fn open(config: LinkConfig) -> (Link, Receiver<LinkEvent>) {
-    connect(config).expect("a link")
+    connect(config, &TaskGroup::new()).expect("a link")
 }
 
 async fn next(events: &mut Receiver<LinkEvent>) -> LinkEvent {

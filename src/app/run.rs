@@ -13,6 +13,7 @@ use super::persist::Persist;
 use super::web::DaemonFacts;
 use super::{App, AppError, Groups, adapt, address, memory_trimmer};
 use crate::access::gate::OfferAuthorizer;
+use crate::base::bitrate::Bitrate;
 use crate::config::Config;
 use crate::fanout::Fanout;
 use crate::http::{Listener, Server, Services};
@@ -22,6 +23,8 @@ use crate::sessions::{Parts, SessionEvent, Sessions};
 
 /// Events about sessions that may wait to be published.
 const EVENT_QUEUE: usize = 256;
+/// Unless `video.min_bitrate_kbps` says otherwise.
+const FLOOR_KBPS: u32 = 300;
 
 /// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
 pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) -> Result<App, AppError> {
@@ -31,7 +34,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
     runtime_settings.apply(&media, config.media.fps);
     let own = broker.as_ref().map(|broker| &broker.own);
-    let connection = gateway::connect(&config, url, own, identity.key())?;
+    let connection = gateway::connect(&config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
     let parts = Parts {
         max_viewers: config.max_viewers,
@@ -67,8 +70,8 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
         authenticator: authenticator.clone(),
     };
     groups.watch.spawn_loop("grants", watch.run());
-    let min_kbps = config.media.min_bitrate_kbps;
-    groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), min_kbps));
+    let floor = Bitrate::from_kbps(config.media.min_bitrate_kbps.unwrap_or(FLOOR_KBPS));
+    groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
     groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
     let mut app = App { page, broker, sessions, media, gateway, fanout, config, groups, http: None };
     app.http = listener.map(|listener| serve(&app, listener, authenticator));

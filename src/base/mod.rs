@@ -1,5 +1,6 @@
 //! What every floor may use: it knows nothing of cameras, viewers or brokers.
 
+pub mod bitrate;
 pub mod clock;
 pub mod durable_file;
 pub mod folder_watch;

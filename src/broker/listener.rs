@@ -4,6 +4,7 @@
 //! connection, without a limit in time, and cannot end a connection; so these are ours.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ use mqtt5::broker::transport::BrokerTransport;
 use mqtt5::broker::websocket_server::WebSocketStreamWrapper;
 use mqtt5::broker::{BrokerConfig, ResourceMonitor};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+use crate::base::tasks::TaskGroup;
 use super::doorman::{Doorman, Gate, Provider};
 use super::limits::Places;
 use super::{MAX_PACKET_BYTES, WEBSOCKET_PATH};
@@ -73,17 +75,13 @@ impl Drop for Place {
     }
 }
 
-/// Accepts until `stop` says so or its sender is gone.
-pub(super) async fn accept(
-    hall: Arc<Hall>,
-    listener: TcpListener,
-    speech: Speech,
-    mut stop: watch::Receiver<bool>,
-) {
+/// Accepts until `tasks`, in which the connections are served, is cancelled.
+pub(super) async fn accept(hall: Arc<Hall>, listener: TcpListener, speech: Speech, tasks: TaskGroup) {
+    let mut cancelled = std::pin::pin!(tasks.cancelled());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = &mut cancelled => return,
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -97,11 +95,16 @@ pub(super) async fn accept(
             tracing::debug!(%address, "the built-in broker has no place for another connection");
             continue;
         };
-        let (hall, stop) = (Arc::clone(&hall), stop.clone());
-        tokio::spawn(async move {
+        let (hall, end) = (Arc::clone(&hall), tasks.cancelled());
+        tasks.spawn_finite("broker-connection", async move {
             let _place = place;
-            if let Some(transport) = greet(stream, speech).await {
-                serve(&hall, transport, address, stop).await;
+            let mut end = std::pin::pin!(end);
+            let greeted = tokio::select! {
+                greeted = greet(stream, speech) => greeted,
+                () = &mut end => None,
+            };
+            if let Some(transport) = greeted {
+                serve(&hall, transport, address, end).await;
             }
         });
     }
@@ -141,7 +144,7 @@ async fn serve(
     hall: &Arc<Hall>,
     transport: BrokerTransport,
     address: SocketAddr,
-    mut stop: watch::Receiver<bool>,
+    mut cancelled: Pin<&mut impl Future<Output = ()>>,
 ) {
     let doorman = Arc::new(Doorman::new(Arc::clone(&hall.gate)));
     let (end, ended) = broadcast::channel(1);
@@ -179,7 +182,7 @@ async fn serve(
                 tracing::info!(%address, "a client of the built-in broker has lost its grant and is disconnected");
                 break;
             }
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = &mut cancelled => break,
         }
     }
     // Fails only where the handler has just ended.

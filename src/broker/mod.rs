@@ -20,9 +20,9 @@ use mqtt5::broker::sys_topics::BrokerStats;
 use mqtt5::broker::{BrokerConfig, ResourceLimits, ResourceMonitor};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::base::tasks::TaskGroup;
 use crate::config::{Broker as Addresses, Secret};
 use crate::signaling::topic::{Id, Topics};
 pub use doorman::OwnCredentials;
@@ -76,23 +76,25 @@ pub struct EmbeddedBroker {
     pub websocket: SocketAddr,
     /// How the device itself enters; nobody else may have it.
     pub own: OwnCredentials,
-    stop: watch::Sender<bool>,
+    /// Everything that serves it; cancelled on drop.
+    tasks: TaskGroup,
 }
 
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        self.tasks.cancel();
     }
 }
 
 impl EmbeddedBroker {
     /// Binds both listeners and serves the topics of `device` under `root` to whom `gatekeeper` lets in.
-    /// Returns once connections are accepted.
+    /// Returns once connections are accepted. Its listeners and connections run in `tasks` and end with the broker.
     pub async fn start(
         addresses: Addresses,
         root: &str,
         device: &Id,
         gatekeeper: Arc<dyn Gatekeeper>,
+        tasks: &TaskGroup,
     ) -> Result<Self, BrokerError> {
         let failed =
             |reason: String| BrokerError { tcp: addresses.listen, websocket: addresses.websocket, reason };
@@ -121,26 +123,23 @@ impl EmbeddedBroker {
             gate: Arc::new(Gate::new(Rules::new(root, device), own.clone(), gatekeeper)),
             places: Mutex::default(),
         });
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(listener::accept(Arc::clone(&hall), tcp_listener, Speech::Tcp, stopped.clone()));
-        tokio::spawn(listener::accept(
-            Arc::clone(&hall),
-            websocket_listener,
-            Speech::WebSocket,
-            stopped.clone(),
-        ));
-        tokio::spawn(tidy(hall, stopped));
-        Ok(Self { tcp, websocket, own, stop })
+        let tasks = tasks.child();
+        for (listener, speech) in [(tcp_listener, Speech::Tcp), (websocket_listener, Speech::WebSocket)] {
+            let accepting = listener::accept(Arc::clone(&hall), listener, speech, tasks.clone());
+            tasks.spawn("broker-accept", accepting);
+        }
+        tasks.spawn("broker-tidy", tidy(hall, tasks.clone()));
+        Ok(Self { tcp, websocket, own, tasks })
     }
 }
 
-async fn tidy(hall: Arc<Hall>, mut stop: watch::Receiver<bool>) {
+async fn tidy(hall: Arc<Hall>, tasks: TaskGroup) {
     let mut tick = interval(TIDY_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = tasks.cancelled() => return,
         }
         hall.router.sweep_sessions().await;
     }

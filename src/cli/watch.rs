@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::access::link::Link as ViewingLink;
+use crate::base::tasks::TaskGroup;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::{LinkError, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
@@ -113,6 +114,7 @@ pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
     let password = args.password_file.as_deref().map(read_password).transpose()?;
     let Place { url, device, root, proof } = place(args)?;
     let (username, password) = credentials(args, &url, password);
+    let tasks = TaskGroup::new();
     let plan = Arc::new(Plan {
         url,
         topics: Topics::new(&root, &device),
@@ -123,10 +125,11 @@ pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
         tls: TlsFiles { ca_file: args.ca_file.clone(), ..TlsFiles::default() },
         watch_for: Duration::from_secs(args.seconds.into()),
         first_picture_only: false,
+        tasks: tasks.clone(),
     });
     // Sent when Ctrl-C is pressed.
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
+    tasks.spawn("interrupt", async move {
         if tokio::signal::ctrl_c().await.is_ok() {
             let _ = stop.send(true);
         } else {
@@ -215,6 +218,7 @@ pub(super) async fn first_frame(watched: Watched, limit: Duration) -> Result<Dur
         tls,
         watch_for: limit,
         first_picture_only: true,
+        tasks: TaskGroup::new(),
     };
     let id = format!("doctor-{:08x}", rand::random::<u32>());
     // Nobody stops it early; its own limit does.

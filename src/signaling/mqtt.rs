@@ -5,6 +5,7 @@
 //! its way when a connection broke is not sent again: after a reconnect nobody waits for it.
 
 pub mod probe;
+mod publish;
 mod queue;
 mod reason;
 mod retry;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::broker_url::BrokerUrl;
+use crate::base::tasks::TaskGroup;
 use queue::OutQueue;
 pub use tls::{TlsFileError, TlsFiles};
 
@@ -157,11 +159,14 @@ pub struct Link {
 struct Guard {
     shared: Arc<Shared>,
     task: AbortHandle,
+    /// The link's own: cancelled when its task may end.
+    tasks: TaskGroup,
     ended: watch::Receiver<bool>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.tasks.cancel();
         self.task.abort();
     }
 }
@@ -196,10 +201,14 @@ impl Shared {
     }
 }
 
-/// Starts a link. It begins to connect at once and never gives up; TLS files are read here.
+/// Starts a link whose task runs in `tasks`. It begins to connect at once and never gives up; TLS files are read here.
+/// Where `tasks` is cancelled the connection is cut.
 ///
 /// Must be called inside a tokio runtime.
-pub fn connect(config: LinkConfig) -> Result<(Link, mpsc::Receiver<LinkEvent>), LinkError> {
+pub fn connect(
+    config: LinkConfig,
+    tasks: &TaskGroup,
+) -> Result<(Link, mpsc::Receiver<LinkEvent>), LinkError> {
     tls::install_crypto_provider();
     let options = task::options(&config)?;
     let shared = Arc::new(Shared::default());
@@ -207,12 +216,22 @@ pub fn connect(config: LinkConfig) -> Result<(Link, mpsc::Receiver<LinkEvent>), 
     let (events, receiver) = mpsc::channel(16);
     let (end, ended) = watch::channel(false);
     let link_task = task::LinkTask::new(config, options, Arc::clone(&shared), events);
-    let task = tokio::spawn(async move {
-        link_task.run().await;
+    let tasks = tasks.child();
+    let own = tasks.clone();
+    let task = tasks.spawn("link", async move {
+        let closing = Arc::clone(&link_task.shared);
+        tokio::select! {
+            () = link_task.run() => {}
+            () = own.cancelled() => {}
+        }
+        if closing.is_closing() {
+            // It was told to end.
+            own.cancel();
+        }
         // Nobody waits any more when this fails.
         let _ = end.send(true);
     });
-    Ok((Link { guard: Arc::new(Guard { shared, task: task.abort_handle(), ended }) }, receiver))
+    Ok((Link { guard: Arc::new(Guard { shared, task: task.abort_handle(), tasks, ended }) }, receiver))
 }
 
 impl Link {
@@ -235,12 +254,13 @@ impl Link {
     }
 
     /// Sends what is queued, waits for its acknowledgements, says goodbye to the broker; all of it in
-    /// at most `limit`, and at once when the broker is away. True when everything was acknowledged.
+    /// at most `limit`, and at once when the broker is away or has not greeted yet. True when everything was acknowledged.
     pub async fn close(&self, limit: Duration) -> bool {
         self.guard.shared.closing.store(true, Ordering::Release);
         self.guard.shared.wake.notify_one();
         let mut ended = self.guard.ended.clone();
         let clean = matches!(tokio::time::timeout(limit, ended.wait_for(|ended| *ended)).await, Ok(Ok(_)));
+        self.guard.tasks.cancel();
         self.guard.task.abort();
         clean && self.guard.shared.queue().is_empty()
     }
@@ -249,3 +269,7 @@ impl Link {
 fn is_topic(topic: &str) -> bool {
     (1..=usize::from(u16::MAX)).contains(&topic.len()) && !topic.contains(['+', '#', '\0'])
 }
+
+#[cfg(test)]
+#[path = "mqtt/link_tests.rs"]
+mod tests;

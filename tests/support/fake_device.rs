@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use porthole::base::tasks::TaskGroup;
 use porthole::signaling::mqtt::{Incoming, Link, LinkConfig, LinkEvent, Outgoing, connect};
 use rtc::interceptor::{
     Interceptor, NackResponderBuilder, Packet, Registry, SenderReportBuilder, Slot, StreamInfo, TaggedPacket,
@@ -59,7 +60,7 @@ pub async fn run(url: &str, device: &str, behaviour: Behaviour, ready: oneshot::
     let base = format!("porthole/{device}/signal/");
     let mut config = LinkConfig::new(url.parse().expect("a url"), device);
     config.subscriptions = vec![format!("{base}+/up")];
-    let (link, mut events) = connect(config).expect("a link");
+    let (link, mut events) = connect(config, &TaskGroup::new()).expect("a link");
     let mut sessions: HashMap<String, Arc<dyn PeerConnection>> = HashMap::new();
     let (mut used_nonces, mut first_answer) = (HashSet::new(), None);
     while let Some(event) = events.recv().await {

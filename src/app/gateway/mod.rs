@@ -157,12 +157,13 @@ impl Replies for MqttReplies {
     }
 }
 
-/// Begins to connect; never gives up. `own` is for the broker inside this process.
+/// Begins to connect, in `tasks`; never gives up. `own` is for the broker inside this process.
 pub(super) fn connect(
     config: &Config,
     url: BrokerUrl,
     own: Option<&OwnCredentials>,
     key: PublicKey,
+    tasks: &TaskGroup,
 ) -> Result<Connection, LinkError> {
     let (username, password) = match own {
         Some(own) => (Some(own.username.clone()), Some(&own.password)),
@@ -185,7 +186,7 @@ pub(super) fn connect(
         // The id is the device's own, so that a broker's rules can name it.
         ..LinkConfig::new(url, config.device.id.as_str())
     };
-    let (link, inbox) = mqtt::connect(link_config)?;
+    let (link, inbox) = mqtt::connect(link_config, tasks)?;
     let identity = Identity {
         id: config.device.id.to_string(),
         name: config.device.name.clone(),

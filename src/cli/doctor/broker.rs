@@ -11,6 +11,7 @@ use super::processes::holders_of_port;
 use super::report::Finding;
 use crate::access::gate::Mode;
 use crate::app::address::from_here;
+use crate::base::tasks::TaskGroup;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};
 use crate::signaling::broker_url::BrokerUrl;
@@ -183,7 +184,7 @@ async fn embedded(config: &Config) -> Checked {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let addresses = Broker { listen: loopback, websocket: loopback };
     let (root, device) = (&config.mqtt.root, &config.device.id);
-    let broker = match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess)).await {
+    let broker = match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess), &TaskGroup::new()).await {
         Ok(broker) => broker,
         Err(error) => return Checked { findings: vec![Finding::fail(AREA, error.to_string())], url: None },
     };

@@ -15,6 +15,7 @@ use crate::access::proof::Parties;
 use crate::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::{Auth, Candidate};
+use crate::base::tasks::TaskGroup;
 use crate::signaling::mqtt::{Incoming, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles, connect};
 use crate::signaling::topic::{Id, Topics};
 
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub watch_for: Duration,
     /// The first whole key frame is all that is wanted.
     pub first_picture_only: bool,
+    /// Under which the connection's task runs.
+    pub tasks: TaskGroup,
 }
 
 /// A message from the device, as far as a viewer that only counts needs it.
@@ -96,7 +99,7 @@ pub(super) async fn watch(plan: &Plan, id: &str, stopped: watch::Receiver<bool>)
         Some(Outgoing::signal(up.clone(), message("bye", json!({"reason": "the viewer vanished"}))));
     // `availability` only serves to say that a device is offline; a broker may refuse it.
     config.subscriptions = vec![down.clone(), plan.topics.leaf("availability")];
-    let (link, events) = connect(config)?;
+    let (link, events) = connect(config, &plan.tasks)?;
     let mut session = Session {
         id: id.to_owned(),
         link,

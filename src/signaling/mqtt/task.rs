@@ -10,15 +10,16 @@ use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
     SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
 use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::publish::{pump, qos};
 use super::queue::EventQueue;
 use super::{
-    AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkConfig, LinkError, LinkEvent, Outgoing, Shared, is_topic,
-    reason, retry, tls,
+    AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkConfig, LinkError, LinkEvent, Shared, is_topic, reason,
+    retry, tls,
 };
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
 
@@ -28,7 +29,7 @@ const MAX_PACKET_BYTES: u32 = 12 * 1024 * 1024;
 /// with 10 MB the broker would seem dead for minutes.
 const MAX_WEBSOCKET_PACKET_BYTES: u32 = 1024 * 1024;
 /// Unacknowledged messages in either direction.
-const IN_FLIGHT: u16 = 32;
+pub(super) const IN_FLIGHT: u16 = 32;
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// Pings without any answer before the broker counts as dead. More than one, because an answer may
 /// queue behind a large message on a slow network.
@@ -93,16 +94,12 @@ fn tls_configuration(config: &LinkConfig) -> Result<TlsConfiguration, LinkError>
     Ok(TlsConfiguration::Rustls(tls::client_config(&config.tls)?))
 }
 
-fn qos(qos0: bool) -> QoS {
-    if qos0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
-}
-
 pub(super) struct LinkTask {
     url: BrokerUrl,
     client_id: String,
     subscriptions: Vec<String>,
     options: MqttOptions,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     events: mpsc::Sender<LinkEvent>,
     waiting: EventQueue,
     /// What the log said last about a missing connection.
@@ -115,17 +112,27 @@ enum End {
     Lost(String),
 }
 
+/// What came of driving a connection.
+enum Polled {
+    Event(Event),
+    Failed(ConnectionError),
+    /// Nothing moves any more, not even a ping.
+    Stalled,
+    /// The link closes and the broker has not greeted yet.
+    Abandoned,
+}
+
 /// One connection, from the first byte to the last.
 #[derive(Default)]
-struct Connection {
+pub(super) struct Connection {
     greeted: bool,
     /// Since when the subscriptions are there.
-    ready: Option<Instant>,
-    unacknowledged: u16,
+    pub(super) ready: Option<Instant>,
+    pub(super) unacknowledged: u16,
     unanswered_pings: u32,
     /// The largest packet the broker takes.
-    max_packet: Option<u32>,
-    goodbye_sent: bool,
+    pub(super) max_packet: Option<u32>,
+    pub(super) goodbye_sent: bool,
 }
 
 impl LinkTask {
@@ -176,13 +183,15 @@ impl LinkTask {
         let (client, mut eventloop) = AsyncClient::new(self.options.clone(), usize::from(IN_FLIGHT) + 4);
         loop {
             self.shared.turn();
-            let polled = self.poll(&client, &mut eventloop, connection).await;
-            let handled = match polled {
-                Some(Ok(event)) => self.handle(event, &client, &mut eventloop, connection),
-                Some(Err(error)) => {
+            let handled = match self.poll(&client, &mut eventloop, connection).await {
+                Polled::Event(event) => self.handle(event, &client, &mut eventloop, connection),
+                Polled::Failed(error) => {
                     Some(End::Lost(reason::explain(&error, &self.url, &self.client_id, connection.greeted)))
                 }
-                None => Some(End::Lost(format!("the broker {} no longer takes what we send", self.url))),
+                Polled::Stalled => {
+                    Some(End::Lost(format!("the broker {} no longer takes what we send", self.url)))
+                }
+                Polled::Abandoned => Some(End::Closed),
             };
             match handled {
                 // Ours was the last word, so the end of the connection is no loss.
@@ -194,22 +203,28 @@ impl LinkTask {
     }
 
     /// Drives the connection to its next event, meanwhile serving both queues. `poll` is never dropped
-    /// half-way: it may be in the middle of connecting or of writing a large message.
+    /// half-way, since it may be in the middle of writing a large message; only a connect that nobody waits for any more is.
     async fn poll(
         &mut self,
         client: &AsyncClient,
         eventloop: &mut EventLoop,
         connection: &mut Connection,
-    ) -> Option<Result<Event, ConnectionError>> {
+    ) -> Polled {
         let shared = Arc::clone(&self.shared);
         let mut poll = pin!(eventloop.poll());
         let mut stalled = pin!(tokio::time::sleep(STALLED));
         loop {
             tokio::select! {
-                polled = &mut poll => return Some(polled),
+                polled = &mut poll => return polled.map_or_else(Polled::Failed, Polled::Event),
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
-                () = shared.wake.notified() => pump(&shared, client, connection),
-                () = &mut stalled => return None,
+                () = shared.wake.notified() => {
+                    // A broker that has not greeted is away: it may be seconds until the connect is given up.
+                    if shared.is_closing() && !connection.greeted {
+                        return Polled::Abandoned;
+                    }
+                    pump(&shared, client, connection);
+                }
+                () = &mut stalled => return Polled::Stalled,
             }
         }
     }
@@ -344,45 +359,6 @@ impl LinkTask {
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
                 () = shared.wake.notified() => if shared.is_closing() { return },
             }
-        }
-    }
-}
-
-/// Hands waiting messages to rumqttc, whose own queue always has room for them: what is handed over
-/// and not acknowledged is counted. Says goodbye once nothing is left to wait for.
-fn pump(shared: &Shared, client: &AsyncClient, connection: &mut Connection) {
-    if connection.ready.is_none() {
-        return;
-    }
-    while connection.unacknowledged < IN_FLIGHT && !connection.goodbye_sent {
-        let Some((since, message)) = shared.queue().pop() else { break };
-        let size = message.topic.len() + message.payload.len() + 16;
-        if connection.max_packet.is_some_and(|max| size > max as usize) {
-            warn!(topic = message.topic, size, "not published: larger than the broker takes");
-            shared.queue().count_lost();
-            continue;
-        }
-        let sent = publish(client, &message);
-        if sent.is_err() {
-            shared.queue().put_back((since, message));
-            break;
-        }
-        connection.unacknowledged += u16::from(!message.qos0);
-    }
-    let done = shared.is_closing() && connection.unacknowledged == 0 && shared.queue().is_empty();
-    if done && !connection.goodbye_sent {
-        connection.goodbye_sent = client.try_disconnect().is_ok();
-    }
-}
-
-#[allow(clippy::result_large_err)] // rumqttc's own error
-fn publish(client: &AsyncClient, message: &Outgoing) -> Result<(), ClientError> {
-    let (topic, qos, payload) = (message.topic.clone(), qos(message.qos0), message.payload.clone());
-    match &message.correlation {
-        None => client.try_publish(topic, qos, message.retain, payload),
-        Some(data) => {
-            let properties = PublishProperties { correlation_data: Some(data.clone()), ..Default::default() };
-            client.try_publish_with_properties(topic, qos, message.retain, payload, properties)
         }
     }
 }
