@@ -13,7 +13,7 @@ use super::health::Checkup;
 use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::Right;
-use crate::dashboard::documents::{StateParts, StateWriter, in_tier};
+use crate::dashboard::state::{StateParts, StateWriter, in_tier};
 use crate::fanout::{Fanout, Tier};
 use crate::http::{Door, Facts, Figures};
 use crate::media::{CameraState, Media};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::command::BITRATE_KBPS;
-use super::documents::Identity;
+use super::info::Identity;
 use crate::media::{CameraState, ControlInfo, ControlType, MediaStatus};
 use crate::signaling::topic::Topics;
 use crate::stats::SystemFigures;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::router::Router;
 use crate::dashboard::coalesce::Offered;
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
-use crate::dashboard::documents;
+use crate::dashboard::events;
 use crate::media::{MediaError, Snapshot, mode};
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
 use crate::signaling::topic::Inbound;
@@ -148,7 +148,7 @@ impl Router {
         if !on {
             self.clear_snapshot();
         }
-        self.pace.change();
+        self.schedule.change();
     }
 
     async fn set_resolution(&mut self, resolution: Resolution) -> Result<(), String> {
@@ -240,12 +240,12 @@ impl Router {
         if let Some(id) = id {
             fields.insert("id".to_owned(), id);
         }
-        let event = documents::event(SystemTime::now(), "command", fields);
+        let event = events::event(SystemTime::now(), "command", fields);
         self.publish_event(&event);
         if let Some(to) = to.filter(|to| self.topics.may_answer_on(&to.topic)) {
             let reply = Outgoing::signal(to.topic, event.to_string());
             self.link.publish(Outgoing { correlation: to.correlation, ..reply });
         }
-        self.pace.change();
+        self.schedule.change();
     }
 }

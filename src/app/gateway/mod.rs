@@ -17,7 +17,7 @@ use super::privacy::PrivacySwitch;
 use crate::access::proof::PublicKey;
 use crate::broker::OwnCredentials;
 use crate::config::{BrokerChoice, Commands, Config, HomeAssistant, Snapshots};
-use crate::dashboard::documents::Identity;
+use crate::dashboard::info::Identity;
 use crate::dashboard::homeassistant;
 use crate::fanout::Fanout;
 use crate::media::{self, Media};

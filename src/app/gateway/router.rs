@@ -14,9 +14,11 @@ use super::{Ask, GatewayParts, Presence};
 use crate::app::address;
 use crate::config::Commands;
 use crate::dashboard::coalesce::Coalescer;
-use crate::dashboard::documents::{self, Identity, StateParts, StateWriter};
+use crate::dashboard::events;
 use crate::dashboard::homeassistant::Facts;
-use crate::dashboard::pace::Pace;
+use crate::dashboard::info::{self, Identity};
+use crate::dashboard::schedule::PublishSchedule;
+use crate::dashboard::state::{StateParts, StateWriter};
 use crate::media::MediaStatus;
 use crate::signaling::message::{Down, Rejected, Up};
 use crate::signaling::mqtt::{Incoming, Link, LinkEvent, Outgoing};
@@ -32,7 +34,7 @@ pub(super) struct Router {
     pub(super) topics: Arc<Topics>,
     identity: Identity,
     pub(super) parts: GatewayParts,
-    pub(super) pace: Pace,
+    pub(super) schedule: PublishSchedule,
     state: StateWriter,
     system: System,
     /// The `info` that the broker has, to publish it again only when it differs.
@@ -67,7 +69,7 @@ impl Router {
             topics,
             identity,
             parts,
-            pace: Pace::new(),
+            schedule: PublishSchedule::new(),
             state: StateWriter::default(),
             system: System::new(),
             info_sent: None,
@@ -93,7 +95,7 @@ impl Router {
         let mut media = self.parts.media.status();
         let mut before = media.borrow_and_update().clone();
         loop {
-            let due = self.pace.due(Instant::now());
+            let due = self.schedule.due(Instant::now());
             let chore = [self.settings.due(), self.stills.due(), self.parts.adjustments.due()];
             let chore = chore.into_iter().flatten().min();
             let online = *self.presence.borrow() == Presence::Online;
@@ -104,18 +106,18 @@ impl Router {
                     None => break,
                 },
                 Some(event) = self.parts.events.recv() => {
-                    self.publish_event(&documents::session_event(SystemTime::now(), &event));
-                    self.pace.change();
+                    self.publish_event(&events::session_event(SystemTime::now(), &event));
+                    self.schedule.change();
                 }
                 Ok(()) = media.changed() => {
                     let after = media.borrow_and_update().clone();
-                    for event in documents::media_events(SystemTime::now(), &before, &after) {
+                    for event in events::media_events(SystemTime::now(), &before, &after) {
                         self.publish_event(&event);
                     }
                     // While there is no camera there is no encoder: the next is compared with the last.
                     let encoder = after.encoder.clone().or(before.encoder);
                     before = MediaStatus { encoder, ..after };
-                    self.pace.change();
+                    self.schedule.change();
                 }
                 Some(ask) = asked.recv() => self.ask(ask).await,
                 Some(done) = reports.recv() => self.done(done).await,
@@ -156,7 +158,7 @@ impl Router {
                 }
                 self.parts.settings = settings;
                 self.refresh_snapshot();
-                self.pace.change();
+                self.schedule.change();
             }
             Ask::Privacy => {
                 if self.parts.privacy.read_again() {
@@ -174,7 +176,7 @@ impl Router {
                 self.presence.send_replace(Presence::Online);
                 self.info_sent = None;
                 self.announcer.reset();
-                self.pace.reset();
+                self.schedule.reset();
                 self.link.publish(Outgoing::retained(self.topics.leaf("availability"), "online"));
                 self.refresh_snapshot();
             }
@@ -192,7 +194,7 @@ impl Router {
         }
         if self.announcer.is_birth(&incoming.topic, &incoming.payload) {
             self.announcer.reset();
-            self.pace.change();
+            self.schedule.change();
             return;
         }
         let topics = Arc::clone(&self.topics);
@@ -226,7 +228,7 @@ impl Router {
         let media = status.borrow().clone();
         let address = |(scheme, listen)| format!("{scheme}://{}/whep", address::reachable(listen));
         self.identity.whep = self.parts.page.map(address);
-        let info = documents::info(&self.identity, &media);
+        let info = info::info(&self.identity, &media);
         if self.info_sent.as_ref() != Some(&info) {
             self.link.publish(Outgoing::retained(self.topics.leaf("info"), info.to_string()));
             self.info_sent = Some(info);
@@ -245,7 +247,7 @@ impl Router {
             system,
         });
         self.link.publish(Outgoing::retained(self.topics.leaf("state"), state.to_string()));
-        self.pace.published(now);
+        self.schedule.published(now);
     }
 
     fn announce(&mut self, media: &MediaStatus, system: &SystemFigures) {

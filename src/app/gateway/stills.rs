@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 use super::commands::{Answer, Done};
 use super::router::Router;
 use crate::config::Snapshots;
-use crate::dashboard::documents;
+use crate::dashboard::events;
 use crate::media::{MediaError, Snapshot};
 use crate::signaling::mqtt::Outgoing;
 
@@ -119,9 +119,9 @@ impl Router {
         fields.insert("width".to_owned(), snapshot.width.into());
         fields.insert("height".to_owned(), snapshot.height.into());
         fields.insert("bytes".to_owned(), snapshot.jpeg.len().into());
-        fields.insert("taken".to_owned(), documents::rfc3339(snapshot.taken_at).into());
+        fields.insert("taken".to_owned(), events::rfc3339(snapshot.taken_at).into());
         fields.insert("scheduled".to_owned(), json!(scheduled));
-        self.publish_event(&documents::event(SystemTime::now(), "snapshot", fields));
+        self.publish_event(&events::event(SystemTime::now(), "snapshot", fields));
         Ok(())
     }
 

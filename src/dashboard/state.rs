@@ -1,86 +1,19 @@
-//! The JSON of `info`, `state` and `event` (protocol.md section 3), built from what is known. Pure.
+//! The JSON of `state` (protocol.md, "state"), built from what is known. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::events::rfc3339;
 use crate::fanout::Tier;
-use crate::media::{CameraInfo, CameraState, ControlInfo, Latency, MediaStatus};
+use crate::media::{Latency, MediaStatus};
 use crate::peer::Live;
-use crate::sessions::SessionEvent;
 use crate::sessions::stages::SendLatency;
-use crate::sessions::table::Key;
 use crate::signaling::message::VERSION;
 use crate::stats::{SystemFigures, round1};
-
-/// What does not change while the daemon runs.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The device id.
-    pub id: String,
-    /// The name for people.
-    pub name: String,
-    /// The board.
-    pub model: String,
-    /// First level of all topics.
-    pub root: String,
-    /// The key that signs its answers.
-    pub key: String,
-    /// Who may watch: `open` or `grants`.
-    pub access: &'static str,
-    /// Where WHEP players find the camera; `None` where nothing is served over HTTP.
-    pub whep: Option<String>,
-}
-
-/// Time as the protocol writes it.
-pub fn rfc3339(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// The `info` document.
-pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
-    let camera = media.camera.as_deref();
-    json!({
-        "v": VERSION,
-        "device": identity.id,
-        "name": identity.name,
-        "version": env!("CARGO_PKG_VERSION"),
-        "model": identity.model,
-        "key": identity.key,
-        "camera": camera.map_or_else(|| stand_in(media), camera_document),
-        "controls": camera.map_or_else(Vec::new, |camera| camera.controls.iter().map(control_document).collect()),
-        "codecs": [format!("video/H264;profile-level-id={};packetization-mode=1", media.profile)],
-        "audio": false,
-        "access": identity.access,
-        "features": ["trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings"],
-        "whep": identity.whep,
-        "root": identity.root,
-    })
-}
-
-fn camera_document(camera: &CameraInfo) -> Value {
-    json!({ "card": camera.card, "driver": camera.driver, "modes": camera.modes })
-}
-
-/// The test picture has no name and no driver, but sizes to choose from.
-fn stand_in(media: &MediaStatus) -> Value {
-    let modes = media.modes();
-    if modes.is_empty() {
-        return Value::Null;
-    }
-    json!({ "card": "Test picture", "driver": "porthole", "modes": modes })
-}
-
-/// What a control is; what it is set to is in `state`.
-fn control_document(control: &ControlInfo) -> Value {
-    let mut document = json!(control);
-    if let Some(fields) = document.as_object_mut() {
-        fields.remove("value");
-    }
-    document
-}
 
 /// Makes `state` documents; keeps what a bit rate needs.
 #[derive(Default)]
@@ -103,7 +36,7 @@ pub struct StateParts<'a> {
     /// The cap.
     pub max_viewers: usize,
     /// Who watches.
-    pub sessions: &'a [std::sync::Arc<Live>],
+    pub sessions: &'a [Arc<Live>],
     /// Processor and memory.
     pub system: SystemFigures,
 }
@@ -184,7 +117,7 @@ impl StateWriter {
 }
 
 /// How many viewers get this rendition.
-pub fn in_tier(sessions: &[std::sync::Arc<Live>], tier: Tier) -> usize {
+pub fn in_tier(sessions: &[Arc<Live>], tier: Tier) -> usize {
     sessions.iter().filter(|live| live.feedback.place.current() == tier).count()
 }
 
@@ -197,76 +130,10 @@ fn controls(media: &MediaStatus) -> Value {
     Value::Object(controls.map(|control| (control.name.clone(), json!(control.value))).collect())
 }
 
-/// An `event` document of type `kind`.
-pub fn event(time: SystemTime, kind: &str, fields: Map<String, Value>) -> Value {
-    let mut event = Map::new();
-    event.insert("v".to_owned(), VERSION.into());
-    event.insert("time".to_owned(), rfc3339(time).into());
-    event.insert("type".to_owned(), kind.into());
-    event.extend(fields);
-    Value::Object(event)
-}
-
-/// The `event` document of something that happened to a session.
-pub fn session_event(time: SystemTime, event_: &SessionEvent) -> Value {
-    let who = |key: &Key| {
-        let mut fields = Map::new();
-        fields.insert("viewer".to_owned(), json!(key.viewer));
-        fields.insert("session".to_owned(), json!(key.session));
-        fields
-    };
-    match event_ {
-        SessionEvent::Started { key, grant } => {
-            let mut fields = who(key);
-            fields.insert("grant".to_owned(), json!(grant));
-            event(time, "session-started", fields)
-        }
-        SessionEvent::Ended { key, grant, address, reason } => {
-            let mut fields = who(key);
-            fields.insert("grant".to_owned(), json!(grant));
-            fields.insert("address".to_owned(), json!(address));
-            fields.insert("reason".to_owned(), reason.text().into());
-            event(time, "session-ended", fields)
-        }
-        SessionEvent::Refused { key, claimed, refusal } => {
-            let mut fields = who(key);
-            fields.insert("grant".to_owned(), json!(claimed));
-            fields.insert("code".to_owned(), refusal.code.as_str().into());
-            fields.insert("message".to_owned(), refusal.message.as_str().into());
-            event(time, "session-refused", fields)
-        }
-    }
-}
-
-/// The `event` documents of what changed on the capture side between two looks.
-pub fn media_events(time: SystemTime, before: &MediaStatus, after: &MediaStatus) -> Vec<Value> {
-    let mut events = Vec::new();
-    let lost = |status: &MediaStatus| status.state == CameraState::Lost;
-    if lost(before) != lost(after) {
-        let kind = if lost(after) { "camera-lost" } else { "camera-found" };
-        let mut fields = Map::new();
-        fields.insert("device".to_owned(), json!(after.device));
-        fields.insert("error".to_owned(), json!(after.error));
-        events.push(event(time, kind, fields));
-    }
-    // The first choice after the start is no change.
-    if before.encoder.is_some() && after.encoder.is_some() && before.encoder != after.encoder {
-        let mut fields = Map::new();
-        fields.insert("from".to_owned(), json!(before.encoder));
-        fields.insert("to".to_owned(), json!(after.encoder));
-        events.push(event(time, "encoder-changed", fields));
-    }
-    events
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::media::{EncoderKind, EncoderStatus, SmallStatus};
-    use crate::peer::EndReason;
-    use crate::signaling::message::{ErrorCode, Refusal};
+    use crate::media::{CameraState, SmallStatus};
     use crate::signaling::topic::Id;
 
     fn keys(value: &Value) -> Vec<&str> {
@@ -361,63 +228,5 @@ mod tests {
         assert_eq!(state["viewers"]["sessions"][0]["bitrate"], 500_000.0);
         state_at(&mut writer, start, &[]);
         assert!(writer.sent_before.is_empty(), "ended sessions are forgotten");
-    }
-
-    #[test]
-    fn info_has_every_field_of_the_contract() {
-        let identity = Identity {
-            id: "cam".into(),
-            name: "Cam".into(),
-            model: "board".into(),
-            root: "porthole".into(),
-            key: "k".into(),
-            access: "grants",
-            whep: None,
-        };
-        let info = info(&identity, &MediaStatus::sample(CameraState::Idle));
-        assert_eq!(
-            keys(&info).join(" "),
-            "access audio camera codecs controls device features key model name root v version whep"
-        );
-        assert_eq!(
-            (&info["device"], &info["key"], &info["access"]),
-            (&json!("cam"), &json!("k"), &json!("grants"))
-        );
-        assert_eq!(info["codecs"][0], "video/H264;profile-level-id=42e01f;packetization-mode=1");
-    }
-
-    #[test]
-    fn events_say_who_and_why() {
-        let key = Key { viewer: Id::new("tab-1").unwrap(), session: Id::default_session() };
-        let reason = EndReason::ViewerGone;
-        let ended =
-            SessionEvent::Ended { key: key.clone(), grant: Id::new("anna").ok(), address: None, reason };
-        let ended = session_event(SystemTime::UNIX_EPOCH, &ended);
-        assert_eq!(ended["type"], "session-ended");
-        assert_eq!((&ended["reason"], &ended["grant"]), (&json!("the viewer is gone"), &json!("anna")));
-        let refusal = Refusal::new(ErrorCode::Busy, "all 8 places are taken");
-        let refused = SessionEvent::Refused { key, claimed: Some("bob".into()), refusal };
-        let refused = session_event(SystemTime::UNIX_EPOCH, &refused);
-        assert_eq!((&refused["type"], &refused["code"]), (&json!("session-refused"), &json!("busy")));
-    }
-
-    #[test]
-    fn a_camera_that_goes_and_comes_and_another_encoder_are_events() {
-        let kinds = |before: &MediaStatus, after: &MediaStatus| {
-            let events = media_events(SystemTime::UNIX_EPOCH, before, after);
-            events
-                .iter()
-                .map(|event| event["type"].as_str().unwrap_or_default().to_owned())
-                .collect::<Vec<_>>()
-        };
-        let (live, idle) = (MediaStatus::sample(CameraState::Live), MediaStatus::sample(CameraState::Idle));
-        let lost = MediaStatus { error: Some("unplugged".into()), ..MediaStatus::sample(CameraState::Lost) };
-        assert_eq!(kinds(&live, &lost), ["camera-lost"]);
-        assert_eq!(kinds(&lost, &idle), ["camera-found"]);
-        assert!(kinds(&idle, &live).is_empty());
-        let encoder = EncoderStatus { name: "openh264enc".into(), kind: EncoderKind::Software };
-        let other = MediaStatus { encoder: Some(encoder), ..live.clone() };
-        assert_eq!(kinds(&live, &other), ["encoder-changed"]);
-        assert!(kinds(&MediaStatus { encoder: None, ..live.clone() }, &live).is_empty());
     }
 }
