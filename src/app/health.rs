@@ -121,7 +121,7 @@ impl Checkup {
         );
         let vitals = Vitals {
             sessions_answer: sessions.is_ok(),
-            gateway_answers: gateway.is_ok(),
+            gateway_answers: gateway.unwrap_or(false),
             camera_answers: camera.is_ok(),
             link_silence: self.pulse.link_silence(),
             camera: self.status.borrow().state,

@@ -10,6 +10,7 @@ mod health;
 mod kept;
 mod privacy;
 mod reload;
+mod state;
 mod web;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::access::AccessError;
 use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
+use crate::base::tasks::TaskGroup;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
@@ -40,6 +42,7 @@ pub use health::Checkup;
 use privacy::PrivacySwitch;
 use reload::Change;
 pub use reload::Reloaded;
+use state::StateSource;
 use web::{DaemonFacts, WebDoor};
 
 /// How long a stopping daemon waits for its sessions, its camera and its broker, each.
@@ -88,6 +91,7 @@ pub struct App {
     adapting: AbortHandle,
     ebb: AbortHandle,
     http: Option<Server>,
+    tasks: TaskGroup,
 }
 
 impl App {
@@ -150,19 +154,24 @@ impl App {
         let min_kbps = config.media.min_bitrate_kbps;
         let adapting = adapt::follow(sessions.clone(), media.clone(), fanout.clone(), min_kbps);
         let ebb = ebb::follow(sessions.clone());
-        let gateway = connection.serve(GatewayParts {
+        let state = Arc::new(StateSource::new(sessions.clone(), media.status(), privacy.is_on()));
+        let parts = GatewayParts {
             sessions: sessions.clone(),
             media: media.clone(),
             fanout: fanout.clone(),
             events,
+            state: Arc::clone(&state),
             privacy,
             adjustments,
             fps: config.media.fps,
             page: listener.as_ref().map(|listener| (config.page_scheme(), listener.address())),
             settings: Settings::of(&config),
-        });
+        };
+        let tasks = TaskGroup::new();
+        let gateway = connection.serve(parts, &tasks);
         let page = listener.as_ref().map(Listener::address);
-        let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), gateway.pulse());
+        let pulse = gateway.pulse();
+        let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), pulse, state);
         let services = Services {
             facts: Arc::new(facts),
             door: Arc::new(WebDoor { mode: config.access, grants: door }),
@@ -174,7 +183,7 @@ impl App {
             ice_servers: config.ice.servers.clone(),
         };
         let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services));
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, adapting, ebb, http })
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, adapting, ebb, http, tasks })
     }
 
     /// Resolves once cameras and encoders have been looked at, with the capture side's trouble if there
@@ -231,6 +240,10 @@ impl App {
             tracing::warn!("the camera did not close in time");
         }
         self.gateway.close(DRAIN_LIMIT).await;
+        let late = self.tasks.close(DRAIN_LIMIT).await;
+        if !late.is_empty() {
+            tracing::warn!(tasks = late.join(", "), "some tasks did not end in time");
+        }
     }
 }
 

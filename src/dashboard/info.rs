@@ -7,7 +7,7 @@ use crate::signaling::message::VERSION;
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub struct DeviceInfo {
     /// The device id.
     pub id: String,
     /// The name for people.
@@ -25,23 +25,23 @@ pub struct Identity {
 }
 
 /// The `info` document.
-pub fn info(identity: &Identity, media: &MediaStatus) -> Value {
+pub fn info(device: &DeviceInfo, media: &MediaStatus) -> Value {
     let camera = media.camera.as_deref();
     json!({
         "v": VERSION,
-        "device": identity.id,
-        "name": identity.name,
+        "device": device.id,
+        "name": device.name,
         "version": env!("CARGO_PKG_VERSION"),
-        "model": identity.model,
-        "key": identity.key,
+        "model": device.model,
+        "key": device.key,
         "camera": camera.map_or_else(|| stand_in(media), camera_document),
         "controls": camera.map_or_else(Vec::new, |camera| camera.controls.iter().map(control_document).collect()),
         "codecs": [format!("video/H264;profile-level-id={};packetization-mode=1", media.profile)],
         "audio": false,
-        "access": identity.access,
+        "access": device.access,
         "features": ["trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings"],
-        "whep": identity.whep,
-        "root": identity.root,
+        "whep": device.whep,
+        "root": device.root,
     })
 }
 
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn info_has_every_field_of_the_contract() {
-        let identity = Identity {
+        let device = DeviceInfo {
             id: "cam".into(),
             name: "Cam".into(),
             model: "board".into(),
@@ -90,7 +90,7 @@ mod tests {
             access: "grants",
             whep: None,
         };
-        let info = info(&identity, &MediaStatus::sample(CameraState::Idle));
+        let info = info(&device, &MediaStatus::sample(CameraState::Idle));
         assert_eq!(
             keys(&info).join(" "),
             "access audio camera codecs controls device features key model name root v version whep"

@@ -15,10 +15,22 @@ use crate::sessions::stages::SendLatency;
 use crate::signaling::message::VERSION;
 use crate::stats::{SystemFigures, round1};
 
+/// Bit rates are measured over at least this long: over less, one picture more or less would double them.
+const MIN_MEASURED: Duration = Duration::from_millis(500);
+
 /// Makes `state` documents; keeps what a bit rate needs.
 #[derive(Default)]
 pub struct StateWriter {
-    sent_before: HashMap<u64, (Instant, u64)>,
+    /// By the generation of the session.
+    sent: HashMap<u64, Sent>,
+}
+
+/// What had been sent to a viewer, and how fast.
+struct Sent {
+    since: Instant,
+    bytes: u64,
+    /// Bit/s, before `since`.
+    bitrate: f64,
 }
 
 /// What a `state` document is made of.
@@ -46,8 +58,7 @@ impl StateWriter {
     pub fn state(&mut self, parts: &StateParts<'_>) -> Value {
         let media = parts.media;
         let sessions: Vec<Value> = parts.sessions.iter().map(|live| self.session(parts.now, live)).collect();
-        self.sent_before
-            .retain(|generation, _| parts.sessions.iter().any(|live| live.generation == *generation));
+        self.sent.retain(|generation, _| parts.sessions.iter().any(|live| live.generation == *generation));
         let sending = SendLatency::of(parts.sessions);
         json!({
             "v": VERSION,
@@ -93,11 +104,6 @@ impl StateWriter {
 
     fn session(&mut self, now: Instant, live: &Live) -> Value {
         let path = live.path();
-        let sent = live.sent.bytes.load(Ordering::Relaxed);
-        let (then, before) = self.sent_before.insert(live.generation, (now, sent)).unwrap_or((now, sent));
-        let seconds = now.saturating_duration_since(then).as_secs_f64();
-        let bitrate =
-            if seconds > 0.0 { (sent.saturating_sub(before) as f64 * 8.0 / seconds).round() } else { 0.0 };
         json!({
             "viewer": live.viewer,
             "session": live.session,
@@ -107,12 +113,24 @@ impl StateWriter {
             "protocol": path.as_ref().map(|path| &path.protocol),
             "rtt": path.as_ref().map(|path| path.rtt),
             "loss": live.feedback.loss(),
-            "bitrate": bitrate,
+            "bitrate": self.bitrate(now, live),
             "estimate": live.feedback.rate(now).map(f64::round),
             "skipped": live.skipped.load(Ordering::Relaxed),
             "tier": live.feedback.place.current().as_str(),
             "first_frame": live.first_frame.get().map(|time| round1(time.as_secs_f64() * 1e3)),
         })
+    }
+
+    /// Bit/s to a viewer, since the state before if that was long enough ago.
+    fn bitrate(&mut self, now: Instant, live: &Live) -> f64 {
+        let bytes = live.sent.bytes.load(Ordering::Relaxed);
+        let sent = self.sent.entry(live.generation).or_insert(Sent { since: now, bytes, bitrate: 0.0 });
+        let elapsed = now.saturating_duration_since(sent.since);
+        if elapsed >= MIN_MEASURED {
+            let bitrate = (bytes.saturating_sub(sent.bytes) as f64 * 8.0 / elapsed.as_secs_f64()).round();
+            *sent = Sent { since: now, bytes, bitrate };
+        }
+        sent.bitrate
     }
 }
 
@@ -224,9 +242,13 @@ mod tests {
         let (mut writer, live, start) = (StateWriter::default(), live(), Instant::now());
         state_at(&mut writer, start, &[Arc::clone(&live)]);
         live.sent.bytes.fetch_add(125_000, Ordering::Relaxed);
-        let state = state_at(&mut writer, start + Duration::from_secs(2), &[live]);
+        let second = start + Duration::from_secs(2);
+        let state = state_at(&mut writer, second, &[Arc::clone(&live)]);
         assert_eq!(state["viewers"]["sessions"][0]["bitrate"], 500_000.0);
+        live.sent.bytes.fetch_add(125_000, Ordering::Relaxed);
+        let state = state_at(&mut writer, second + Duration::from_millis(1), &[live]);
+        assert_eq!(state["viewers"]["sessions"][0]["bitrate"], 500_000.0, "measured over a millisecond");
         state_at(&mut writer, start, &[]);
-        assert!(writer.sent_before.is_empty(), "ended sessions are forgotten");
+        assert!(writer.sent.is_empty(), "ended sessions are forgotten");
     }
 }
