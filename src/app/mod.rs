@@ -182,7 +182,7 @@ impl App {
             broker: broker.as_ref().map(|broker| address::from_here(broker.websocket)),
             ice_servers: config.ice.servers.clone(),
         };
-        let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services));
+        let http = listener.map(|listener| listener.serve(page_info(&config, broker.as_ref()), services, &tasks));
         Ok(Self { page, broker, sessions, media, gateway, fanout, config, access, adapting, ebb, http, tasks })
     }
 
