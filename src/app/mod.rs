@@ -47,8 +47,8 @@ use web::{DaemonFacts, WebDoor};
 
 /// How long a stopping daemon waits for its sessions, its camera and its broker, each.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
-/// Events about sessions that may wait to be published.
-const EVENT_QUEUE: usize = 256;
+/// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
+const EVENT_QUEUE: usize = 2048;
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -225,7 +225,8 @@ impl App {
         reloaded
     }
 
-    /// Ends it in order: viewers are told, the camera is closed, the broker hears `offline`.
+    /// Ends it in order: viewers are told, the camera is closed, the broker hears how the sessions ended and then
+    /// `offline`. What carries messages to viewers and broker ends last.
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
         self.access.abort();

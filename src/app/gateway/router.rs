@@ -78,7 +78,11 @@ impl Router {
         self.finish().await;
     }
 
+    /// What happened to the last sessions is told before the device says `offline`.
     async fn finish(mut self) {
+        while let Ok(event) = self.inputs.events.try_recv() {
+            self.publisher.session_event(&event);
+        }
         if let Err(error) = self.commands.save(true).await {
             tracing::warn!(error, "settings of dashboards");
         }

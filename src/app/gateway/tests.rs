@@ -7,8 +7,9 @@ use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::config::Flavour;
 use crate::media::{CameraState, MediaStatus};
-use crate::peer::{Factory, Signer};
+use crate::peer::{EndReason, Factory, Signer};
 use crate::sessions::Parts;
+use crate::sessions::table::Key;
 
 /// What was published, oldest first.
 #[derive(Clone, Default)]
@@ -103,6 +104,20 @@ struct Silent;
 
 impl Replies for Silent {
     fn send(&self, _viewer: &Id, _session: &Id, _message: Down) {}
+}
+
+#[tokio::test]
+async fn what_happened_to_the_last_sessions_is_told_before_the_end() {
+    const SESSIONS: usize = 200;
+    let world = world();
+    for n in 0..SESSIONS {
+        let key = Key { viewer: Id::new(&format!("viewer-{n}")).unwrap(), session: Id::default_session() };
+        let event = SessionEvent::Ended { key, grant: None, address: None, reason: EndReason::Shutdown };
+        world.events.try_send(event).unwrap();
+    }
+    // It is to end, and the sessions' last words wait, in the same moment.
+    world.router.run(std::future::ready(())).await;
+    assert_eq!(world.published.on("event").len(), SESSIONS);
 }
 
 #[tokio::test(start_paused = true)]
