@@ -95,6 +95,19 @@ async fn the_switch_is_told_at_once_and_the_same_everywhere() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_has_one_policy_and_may_be_framed() {
+    let Some(world) = world(|settings| settings).await else { return };
+    let page = world.site.get("/").await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none';") && !policy.contains('\n'), "{policy}");
+    assert!(!page.text().contains("http-equiv=\"Content-Security-Policy\""), "a second policy");
+    // Dashboards of any origin show it in an iframe (docs/dashboards).
+    assert!(!policy.contains("frame-ancestors"), "{policy}");
+    assert_eq!(page.header("x-frame-options"), "");
+}
+
 /// The size that a JPEG says it has, if it is whole.
 fn jpeg_size(bytes: &[u8]) -> Option<(u16, u16)> {
     if !bytes.starts_with(&[0xff, 0xd8, 0xff]) || !bytes.ends_with(&[0xff, 0xd9]) {
