@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::daemon::{Daemon, Settings};
 use support::http::Site;
 use support::invited;
@@ -73,21 +73,39 @@ async fn health_and_state_are_told() {
     let state = world.site.get("/api/state").await;
     assert_eq!((state.status, state.header("content-type")), (200, "application/json"));
     let (state, told) = (state.json(), world.dashboard.state("any", |_| true).await);
-    let keys =
-        |value: &serde_json::Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
     assert_eq!(keys(&state), keys(&told), "the same document as over MQTT");
     assert_eq!((&state["streaming"], &state["viewers"]["max"]), (&json!("ON"), &json!(3)), "{state:#}");
-    world.dashboard.ask("set/streaming", "OFF").await;
-    world.dashboard.camera("off").await;
-    loop {
-        // What was asked a moment ago may still be told.
-        let state = world.site.get("/api/state").await.json();
-        if state["streaming"] == "OFF" {
-            assert_eq!(state["camera"]["state"], "off", "{state:#}");
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// Whatever the camera does meanwhile, and whatever was told a moment ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_switch_is_told_at_once_and_the_same_everywhere() {
+    let Some(mut world) = world(|settings| settings).await else { return };
+    for (turn, camera) in [("OFF", "off"), ("ON", "idle"), ("OFF", "off")] {
+        let before = world.site.get("/api/state").await.json();
+        assert_ne!(before["streaming"], turn, "{before:#}");
+        assert_eq!(world.dashboard.ask("set/streaming", turn).await["ok"], true);
+        let told = world.site.get("/api/state").await.json();
+        assert_eq!(told["streaming"], turn, "{told:#}");
+        let fits = |state: &Value| state["streaming"] == turn && state["camera"]["state"] == camera;
+        world.dashboard.state("the camera's end or beginning", fits).await;
+        let told = world.site.get("/api/state").await.json();
+        assert!(fits(&told), "{told:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_has_one_policy_and_may_be_framed() {
+    let Some(world) = world(|settings| settings).await else { return };
+    let page = world.site.get("/").await;
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none';") && !policy.contains('\n'), "{policy}");
+    assert!(!page.text().contains("http-equiv=\"Content-Security-Policy\""), "a second policy");
+    // Dashboards of any origin show it in an iframe (docs/dashboards).
+    assert!(!policy.contains("frame-ancestors"), "{policy}");
+    assert_eq!(page.header("x-frame-options"), "");
 }
 
 /// The size that a JPEG says it has, if it is whole.

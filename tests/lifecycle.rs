@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::certificates::Certificates;
+use support::client::Client;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
 use support::mosquitto::{Mosquitto, Options};
 use support::viewer::{Dashboard, OFFER, Viewer, offer_of};
@@ -63,6 +65,39 @@ async fn sigterm_tells_the_viewers_and_the_broker() {
     assert_eq!(report["connected"], 1, "{report:#}");
     let log = daemon.log();
     assert!(log.contains("stopped") && !log.contains("did not"), "it did not drain in time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigterm_every_session_is_told_to_have_ended_before_offline() {
+    const VIEWERS: usize = 12;
+    let Some(broker) = Mosquitto::start() else { return };
+    let mut daemon = Daemon::run(Settings::new(&broker.url()).value("viewers.max", VIEWERS));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
+    let mut viewers = Vec::new();
+    for n in 0..VIEWERS {
+        let mut viewer = Viewer::connect(broker.port(), &format!("viewer-{n}")).await;
+        viewer.offer("s", OFFER).await;
+        viewer.expect("answer").await;
+        viewers.push(viewer);
+    }
+    let leaves = ["event", "availability"].map(|leaf| format!("porthole/{DEVICE}/{leaf}"));
+    let mut listener = Client::connect(broker.port(), "listener", &leaves).await;
+    assert_eq!(daemon.terminate().await.code(), Some(0));
+    let mut ended = BTreeSet::new();
+    loop {
+        let message = listener.next("the end of the daemon").await;
+        if message.topic.ends_with("/availability") {
+            // What is kept comes first: `online`.
+            if message.text() == "offline" {
+                break;
+            }
+        } else if message.json()["type"] == "session-ended" {
+            ended.insert(message.json()["viewer"].as_str().map(str::to_owned));
+        }
+    }
+    assert_eq!(ended.len(), VIEWERS, "{ended:?}");
+    assert!(!daemon.log().contains("did not end in time"), "it did not drain in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

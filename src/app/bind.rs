@@ -31,7 +31,8 @@ pub(super) async fn bind(config: &Config, opened: &Opened, tasks: &TaskGroup) ->
         BrokerChoice::External(url) => (None, url.clone()),
         BrokerChoice::Embedded => {
             let (root, device) = (&config.mqtt.root, &config.device.id);
-            let broker = EmbeddedBroker::start(config.broker, root, device, authenticator.clone(), tasks).await?;
+            let broker =
+                EmbeddedBroker::start(config.broker, root, device, authenticator.clone(), tasks).await?;
             let url = own_url(broker.tcp)?;
             (Some(broker), url)
         }

@@ -17,6 +17,7 @@ mod privacy;
 mod reload;
 mod run;
 mod runtime_settings;
+mod state;
 mod web;
 
 use std::net::SocketAddr;
@@ -157,7 +158,8 @@ impl App {
         reloaded
     }
 
-    /// Ends it in order: viewers are told, the camera is closed, the broker hears `offline`.
+    /// Ends it in order: viewers are told, the camera is closed, the broker hears how the sessions ended and then
+    /// `offline`. What carries messages to viewers and broker ends last.
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
         self.groups.watch.close(DRAIN_LIMIT).await;
@@ -173,7 +175,10 @@ impl App {
         if !self.groups.persist.close(DRAIN_LIMIT).await.is_empty() {
             tracing::warn!("what was set last could not be written in time");
         }
-        self.groups.all.cancel();
+        let late = self.groups.all.close(DRAIN_LIMIT).await;
+        if !late.is_empty() {
+            tracing::warn!(tasks = late.join(", "), "some tasks did not end in time");
+        }
     }
 }
 

@@ -33,9 +33,9 @@ pub(super) fn compare(old: &Config, new: &Config) -> (Vec<Change>, Reloaded) {
             | "dashboard.snapshots"
             | "dashboard.snapshot_interval_s" => Some(Change::Settings),
             "viewers.max" => {
-                // `state` tells the cap too.
-                changes.push(Change::Settings);
-                Some(Change::MaxViewers)
+                changes.push(Change::MaxViewers);
+                // `state` tells the cap too, and at once.
+                Some(Change::Settings)
             }
             // Without the key it depends on the mode, which is chosen at the start.
             "video.bitrate_kbps" => new.media.bitrate_kbps.map(Change::Bitrate),
@@ -70,7 +70,7 @@ mod tests {
         let old = config("[viewers]\nmax = 4\n[camera]\nfps = 30\n");
         let new = config("[viewers]\nmax = 2\n[video]\nbitrate_kbps = 700\n[camera]\nfps = 15\n");
         let (changes, reloaded) = compare(&old, &new);
-        assert_eq!(changes, [Change::Bitrate(700), Change::Settings, Change::MaxViewers]);
+        assert_eq!(changes, [Change::Bitrate(700), Change::MaxViewers, Change::Settings]);
         assert_eq!(reloaded.applied, ["video.bitrate_kbps", "viewers.max"]);
         assert_eq!(reloaded.waiting, ["camera.fps"]);
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::authenticator::GrantAuthenticator;
 use super::bind::{Bound, page_info};
 use super::gateway::{self, GatewayParts, Settings};
 use super::grants_watch::GrantsWatch;
-use super::health::Checkup;
 use super::open::Opened;
 use super::persist::Persist;
+use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{App, AppError, Groups, adapt, address, memory_trimmer};
 use crate::access::gate::OfferAuthorizer;
@@ -21,8 +22,8 @@ use crate::media::Media;
 use crate::peer::{Factory, Signer};
 use crate::sessions::{Parts, SessionEvent, Sessions};
 
-/// Events about sessions that may wait to be published.
-const EVENT_QUEUE: usize = 256;
+/// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
+const EVENT_QUEUE: usize = 2048;
 /// Unless `video.min_bitrate_kbps` says otherwise.
 const FLOOR_KBPS: u32 = 300;
 
@@ -49,19 +50,22 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     let gate = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
     let sessions = Sessions::spawn(parts, gate);
     let page = listener.as_ref().map(Listener::address);
-    let gateway = connection.serve(GatewayParts {
+    let ended_early = groups.all.ended_early();
+    let state = Arc::new(StateSource::new(sessions.clone(), media.status(), ended_early, privacy.is_on()));
+    let parts = GatewayParts {
         sessions: sessions.clone(),
         media: media.clone(),
         fanout: fanout.clone(),
         events,
+        state: Arc::clone(&state),
         privacy,
         runtime_settings,
         persist: Persist::start(&groups.persist),
-        tasks: groups.gateway.clone(),
         fps: config.media.fps,
         page: page.map(|page| (config.page_scheme(), page)),
         settings: Settings::of(&config),
-    });
+    };
+    let gateway = connection.serve(parts, &groups.gateway);
     let watch = GrantsWatch {
         store,
         stamp,
@@ -74,7 +78,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
     groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
     let mut app = App { page, broker, sessions, media, gateway, fanout, config, groups, http: None };
-    app.http = listener.map(|listener| serve(&app, listener, authenticator));
+    app.http = listener.map(|listener| serve(&app, listener, authenticator, state));
     Ok(app)
 }
 
@@ -88,11 +92,12 @@ fn factory(config: &Config, fanout: &Fanout) -> Result<Factory, AppError> {
 fn serve(
     app: &App,
     listener: Listener,
-    authenticator: Arc<super::authenticator::GrantAuthenticator>,
+    authenticator: Arc<GrantAuthenticator>,
+    state: Arc<StateSource>,
 ) -> Server {
-    let App { sessions, media, fanout, gateway, config, broker, .. } = app;
-    let checkup: Checkup = app.checkup();
-    let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), gateway.pulse(), checkup);
+    let App { sessions, media, fanout, gateway, config, broker, groups, .. } = app;
+    let (pulse, checkup) = (gateway.pulse(), app.checkup());
+    let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), pulse, state, checkup);
     let services = Services {
         facts: Arc::new(facts),
         door: authenticator,
@@ -103,5 +108,5 @@ fn serve(
         broker: broker.as_ref().map(|broker| address::from_here(broker.websocket)),
         ice_servers: config.ice.servers.clone(),
     };
-    listener.serve(page_info(config, broker.as_ref()), services)
+    listener.serve(page_info(config, broker.as_ref()), services, &groups.all)
 }

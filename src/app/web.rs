@@ -1,7 +1,7 @@
 //! What the HTTP server asks of the rest: who may, how the daemon is, its figures.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -9,11 +9,13 @@ use serde_json::Value;
 
 use super::gateway::{Presence, Pulse};
 use super::health::Checkup;
-use crate::base::stats::{self, System};
-use crate::dashboard::documents::{StateParts, StateWriter, in_tier};
+use super::state::StateSource;
+use crate::base::clock;
+use crate::base::stats;
+use crate::dashboard::state::in_tier;
 use crate::fanout::{Fanout, Tier};
 use crate::http::{Facts, Figures};
-use crate::media::{CameraState, Media};
+use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::sessions::stages::SendLatency;
 
@@ -27,14 +29,8 @@ pub(super) struct DaemonFacts {
     fanout: Fanout,
     pulse: Pulse,
     started: SystemTime,
-    state: Mutex<StateMaker>,
+    state: Arc<StateSource>,
     health: tokio::sync::Mutex<HealthMaker>,
-}
-
-struct StateMaker {
-    writer: StateWriter,
-    system: System,
-    made: Option<(Instant, Value)>,
 }
 
 struct HealthMaker {
@@ -43,21 +39,23 @@ struct HealthMaker {
 }
 
 impl DaemonFacts {
-    pub fn new(sessions: Sessions, media: Media, fanout: Fanout, pulse: Pulse, checkup: Checkup) -> Self {
-        let state = StateMaker { writer: StateWriter::default(), system: System::new(), made: None };
+    pub fn new(
+        sessions: Sessions,
+        media: Media,
+        fanout: Fanout,
+        pulse: Pulse,
+        state: Arc<StateSource>,
+        checkup: Checkup,
+    ) -> Self {
         Self {
             sessions,
             media,
             fanout,
             pulse,
             started: SystemTime::now(),
-            state: Mutex::new(state),
+            state,
             health: tokio::sync::Mutex::new(HealthMaker { checkup, made: None }),
         }
-    }
-
-    fn maker(&self) -> MutexGuard<'_, StateMaker> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,26 +66,7 @@ fn still_fresh<T: Clone>(made: Option<&(Instant, T)>, now: Instant) -> Option<T>
 #[async_trait]
 impl Facts for DaemonFacts {
     fn state(&self) -> Value {
-        let now = Instant::now();
-        let mut maker = self.maker();
-        if let Some(state) = still_fresh(maker.made.as_ref(), now) {
-            return state;
-        }
-        let media = self.media.status().borrow().clone();
-        let system = maker.system.read();
-        let parts = StateParts {
-            time: SystemTime::now(),
-            now,
-            uptime: maker.system.uptime(),
-            streaming: media.state != CameraState::Off,
-            media: &media,
-            max_viewers: self.sessions.max_viewers(),
-            sessions: &self.sessions.live(),
-            system,
-        };
-        let state = maker.writer.state(&parts);
-        maker.made = Some((now, state.clone()));
-        state
+        self.state.latest(clock::now())
     }
 
     fn figures(&self) -> Figures {

@@ -22,10 +22,10 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::base::tasks::TaskGroup;
 use super::doorman::{Doorman, Gate, Provider};
 use super::limits::Places;
 use super::{MAX_PACKET_BYTES, WEBSOCKET_PATH};
+use crate::base::tasks::TaskGroup;
 
 /// For an HTTP request and its answer; the MQTT greeting has the library's own 10 s after it.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);

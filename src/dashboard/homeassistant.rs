@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::command::BITRATE_KBPS;
-use super::documents::Identity;
+use super::info::DeviceInfo;
 use crate::base::stats::SystemFigures;
 use crate::media::{CameraState, ControlInfo, ControlType, MediaStatus};
 use crate::signaling::topic::Topics;
@@ -24,9 +24,9 @@ const MAX_STATE_TEXT: usize = 255;
 pub type Announced = BTreeMap<String, String>;
 
 /// What the announcement depends on.
-pub struct Facts<'a> {
+pub struct DiscoveryFacts<'a> {
     /// The device.
-    pub identity: &'a Identity,
+    pub device: &'a DeviceInfo,
     /// Its topics.
     pub topics: &'a Topics,
     /// The capture side.
@@ -39,7 +39,7 @@ pub struct Facts<'a> {
     pub system: &'a SystemFigures,
 }
 
-impl Facts<'_> {
+impl DiscoveryFacts<'_> {
     /// Whether everything that there is to announce is known: without a camera its controls are not.
     pub fn is_complete(&self) -> bool {
         self.media.ready && !self.media.modes().is_empty()
@@ -58,7 +58,7 @@ pub fn birth_topic(prefix: &str) -> String {
 
 /// The announcement, and what it announces. Entities of `before` that there are no longer are named without a
 /// configuration, which removes them from Home Assistant.
-pub fn announcement(facts: &Facts<'_>, before: &Announced) -> (Value, Announced) {
+pub fn announcement(facts: &DiscoveryFacts<'_>, before: &Announced) -> (Value, Announced) {
     let mut entities = Entities { facts, components: Map::new() };
     entities.pictures();
     entities.sensors();
@@ -76,14 +76,14 @@ pub fn announcement(facts: &Facts<'_>, before: &Announced) -> (Value, Announced)
             components.insert(key.clone(), json!({ "platform": platform }));
         }
     }
-    let identity = facts.identity;
+    let device = facts.device;
     let version = env!("CARGO_PKG_VERSION");
     let message = json!({
         "device": {
-            "identifiers": [format!("porthole_{}", identity.id)],
-            "name": identity.name,
+            "identifiers": [format!("porthole_{}", device.id)],
+            "name": device.name,
             "manufacturer": "Porthole",
-            "model": identity.model,
+            "model": device.model,
             "sw_version": version,
         },
         "origin": { "name": "Porthole", "sw_version": version },
@@ -94,7 +94,7 @@ pub fn announcement(facts: &Facts<'_>, before: &Announced) -> (Value, Announced)
 }
 
 struct Entities<'a> {
-    facts: &'a Facts<'a>,
+    facts: &'a DiscoveryFacts<'a>,
     components: Map<String, Value>,
 }
 
@@ -110,7 +110,7 @@ impl Entities<'_> {
             _ => Map::new(),
         };
         entity.insert("platform".to_owned(), platform.into());
-        entity.insert("unique_id".to_owned(), format!("porthole_{}_{key}", self.facts.identity.id).into());
+        entity.insert("unique_id".to_owned(), format!("porthole_{}_{key}", self.facts.device.id).into());
         entity.insert("name".to_owned(), name.into());
         entity.insert("icon".to_owned(), icon.into());
         self.components.insert(key.to_owned(), Value::Object(entity));

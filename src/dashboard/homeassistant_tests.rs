@@ -47,7 +47,7 @@ fn media(controls: Vec<ControlInfo>) -> MediaStatus {
 }
 
 fn announce(media: &MediaStatus, commands: bool, snapshots: bool, before: &Announced) -> (Value, Announced) {
-    let identity = Identity {
+    let device = DeviceInfo {
         id: "cam".into(),
         name: "Front door".into(),
         model: "Board".into(),
@@ -57,8 +57,8 @@ fn announce(media: &MediaStatus, commands: bool, snapshots: bool, before: &Annou
         whep: None,
     };
     let topics = Topics::new("porthole", &Id::new("cam").unwrap());
-    let facts = Facts {
-        identity: &identity,
+    let facts = DiscoveryFacts {
+        device: &device,
         topics: &topics,
         media,
         commands,

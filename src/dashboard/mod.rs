@@ -2,6 +2,8 @@
 
 pub mod coalesce;
 pub mod command;
-pub mod documents;
+pub mod events;
 pub mod homeassistant;
-pub mod pace;
+pub mod info;
+pub mod schedule;
+pub mod state;

@@ -16,12 +16,18 @@ use rust_embed::RustEmbed;
 #[allow_missing = true]
 struct Dist;
 
-/// Sent with every file: the page needs its own scripts, its broker and nothing else.
+/// Sent with every file: the page needs its own scripts, its broker and nothing else. `worker-src blob:` is for mqtt.js,
+/// which keeps its keep-alive timer in a worker made from a blob, so that a tab in the background stays connected.
+///
+/// There is no `frame-ancestors` (and no `X-Frame-Options`): dashboards of any origin show the page in a frame
+/// (docs/dashboards). Nothing in it acts on the camera, so a click that a framing page lures out of somebody does no harm,
+/// and what it shows cannot be read from outside the frame. What lets somebody watch is in the link's fragment, which the
+/// framing page has to know.
 const HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; worker-src blob:; style-src 'self'; img-src 'self' data:; \
-         media-src 'self' blob: mediastream:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; \
+         worker-src blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),

@@ -29,6 +29,7 @@ pub use tunnel::PATH as TUNNEL_PATH;
 pub use whep::fragment;
 
 use crate::access::gate::Mode;
+use crate::base::tasks::TaskGroup;
 use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::signaling::message::IceServer;
@@ -84,8 +85,8 @@ fn page(info: PageInfo) -> Router {
         .with_state(Arc::new(info))
 }
 
-fn services(services: Services) -> Router {
+fn services(services: Services, tasks: &TaskGroup) -> Router {
     let shared = Arc::new(Shared { services, whep: Arc::default() });
-    let tunnel = shared.services.broker.map_or_else(Router::new, tunnel::router);
+    let tunnel = shared.services.broker.map_or_else(Router::new, |broker| tunnel::router(broker, tasks));
     whep::router().merge(facts::router(&shared)).with_state(shared).merge(tunnel)
 }

@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -58,14 +58,14 @@ pub async fn bind(address: SocketAddr) -> Result<Listener, HttpError> {
     Ok(Listener { tcp, address, certificate: None })
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server; it and its connections end when this is dropped.
 pub struct Server {
-    task: AbortHandle,
+    tasks: TaskGroup,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.cancel();
     }
 }
 
@@ -88,50 +88,55 @@ impl Listener {
         Ok(self)
     }
 
-    /// Serves all there is, in the background, from now on.
-    pub fn serve(self, info: PageInfo, offered: Services) -> Server {
-        self.start(page(info).merge(services(offered)))
-    }
-
-    /// Serves nothing but the page.
-    pub fn serve_page(self, info: PageInfo) -> Server {
-        self.start(page(info))
-    }
-
-    fn start(self, router: Router) -> Server {
-        Server { task: tokio::spawn(accept(self, router)).abort_handle() }
+    /// Serves all there is from now on, in tasks of `tasks`. Tunnels to the broker outlive the server and end with
+    /// `tasks`: viewers behind them are still told that the daemon stops.
+    pub fn serve(self, info: PageInfo, offered: Services, tasks: &TaskGroup) -> Server {
+        let router = page(info).merge(services(offered, tasks));
+        let own = tasks.child();
+        own.spawn("http", accept(self, router, own.clone()));
+        Server { tasks: own }
     }
 }
 
-/// Ends only by being aborted, and its connections with it.
-async fn accept(listener: Listener, router: Router) {
-    let mut connections = JoinSet::new();
-    let hosts = Hosts::default();
+/// Until `tasks` end, and its connections with it.
+async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
+    let (all, hosts) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), HostConnections::default());
+    let mut end = pin!(tasks.cancelled());
     loop {
         let accepted = tokio::select! {
+            () = &mut end => return,
             accepted = listener.tcp.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
         };
-        match accepted {
-            Ok((stream, peer)) if connections.len() < MAX_CONNECTIONS => {
-                let Some(place) = hosts.enter(peer.ip()) else { continue };
-                let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
-                let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
-                connections.spawn(async move {
-                    let _ = stream.set_nodelay(true);
-                    match config {
-                        None => serve(stream, router).await,
-                        Some(config) => serve_tls(stream, config, router).await,
-                    }
-                    drop(place);
-                });
-            }
-            Ok((_, peer)) => tracing::debug!(%peer, "too many HTTP connections; one more was closed"),
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        let Ok(permit) = Arc::clone(&all).try_acquire_owned() else {
+            tracing::debug!(%peer, "too many HTTP connections; one more was closed");
+            continue;
+        };
+        let Some(of_host) = hosts.enter(peer.ip()) else { continue };
+        let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+        let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
+        let end = tasks.cancelled();
+        tasks.spawn_finite("http connection", async move {
+            let _ = stream.set_nodelay(true);
+            let served = async {
+                match config {
+                    None => serve(stream, router).await,
+                    Some(config) => serve_tls(stream, config, router).await,
+                }
+            };
+            tokio::select! {
+                () = end => {}
+                () = served => {}
+            }
+            drop((permit, of_host));
+        });
     }
 }
 
@@ -181,16 +186,16 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
 
 /// How many connections each host has.
 #[derive(Clone, Default)]
-pub(super) struct Hosts(Arc<Mutex<HashMap<Sender, usize>>>);
+pub(super) struct HostConnections(Arc<Mutex<HashMap<Sender, usize>>>);
 
-/// One of a host's connections.
-pub(super) struct Place {
-    hosts: Hosts,
+/// One of a host's connections, until it is dropped.
+pub(super) struct HostPermit {
+    hosts: HostConnections,
     host: Sender,
 }
 
-impl Hosts {
-    pub(super) fn enter(&self, address: IpAddr) -> Option<Place> {
+impl HostConnections {
+    pub(super) fn enter(&self, address: IpAddr) -> Option<HostPermit> {
         let host = Sender::host(address);
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = hosts.entry(host.clone()).or_default();
@@ -199,11 +204,11 @@ impl Hosts {
             return None;
         }
         *count += 1;
-        Some(Place { hosts: self.clone(), host })
+        Some(HostPermit { hosts: self.clone(), host })
     }
 }
 
-impl Drop for Place {
+impl Drop for HostPermit {
     fn drop(&mut self) {
         let mut hosts = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = hosts.get_mut(&self.host) {
@@ -221,8 +226,8 @@ mod tests {
 
     #[test]
     fn a_host_has_so_many_places_and_is_forgotten_with_the_last() {
-        let (hosts, one, other) = (Hosts::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let mut places: Vec<Place> = std::iter::from_fn(|| hosts.enter(one)).take(1000).collect();
+        let (hosts, one, other) = (HostConnections::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut places: Vec<HostPermit> = std::iter::from_fn(|| hosts.enter(one)).take(1000).collect();
         assert_eq!(places.len(), MAX_PER_HOST);
         assert!(hosts.enter(other).is_some());
         places.pop();

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::request::Peer;
-use super::server::Hosts;
+use super::server::HostConnections;
+use crate::base::tasks::TaskGroup;
 use crate::signaling::message::{ErrorCode, Refusal};
 
 /// The path, here and at the broker.
@@ -33,12 +34,13 @@ const ANSWERED: [&str; 3] = ["sec-websocket-accept", "sec-websocket-protocol", "
 
 struct Tunnels {
     broker: SocketAddr,
-    hosts: Hosts,
+    hosts: HostConnections,
+    tasks: TaskGroup,
 }
 
-/// The route to the broker at this address.
-pub(super) fn router(broker: SocketAddr) -> Router {
-    let tunnels = Tunnels { broker, hosts: Hosts::default() };
+/// The route to the broker at this address. Tunnels run in tasks of `tasks`.
+pub(super) fn router(broker: SocketAddr, tasks: &TaskGroup) -> Router {
+    let tunnels = Tunnels { broker, hosts: HostConnections::default(), tasks: tasks.clone() };
     Router::new().route(PATH, get(open)).with_state(Arc::new(tunnels))
 }
 
@@ -51,7 +53,7 @@ async fn open(
     if !upgrade.is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "here is MQTT over WebSocket, for the page"));
     }
-    let place = tunnels.hosts.enter(peer.0).ok_or_else(|| {
+    let permit = tunnels.hosts.enter(peer.0).ok_or_else(|| {
         Refusal::new(ErrorCode::RateLimited, "too many connections of this host").retry_after(10)
     })?;
     let away = |error: std::io::Error| {
@@ -61,13 +63,20 @@ async fn open(
     let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
     let (mut broker, head, rest) = shaken.map_err(late).and_then(|shaken| shaken).map_err(away)?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        let _place = place;
-        if let Ok(upgraded) = upgrade.await {
-            let mut client = TokioIo::new(upgraded);
-            if client.write_all(&rest).await.is_ok() {
-                let _ = copy_bidirectional(&mut client, &mut broker).await;
+    let end = tunnels.tasks.cancelled();
+    tunnels.tasks.spawn_finite("mqtt tunnel", async move {
+        let _permit = permit;
+        let carried = async {
+            if let Ok(upgraded) = upgrade.await {
+                let mut client = TokioIo::new(upgraded);
+                if client.write_all(&rest).await.is_ok() {
+                    let _ = copy_bidirectional(&mut client, &mut broker).await;
+                }
             }
+        };
+        tokio::select! {
+            () = end => {}
+            () = carried => {}
         }
     });
     let mut response = (StatusCode::SWITCHING_PROTOCOLS, Body::empty()).into_response();

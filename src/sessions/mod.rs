@@ -382,9 +382,9 @@ impl Owner {
         }
         match &reason {
             EndReason::Refused(refusal) => {
-                let grant = grant.map(|grant| grant.to_string());
+                let grant = grant.as_ref().map(ToString::to_string);
+                // Dashboards heard that it began, so they hear below that it has ended, too.
                 self.refuse(key.clone(), grant, refusal.clone(), &replies);
-                return;
             }
             EndReason::ViewerLeft(_) | EndReason::Replaced => {}
             // A successor of the same name would take the `bye` for its own.

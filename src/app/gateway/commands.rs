@@ -1,141 +1,207 @@
-//! Carries out what dashboards ask, and answers each command once: by an event, and where an answer was asked for.
+//! Carries out what dashboards ask, and answers each command once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
-use super::router::Router;
-use crate::app::persist::{Found, NotKept, Saving};
-use crate::app::privacy::Look;
-use crate::dashboard::coalesce::Offered;
+use super::publisher::{Answer, Publisher};
+use super::snapshots::SnapshotTaker;
+use crate::app::persist::{Found, NotKept, Persist, Saving};
+use crate::app::privacy::{Look, PrivacySwitch};
+use crate::app::runtime_settings::RuntimeSettings;
+use crate::base::clock::now;
+use crate::config::Commands;
+use crate::dashboard::coalesce::{Coalescer, Offered};
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
-use crate::dashboard::documents;
-use crate::media::{MediaError, Snapshot, mode};
-use crate::signaling::mqtt::{AnswerTo, Outgoing};
+use crate::fanout::Fanout;
+use crate::media::{Media, MediaError, mode};
+use crate::sessions::Sessions;
+use crate::signaling::mqtt::AnswerTo;
 use crate::signaling::topic::Inbound;
 
 /// Restarts of the pipeline are not worth more often than this.
 const RESTART_GAP: Duration = Duration::from_secs(1);
+/// Camera controls that may be set at the same time; a camera has a few dozen.
+const MAX_CONTROLS_UNDER_WAY: usize = 64;
 const SUPERSEDED: &str = "a later value came before it could be carried out";
 const PRIVACY: &str = "set/streaming";
 
-/// Whom to answer, and about what.
-pub(super) struct Answer {
-    topic: String,
-    id: Option<Value>,
-    to: Option<AnswerTo>,
-}
-
 /// A setting that waits for its turn.
-pub(super) struct Waiting {
+struct Waiting {
     command: Command,
     answer: Answer,
 }
 
-/// What a task of ours has finished.
+/// What came of something that took its time.
 pub(super) enum Done {
-    Control {
-        name: String,
-        result: Result<i64, MediaError>,
-        answer: Answer,
-    },
-    Snapshot(Result<Snapshot, MediaError>),
+    /// A control of the camera was set, or was not.
+    Control { name: String, result: Result<i64, MediaError>, answer: Answer },
     /// What was set is kept, or not.
-    Saved {
-        result: Result<(), NotKept>,
-        answer: Answer,
-    },
-    /// The file of the privacy switch was read.
-    Privacy {
-        look: Look,
-        found: Found,
-    },
+    Saved { result: Result<(), NotKept>, answer: Answer },
+    /// The file of the privacy switch was read, or could not be asked for.
+    Privacy { look: Look, found: Option<Found> },
 }
 
-impl Router {
-    pub(super) fn policy(&self) -> Policy {
-        let settings = &self.parts.settings;
-        Policy {
-            commands: settings.commands,
-            snapshots: settings.snapshots.allowed,
-            off_locally: self.parts.privacy.is_off_locally(),
+/// What commands act on.
+pub(super) struct Controlled {
+    pub sessions: Sessions,
+    pub media: Media,
+    pub fanout: Fanout,
+    pub privacy: PrivacySwitch,
+    pub runtime_settings: RuntimeSettings,
+    /// Keeps what is set.
+    pub persist: Persist,
+    /// The configured rate in pictures per second.
+    pub fps: Option<u32>,
+}
+
+/// Carries out commands.
+pub(super) struct CommandExecutor {
+    parts: Controlled,
+    /// How far dashboards are trusted.
+    allowed: Commands,
+    /// Settings that come faster than they can be carried out.
+    settings: Coalescer<Waiting>,
+    /// Drivers and cards may take their time, which viewers must not notice.
+    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    /// Controls among them.
+    controls: usize,
+    restarted: Option<Instant>,
+}
+
+impl CommandExecutor {
+    pub fn new(parts: Controlled, allowed: Commands) -> Self {
+        Self {
+            parts,
+            allowed,
+            settings: Coalescer::new(),
+            under_way: FuturesUnordered::new(),
+            controls: 0,
+            restarted: None,
         }
     }
 
+    /// Whether dashboards may command anything.
+    pub fn are_allowed(&self) -> bool {
+        self.allowed != Commands::None
+    }
+
+    /// Trusts dashboards this far from now on.
+    pub fn set_allowed(&mut self, allowed: Commands) {
+        self.allowed = allowed;
+    }
+
+    /// The privacy switch: whether the camera may run.
+    pub fn is_streaming(&self) -> bool {
+        self.parts.privacy.is_on()
+    }
+
     /// A message on `set` or `do`.
-    pub(super) async fn command(&mut self, inbound: &Inbound<'_>, payload: &[u8], to: Option<AnswerTo>) {
+    pub async fn receive(
+        &mut self,
+        inbound: &Inbound<'_>,
+        payload: &[u8],
+        to: Option<AnswerTo>,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
+        let policy = Policy {
+            commands: self.allowed,
+            snapshots: snapshots.is_allowed(),
+            off_locally: self.parts.privacy.is_off_locally(),
+        };
         let Request { topic, id, command } = match inbound {
-            Inbound::Set(setting) => command::set(setting, payload, self.policy()),
-            Inbound::Do(action) => command::action(action, payload, self.policy()),
+            Inbound::Set(setting) => command::set(setting, payload, policy),
+            Inbound::Do(action) => command::action(action, payload, policy),
             _ => return,
         };
         let answer = Answer { topic, id, to };
         match command {
-            Ok(command) => self.begin(command, answer).await,
-            Err(error) => self.answer(answer, &Err(error)),
+            Ok(command) => self.begin(command, answer, snapshots, publisher).await,
+            Err(error) => tell(answer, &Err(error), publisher),
         }
     }
 
-    async fn begin(&mut self, command: Command, answer: Answer) {
-        match command {
+    async fn begin(
+        &mut self,
+        command: Command,
+        answer: Answer,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
+        let result = match command {
             // It waits for nothing, and nothing that waits may undo it.
             Command::Streaming(false) => {
                 if let Some(waiting) = self.settings.withdraw(PRIVACY) {
-                    self.answer(waiting.answer, &Err(SUPERSEDED.to_owned()));
+                    tell(waiting.answer, &Err(SUPERSEDED.to_owned()), publisher);
                 }
-                let saving = self.set_streaming(false).await;
-                self.answer_when_kept(answer, saving);
+                let saving = self.set_streaming(false, snapshots, publisher).await;
+                return self.answer_when_kept(answer, saving);
             }
             Command::Streaming(true)
             | Command::Bitrate(_)
             | Command::Resolution(_)
             | Command::Control { .. } => {
                 let setting = answer.topic.clone();
-                match self.settings.offer(Instant::now(), &setting, Waiting { command, answer }) {
-                    Offered::Now(waiting) => self.set(&setting, waiting).await,
-                    Offered::Waits(Some(old)) => self.answer(old.answer, &Err(SUPERSEDED.to_owned())),
+                match self.settings.offer(now(), &setting, Waiting { command, answer }) {
+                    Offered::Now(waiting) => self.set(&setting, waiting, snapshots, publisher).await,
+                    Offered::Waits(Some(old)) => tell(old.answer, &Err(SUPERSEDED.to_owned()), publisher),
                     Offered::Waits(None) => {}
                 }
+                return;
             }
-            Command::Snapshot { width } => self.ask_snapshot(width, answer),
+            Command::Snapshot { width } => return snapshots.ask(width, answer, publisher),
             Command::KeyFrame => {
                 self.parts.fanout.request_key_frame();
-                self.answer(answer, &Ok(()));
+                Ok(())
             }
-            Command::Warm(time) => {
-                let result = self.warm(time);
-                self.answer(answer, &result);
-            }
+            Command::Warm(time) => self.warm(time),
             Command::Close { viewer, session } => {
                 self.parts.sessions.close(viewer, session).await;
-                self.answer(answer, &Ok(()));
+                Ok(())
             }
-            Command::Restart => {
-                let result = self.restart();
-                self.answer(answer, &result);
-            }
+            Command::Restart => self.restart(),
+        };
+        tell(answer, &result, publisher);
+    }
+
+    /// When [`Self::set_what_waited`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.settings.due()
+    }
+
+    /// Carries out the settings whose turn has come.
+    pub async fn set_what_waited(&mut self, snapshots: &mut SnapshotTaker, publisher: &mut Publisher) {
+        while let Some((setting, waiting)) = self.settings.take_due(now()) {
+            self.set(&setting, waiting, snapshots, publisher).await;
         }
     }
 
-    /// Settings whose turn has come.
-    pub(super) async fn set_what_waited(&mut self) {
-        while let Some((setting, waiting)) = self.settings.take_due(Instant::now()) {
-            self.set(&setting, waiting).await;
-        }
-    }
-
-    async fn set(&mut self, setting: &str, waiting: Waiting) {
+    async fn set(
+        &mut self,
+        setting: &str,
+        waiting: Waiting,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
         let Waiting { command, answer } = waiting;
         let saving = match command {
-            Command::Control { name, value } => return self.set_control(name, value, answer),
+            Command::Control { name, value } if self.controls < MAX_CONTROLS_UNDER_WAY => {
+                return self.begin_control(name, value, answer);
+            }
+            Command::Control { .. } => {
+                Err("too many controls are being set; try again in a moment".to_owned())
+            }
             // Turned off at the device while it waited: asked for again, it will be refused.
             Command::Streaming(true)
-                if self.policy().off_locally
-                    && self.parts.settings.commands != crate::config::Commands::All =>
+                if self.parts.privacy.is_off_locally() && self.allowed != Commands::All =>
             {
                 Err("streaming was turned off at the device".to_owned())
             }
-            Command::Streaming(on) => Ok(self.set_streaming(on).await),
+            Command::Streaming(on) => Ok(self.set_streaming(on, snapshots, publisher).await),
             Command::Bitrate(kbps) => {
                 self.parts.media.set_ceiling_kbps(kbps);
                 self.parts.runtime_settings.values.bitrate_kbps = kbps;
@@ -145,50 +211,48 @@ impl Router {
             _ => Err("this is no setting".to_owned()),
         };
         // The next value does not wait for the card: a slider moves on while it is written.
-        self.settings.finish(Instant::now(), setting);
+        self.settings.finish(now(), setting);
         match saving {
             Ok(saving) => self.answer_when_kept(answer, saving),
-            Err(error) => self.answer(answer, &Err(error)),
+            Err(error) => tell(answer, &Err(error), publisher),
         }
     }
 
     /// Answers once what was set is kept: `ok` holds over a restart.
-    fn answer_when_kept(&mut self, answer: Answer, saving: Saving) {
-        self.unanswered += 1;
-        let done = self.done.clone();
-        self.parts.tasks.spawn_finite("answer", async move {
-            let result = saving.kept().await;
-            // Fails only while the daemon ends.
-            let _ = done.send(Done::Saved { result, answer }).await;
-        });
+    fn answer_when_kept(&self, answer: Answer, saving: Saving) {
+        self.under_way.push(Box::pin(async move { Done::Saved { result: saving.kept().await, answer } }));
     }
 
-    async fn set_streaming(&mut self, on: bool) -> Saving {
+    async fn set_streaming(
+        &mut self,
+        on: bool,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) -> Saving {
         // First the camera, then the file: what was asked for must not wait for a slow card.
-        self.apply_streaming(on).await;
+        self.apply_streaming(on, snapshots, publisher).await;
         self.parts.privacy.set(on);
         self.parts.privacy.save(&self.parts.persist)
     }
 
     /// Looks whether somebody has turned the privacy switch by writing its file.
-    pub(super) fn look_at_privacy(&mut self) {
+    pub fn look_at_privacy(&self) {
         let (look, found) = self.parts.privacy.look(&self.parts.persist);
-        let done = self.done.clone();
-        self.parts.tasks.spawn_finite("privacy", async move {
-            match found.await {
-                // Fails only while the daemon ends.
-                Some(found) => drop(done.send(Done::Privacy { look, found }).await),
-                None => tracing::warn!("the privacy switch's file could not be read now; it stays as it is"),
-            }
-        });
+        self.under_way.push(Box::pin(async move { Done::Privacy { look, found: found.await } }));
     }
 
-    async fn saw_privacy(&mut self, look: Look, found: &Found) {
+    async fn saw_privacy(
+        &mut self,
+        look: Look,
+        found: &Found,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
         let seen = self.parts.privacy.seen(look, found);
         if seen.is_turned {
             let on = self.parts.privacy.is_on();
             tracing::info!(on, "the privacy switch was turned at the device");
-            self.apply_streaming(on).await;
+            self.apply_streaming(on, snapshots, publisher).await;
         }
         if seen.has_to_be_saved {
             // Trouble with the disk is said in the log.
@@ -197,13 +261,13 @@ impl Router {
     }
 
     /// Turns everything but the switch itself.
-    pub(super) async fn apply_streaming(&mut self, on: bool) {
+    async fn apply_streaming(&mut self, on: bool, snapshots: &mut SnapshotTaker, publisher: &mut Publisher) {
+        publisher.set_streaming(on);
         self.parts.media.set_streaming(on);
         self.parts.sessions.set_streaming(on).await;
         if !on {
-            self.clear_snapshot();
+            snapshots.clear(publisher);
         }
-        self.pace.change();
     }
 
     fn set_resolution(&mut self, resolution: Resolution) -> Result<Saving, String> {
@@ -220,36 +284,59 @@ impl Router {
         Ok(self.parts.runtime_settings.save(&self.parts.persist))
     }
 
-    /// The camera's driver may take its time, which viewers must not notice.
-    fn set_control(&mut self, name: String, value: String, answer: Answer) {
-        let (media, done) = (self.parts.media.clone(), self.done.clone());
-        self.parts.tasks.spawn_finite("control", async move {
+    /// [`Self::done`] gives what comes of it.
+    fn begin_control(&mut self, name: String, value: String, answer: Answer) {
+        let media = self.parts.media.clone();
+        self.controls += 1;
+        self.under_way.push(Box::pin(async move {
             let result = media.set_control(name.clone(), value).await;
-            // Fails only while the daemon ends.
-            let _ = done.send(Done::Control { name, result, answer }).await;
-        });
+            Done::Control { name, result, answer }
+        }));
     }
 
-    pub(super) async fn done(&mut self, done: Done) {
+    /// What has come of something; `None` while nothing is under way. Can be cancelled.
+    pub async fn done(&mut self) -> Option<Done> {
+        self.under_way.next().await
+    }
+
+    /// Remembers and answers what [`Self::done`] gave.
+    pub async fn finish(&mut self, done: Done, snapshots: &mut SnapshotTaker, publisher: &mut Publisher) {
         match done {
-            Done::Snapshot(result) => self.snapshot_taken(result),
             Done::Control { name, result, answer } => {
-                self.settings.finish(Instant::now(), &answer.topic);
+                self.controls = self.controls.saturating_sub(1);
+                self.settings.finish(now(), &answer.topic);
                 match result {
                     Ok(value) => {
                         self.parts.runtime_settings.set_control(name, value);
                         let saving = self.parts.runtime_settings.save(&self.parts.persist);
                         self.answer_when_kept(answer, saving);
                     }
-                    Err(error) => self.answer(answer, &Err(error.to_string())),
+                    Err(error) => tell(answer, &Err(error.to_string()), publisher),
                 }
             }
             Done::Saved { result, answer } => {
-                self.unanswered = self.unanswered.saturating_sub(1);
-                self.answer(answer, &result.map_err(|reason| reason.to_string()));
+                tell(answer, &result.map_err(|reason| reason.to_string()), publisher);
             }
-            Done::Privacy { look, found } => self.saw_privacy(look, &found).await,
+            Done::Privacy { look, found: Some(found) } => {
+                self.saw_privacy(look, &found, snapshots, publisher).await;
+            }
+            Done::Privacy { found: None, .. } => {
+                tracing::warn!("the privacy switch's file could not be read now; it stays as it is");
+            }
         }
+    }
+
+    /// Whoever was promised an answer gets it: what was set is kept now, or cannot be.
+    pub async fn close(mut self, snapshots: &mut SnapshotTaker, publisher: &mut Publisher) {
+        self.parts.persist.flush().await;
+        while let Some(done) = self.done().await {
+            self.finish(done, snapshots, publisher).await;
+        }
+    }
+
+    /// What keeps what is set.
+    pub fn persist(&self) -> &Persist {
+        &self.parts.persist
     }
 
     fn warm(&self, time: Duration) -> Result<(), String> {
@@ -261,7 +348,7 @@ impl Router {
     }
 
     fn restart(&mut self) -> Result<(), String> {
-        let now = Instant::now();
+        let now = now();
         if self.restarted.is_some_and(|at| now.saturating_duration_since(at) < RESTART_GAP) {
             return Err("it was restarted less than a second ago".to_owned());
         }
@@ -269,30 +356,17 @@ impl Router {
         self.parts.media.restart();
         Ok(())
     }
+}
 
-    /// Tells the outcome of one command.
-    pub(super) fn answer(&mut self, answer: Answer, result: &Result<(), String>) {
-        let Answer { topic, id, to } = answer;
-        match result {
-            Ok(()) if topic == PRIVACY || topic.starts_with("do/") => {
-                tracing::info!(topic, "command carried out");
-            }
-            Ok(()) => tracing::debug!(topic, "command carried out"),
-            Err(error) => tracing::debug!(topic, error, "command refused"),
+/// Tells the outcome of one command, to the log and to whoever asked.
+fn tell(answer: Answer, result: &Result<(), String>, publisher: &mut Publisher) {
+    let topic = &answer.topic;
+    match result {
+        Ok(()) if topic == PRIVACY || topic.starts_with("do/") => {
+            tracing::info!(topic, "command carried out");
         }
-        let mut fields = Map::new();
-        fields.insert("topic".to_owned(), topic.into());
-        fields.insert("ok".to_owned(), result.is_ok().into());
-        fields.insert("error".to_owned(), json!(result.as_ref().err()));
-        if let Some(id) = id {
-            fields.insert("id".to_owned(), id);
-        }
-        let event = documents::event(SystemTime::now(), "command", fields);
-        self.publish_event(&event);
-        if let Some(to) = to.filter(|to| self.topics.may_answer_on(&to.topic)) {
-            let reply = Outgoing::signal(to.topic, event.to_string());
-            self.link.publish(Outgoing { correlation: to.correlation, ..reply });
-        }
-        self.pace.change();
+        Ok(()) => tracing::debug!(topic, "command carried out"),
+        Err(error) => tracing::debug!(topic, error, "command refused"),
     }
+    publisher.answer(answer, result);
 }

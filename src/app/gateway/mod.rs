@@ -1,26 +1,29 @@
 //! Between the MQTT link and the rest: routes what arrives, publishes what the device says.
 
-mod announce;
+mod announcer;
 mod commands;
+mod publisher;
+mod pulse;
 mod router;
-mod stills;
+mod snapshots;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
 
 use super::persist::Persist;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
+use super::state::StateSource;
 use crate::access::proof::PublicKey;
+use crate::base::clock;
 use crate::base::tasks::TaskGroup;
 use crate::broker::OwnCredentials;
-use crate::config::{BrokerChoice, Commands, Config, HomeAssistant, Snapshots};
-use crate::dashboard::documents::Identity;
+use crate::config::{BrokerChoice, Config, HomeAssistant};
 use crate::dashboard::homeassistant;
+use crate::dashboard::info::DeviceInfo;
 use crate::fanout::Fanout;
 use crate::media::{self, Media};
 use crate::peer::Replies;
@@ -29,8 +32,12 @@ use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::Down;
 use crate::signaling::mqtt::{self, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
-use announce::Announcer;
-use router::Router;
+use announcer::Announcer;
+use commands::{CommandExecutor, Controlled};
+use publisher::{Outbox, Publisher};
+pub(super) use pulse::{Presence, Pulse, Settings};
+use router::{Inputs, Router};
+use snapshots::SnapshotTaker;
 
 /// Everything the gateway serves.
 pub(super) struct GatewayParts {
@@ -38,12 +45,12 @@ pub(super) struct GatewayParts {
     pub media: Media,
     pub fanout: Fanout,
     pub events: mpsc::Receiver<SessionEvent>,
+    /// Makes `state`.
+    pub state: Arc<StateSource>,
     pub privacy: PrivacySwitch,
     pub runtime_settings: RuntimeSettings,
     /// Keeps what is set.
     pub persist: Persist,
-    /// Under which the tasks of the gateway run.
-    pub tasks: TaskGroup,
     /// The configured rate in pictures per second.
     pub fps: Option<u32>,
     /// How the page's addresses begin, and where it listens.
@@ -55,7 +62,7 @@ pub(super) struct GatewayParts {
 pub(super) struct Connection {
     link: Link,
     topics: Arc<Topics>,
-    identity: Identity,
+    device: DeviceInfo,
     announcer: Announcer,
     inbox: mpsc::Receiver<LinkEvent>,
 }
@@ -64,85 +71,9 @@ pub(super) struct Connection {
 pub(super) struct Gateway {
     link: Link,
     topics: Arc<Topics>,
-    stop: oneshot::Sender<()>,
-    routing: JoinHandle<()>,
-    tasks: TaskGroup,
+    /// The task that routes.
+    routing: TaskGroup,
     pulse: Pulse,
-}
-
-/// How the gateway is, for whoever watches over the daemon.
-#[derive(Clone)]
-pub(super) struct Pulse {
-    link: Link,
-    asks: mpsc::Sender<Ask>,
-    presence: watch::Receiver<Presence>,
-}
-
-/// What the rest of the daemon asks of the task that routes.
-enum Ask {
-    Ping(oneshot::Sender<()>),
-    Settings(Settings),
-    /// Look whether the privacy switch was turned at the device.
-    Privacy,
-}
-
-/// What can change while the gateway runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Settings {
-    pub name: String,
-    pub max_viewers: usize,
-    pub commands: Commands,
-    pub snapshots: Snapshots,
-}
-
-impl Settings {
-    pub fn of(config: &Config) -> Self {
-        Self {
-            name: config.device.name.clone(),
-            max_viewers: config.max_viewers,
-            commands: config.commands,
-            snapshots: config.snapshots,
-        }
-    }
-}
-
-/// Whether the broker is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Presence {
-    Connecting,
-    Online,
-    /// Gone, for this reason.
-    Offline(String),
-}
-
-impl Pulse {
-    /// Resolves when the task that routes has answered, or is gone. Whether it has answered.
-    pub async fn ping(&self) -> bool {
-        let (done, answered) = oneshot::channel();
-        self.asks.send(Ask::Ping(done)).await.is_ok() && answered.await.is_ok()
-    }
-
-    /// Takes over other settings; `info` and `state` say so at once.
-    pub async fn change(&self, settings: Settings) {
-        // Fails only while the daemon ends.
-        let _ = self.asks.send(Ask::Settings(settings)).await;
-    }
-
-    /// Looks whether somebody has turned the privacy switch by writing its file.
-    pub async fn look_at_privacy(&self) {
-        // Fails only while the daemon ends.
-        let _ = self.asks.send(Ask::Privacy).await;
-    }
-
-    /// How long the task of the MQTT connection has not moved.
-    pub fn link_silence(&self) -> Duration {
-        self.link.silence()
-    }
-
-    /// Changes with the connection.
-    pub fn presence(&self) -> watch::Receiver<Presence> {
-        self.presence.clone()
-    }
 }
 
 /// Sends what the device says to viewers through the broker.
@@ -187,18 +118,18 @@ pub(super) fn connect(
         ..LinkConfig::new(url, config.device.id.as_str())
     };
     let (link, inbox) = mqtt::connect(link_config, tasks)?;
-    let identity = Identity {
+    let device = DeviceInfo {
         id: config.device.id.to_string(),
         name: config.device.name.clone(),
         model: media::board(),
         root: config.mqtt.root.clone(),
         key: key.encode(),
         access: config.access.as_str(),
-        // The machine may have no address yet: the router looks when it tells.
+        // The machine may have no address yet: the publisher looks when it tells.
         whep: None,
     };
     let announcer = Announcer::new(wanted, &config.device.state_dir);
-    Ok(Connection { link, topics, identity, announcer, inbox })
+    Ok(Connection { link, topics, device, announcer, inbox })
 }
 
 /// The built-in broker is for viewers: Home Assistant could not read there, so nothing is announced on it.
@@ -213,17 +144,40 @@ impl Connection {
         Arc::new(MqttReplies { link: self.link.clone(), topics: Arc::clone(&self.topics) })
     }
 
-    /// Routes from now on.
-    pub fn serve(self, parts: GatewayParts) -> Gateway {
-        let (stop, stopped) = oneshot::channel();
+    /// Routes from now on, in a task of `tasks`.
+    pub fn serve(self, parts: GatewayParts, tasks: &TaskGroup) -> Gateway {
+        let Self { link, topics, device, announcer, inbox } = self;
+        let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
+        let GatewayParts { privacy, runtime_settings, persist, .. } = parts;
         let (asks, asked) = mpsc::channel(1);
-        let (told, presence) = watch::channel(Presence::Connecting);
-        let pulse = Pulse { link: self.link.clone(), asks, presence };
-        let (link, topics) = (self.link.clone(), Arc::clone(&self.topics));
-        let tasks = parts.tasks.clone();
-        let (router, done) = Router::new(self.link, self.topics, self.identity, self.announcer, parts, told);
-        let routing = tasks.spawn("router", router.run(self.inbox, asked, done, stopped));
-        Gateway { link, topics, stop, routing, tasks, pulse }
+        let (presence, watched) = watch::channel(Presence::Connecting);
+        let pulse = Pulse::new(link.clone(), asks, watched);
+        let to_broker = link.clone();
+        let outbox = Outbox::new(move |message| to_broker.publish(message));
+        let inputs = Inputs {
+            link: inbox,
+            events,
+            asks: asked,
+            media: media.status(),
+            ended_early: tasks.ended_early(),
+        };
+        let snapshots = SnapshotTaker::new(media.clone(), settings.snapshots, clock::now());
+        let acts_on =
+            Controlled { sessions: sessions.clone(), media, fanout, privacy, runtime_settings, persist, fps };
+        let router = Router {
+            sessions,
+            publisher: Publisher::new(outbox, Arc::clone(&topics), device, page, state),
+            topics: Arc::clone(&topics),
+            commands: CommandExecutor::new(acts_on, settings.commands),
+            snapshots,
+            announcer,
+            presence,
+            inputs,
+        };
+        // Closed by itself, and last: what the others have to say at their end is still published.
+        let routing = tasks.child();
+        routing.spawn("router", router.run(routing.cancelled()));
+        Gateway { link, topics, routing, pulse }
     }
 }
 
@@ -233,16 +187,19 @@ impl Gateway {
         self.pulse.clone()
     }
 
-    /// Says `offline` and goodbye, in at most `limit`.
+    /// Publishes what the sessions had to say at their end, then `offline`, then says goodbye to the broker. In at most
+    /// twice `limit`.
     pub async fn close(self, limit: Duration) {
-        // From now on its end is no ailment.
-        self.tasks.cancel();
-        let _ = self.stop.send(());
         // It still saves what was adjusted.
-        if tokio::time::timeout(limit, self.routing).await.is_err() {
+        if !self.routing.close(limit).await.is_empty() {
             tracing::warn!("the last settings could not be saved in time");
         }
         self.link.publish(Outgoing::retained(self.topics.leaf("availability"), "offline"));
-        self.link.close(limit).await;
+        if !self.link.close(limit).await {
+            tracing::warn!("the broker has not confirmed the last messages");
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

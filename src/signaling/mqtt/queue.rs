@@ -7,8 +7,9 @@ use super::{Incoming, LinkEvent, Outgoing};
 
 /// Messages that may wait for a broker that is away.
 const OFFLINE_LIMIT: usize = 64;
-/// Messages that may wait for a broker that is there: a hundred viewers get half a dozen each at once.
-const ONLINE_LIMIT: usize = 1024;
+/// Messages that may wait for a broker that is there: when a house of a thousand viewers ends, each is told, and so are
+/// dashboards of each.
+const ONLINE_LIMIT: usize = 4096;
 /// Messages older than this when the broker comes back are of no use to anybody.
 const STALE: Duration = Duration::from_secs(10);
 /// Messages that may wait for a slow application, and the bytes they may hold.

@@ -9,12 +9,12 @@ const MAX_GAP: Duration = Duration::from_secs(30);
 
 /// Decides when the next publication is due.
 #[derive(Debug)]
-pub struct Pace {
+pub struct PublishSchedule {
     changed: bool,
     last: Option<Instant>,
 }
 
-impl Pace {
+impl PublishSchedule {
     /// Nothing published yet, so the first is due at once.
     pub fn new() -> Self {
         Self { changed: true, last: None }
@@ -46,7 +46,7 @@ impl Pace {
     }
 }
 
-impl Default for Pace {
+impl Default for PublishSchedule {
     fn default() -> Self {
         Self::new()
     }
@@ -58,16 +58,16 @@ mod tests {
 
     #[test]
     fn changes_are_gathered_for_a_second_and_silence_lasts_thirty() {
-        let mut pace = Pace::new();
+        let mut schedule = PublishSchedule::new();
         let start = Instant::now();
-        assert_eq!(pace.due(start), start);
-        pace.published(start);
-        assert_eq!(pace.due(start), start + Duration::from_secs(30));
-        pace.change();
-        pace.change();
-        assert_eq!(pace.due(start), start + Duration::from_secs(1));
-        pace.published(start + Duration::from_secs(1));
-        pace.reset();
-        assert_eq!(pace.due(start), start);
+        assert_eq!(schedule.due(start), start);
+        schedule.published(start);
+        assert_eq!(schedule.due(start), start + Duration::from_secs(30));
+        schedule.change();
+        schedule.change();
+        assert_eq!(schedule.due(start), start + Duration::from_secs(1));
+        schedule.published(start + Duration::from_secs(1));
+        schedule.reset();
+        assert_eq!(schedule.due(start), start);
     }
 }

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::publisher::Outbox;
 use crate::app::persist::{Manner, Persist};
 use crate::base::durable_file::DurableFile;
 use crate::config::HomeAssistant;
-use crate::dashboard::homeassistant::{self, Announced, Facts};
-use crate::signaling::mqtt::{Link, Outgoing};
+use crate::dashboard::homeassistant::{self, Announced, DiscoveryFacts};
+use crate::media::MediaStatus;
+use crate::signaling::mqtt::Outgoing;
 
 /// What the broker keeps of us, so that it can be taken back in a later life.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub(super) struct Announcer {
     memory: Option<Memory>,
     /// The text that this connection's broker has.
     sent: Option<String>,
+    /// The capture side when its camera was last known: Home Assistant keeps what an unplugged camera had.
+    last_camera: Option<MediaStatus>,
 }
 
 impl Announcer {
@@ -32,7 +36,7 @@ impl Announcer {
     pub fn new(wanted: Option<HomeAssistant>, state_dir: &Path) -> Self {
         let file = DurableFile::new(state_dir, "homeassistant.json");
         let memory = file.load().ok().flatten().and_then(|text| serde_json::from_str(&text).ok());
-        Self { wanted, file, memory, sent: None }
+        Self { wanted, file, memory, sent: None, last_camera: None }
     }
 
     /// Whether `topic` is where Home Assistant tells of its start.
@@ -48,14 +52,17 @@ impl Announcer {
     }
 
     /// Publishes what differs from what was announced.
-    pub fn tell(&mut self, link: &Link, persist: &Persist, facts: &Facts<'_>) {
+    pub fn tell(&mut self, outbox: &Outbox, persist: &Persist, facts: &DiscoveryFacts<'_>) {
+        if facts.is_complete() {
+            self.last_camera = Some(facts.media.clone());
+        }
         let topic = self
             .wanted
             .as_ref()
-            .map(|wanted| homeassistant::discovery_topic(&wanted.prefix, &facts.identity.id));
+            .map(|wanted| homeassistant::discovery_topic(&wanted.prefix, &facts.device.id));
         if let Some(old) = self.memory.take_if(|memory| topic.as_ref() != Some(&memory.topic)) {
             // An empty retained message removes the device with all of its entities.
-            if link.publish(Outgoing::retained(old.topic.clone(), "")) {
+            if outbox.publish(Outgoing::retained(old.topic.clone(), "")) {
                 // Trouble with the disk is said in the log, and it is tried again.
                 persist.remove(&self.file);
             } else {
@@ -63,15 +70,18 @@ impl Announcer {
             }
         }
         let Some(topic) = topic else { return };
+        let media = self.last_camera.as_ref().unwrap_or(facts.media);
+        let facts = DiscoveryFacts { media, ..*facts };
         let known = self.memory.as_ref().map(|memory| memory.entities.clone()).unwrap_or_default();
         // Announced without its controls, those would be removed and lose their history: the broker has the last
         // announcement, which is good until the camera is there.
         if !facts.is_complete() && !known.is_empty() {
             return;
         }
-        let (message, entities) = homeassistant::announcement(facts, &known);
+        let (message, entities) = homeassistant::announcement(&facts, &known);
         let text = message.to_string();
-        if self.sent.as_ref() == Some(&text) || !link.publish(Outgoing::retained(topic.clone(), text.clone()))
+        if self.sent.as_ref() == Some(&text)
+            || !outbox.publish(Outgoing::retained(topic.clone(), text.clone()))
         {
             return;
         }

@@ -1,0 +1,179 @@
+//! What the device says of itself: `availability`, `info`, `state`, `event`, and answers to commands.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::app::address;
+use crate::app::state::StateSource;
+use crate::base::stats::SystemFigures;
+use crate::dashboard::events;
+use crate::dashboard::info::{self, DeviceInfo};
+use crate::dashboard::schedule::PublishSchedule;
+use crate::media::MediaStatus;
+use crate::sessions::SessionEvent;
+use crate::signaling::message::{Down, Refusal};
+use crate::signaling::mqtt::{AnswerTo, Outgoing};
+use crate::signaling::topic::{Id, Topics};
+
+/// Takes messages for the broker without waiting.
+#[derive(Clone)]
+pub(super) struct Outbox(Arc<dyn Fn(Outgoing) -> bool + Send + Sync>);
+
+impl Outbox {
+    /// What it takes goes to `put`, which tells whether there was room.
+    pub fn new(put: impl Fn(Outgoing) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(put))
+    }
+
+    /// Queues a message; false when there is no room.
+    pub fn publish(&self, message: Outgoing) -> bool {
+        (self.0)(message)
+    }
+}
+
+/// Whom to answer, and about what.
+pub(super) struct Answer {
+    /// The command's topic, without root and device.
+    pub topic: String,
+    /// The `id` of the command's JSON.
+    pub id: Option<Value>,
+    /// Where an answer was asked for, beside the event.
+    pub to: Option<AnswerTo>,
+}
+
+/// Publishes what the device says, and knows when `state` is due.
+pub(super) struct Publisher {
+    outbox: Outbox,
+    topics: Arc<Topics>,
+    device: DeviceInfo,
+    /// How the page's addresses begin, and where it listens.
+    page: Option<(&'static str, SocketAddr)>,
+    state: Arc<StateSource>,
+    schedule: PublishSchedule,
+    /// The `info` that the broker has, to publish it again only when it differs.
+    info_sent: Option<Value>,
+}
+
+impl Publisher {
+    pub fn new(
+        outbox: Outbox,
+        topics: Arc<Topics>,
+        device: DeviceInfo,
+        page: Option<(&'static str, SocketAddr)>,
+        state: Arc<StateSource>,
+    ) -> Self {
+        Self { outbox, topics, device, page, state, schedule: PublishSchedule::new(), info_sent: None }
+    }
+
+    /// A broker is there that may have heard nothing yet.
+    pub fn connected(&mut self) {
+        self.info_sent = None;
+        self.schedule.reset();
+        self.retain("availability", "online");
+    }
+
+    /// Something is different: `state` is published soon.
+    pub fn changed(&mut self) {
+        self.schedule.change();
+    }
+
+    /// When `state` is to be published next.
+    pub fn due(&self, now: Instant) -> Instant {
+        self.schedule.due(now)
+    }
+
+    /// The name for people, as it is in `info`.
+    pub fn set_name(&mut self, name: String) {
+        self.device.name = name;
+        self.changed();
+    }
+
+    /// The privacy switch, as it is in `state`.
+    pub fn set_streaming(&mut self, on: bool) {
+        self.state.set_streaming(on);
+        self.changed();
+    }
+
+    /// What `info` is made of.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// Where messages on other topics go.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Processor and memory, as they are in `state`.
+    pub fn system(&self, now: Instant) -> SystemFigures {
+        self.state.system(now)
+    }
+
+    /// Publishes `info` if the broker does not have it yet.
+    pub fn publish_info(&mut self, media: &MediaStatus) {
+        // Looked for each time: the machine may get its address later than the daemon starts.
+        let whep = |(scheme, listen)| format!("{scheme}://{}/whep", address::reachable(listen));
+        self.device.whep = self.page.map(whep);
+        let info = info::info(&self.device, media);
+        if self.info_sent.as_ref() != Some(&info) {
+            self.retain("info", info.to_string());
+            self.info_sent = Some(info);
+        }
+    }
+
+    /// Publishes `state` as it is now.
+    pub fn publish_state(&mut self, now: Instant) {
+        self.retain("state", self.state.renewed(now).to_string());
+        self.schedule.published(now);
+    }
+
+    /// Publishes an event.
+    pub fn event(&self, event: &Value) {
+        self.signal("event", event.to_string());
+    }
+
+    /// Publishes what happened to a session.
+    pub fn session_event(&mut self, event: &SessionEvent) {
+        self.event(&events::session_event(SystemTime::now(), event));
+        self.changed();
+    }
+
+    /// Tells the outcome of one command: by an event, and where an answer was asked for.
+    pub fn answer(&mut self, answer: Answer, result: &Result<(), String>) {
+        let Answer { topic, id, to } = answer;
+        let mut fields = Map::new();
+        fields.insert("topic".to_owned(), topic.into());
+        fields.insert("ok".to_owned(), result.is_ok().into());
+        fields.insert("error".to_owned(), json!(result.as_ref().err()));
+        if let Some(id) = id {
+            fields.insert("id".to_owned(), id);
+        }
+        let event = events::event(SystemTime::now(), "command", fields);
+        self.event(&event);
+        self.changed();
+        if let Some(to) = to.filter(|to| self.topics.may_answer_on(&to.topic)) {
+            let reply = Outgoing::signal(to.topic, event.to_string());
+            self.outbox.publish(Outgoing { correlation: to.correlation, ..reply });
+        }
+    }
+
+    /// Tells a viewer that its message was refused.
+    pub fn refuse(&self, viewer: &Id, session: &Id, refusal: Refusal) {
+        let message = Down::Error(refusal).to_json(session);
+        self.outbox.publish(Outgoing::signal(self.topics.down(viewer), message));
+    }
+
+    /// Publishes what the broker keeps for those who come later; false when there is no room.
+    pub fn retain(&self, leaf: &str, payload: impl Into<Bytes>) -> bool {
+        self.outbox.publish(Outgoing::retained(self.topics.leaf(leaf), payload))
+    }
+
+    /// Publishes for whoever listens now; false when there is no room.
+    pub fn signal(&self, leaf: &str, payload: impl Into<Bytes>) -> bool {
+        self.outbox.publish(Outgoing::signal(self.topics.leaf(leaf), payload))
+    }
+}

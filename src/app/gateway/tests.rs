@@ -1,0 +1,162 @@
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::access::gate::{Mode, OfferAuthorizer};
+use crate::access::identity::Identity;
+use crate::config::Flavour;
+use crate::media::{CameraState, MediaStatus};
+use crate::peer::{EndReason, Factory, Signer};
+use crate::sessions::Parts;
+use crate::sessions::table::Key;
+
+/// What was published, oldest first.
+#[derive(Clone, Default)]
+struct Published(Arc<Mutex<Vec<Outgoing>>>);
+
+impl Published {
+    fn on(&self, leaf: &str) -> Vec<Outgoing> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|message| message.topic == format!("porthole/cam/{leaf}")).cloned().collect()
+    }
+}
+
+/// A router between channels of the test.
+struct World {
+    router: Router,
+    published: Published,
+    link: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<SessionEvent>,
+    _asks: mpsc::Sender<pulse::Ask>,
+    _media: watch::Sender<MediaStatus>,
+    _tasks: TaskGroup,
+    _dir: tempfile::TempDir,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[device]\nid = \"cam\"\nstate_dir = {:?}\n[mqtt]\nurl = \"mqtt://broker\"\n[camera]\ndevice = \"test\"\n\
+         [access]\nmode = \"open\"\n",
+        dir.path()
+    );
+    let file = dir.path().join("porthole.toml");
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load(Some(&file), Flavour::Run).unwrap();
+    let fanout = Fanout::default();
+    let media = Media::start(config.media.clone(), fanout.clone(), true).unwrap();
+    let identity = Arc::new(Identity::load_or_make(dir.path()).unwrap());
+    let topics = Arc::new(Topics::new("porthole", &config.device.id));
+    let (status, watched) = watch::channel(MediaStatus::sample(CameraState::Idle));
+    let parts = Parts {
+        max_viewers: 8,
+        streaming: true,
+        signer: Signer { identity, device: config.device.id.clone() },
+        factory: Arc::new(Factory::new(config.ice.clone(), fanout.clone()).unwrap()),
+        fanout: fanout.clone(),
+        media: watched.clone(),
+        replies: Arc::new(Silent),
+        events: mpsc::channel(1).0,
+    };
+    let sessions =
+        Sessions::spawn(parts, OfferAuthorizer::new(Mode::Open, config.device.id.clone(), Vec::new()));
+    let device = DeviceInfo {
+        id: "cam".into(),
+        name: "Cam".into(),
+        model: "board".into(),
+        root: "porthole".into(),
+        key: "k".into(),
+        access: "open",
+        whep: None,
+    };
+    let published = Published::default();
+    let recorder = published.clone();
+    let outbox = Outbox::new(move |message| {
+        recorder.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        true
+    });
+    let tasks = TaskGroup::new();
+    let ended_early = tasks.ended_early();
+    let state = Arc::new(StateSource::new(sessions.clone(), watched.clone(), ended_early, true));
+    let (link, link_events) = mpsc::channel(16);
+    let (events, happened) = mpsc::channel(256);
+    let (asks, asked) = mpsc::channel(1);
+    let controlled = Controlled {
+        sessions: sessions.clone(),
+        media: media.clone(),
+        fanout,
+        privacy: PrivacySwitch::load(dir.path()),
+        runtime_settings: RuntimeSettings::load(dir.path()),
+        persist: Persist::start(&tasks),
+        fps: None,
+    };
+    let router = Router {
+        sessions,
+        publisher: Publisher::new(outbox, Arc::clone(&topics), device, None, state),
+        topics,
+        commands: CommandExecutor::new(controlled, config.commands),
+        snapshots: SnapshotTaker::new(media, config.snapshots, clock::now()),
+        announcer: Announcer::new(None, dir.path()),
+        presence: watch::Sender::new(Presence::Connecting),
+        inputs: Inputs {
+            link: link_events,
+            events: happened,
+            asks: asked,
+            media: watched,
+            ended_early: tasks.ended_early(),
+        },
+    };
+    World { router, published, link, events, _asks: asks, _media: status, _tasks: tasks, _dir: dir }
+}
+
+/// Nobody listens to the sessions.
+struct Silent;
+
+impl Replies for Silent {
+    fn send(&self, _viewer: &Id, _session: &Id, _message: Down) {}
+}
+
+#[tokio::test]
+async fn what_happened_to_the_last_sessions_is_told_before_the_end() {
+    const SESSIONS: usize = 200;
+    let world = world();
+    for n in 0..SESSIONS {
+        let key = Key { viewer: Id::new(&format!("viewer-{n}")).unwrap(), session: Id::default_session() };
+        let event = SessionEvent::Ended { key, grant: None, address: None, reason: EndReason::Shutdown };
+        world.events.try_send(event).unwrap();
+    }
+    // It is to end, and the sessions' last words wait, in the same moment.
+    world.router.run(std::future::ready(())).await;
+    assert_eq!(world.published.on("event").len(), SESSIONS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_but_the_heartbeat_wakes_it_in_a_quiet_minute() {
+    let World { router, published, link, events, _asks, _media, _tasks, _dir } = world();
+    let tasks = TaskGroup::new();
+    tasks.spawn("router", router.run(tasks.cancelled()));
+    link.send(LinkEvent::Connected).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let (states, polls) = (published.on("state").len(), tasks.polls()["router"]);
+    assert_eq!(states, 1);
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(published.on("state").len(), states + 2, "every 30 s");
+    let woken = tasks.polls()["router"] - polls;
+    assert!(woken <= 4, "woken {woken} times");
+    drop(events);
+    assert!(tasks.close(Duration::from_secs(1)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_router_that_is_gone_does_not_count_as_alive() {
+    let config = LinkConfig::new("mqtt://127.0.0.1:1".parse().unwrap(), "cam");
+    let (link, _link_events) = mqtt::connect(config, &TaskGroup::new()).unwrap();
+    let (asks, mut asked) = mpsc::channel(1);
+    let pulse = Pulse::new(link, asks, watch::Sender::new(Presence::Online).subscribe());
+    // It ends with the question in its hands, and then it is no longer there.
+    let (answered, ()) = tokio::join!(pulse.ping(), async { drop(asked.recv().await) });
+    assert!(!answered);
+    drop(asked);
+    assert!(!pulse.ping().await);
+}
