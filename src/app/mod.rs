@@ -24,6 +24,7 @@ use crate::access::AccessError;
 use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
+use crate::base::tasks::TaskGroup;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
@@ -130,7 +131,8 @@ impl App {
         let adjustments = Adjustments::load(&config.device.state_dir);
         adjustments.apply(&media, config.media.fps);
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
-        let factory = Factory::new(config.ice.clone(), fanout.clone())?
+        let tasks = TaskGroup::new();
+        let factory = Factory::new(config.ice.clone(), fanout.clone(), &tasks)?
             .with_playout_delay_ms(config.playout_delay_ms)
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);

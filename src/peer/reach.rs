@@ -27,6 +27,7 @@ use super::PeerError;
 use super::connect::factory::{Factory, PeerEvent};
 use super::connect::offer::VideoCodec;
 use super::sending::feedback::Feedback;
+use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::media::ProfileLevelId;
@@ -329,7 +330,7 @@ pub struct Gathered {
 /// Gathers candidates as for a viewer, with these settings; the TCP port is left to whoever has it.
 /// Ends when all are known, or after `limit` with those that are.
 pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerError> {
-    let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default())?;
+    let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default(), &TaskGroup::new())?;
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
     let codec = VideoCodec { payload_type: 102, rtx_payload_type: None, fec_payload_type: None, profile };
     let mut connection = factory.connect(&codec, Arc::<Feedback>::default()).await?;

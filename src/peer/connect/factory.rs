@@ -21,6 +21,7 @@ use super::candidate::{with_public_address, with_tcp_port, with_udp_port};
 use super::certificate;
 use super::offer::VideoCodec;
 use super::track::{self, Track};
+use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::peer::PeerError;
@@ -93,11 +94,11 @@ pub struct Factory {
 }
 
 impl Factory {
-    /// A factory for viewers of `fanout`. Binds the TCP port if one is configured, so it must be
-    /// called inside a tokio runtime.
-    pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
+    /// A factory for viewers of `fanout`, whose tasks run below `tasks`. Binds the TCP port if one is configured, so it must
+    /// be called inside a tokio runtime.
+    pub fn new(ice: Ice, fanout: Fanout, tasks: &TaskGroup) -> Result<Self, PeerError> {
         let udp = UdpPort::new(ice.port_range.clone());
-        let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
+        let tcp = ice.tcp_port.map(|port| TcpPort::bind(port, tasks)).transpose()?;
         let media = MediaThread::start().map_err(PeerError::Thread)?;
         Ok(Self { ice, fanout, udp, tcp, media, certificate: None, playout_delay_ms: 0 })
     }
