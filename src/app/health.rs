@@ -120,7 +120,7 @@ impl Checkup {
             tokio::time::timeout(ANSWER_LIMIT, self.media.ping()),
         );
         let vitals = Vitals {
-            sessions_answer: sessions.is_ok(),
+            sessions_answer: sessions == Ok(true),
             gateway_answers: gateway.is_ok(),
             camera_answers: camera.is_ok(),
             link_silence: self.pulse.link_silence(),

@@ -146,6 +146,7 @@ impl App {
             media: media.status(),
             replies: connection.replies(),
             events: event_tx,
+            tasks,
         };
         let sessions = Sessions::spawn(parts, gate);
         let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
@@ -209,7 +210,7 @@ impl App {
         for change in changes {
             match change {
                 Change::Settings => self.gateway.pulse().change(Settings::of(&config)).await,
-                Change::MaxViewers => self.sessions.set_max_viewers(config.max_viewers).await,
+                Change::MaxViewers => self.sessions.set_max_viewers(config.max_viewers),
                 Change::Bitrate(kbps) => self.media.set_configured_bitrate_kbps(kbps),
             }
         }
