@@ -82,7 +82,8 @@ pub struct NewSession {
 pub async fn run(mut new: NewSession, mut closed: oneshot::Receiver<EndReason>) -> EndReason {
     // From here on the camera starts, while the answer is still being made.
     let demand = new.fanout.demand();
-    let mut session = match connect(&mut new, &mut closed).await {
+    // Boxed: it is large, and the task would carry it for ever.
+    let mut session = match Box::pin(connect(&mut new, &mut closed)).await {
         Ok(session) => session,
         Err(end) => return end,
     };

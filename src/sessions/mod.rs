@@ -116,11 +116,14 @@ impl Sessions {
             parts,
         };
         let (tasks, cancelled) = (owner.parts.tasks.clone(), owner.parts.tasks.cancelled());
+        let left = Arc::clone(&kept);
         tasks.spawn("sessions", async move {
             tokio::select! {
                 () = cancelled => {}
                 () = owner.run(inputs) => {}
             }
+            // Those that still run end without it.
+            lock(&left).table.handles_mut().for_each(|handle| handle.close = None);
         });
         Self { input, kept }
     }
@@ -196,6 +199,11 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The time on the clock that sleeps go by, which tests may pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 struct Owner {
     kept: Arc<Mutex<Kept>>,
     input: mpsc::Sender<Input>,
@@ -220,7 +228,7 @@ impl Owner {
                     Some(Input::Message { .. } | Input::Web { .. }) if is_draining => Vec::new(),
                     Some(Input::Web { key, message, replies: own }) => {
                         replies = own;
-                        lock(&self.kept).table.web(Instant::now(), key, message, &self.parts.media.borrow())
+                        lock(&self.kept).table.web(now(), key, message, &self.parts.media.borrow())
                     }
                     Some(Input::Ended { generation, reason }) => {
                         self.ended(generation, reason);
@@ -230,8 +238,8 @@ impl Owner {
                     // Not while this holds one of its senders.
                     None => return,
                 },
-                () = sleep_until(expiry.unwrap_or_else(Instant::now).into()), if expiry.is_some() => {
-                    lock(&self.kept).table.expire(Instant::now())
+                () = sleep_until(expiry.unwrap_or_else(now).into()), if expiry.is_some() => {
+                    lock(&self.kept).table.expire(now())
                 }
                 () = self.events.hand_on(), if self.events.is_waiting() => Vec::new(),
             };
@@ -251,9 +259,7 @@ impl Owner {
         let table = &mut lock(&self.kept).table;
         match input {
             Input::Access { clock, grants } => table.set_access(clock, grants),
-            Input::Message { key, kind } => {
-                table.message(Instant::now(), key, kind, &self.parts.media.borrow())
-            }
+            Input::Message { key, kind } => table.message(now(), key, kind, &self.parts.media.borrow()),
             Input::Streaming(on) => table.set_streaming(on),
             Input::Close { viewer, session } => table.close_where(&EndReason::Requested, |key| {
                 viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)

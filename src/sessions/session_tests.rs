@@ -275,3 +275,12 @@ async fn a_drained_table_still_answers_and_starts_nothing() {
     world.sessions.shutdown().await;
     assert_eq!(*world.tasks.ended_early().borrow(), None);
 }
+
+#[tokio::test]
+async fn sessions_end_with_their_group() {
+    let mut world = World::new(true, Ice::default());
+    world.say("a", trickle(OFFER.to_owned())).await;
+    world.answer("a").await;
+    assert!(world.tasks.close(PATIENCE).await.is_empty(), "nothing had to be aborted");
+    assert_eq!(*world.fanout.watch_demand().borrow(), 0);
+}

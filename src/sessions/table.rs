@@ -136,6 +136,11 @@ impl<H> Table<H> {
         self.sessions.values().filter_map(|session| session.handle.as_ref())
     }
 
+    /// The same, to be changed.
+    pub fn handles_mut(&mut self) -> impl Iterator<Item = &mut H> {
+        self.sessions.values_mut().filter_map(|session| session.handle.as_mut())
+    }
+
     /// The session that has this key now.
     fn current(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
         let is_it = |session: &Session<H>| !session.is_replaced && session.key == *key;
