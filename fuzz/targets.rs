@@ -17,8 +17,8 @@ pub fn signal(input: &[u8]) {
     match Up::parse(input) {
         Ok(up) => {
             assert!(Id::new(up.session.as_str()).is_ok());
-            if let UpKind::Offer { sdp: text, .. } = up.kind {
-                sdp(text.as_bytes());
+            if let UpKind::Offer(offer) = up.kind {
+                sdp(offer.sdp.as_bytes());
             }
         }
         Err(rejected) => {

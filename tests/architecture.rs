@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "peer::connect",
         &[
             "access",
+            "base",
             "config",
             "fanout",
             "media::ProfileLevelId",
@@ -50,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("peer::sending", &["fanout", "peer::PeerError", "peer::socket"]),
-    ("peer::socket", &["peer::PeerError"]),
+    ("peer::socket", &["base", "peer::PeerError"]),
     ("adaptation", &["adaptation", "base", "fanout::Tier"]),
     ("base", &[]),
 ];

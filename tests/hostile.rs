@@ -299,9 +299,13 @@ async fn the_same_message_many_times_over_and_sessions_without_number() {
     for origin in 0..8 {
         viewer.offer("s", &offer_of(origin)).await;
     }
-    for _ in 0..8 {
-        viewer.expect("answer").await;
+    // The last one is answered, and so is each that was not replaced before. The same answer twice is that of the last.
+    viewer.offer("s", &offer_of(7)).await;
+    let mut answers: Vec<Value> = Vec::new();
+    while answers.last_chunk::<2>().is_none_or(|[first, again]| first != again) {
+        answers.push(viewer.expect("answer").await["sdp"].clone());
     }
+    assert!(answers.len() <= 9, "{} answers", answers.len());
     let state = world.dashboard.new_state("one session", |state| state["viewers"]["count"] == 1).await;
     assert_eq!(state["viewers"]["sessions"][0]["viewer"], "again", "{state:#}");
     world.assert_nothing_is_left().await;

@@ -15,6 +15,7 @@ use super::web::DaemonFacts;
 use super::{App, AppError, Groups, adapt, address, memory_trimmer};
 use crate::access::gate::OfferAuthorizer;
 use crate::base::bitrate::Bitrate;
+use crate::base::tasks::TaskGroup;
 use crate::config::Config;
 use crate::fanout::Fanout;
 use crate::http::{Listener, Server, Services};
@@ -41,11 +42,12 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
         max_viewers: config.max_viewers,
         streaming: privacy.is_on(),
         signer: Signer { identity, device: config.device.id.clone() },
-        factory: Arc::new(factory(&config, &fanout)?),
+        factory: Arc::new(factory(&config, &fanout, &groups.all)?),
         fanout: fanout.clone(),
         media: media.status(),
         replies: connection.replies(),
         events: event_tx,
+        tasks: groups.all.clone(),
     };
     let gate = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
     let sessions = Sessions::spawn(parts, gate);
@@ -82,8 +84,8 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     Ok(app)
 }
 
-fn factory(config: &Config, fanout: &Fanout) -> Result<Factory, AppError> {
-    Ok(Factory::new(config.ice.clone(), fanout.clone())?
+fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factory, AppError> {
+    Ok(Factory::new(config.ice.clone(), fanout.clone(), tasks)?
         .with_playout_delay_ms(config.playout_delay_ms)
         .with_certificate_of(&config.device.state_dir)?)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::sending::feedback::Feedback;
 use super::sending::latency::Stages;
-use crate::signaling::message::Refusal;
+use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
 /// The path that media takes.
@@ -122,6 +122,12 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Something of the session panicked.
+    pub fn failed() -> Self {
+        let text = "the session failed inside the device; try again";
+        Self::Refused(Refusal::new(ErrorCode::Internal, text).retry_after(5))
+    }
+
     /// For people and for the `session-ended` event.
     pub fn text(&self) -> String {
         match self {

@@ -16,11 +16,12 @@ pub mod viewer;
 
 pub use connect::factory::Factory;
 pub use connect::offer;
+pub use connect::offer::AcceptedOffer;
 pub use live::{EndReason, Live, PathStats, Sent};
 pub use sender::payloads;
 pub use sending::latency;
 pub(crate) use session::camera_refusal;
-pub use session::{Command, NewSession, Replies, Signer, run};
+pub use session::{NewSession, Replies, SessionCommand, Signer, run};
 
 /// Why a peer connection could not be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum PeerError {
         /// What the system said.
         reason: std::io::Error,
     },
+    /// The handshake is not over, or agreed on nothing that media can be protected with.
+    #[error("the connection has no keys for media")]
+    NoKeys,
     /// The certificate of the media connections.
     #[error(transparent)]
     Certificate(#[from] crate::access::AccessError),

@@ -5,12 +5,12 @@ use std::time::Instant;
 use rtc::statistics::StatsSelector;
 use webrtc::peer_connection::RTCStatsReportEntry;
 
-use super::connect::factory::Connection;
+use super::connect::connection::Connection;
 use super::live::{Live, PathStats};
 
 /// Reads it into `live`.
 pub(super) async fn read(connection: &Connection, live: &Live) {
-    let report = connection.peer.get_stats(Instant::now(), StatsSelector::None).await;
+    let report = connection.library().get_stats(Instant::now(), StatsSelector::None).await;
     // By its id: after an ICE restart the pair of the former generation stays nominated.
     let Some(selected) = report.transport().map(|transport| &transport.selected_candidate_pair_id) else {
         return;
@@ -30,7 +30,7 @@ pub(super) async fn read(connection: &Connection, live: &Live) {
             remote.address.clone().map(|address| format!("{address} port {}", remote.port))
         }
         // Known from its packets alone.
-        _ => connection.heard.address().map(|at| format!("{} port {}", at.ip().to_canonical(), at.port())),
+        _ => connection.heard().address().map(|at| format!("{} port {}", at.ip().to_canonical(), at.port())),
     };
     let is_new = remote.is_some() && live.path().and_then(|path| path.remote) != remote;
     if is_new {

@@ -24,9 +24,11 @@ use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::PeerError;
-use super::connect::factory::{Factory, PeerEvent};
+use super::connect::connection::PeerEvent;
+use super::connect::factory::Factory;
 use super::connect::offer::VideoCodec;
 use super::sending::feedback::Feedback;
+use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::media::ProfileLevelId;
@@ -329,27 +331,26 @@ pub struct Gathered {
 /// Gathers candidates as for a viewer, with these settings; the TCP port is left to whoever has it.
 /// Ends when all are known, or after `limit` with those that are.
 pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerError> {
-    let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default())?;
+    let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default(), &TaskGroup::new())?;
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
     let codec = VideoCodec { payload_type: 102, rtx_payload_type: None, fec_payload_type: None, profile };
     let mut connection = factory.connect(&codec, Arc::<Feedback>::default()).await?;
-    let offered = match connection.peer.create_offer(None).await {
-        Ok(offer) => connection.peer.set_local_description(offer).await,
+    let offered = match connection.library().create_offer(None).await {
+        Ok(offer) => connection.library().set_local_description(offer).await,
         Err(error) => Err(error),
     };
     let mut found = Vec::new();
     let deadline = Instant::now() + limit;
     while offered.is_ok()
-        && let Ok(Some(event)) = timeout_at(deadline, connection.events.recv()).await
+        && let Ok(Some(event)) = timeout_at(deadline, connection.next_event()).await
     {
         match event {
             PeerEvent::Candidate(candidate) => found.extend(gathered(&candidate)),
             PeerEvent::GatheringComplete => break,
-            PeerEvent::State(_) => {}
+            PeerEvent::Connected | PeerEvent::Ended | PeerEvent::SenderFailed => {}
         }
     }
-    // Whatever it says, nothing more can be done.
-    let _ = connection.peer.close().await;
+    connection.close().await;
     offered?;
     Ok(found)
 }

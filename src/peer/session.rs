@@ -1,25 +1,22 @@
 //! The life of one session: offer to answer, candidates both ways, sending, and its end.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep_until, timeout};
 use tracing::Instrument;
-use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription};
 
 use super::PeerError;
-use super::connect::answer::{with_candidates, with_first_section, with_told};
-use super::connect::factory::{Connection, Factory, PeerEvent};
-use super::connect::offer::{self, VideoCodec};
+use super::connect::connection::{Connection, MediaPath, PeerEvent};
+use super::connect::factory::Factory;
+use super::connect::offer::{AcceptedOffer, VideoCodec};
 use super::live::{EndReason, Live, ms};
 use super::path;
 use super::sender;
 use crate::access::identity::Identity;
-use crate::access::proof::{Nonce, Parties};
+use crate::access::proof::Parties;
 use crate::fanout::Fanout;
 use crate::media::{CameraState, MediaStatus};
 use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
@@ -29,9 +26,7 @@ use crate::signaling::topic::Id;
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// How long an answer may wait for the capture side to know its profile (first start of the daemon).
 const READY_LIMIT: Duration = Duration::from_secs(5);
-/// How long an `"ice":"full"` answer may wait for STUN and TURN servers.
-const GATHER_LIMIT: Duration = Duration::from_secs(5);
-/// Candidates taken from one viewer over the life of a session.
+/// Candidates taken from one viewer in one ICE generation.
 const MAX_REMOTE_CANDIDATES: usize = 128;
 /// How often round-trip time and path are read.
 const STATS_PERIOD: Duration = Duration::from_secs(2);
@@ -44,17 +39,10 @@ pub trait Replies: Send + Sync {
 
 /// What the table tells a running session.
 #[derive(Debug)]
-pub enum Command {
+pub enum SessionCommand {
     /// Another offer from the same browser-side peer connection, or the same one again.
-    Offer {
-        /// The session description.
-        sdp: String,
-        /// The answer waits for all candidates.
-        full_ice: bool,
-        /// The offer's nonce.
-        nonce: Option<Nonce>,
-    },
-    /// A candidate of the viewer.
+    Offer(AcceptedOffer),
+    /// A candidate of the viewer; `None` for their end.
     Candidate(Option<Candidate>),
 }
 
@@ -70,19 +58,15 @@ pub struct Signer {
 /// Everything a session needs to run.
 pub struct NewSession {
     /// The offer.
-    pub sdp: String,
-    /// The answer waits for all candidates.
-    pub full_ice: bool,
-    /// The offer's nonce.
-    pub nonce: Option<Nonce>,
+    pub offer: AcceptedOffer,
     /// Who answers, as what.
     pub signer: Signer,
     /// What `state` shows of it.
     pub live: Arc<Live>,
     /// From the table.
-    pub commands: mpsc::Receiver<Command>,
-    /// The word to end; also when its sender is dropped.
-    pub closed: oneshot::Receiver<EndReason>,
+    pub commands: mpsc::Receiver<SessionCommand>,
+    /// Told once the connection has come about.
+    pub connected: Option<oneshot::Sender<()>>,
     /// To the viewer.
     pub replies: Arc<dyn Replies>,
     /// Makes the connection.
@@ -93,20 +77,44 @@ pub struct NewSession {
     pub media: watch::Receiver<MediaStatus>,
 }
 
-/// Runs a session to its end. Whatever the end, the peer connection is closed and nothing is left.
-pub async fn run(mut new: NewSession) -> EndReason {
+/// Runs a session to its end, which comes at once with the word of `closed` or when its sender is dropped: whatever was under
+/// way then is cut off. Whatever the end, the peer connection is closed and nothing is left.
+pub async fn run(mut new: NewSession, mut closed: oneshot::Receiver<EndReason>) -> EndReason {
     // From here on the camera starts, while the answer is still being made.
     let demand = new.fanout.demand();
-    let end = match Box::pin(establish(&mut new)).await {
-        Ok(mut session) => {
-            let end = session.drive(&mut new).await;
-            session.close().await;
-            end
-        }
-        Err(refusal) => EndReason::Refused(refusal),
+    // Boxed: it is large, and the task would carry it for ever.
+    let mut session = match Box::pin(connect(&mut new, &mut closed)).await {
+        Ok(session) => session,
+        Err(end) => return end,
     };
+    let end = tokio::select! {
+        biased;
+        reason = &mut closed => reason.unwrap_or(EndReason::Shutdown),
+        end = session.live(&mut new) => end,
+    };
+    session.connection.close().await;
     drop(demand);
     end
+}
+
+/// Makes the connection that the offer asks for.
+async fn connect(
+    new: &mut NewSession,
+    closed: &mut oneshot::Receiver<EndReason>,
+) -> Result<Session, EndReason> {
+    let codec = tokio::select! {
+        biased;
+        reason = closed => return Err(reason.unwrap_or(EndReason::Shutdown)),
+        codec = codec(new) => codec.map_err(EndReason::Refused)?,
+    };
+    let connection = new.factory.connect(&codec, Arc::clone(&new.live.feedback)).await;
+    Ok(Session {
+        connection: connection.map_err(|error| EndReason::Refused(internal(&error)))?,
+        answered: None,
+        remote_candidates: RemoteCandidates::default(),
+        connect_deadline: new.live.offered_at + CONNECT_LIMIT,
+        connected: false,
+    })
 }
 
 /// Waits until the capture side knows what it will send, then judges the offer.
@@ -115,7 +123,7 @@ async fn codec(new: &mut NewSession) -> Result<VideoCodec, Refusal> {
     let status = timeout(READY_LIMIT, new.media.wait_for(known)).await;
     let stream = status.ok().and_then(Result::ok).filter(|status| status.ready).map(|status| status.profile);
     match stream {
-        Some(stream) => offer::inspect(&new.sdp, stream),
+        Some(stream) => new.offer.video.codec(stream),
         None => Err(camera_refusal(&new.media.borrow())),
     }
 }
@@ -130,27 +138,29 @@ fn internal(error: &PeerError) -> Refusal {
     Refusal::new(ErrorCode::Internal, error.to_string()).retry_after(5)
 }
 
-async fn establish(new: &mut NewSession) -> Result<Session, Refusal> {
-    let codec = codec(new).await?;
-    let factory = Arc::clone(&new.factory);
-    let connection =
-        factory.connect(&codec, Arc::clone(&new.live.feedback)).await.map_err(|error| internal(&error))?;
-    let mut session = Session {
-        connection,
-        answered: None,
-        remote_candidates: 0,
-        held: VecDeque::new(),
-        sending: None,
-        connect_deadline: new.live.offered_at + CONNECT_LIMIT,
-        connected: false,
-    };
-    let (sdp, full_ice, nonce) = (new.sdp.clone(), new.full_ice, new.nonce);
-    match session.answer(new, sdp, full_ice, nonce.as_ref()).await {
-        Ok(()) => Ok(session),
-        Err(refusal) => {
-            session.close().await;
-            Err(refusal)
+/// The viewer's candidates, counted by ICE generation, which an offer's user fragments name (RFC 8445 section 9): a viewer that
+/// goes from network to network has as many on each.
+#[derive(Debug, Default)]
+struct RemoteCandidates {
+    fragments: Vec<String>,
+    taken: usize,
+}
+
+impl RemoteCandidates {
+    /// An offer with these user fragments was answered.
+    fn offered(&mut self, fragments: &[String]) {
+        if fragments != self.fragments {
+            *self = Self { fragments: fragments.to_vec(), taken: 0 };
         }
+    }
+
+    /// Whether to use `candidate`. A late one of a former generation would only be checked in vain.
+    fn take(&mut self, candidate: &Candidate) -> bool {
+        let fragment = candidate.username_fragment.as_ref();
+        let is_current = fragment.is_none_or(|fragment| self.fragments.contains(fragment));
+        let is_taken = is_current && self.taken < MAX_REMOTE_CANDIDATES;
+        self.taken += usize::from(is_taken);
+        is_taken
     }
 }
 
@@ -158,77 +168,39 @@ struct Session {
     connection: Connection,
     /// The last offer and its answer, for offers that come twice.
     answered: Option<(String, String)>,
-    remote_candidates: usize,
-    /// What became of the connection while candidates were gathered.
-    held: VecDeque<RTCPeerConnectionState>,
-    sending: Option<AbortHandle>,
+    remote_candidates: RemoteCandidates,
     connect_deadline: Instant,
     connected: bool,
 }
 
 impl Session {
-    /// Answers `sdp`, the first offer or a later one of the same browser-side connection.
-    async fn answer(
-        &mut self,
-        new: &NewSession,
-        sdp: String,
-        full_ice: bool,
-        nonce: Option<&Nonce>,
-    ) -> Result<(), Refusal> {
-        let bad = |error: &dyn std::fmt::Display| {
-            Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
-        };
-        let peer = &self.connection.peer;
-        let offer = RTCSessionDescription::offer(sdp.clone()).map_err(|error| bad(&error))?;
-        peer.set_remote_description(offer).await.map_err(|error| bad(&error))?;
-        let answer = peer.create_answer(None).await.map_err(|error| bad(&error))?;
-        peer.set_local_description(answer.clone()).await.map_err(|error| bad(&error))?;
-        let told = &self.connection.told;
-        let answer = with_told(&answer.sdp, |candidate| told.candidates(candidate));
-        let mut answer = self.connection.track.complete(&with_first_section(&sdp, &answer));
-        told.register(&answer);
-        if let Some(tcp) = &mut self.connection.tcp {
-            tcp.register(&answer);
+    /// From the first answer on. May be dropped at any time.
+    async fn live(&mut self, new: &mut NewSession) -> EndReason {
+        match self.answer(new, &new.offer).await {
+            Ok(()) => self.drive(new).await,
+            Err(refusal) => EndReason::Refused(refusal),
         }
-        if full_ice {
-            answer = with_candidates(&answer, &self.gathered().await);
-        }
-        reply_answer(new, nonce, &sdp, answer.clone());
-        self.answered = Some((sdp, answer));
-        Ok(())
     }
 
-    /// All of our candidates, or those that came within [`GATHER_LIMIT`]: an unreachable STUN
-    /// server must not hold the answer back for ever.
-    async fn gathered(&mut self) -> Vec<Candidate> {
-        let mut candidates = Vec::new();
-        let collect = async {
-            while let Some(event) = self.connection.events.recv().await {
-                match event {
-                    PeerEvent::Candidate(candidate) => candidates.push(candidate),
-                    PeerEvent::GatheringComplete => break,
-                    // Of an earlier answer's connection.
-                    PeerEvent::State(state) => self.held.push_back(state),
-                }
-            }
-        };
-        let _ = timeout(GATHER_LIMIT, collect).await;
-        candidates
+    /// Answers `accepted`, the first offer or a later one of the same browser-side connection.
+    async fn answer(&mut self, new: &NewSession, accepted: &AcceptedOffer) -> Result<(), Refusal> {
+        let offer = &accepted.offer;
+        let answer = self.connection.answer(&offer.sdp, offer.full_ice).await.map_err(|error| {
+            Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
+        })?;
+        reply_answer(new, accepted, answer.clone());
+        self.remote_candidates.offered(&accepted.video.fragments);
+        self.answered = Some((offer.sdp.clone(), answer));
+        Ok(())
     }
 
     async fn drive(&mut self, new: &mut NewSession) -> EndReason {
         let mut stats = interval(STATS_PERIOD);
         loop {
-            while let Some(state) = self.held.pop_front() {
-                if let Some(end) = self.event(new, PeerEvent::State(state)).await {
-                    return end;
-                }
-            }
             let deadline = self.connect_deadline.into();
             tokio::select! {
-                closed = &mut new.closed => return closed.unwrap_or(EndReason::Shutdown),
                 Some(command) = new.commands.recv() => self.command(new, command).await,
-                event = self.connection.events.recv() => match event {
+                event = self.connection.next_event() => match event {
                     Some(event) => if let Some(end) = self.event(new, event).await { return end },
                     None => return EndReason::ViewerGone,
                 },
@@ -242,111 +214,83 @@ impl Session {
         }
     }
 
-    async fn command(&mut self, new: &NewSession, command: Command) {
+    async fn command(&mut self, new: &NewSession, command: SessionCommand) {
         match command {
-            Command::Offer { sdp, full_ice, nonce } => {
-                self.offer_again(new, sdp, full_ice, nonce.as_ref()).await;
-            }
-            Command::Candidate(candidate) => self.add_candidate(candidate).await,
+            SessionCommand::Offer(accepted) => self.offer_again(new, &accepted).await,
+            SessionCommand::Candidate(candidate) => self.add_candidate(candidate).await,
         }
     }
 
-    async fn offer_again(&mut self, new: &NewSession, sdp: String, full_ice: bool, nonce: Option<&Nonce>) {
+    async fn offer_again(&mut self, new: &NewSession, accepted: &AcceptedOffer) {
         if let Some((offer, answer)) = &self.answered
-            && *offer == sdp
+            && *offer == accepted.offer.sdp
         {
-            reply_answer(new, nonce, &sdp, answer.clone());
+            reply_answer(new, accepted, answer.clone());
             return;
         }
         let stream = new.media.borrow().profile;
-        let renegotiated = match offer::inspect(&sdp, stream) {
-            Ok(_) => self.answer(new, sdp, full_ice, nonce).await,
+        let answered = match accepted.video.codec(stream) {
+            Ok(_) => self.answer(new, accepted).await,
             Err(refusal) => Err(refusal),
         };
         // A refused offer changes nothing: the session goes on as it was.
-        if let Err(refusal) = renegotiated {
+        if let Err(refusal) = answered {
             reply(new, Down::Error(refusal));
         }
     }
 
     async fn add_candidate(&mut self, candidate: Option<Candidate>) {
         let Some(candidate) = candidate else { return };
-        self.remote_candidates += 1;
-        if self.remote_candidates > MAX_REMOTE_CANDIDATES || !self.is_current(&candidate) {
-            return;
-        }
-        // Browsers also send kinds that this side does not speak (ssltcp, foreign extensions).
-        if let Err(error) = self.connection.peer.add_ice_candidate(candidate.into()).await {
-            tracing::debug!(%error, "a candidate of the viewer was not usable");
+        if self.remote_candidates.take(&candidate) {
+            self.connection.add_candidate(candidate).await;
+        } else {
+            tracing::debug!(?candidate, "a candidate of another ICE generation, or one too many");
         }
     }
 
-    /// A late candidate of a former ICE generation would only be checked in vain.
-    fn is_current(&self, candidate: &Candidate) -> bool {
-        match (&candidate.username_fragment, &self.answered) {
-            (Some(fragment), Some((offer, _))) => offer.contains(&format!("a=ice-ufrag:{fragment}")),
-            _ => true,
-        }
-    }
-
-    async fn event(&mut self, new: &NewSession, event: PeerEvent) -> Option<EndReason> {
+    async fn event(&mut self, new: &mut NewSession, event: PeerEvent) -> Option<EndReason> {
         match event {
             PeerEvent::Candidate(candidate) => reply(new, Down::Candidate(Some(candidate))),
             PeerEvent::GatheringComplete => reply(new, Down::Candidate(None)),
-            PeerEvent::State(RTCPeerConnectionState::Connected) => {
+            PeerEvent::Connected => {
                 self.connected = true;
                 new.live.connected.store(true, Ordering::Relaxed);
+                if let Some(connected) = new.connected.take() {
+                    // The table may end.
+                    let _ = connected.send(());
+                }
                 if let Err(refusal) = self.start_sending(new).await {
                     return Some(EndReason::Refused(refusal));
                 }
             }
-            PeerEvent::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
-                return Some(if self.connected { EndReason::ViewerGone } else { EndReason::NeverConnected });
-            }
-            PeerEvent::State(_) => {}
+            PeerEvent::Ended if self.connected => return Some(EndReason::ViewerGone),
+            PeerEvent::Ended => return Some(EndReason::NeverConnected),
+            PeerEvent::SenderFailed => return Some(EndReason::failed()),
         }
         None
     }
 
     async fn start_sending(&mut self, new: &NewSession) -> Result<(), Refusal> {
-        if self.sending.is_some() {
+        if self.connection.is_sending() {
             return Ok(());
         }
-        let connection = &self.connection;
-        let (negotiated, keys) = (connection.track.negotiated().await, connection.keys.agreed());
-        let Some((negotiated, keys)) = negotiated.zip(keys) else {
-            return Err(Refusal::new(ErrorCode::Internal, "the connection has no keys for media"));
-        };
-        connection.outbound.start(&negotiated, &keys).map_err(|error| internal(&error))?;
+        let media = self.connection.start_media().await.map_err(|error| internal(&error))?;
+        let MediaPath { outbound, guide, playout_delay_ms } = media;
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let viewer = sender::Viewer {
-            outbound: Arc::clone(&connection.outbound),
-            playout_delay_ms: connection.playout_delay_ms,
-            live: Arc::clone(live),
-        };
         let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
-        let guide = connection.track.guide(negotiated.payload_type);
+        let viewer = sender::Viewer { outbound, playout_delay_ms, live: Arc::clone(live) };
         let sending = sender::run(viewer, guide, fanout.subscribe(), fanout);
-        self.sending = Some(new.factory.spawn(sending.in_current_span()));
+        self.connection.send_with(sending.in_current_span());
         Ok(())
-    }
-
-    async fn close(mut self) {
-        if let Some(sending) = self.sending.take() {
-            sending.abort();
-        }
-        if let Err(error) = self.connection.peer.close().await {
-            tracing::debug!(%error, "closing the peer connection");
-        }
     }
 }
 
-fn reply_answer(new: &NewSession, nonce: Option<&Nonce>, offer: &str, sdp: String) {
+fn reply_answer(new: &NewSession, accepted: &AcceptedOffer, sdp: String) {
     let ice_servers = new.factory.ice_servers().to_vec();
     let Signer { identity, device } = &new.signer;
     let parties = Parties { device, viewer: &new.live.viewer, session: &new.live.session };
-    let sig = identity.sign_answer(parties, nonce, offer, &sdp).encode();
+    let sig = identity.sign_answer(parties, accepted.nonce.as_ref(), &accepted.offer.sdp, &sdp).encode();
     let identity = AnswerIdentity { key: identity.key().encode(), sig };
     reply(new, Down::Answer { sdp, ice_servers, identity });
 }
@@ -365,4 +309,31 @@ fn camera_never_came(new: &mut NewSession) -> Option<EndReason> {
     let status = new.media.borrow_and_update();
     let saw_none = new.live.sent.units.load(Ordering::Relaxed) == 0;
     (has_failed(status.state) && saw_none).then(|| EndReason::Refused(camera_refusal(&status)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_are_counted_by_generation() {
+        let mut candidates = RemoteCandidates::default();
+        let of = |fragment: Option<&str>| Candidate {
+            candidate: String::new(),
+            sdp_mid: None,
+            sdp_mline_index: None,
+            username_fragment: fragment.map(str::to_owned),
+        };
+        for fragment in ["home", "away", "back"] {
+            let fragments = [fragment.to_owned()];
+            candidates.offered(&fragments);
+            assert!(!candidates.take(&of(Some("former"))), "and it does not count");
+            let taken = (0..200).filter(|at| {
+                // The same offer may come again, and not every viewer names the generation.
+                candidates.offered(&fragments);
+                candidates.take(&of(Some(fragment).filter(|_| at % 2 == 0)))
+            });
+            assert_eq!(taken.count(), MAX_REMOTE_CANDIDATES);
+        }
+    }
 }

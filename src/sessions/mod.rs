@@ -3,16 +3,20 @@
 //! [`table`] decides, this file carries out: it starts and ends the sessions' tasks and passes
 //! messages on. It never waits for a session, so one stuck viewer cannot hold up the others.
 
+mod action;
+mod events;
+mod outbox;
 pub mod rate;
 pub mod stages;
 pub mod table;
 pub mod totals;
+mod web;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::Instrument;
@@ -20,70 +24,57 @@ use tracing::Instrument;
 use crate::access::clock::Clock;
 use crate::access::gate::OfferAuthorizer;
 use crate::access::grant::Grant;
-use crate::access::proof::Nonce;
+use crate::base::tasks::TaskGroup;
 use crate::fanout::Fanout;
 use crate::media::MediaStatus;
-use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies, Signer};
-use crate::signaling::message::{Down, ErrorCode, Refusal, UpKind};
+use crate::peer::{
+    self, AcceptedOffer, EndReason, Factory, Live, NewSession, Replies, SessionCommand, Signer,
+};
+use crate::signaling::message::{Down, Refusal, UpKind};
 use crate::signaling::topic::Id;
-use table::{Action, Generation, Key, Limits, Table, WebMessage};
-use totals::{Registry, Totals};
+use events::EventQueue;
+pub use events::SessionEvent;
+use outbox::Outbox;
+use table::{EndedSession, Generation, Key, Limits, SessionAction, Table, WebMessage};
+use totals::Totals;
 
 /// Messages that may wait for the table. Beyond it whoever feeds it waits, which is the broker.
 const INPUT_QUEUE: usize = 256;
 /// Messages that may wait for one session; candidates beyond it are dropped.
 const COMMAND_QUEUE: usize = 64;
 
-/// What happened to sessions, for the `event` topic and the logs.
-#[derive(Debug)]
-pub enum SessionEvent {
-    /// A session began.
-    Started {
-        /// Whose.
-        key: Key,
-        /// The grant it came in with.
-        grant: Option<Id>,
-    },
-    /// A session ended.
-    Ended {
-        /// Whose.
-        key: Key,
-        /// The grant it had come in with.
-        grant: Option<Id>,
-        /// The viewer's address, where it was seen.
-        address: Option<String>,
-        /// Why.
-        reason: EndReason,
-    },
-    /// Somebody was told no.
-    Refused {
-        /// Whom.
-        key: Key,
-        /// The grant that the offer named, whoever sent it.
-        claimed: Option<String>,
-        /// Why.
-        refusal: Refusal,
-    },
-}
-
 /// What everything outside may ask of the sessions.
 #[derive(Clone)]
 pub struct Sessions {
     input: mpsc::Sender<Input>,
-    registry: Shared,
-    max_viewers: Arc<AtomicUsize>,
+    kept: Arc<Mutex<Kept>>,
 }
 
-/// The sessions that there are and were, for whoever describes them.
-type Shared = Arc<Mutex<Registry>>;
+/// The sessions that there are, and the sums over those that there were. Kept together, so that a session which ends is
+/// never missing from the sums.
+struct Kept {
+    table: Table<Handle>,
+    /// Without what running sessions have sent.
+    totals: Totals,
+}
+
+/// What a session's task is steered with.
+struct Handle {
+    live: Arc<Live>,
+    outbox: Arc<Outbox>,
+    commands: mpsc::Sender<SessionCommand>,
+    close: Option<oneshot::Sender<EndReason>>,
+    /// Its beginning was told, so its end is to be told.
+    is_announced: bool,
+}
 
 enum Input {
     Message { key: Key, kind: UpKind },
     Web { key: Key, message: WebMessage, replies: Arc<dyn Replies> },
     Streaming(bool),
     Close { viewer: Option<Id>, session: Option<Id> },
-    Ended { key: Key, generation: Generation, reason: EndReason },
-    MaxViewers(usize),
+    Connected { generation: Generation },
+    Ended { generation: Generation, reason: EndReason },
     Access { clock: Clock, grants: Option<Vec<Grant>> },
     Ping { done: oneshot::Sender<()> },
     Shutdown { done: oneshot::Sender<()> },
@@ -105,26 +96,36 @@ pub struct Parts {
     pub media: watch::Receiver<MediaStatus>,
     /// Where messages to viewers on the broker go.
     pub replies: Arc<dyn Replies>,
-    /// Where events go; one that does not fit is dropped.
+    /// Where events go. Beginnings and ends of sessions wait for room there; refusals that find none are lost.
     pub events: mpsc::Sender<SessionEvent>,
+    /// Whose the tasks are.
+    pub tasks: TaskGroup,
 }
 
 impl Sessions {
-    /// Starts the task that owns the table; `gate` decides over offers.
-    pub fn spawn(parts: Parts, gate: OfferAuthorizer) -> Self {
+    /// Starts the task that owns the sessions; `authorizer` decides over offers.
+    pub fn spawn(parts: Parts, authorizer: OfferAuthorizer) -> Self {
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
-        let registry = Shared::default();
-        let max_viewers = Arc::new(AtomicUsize::new(parts.max_viewers));
         let limits = Limits { max_viewers: parts.max_viewers };
+        let table = Table::new(limits, parts.streaming, authorizer, Clock::read());
+        let kept = Arc::new(Mutex::new(Kept { table, totals: Totals::default() }));
         let owner = Owner {
-            table: Table::new(limits, parts.streaming, gate, Clock::read()),
-            running: HashMap::new(),
-            registry: Arc::clone(&registry),
+            kept: Arc::clone(&kept),
             input: input.clone(),
+            events: EventQueue::new(parts.events.clone()),
             parts,
         };
-        tokio::spawn(owner.run(inputs));
-        Self { input, registry, max_viewers }
+        let (tasks, cancelled) = (owner.parts.tasks.clone(), owner.parts.tasks.cancelled());
+        let left = Arc::clone(&kept);
+        tasks.spawn("sessions", async move {
+            tokio::select! {
+                () = cancelled => {}
+                () = owner.run(inputs) => {}
+            }
+            // Those that still run end without it.
+            lock(&left).table.handles_mut().for_each(|handle| handle.close = None);
+        });
+        Self { input, kept }
     }
 
     /// A message of a viewer.
@@ -143,9 +144,8 @@ impl Sessions {
     }
 
     /// Sets the cap. Sessions beyond a lower one go on.
-    pub async fn set_max_viewers(&self, max_viewers: usize) {
-        self.max_viewers.store(max_viewers, Ordering::Relaxed);
-        self.put(Input::MaxViewers(max_viewers)).await;
+    pub fn set_max_viewers(&self, max_viewers: usize) {
+        lock(&self.kept).table.set_limits(Limits { max_viewers });
     }
 
     /// Tells the time on the wall, and other grants if they changed. Sessions whose grant is gone end.
@@ -174,17 +174,18 @@ impl Sessions {
 
     /// The sessions there are now.
     pub fn live(&self) -> Vec<Arc<Live>> {
-        lock(&self.registry).live.clone()
+        lock(&self.kept).table.handles().map(|handle| Arc::clone(&handle.live)).collect()
     }
 
     /// Sums since the start.
     pub fn totals(&self) -> Totals {
-        lock(&self.registry).totals()
+        let kept = lock(&self.kept);
+        kept.totals.with(kept.table.handles().map(|handle| &handle.live))
     }
 
     /// The cap.
     pub fn max_viewers(&self) -> usize {
-        self.max_viewers.load(Ordering::Relaxed)
+        lock(&self.kept).table.limits().max_viewers
     }
 
     /// Fails only while the process ends.
@@ -193,72 +194,79 @@ impl Sessions {
     }
 }
 
-fn lock(registry: &Shared) -> MutexGuard<'_, Registry> {
-    registry.lock().unwrap_or_else(PoisonError::into_inner)
+/// Nobody waits while holding it, and each change of the table is one step.
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Running {
-    replies: Arc<dyn Replies>,
-    commands: mpsc::Sender<Command>,
-    close: Option<oneshot::Sender<EndReason>>,
-}
-
-/// An offer that was accepted.
-struct Offer {
-    sdp: String,
-    full_ice: bool,
-    nonce: Option<Nonce>,
+/// The time on the clock that sleeps go by, which tests may pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 struct Owner {
-    table: Table,
-    running: HashMap<Key, Running>,
-    registry: Shared,
+    kept: Arc<Mutex<Kept>>,
     input: mpsc::Sender<Input>,
+    events: EventQueue,
     parts: Parts,
 }
 
 impl Owner {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
-        let mut leaving: Option<oneshot::Sender<()>> = None;
+        let (mut is_draining, mut leaving) = (false, Vec::<oneshot::Sender<()>>::new());
         loop {
-            let expiry = self.table.next_expiry();
+            let expiry = lock(&self.kept).table.next_expiry();
             let mut replies = Arc::clone(&self.parts.replies);
             let actions = tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Shutdown { done }) => {
-                        leaving = Some(done);
-                        self.table.close_where(&EndReason::Shutdown, |_| true)
+                        is_draining = true;
+                        leaving.push(done);
+                        lock(&self.kept).table.close_where(&EndReason::Shutdown, |_| true)
                     }
                     // Nothing new starts while the last sessions end.
-                    Some(Input::Message { .. } | Input::Web { .. }) if leaving.is_some() => Vec::new(),
+                    Some(Input::Message { .. } | Input::Web { .. }) if is_draining => Vec::new(),
                     Some(Input::Web { key, message, replies: own }) => {
                         replies = own;
-                        self.table.web(Instant::now(), key, message, &self.parts.media.borrow())
+                        lock(&self.kept).table.web(now(), key, message, &self.parts.media.borrow())
+                    }
+                    Some(Input::Ended { generation, reason }) => {
+                        self.ended(generation, reason);
+                        Vec::new()
                     }
                     Some(input) => self.input(input),
+                    // Not while this holds one of its senders.
                     None => return,
                 },
-                () = sleep_until(expiry.unwrap_or_else(Instant::now).into()), if expiry.is_some() => {
-                    self.table.expire(Instant::now())
+                () = sleep_until(expiry.unwrap_or_else(now).into()), if expiry.is_some() => {
+                    lock(&self.kept).table.expire(now())
                 }
+                () = self.events.hand_on(), if self.events.is_waiting() => Vec::new(),
             };
             for action in actions {
                 self.act(action, &replies);
             }
-            if lock(&self.registry).live.is_empty()
-                && let Some(done) = leaving.take()
-            {
-                let _ = done.send(());
-                return;
+            if is_draining && lock(&self.kept).table.is_empty() {
+                // Whoever asked may have stopped waiting.
+                for done in leaving.drain(..) {
+                    let _ = done.send(());
+                }
             }
         }
     }
 
-    fn input(&mut self, input: Input) -> Vec<Action> {
+    fn input(&self, input: Input) -> Vec<SessionAction> {
+        let table = &mut lock(&self.kept).table;
         match input {
-            Input::MaxViewers(max_viewers) => {
-                self.table.set_limits(Limits { max_viewers });
+            Input::Access { clock, grants } => table.set_access(clock, grants),
+            Input::Message { key, kind } => table.message(now(), key, kind, &self.parts.media.borrow()),
+            Input::Streaming(on) => table.set_streaming(on),
+            Input::Close { viewer, session } => table.close_where(&EndReason::Requested, |key| {
+                viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)
+                    && session.as_ref().is_none_or(|session| *session == key.session)
+            }),
+            Input::Connected { generation } => {
+                table.connected(generation);
                 Vec::new()
             }
             Input::Ping { done } => {
@@ -266,146 +274,152 @@ impl Owner {
                 let _ = done.send(());
                 Vec::new()
             }
-            Input::Access { clock, grants } => self.table.set_access(clock, grants),
-            Input::Message { key, kind } => {
-                self.note_connections(&key.viewer);
-                self.table.message(Instant::now(), key, kind, &self.parts.media.borrow())
-            }
-            Input::Streaming(on) => self.table.set_streaming(on),
-            Input::Close { viewer, session } => self.table.close_where(&EndReason::Requested, |key| {
-                viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)
-                    && session.as_ref().is_none_or(|session| *session == key.session)
-            }),
-            Input::Ended { key, generation, reason } => {
-                self.ended(&key, generation, reason);
-                Vec::new()
-            }
             // Handled where they came in.
-            Input::Web { .. } | Input::Shutdown { .. } => Vec::new(),
-        }
-    }
-
-    /// What the table has to know of the viewer's other connections.
-    fn note_connections(&mut self, viewer: &Id) {
-        for live in lock(&self.registry).live.iter().filter(|live| live.viewer == *viewer) {
-            if live.connected.load(Ordering::Relaxed) {
-                let key = Key { viewer: live.viewer.clone(), session: live.session.clone() };
-                self.table.connected(&key, live.generation);
-            }
+            Input::Ended { .. } | Input::Web { .. } | Input::Shutdown { .. } => Vec::new(),
         }
     }
 
     /// Carries out; what the sender is to hear at once goes to `replies`.
-    fn act(&mut self, action: Action, replies: &Arc<dyn Replies>) {
+    fn act(&mut self, action: SessionAction, replies: &Arc<dyn Replies>) {
         match action {
-            Action::Start { key, generation, sdp, full_ice, early, grant, nonce } => {
+            SessionAction::Start { generation, key, offer, early, grant } => {
                 let shown = grant.as_ref().map_or("(open access)", Id::as_str);
                 tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, "session granted");
                 let live = Live::new(key.viewer.clone(), key.session.clone(), generation, grant.clone());
-                let offer = Offer { sdp, full_ice, nonce };
-                let commands = self.start(&key, Arc::new(live), offer, Arc::clone(replies));
+                let is_announced = self.events.started(key.clone(), grant);
+                let mut handle = self.start(&key, Arc::new(live), offer, Arc::clone(replies));
+                handle.is_announced = is_announced;
                 for candidate in early {
-                    let _ = commands.try_send(Command::Candidate(candidate));
+                    let _ = handle.commands.try_send(SessionCommand::Candidate(candidate));
                 }
-                self.event(SessionEvent::Started { key, grant });
+                let mut kept = lock(&self.kept);
+                kept.totals.started += 1;
+                kept.table.attach(generation, handle);
             }
-            Action::Renegotiate { key, sdp, full_ice, nonce } => {
-                self.command(&key, Command::Offer { sdp, full_ice, nonce });
+            SessionAction::Renegotiate { generation, offer } => {
+                self.command(generation, SessionCommand::Offer(offer));
             }
-            Action::Candidate { key, candidate } => self.command(&key, Command::Candidate(candidate)),
-            Action::Close { key, reason } => {
-                if let Some(close) = self.running.get_mut(&key).and_then(|running| running.close.take()) {
-                    let _ = close.send(reason);
+            SessionAction::AddCandidate { generation, candidate } => {
+                self.command(generation, SessionCommand::Candidate(candidate));
+            }
+            SessionAction::Close { generation, reason } => {
+                if let Some(handle) = lock(&self.kept).table.handle(generation) {
+                    handle.outbox.close();
+                    if let Some(close) = handle.close.take() {
+                        // It may have ended by itself.
+                        let _ = close.send(reason);
+                    }
                 }
             }
-            Action::Refuse { key, claimed, refusal } => self.refuse(key, claimed, refusal, replies),
+            SessionAction::Refuse { key, claimed, refusal } => {
+                replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
+                self.refused(key, claimed, refusal);
+            }
         }
     }
 
-    fn start(
-        &mut self,
-        key: &Key,
-        live: Arc<Live>,
-        offer: Offer,
-        replies: Arc<dyn Replies>,
-    ) -> mpsc::Sender<Command> {
-        let generation = live.generation;
-        let Offer { sdp, full_ice, nonce } = offer;
+    fn start(&self, key: &Key, live: Arc<Live>, offer: AcceptedOffer, replies: Arc<dyn Replies>) -> Handle {
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
-        let (close, closed) = oneshot::channel();
-        lock(&self.registry).begin(Arc::clone(&live));
-        let running =
-            Running { replies: Arc::clone(&replies), commands: commands.clone(), close: Some(close) };
-        self.running.insert(key.clone(), running);
+        let ((close, closed), (connected, told)) = (oneshot::channel(), oneshot::channel());
+        let outbox = Outbox::new(replies);
+        let handle = Handle {
+            live: Arc::clone(&live),
+            outbox: Arc::clone(&outbox),
+            commands,
+            close: Some(close),
+            is_announced: false,
+        };
+        let (generation, input) = (live.generation, self.input.clone());
         let new = NewSession {
-            sdp,
-            full_ice,
-            nonce,
+            offer,
             signer: self.parts.signer.clone(),
             live,
             commands: command_queue,
-            closed,
-            replies,
+            connected: Some(connected),
+            replies: outbox,
             factory: Arc::clone(&self.parts.factory),
             fanout: self.parts.fanout.clone(),
             media: self.parts.media.clone(),
         };
         let span = tracing::info_span!("session", viewer = %key.viewer, session = %key.session);
-        let task = tokio::spawn(peer::run(new).instrument(span));
-        let (key, input) = (key.clone(), self.input.clone());
-        tokio::spawn(async move {
-            // A panic inside a library ends that session, not the daemon.
-            let reason = task.await.unwrap_or_else(|_| {
-                let text = "the session failed inside the device; try again";
-                EndReason::Refused(Refusal::new(ErrorCode::Internal, text).retry_after(5))
-            });
-            let _ = input.send(Input::Ended { key, generation, reason }).await;
-        });
-        commands
+        let session = Box::pin(peer::run(new, closed).instrument(span));
+        self.parts.tasks.spawn_finite("session", watch_over(session, told, generation, input));
+        handle
     }
 
-    fn command(&self, key: &Key, command: Command) {
+    fn command(&self, generation: Generation, command: SessionCommand) {
         // A full queue means that the viewer sends faster than its own session reads: its loss.
-        if let Some(running) = self.running.get(key) {
-            let _ = running.commands.try_send(command);
+        if let Some(handle) = lock(&self.kept).table.handle(generation) {
+            let _ = handle.commands.try_send(command);
         }
     }
 
-    fn ended(&mut self, key: &Key, generation: Generation, reason: EndReason) {
-        let ended = lock(&self.registry).end(generation);
-        let grant = ended.as_ref().and_then(|live| live.grant.clone());
-        let address = ended.and_then(|live| live.path()).and_then(|path| path.remote);
-        let current = self.table.ended(key, generation);
-        let mut replies = Arc::clone(&self.parts.replies);
-        if current && let Some(running) = self.running.remove(key) {
-            replies = running.replies;
+    /// A session's task has ended. Nobody is told of the end of one that was replaced: the viewer would take it for that of
+    /// its successor.
+    fn ended(&mut self, generation: Generation, reason: EndReason) {
+        let Some(ended) = lock(&self.kept).end(generation) else { return };
+        let EndedSession { key, grant, is_current, handle: Some(handle) } = ended else { return };
+        let word = match &reason {
+            EndReason::ViewerLeft(_) | EndReason::Replaced => None,
+            EndReason::Refused(refusal) => Some(Down::Error(refusal.clone())),
+            _ => Some(Down::Bye { reason: reason.text() }),
+        };
+        if let Some(word) = word.filter(|_| is_current) {
+            handle.outbox.replies().send(&key.viewer, &key.session, word);
         }
-        match &reason {
-            EndReason::Refused(refusal) => {
-                let grant = grant.as_ref().map(ToString::to_string);
-                // Dashboards heard that it began, so they hear below that it has ended, too.
-                self.refuse(key.clone(), grant, refusal.clone(), &replies);
-            }
-            EndReason::ViewerLeft(_) | EndReason::Replaced => {}
-            // A successor of the same name would take the `bye` for its own.
-            _ if !current => {}
-            _ => replies.send(&key.viewer, &key.session, Down::Bye { reason: reason.text() }),
+        if let EndReason::Refused(refusal) = &reason {
+            let claimed = grant.as_ref().map(Id::to_string);
+            self.refused(key.clone(), claimed, refusal.clone());
         }
+        let address = handle.live.path().and_then(|path| path.remote);
         let shown = grant.as_ref().map_or("(open access)", Id::as_str);
         let from = address.as_deref().unwrap_or("(not seen)");
         tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, from, reason = reason.text(), "session ended");
-        self.event(SessionEvent::Ended { key: key.clone(), grant, address, reason });
+        if handle.is_announced {
+            self.events.ended(SessionEvent::Ended { key, grant, address, reason });
+        }
     }
 
-    fn refuse(&self, key: Key, claimed: Option<String>, refusal: Refusal, replies: &Arc<dyn Replies>) {
+    fn refused(&mut self, key: Key, claimed: Option<String>, refusal: Refusal) {
         let grant = claimed.as_deref().unwrap_or("(none named)");
         tracing::info!(viewer = %key.viewer, session = %key.session, ?grant, %refusal, "refused");
-        lock(&self.registry).refuse(refusal.code);
-        replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
-        self.event(SessionEvent::Refused { key, claimed, refusal });
-    }
-
-    fn event(&self, event: SessionEvent) {
-        let _ = self.parts.events.try_send(event);
+        lock(&self.kept).totals.refuse(refusal.code);
+        self.events.refused(SessionEvent::Refused { key, claimed, refusal });
     }
 }
+
+impl Kept {
+    fn end(&mut self, generation: Generation) -> Option<EndedSession<Handle>> {
+        let ended = self.table.end(generation)?;
+        self.totals.ended += 1;
+        if let Some(handle) = &ended.handle {
+            self.totals.add(&handle.live);
+        }
+        Some(ended)
+    }
+}
+
+/// Runs a session and tells the table of it. A panic in it ends it, and nothing else.
+async fn watch_over(
+    session: impl Future<Output = EndReason>,
+    connected: oneshot::Receiver<()>,
+    generation: Generation,
+    input: mpsc::Sender<Input>,
+) {
+    let tell = async {
+        if connected.await.is_ok() {
+            let _ = input.send(Input::Connected { generation }).await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(AssertUnwindSafe(session).catch_unwind(), tell);
+    let reason = outcome.as_ref().map_or_else(|_| EndReason::failed(), EndReason::clone);
+    let _ = input.send(Input::Ended { generation, reason }).await;
+    if let Err(panic) = outcome {
+        // For whoever counts them.
+        resume_unwind(panic);
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

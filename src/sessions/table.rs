@@ -1,21 +1,24 @@
 //! Who has a session, who may have one, and what becomes of each message: pure decisions.
 //!
 //! The table takes messages and the time, and returns actions. It opens nothing, sends nothing and
-//! never waits, so cap, expiry, repetition and replacement are tested with simulated time.
+//! never waits, so cap, expiry, repetition and replacement are tested with simulated time. It is the one place where
+//! sessions are kept, from the offer that starts one until its task has ended; what the edge needs of each is kept along.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub use super::action::SessionAction;
 use super::rate::{RateLimit, Sender};
+pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
 use crate::access::gate::{OfferAuthorizer, Pass};
 use crate::access::grant::Grant;
-use crate::access::proof::Nonce;
 use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
-use crate::peer::{self, EndReason, offer};
-use crate::signaling::message::{Auth, Candidate, ErrorCode, Refusal, UpKind};
+use crate::peer::offer::{self, VideoOffer};
+use crate::peer::{self, AcceptedOffer, EndReason};
+use crate::signaling::message::{Candidate, ErrorCode, Offer, Refusal, UpKind};
 use crate::signaling::topic::Id;
 
 /// How long candidates wait for their offer (protocol.md section 2).
@@ -34,64 +37,8 @@ pub struct Key {
     pub session: Id,
 }
 
-/// Tells a session from an earlier one of the same key.
+/// Tells a session from all others, earlier ones of the same key too. Later ones are greater.
 pub type Generation = u64;
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start a session.
-    Start {
-        /// Whose.
-        key: Key,
-        /// Its generation, to be given back to [`Table::ended`].
-        generation: Generation,
-        /// The offer.
-        sdp: String,
-        /// The answer waits for all candidates.
-        full_ice: bool,
-        /// Candidates that came before the offer.
-        early: Vec<Option<Candidate>>,
-        /// The grant it came in with.
-        grant: Option<Id>,
-        /// The offer's nonce.
-        nonce: Option<Nonce>,
-    },
-    /// Hand an offer of the same browser-side connection to the running session.
-    Renegotiate {
-        /// Whose.
-        key: Key,
-        /// The offer.
-        sdp: String,
-        /// The answer waits for all candidates.
-        full_ice: bool,
-        /// The offer's nonce.
-        nonce: Option<Nonce>,
-    },
-    /// Hand a candidate to the running session.
-    Candidate {
-        /// Whose.
-        key: Key,
-        /// `None` for the end of candidates.
-        candidate: Option<Candidate>,
-    },
-    /// End the running session. Comes before a `Start` that replaces it.
-    Close {
-        /// Whose.
-        key: Key,
-        /// Why.
-        reason: EndReason,
-    },
-    /// Tell the viewer no.
-    Refuse {
-        /// Whom, about what.
-        key: Key,
-        /// The grant that the offer named, whoever sent it.
-        claimed: Option<String>,
-        /// Why.
-        refusal: Refusal,
-    },
-}
 
 /// What decides over new sessions.
 #[derive(Clone, Debug)]
@@ -100,48 +47,34 @@ pub struct Limits {
     pub max_viewers: usize,
 }
 
-struct Entry {
-    generation: Generation,
+struct Session<H> {
+    key: Key,
     /// The `o=` session id of its browser-side peer connection.
     origin: String,
     /// What it came in with; renewed by each offer.
     pass: Pass,
     /// Its connection has come about once.
-    connected: bool,
+    is_connected: bool,
     /// Told to end: nothing that comes now is for it any more.
-    closing: bool,
+    is_closing: bool,
+    /// Another one has its key now.
+    is_replaced: bool,
     /// It came over HTTP, and only from there it is steered.
-    web: bool,
+    is_web: bool,
+    handle: Option<H>,
 }
 
-struct Offer {
-    sdp: String,
-    full_ice: bool,
-    pass: Pass,
-    web: bool,
-}
-
-/// What a viewer that speaks HTTP can say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebMessage {
-    /// An offer, the first or one of the same connection.
-    Offer(WebOffer),
-    /// A candidate; `None` for their end.
-    Candidate(Option<Candidate>),
-    /// It leaves.
-    Bye,
-}
-
-/// An offer over HTTP. Nothing of it is signed: its bearer token belongs to the connection it came by. Its answer waits
-/// for all of the device's candidates, as there is no way to send them later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebOffer {
-    /// The session description.
-    pub sdp: String,
-    /// The token that came with it, not looked at yet.
-    pub token: Option<Secret>,
-    /// Where it came from.
-    pub from: IpAddr,
+/// A session whose task has ended.
+#[derive(Debug)]
+pub struct EndedSession<H> {
+    /// Whose it was.
+    pub key: Key,
+    /// What it had come in with.
+    pub grant: Option<Id>,
+    /// No other one has its key.
+    pub is_current: bool,
+    /// What the edge needed of it.
+    pub handle: Option<H>,
 }
 
 struct Early {
@@ -149,10 +82,10 @@ struct Early {
     candidates: Vec<Option<Candidate>>,
 }
 
-/// The sessions there are.
-pub struct Table {
+/// The sessions there are, each with an `H` of the edge's.
+pub struct Table<H> {
     limits: Limits,
-    sessions: HashMap<Key, Entry>,
+    sessions: BTreeMap<Generation, Session<H>>,
     early: HashMap<Key, Early>,
     rate: RateLimit,
     gate: OfferAuthorizer,
@@ -161,14 +94,14 @@ pub struct Table {
     streaming: bool,
 }
 
-impl Table {
+impl<H> Table<H> {
     /// An empty table.
     pub fn new(limits: Limits, streaming: bool, gate: OfferAuthorizer, clock: Clock) -> Self {
         Self {
             gate,
             clock,
             limits,
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             early: HashMap::new(),
             rate: RateLimit::of_offers(),
             next_generation: 0,
@@ -176,46 +109,95 @@ impl Table {
         }
     }
 
-    /// Sessions running or starting.
+    /// Sessions that there are, those that were replaced and whose task has not ended included.
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Whether nobody watches.
+    /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
+    /// Keeps `handle` with a session that was started.
+    pub fn attach(&mut self, generation: Generation, handle: H) {
+        if let Some(session) = self.sessions.get_mut(&generation) {
+            session.handle = Some(handle);
+        }
+    }
+
+    /// What was kept with a session.
+    pub fn handle(&mut self, generation: Generation) -> Option<&mut H> {
+        self.sessions.get_mut(&generation)?.handle.as_mut()
+    }
+
+    /// What was kept with each of them, in the order of their start.
+    pub fn handles(&self) -> impl Iterator<Item = &H> {
+        self.sessions.values().filter_map(|session| session.handle.as_ref())
+    }
+
+    /// The same, to be changed.
+    pub fn handles_mut(&mut self) -> impl Iterator<Item = &mut H> {
+        self.sessions.values_mut().filter_map(|session| session.handle.as_mut())
+    }
+
+    /// The session that has this key now.
+    fn current(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
+        let is_it = |session: &Session<H>| !session.is_replaced && session.key == *key;
+        self.sessions
+            .iter_mut()
+            .find(|(_, session)| is_it(session))
+            .map(|(number, session)| (*number, session))
+    }
+
+    /// The same, unless it was told to end.
+    fn open(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
+        self.current(key).filter(|(_, session)| !session.is_closing)
+    }
+
     /// Judges one message of a viewer on the broker.
-    pub fn message(&mut self, now: Instant, key: Key, kind: UpKind, media: &MediaStatus) -> Vec<Action> {
-        if self.sessions.get(&key).is_some_and(|entry| entry.web) {
+    pub fn message(
+        &mut self,
+        now: Instant,
+        key: Key,
+        kind: UpKind,
+        media: &MediaStatus,
+    ) -> Vec<SessionAction> {
+        if self.current(&key).is_some_and(|(_, session)| session.is_web) {
             let text = "this session is another viewer's, who speaks HTTP";
             return vec![refuse(key, Refusal::new(ErrorCode::NoSession, text))];
         }
         match kind {
-            UpKind::Offer { sdp, full_ice, auth } => {
-                let claimed = auth.as_ref().map(|auth| auth.grant.chars().take(64).collect());
-                let signed = self.signed(now, &key, &sdp, auth.as_ref());
-                signed
-                    .and_then(|pass| self.offer(&key, Offer { sdp, full_ice, pass, web: false }, media))
-                    .unwrap_or_else(|refusal| vec![Action::Refuse { key, claimed, refusal }])
+            UpKind::Offer(offer) => {
+                let claimed = offer.auth.as_ref().map(|auth| auth.grant.chars().take(64).collect());
+                self.signed(now, &key, &offer)
+                    .and_then(|pass| self.offer(&key, offer, pass, false, media))
+                    .unwrap_or_else(|refusal| vec![SessionAction::Refuse { key, claimed, refusal }])
             }
             UpKind::Candidate(candidate) => self.candidate(now, key, candidate),
-            UpKind::Bye { reason } => self.bye(key, reason),
+            UpKind::Bye { reason } => self.bye(&key, reason),
         }
     }
 
     /// Judges one message of a viewer that speaks HTTP.
-    pub fn web(&mut self, now: Instant, key: Key, message: WebMessage, media: &MediaStatus) -> Vec<Action> {
-        let is_there = self.sessions.get(&key).is_some_and(|entry| entry.web && !entry.closing);
-        match message {
-            WebMessage::Offer(WebOffer { sdp, token, from }) => self
+    pub fn web(
+        &mut self,
+        now: Instant,
+        key: Key,
+        message: WebMessage,
+        media: &MediaStatus,
+    ) -> Vec<SessionAction> {
+        let own = self.open(&key).filter(|(_, session)| session.is_web).map(|(generation, _)| generation);
+        match (message, own) {
+            (WebMessage::Offer(WebOffer { offer, token, from }), _) => self
                 .bearing(now, &key, token.as_ref(), from)
-                .and_then(|pass| self.offer(&key, Offer { sdp, full_ice: true, pass, web: true }, media))
+                .and_then(|pass| self.offer(&key, offer, pass, true, media))
                 .unwrap_or_else(|refusal| vec![refuse(key, refusal)]),
-            WebMessage::Candidate(candidate) if is_there => vec![Action::Candidate { key, candidate }],
-            WebMessage::Bye if is_there => self.bye(key, None),
-            WebMessage::Candidate(_) | WebMessage::Bye => Vec::new(),
+            (WebMessage::Candidate(candidate), Some(generation)) => {
+                vec![SessionAction::AddCandidate { generation, candidate }]
+            }
+            (WebMessage::Bye, Some(_)) => self.bye(&key, None),
+            (WebMessage::Candidate(_) | WebMessage::Bye, None) => Vec::new(),
         }
     }
 
@@ -226,11 +208,11 @@ impl Table {
     }
 
     /// Who sends an offer over the broker.
-    fn signed(&mut self, now: Instant, key: &Key, sdp: &str, auth: Option<&Auth>) -> Result<Pass, Refusal> {
+    fn signed(&mut self, now: Instant, key: &Key, offer: &Offer) -> Result<Pass, Refusal> {
         self.limit(now, Sender::Viewer(key.viewer.clone()))?;
-        let existing = self.sessions.get(key).filter(|entry| !entry.closing);
-        let current = existing.map(|entry| &entry.pass);
-        self.gate.check(self.clock, &key.viewer, &key.session, sdp, auth, current)
+        let current = self.open(key).map(|(_, session)| session.pass.clone());
+        let (clock, auth) = (self.clock, offer.auth.as_ref());
+        self.gate.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
     }
 
     /// Who sends an offer over HTTP.
@@ -243,48 +225,76 @@ impl Table {
     ) -> Result<Pass, Refusal> {
         self.limit(now, Sender::host(from))?;
         let pass = self.gate.check_token(self.clock, token.map(Secret::expose))?;
-        match self.sessions.get(key) {
-            Some(entry) if entry.pass.grant != pass.grant => {
+        match self.current(key) {
+            Some((_, session)) if session.pass.grant != pass.grant => {
                 Err(Refusal::new(ErrorCode::Forbidden, "this session came in with another grant"))
             }
             _ => Ok(pass),
         }
     }
 
-    /// What becomes of an offer whose sender is known; everything about the sender comes before the SDP is looked at.
-    fn offer(&mut self, key: &Key, offer: Offer, media: &MediaStatus) -> Result<Vec<Action>, Refusal> {
-        let Offer { sdp, full_ice, pass, web } = offer;
-        let nonce = pass.nonce;
-        let origin = offer::origin(&sdp)
+    /// What becomes of an offer whose sender is known; everything about the sender comes before the SDP is looked at. A
+    /// refused one changes nothing.
+    fn offer(
+        &mut self,
+        key: &Key,
+        offer: Offer,
+        pass: Pass,
+        is_web: bool,
+        media: &MediaStatus,
+    ) -> Result<Vec<SessionAction>, Refusal> {
+        let origin = offer::origin(&offer.sdp)
             .map(str::to_owned)
             .ok_or_else(|| Refusal::new(ErrorCode::BadOffer, "the SDP has no o= line"))?;
-        let replaces = self.sessions.contains_key(key);
-        if let Some(entry) = self.sessions.get_mut(key)
-            && !entry.closing
-            && entry.origin == origin
+        let (video, nonce) = (VideoOffer::read(&offer.sdp), pass.nonce);
+        if let Some((generation, session)) = self.open(key)
+            && session.origin == origin
         {
-            entry.pass = pass;
-            return Ok(vec![Action::Renegotiate { key: key.clone(), sdp, full_ice, nonce }]);
+            let offer = AcceptedOffer { offer, nonce, video: video? };
+            session.pass = pass;
+            return Ok(vec![SessionAction::Renegotiate { generation, offer }]);
         }
         self.one_handshake(key)?;
-        self.admit(replaces, &sdp, media)?;
+        let former = self.current(key).map(|(generation, _)| generation);
+        let video = self.admit(former.is_some(), video, media)?;
+        let close = former.map(|former| self.replace(former));
         let generation = self.next_generation;
         self.next_generation += 1;
-        let grant = pass.grant.clone();
-        let entry = Entry { generation, origin, pass, connected: false, closing: false, web };
-        self.sessions.insert(key.clone(), entry);
-        let early = self.early.remove(key).map(|early| early.candidates).unwrap_or_default();
-        let close = replaces.then(|| Action::Close { key: key.clone(), reason: EndReason::Replaced });
-        let start = Action::Start { key: key.clone(), generation, sdp, full_ice, early, grant, nonce };
+        let (grant, key) = (pass.grant.clone(), key.clone());
+        let session = Session {
+            key: key.clone(),
+            origin,
+            pass,
+            is_connected: false,
+            is_closing: false,
+            is_replaced: false,
+            is_web,
+            handle: None,
+        };
+        self.sessions.insert(generation, session);
+        let early = self.early.remove(&key).map(|early| early.candidates).unwrap_or_default();
+        let offer = AcceptedOffer { offer, nonce, video };
+        let start = SessionAction::Start { generation, key, offer, early, grant };
         Ok(close.into_iter().chain([start]).collect())
+    }
+
+    /// Ends the session because another one is to have its key.
+    fn replace(&mut self, generation: Generation) -> SessionAction {
+        if let Some(session) = self.sessions.get_mut(&generation) {
+            (session.is_closing, session.is_replaced) = (true, true);
+        }
+        SessionAction::Close { generation, reason: EndReason::Replaced }
     }
 
     /// A viewer makes one connection after the other.
     fn one_handshake(&self, key: &Key) -> Result<(), Refusal> {
-        let pending = self.sessions.iter().any(|(other, entry)| {
-            other.viewer == key.viewer && other != key && !entry.connected && !entry.closing
+        let is_pending = self.sessions.values().any(|session| {
+            session.key.viewer == key.viewer
+                && session.key != *key
+                && !session.is_connected
+                && !session.is_closing
         });
-        if pending {
+        if is_pending {
             let text = "another connection of this viewer is still being made";
             return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after(2));
         }
@@ -292,24 +302,24 @@ impl Table {
     }
 
     /// A session's connection has come about.
-    pub fn connected(&mut self, key: &Key, generation: Generation) {
-        if let Some(entry) = self.sessions.get_mut(key).filter(|entry| entry.generation == generation) {
-            entry.connected = true;
+    pub fn connected(&mut self, generation: Generation) {
+        if let Some(session) = self.sessions.get_mut(&generation) {
+            session.is_connected = true;
         }
     }
 
     /// The time on the wall, and other grants if they changed. Ends the sessions whose grant is gone.
-    pub fn set_access(&mut self, clock: Clock, grants: Option<Vec<Grant>>) -> Vec<Action> {
+    pub fn set_access(&mut self, clock: Clock, grants: Option<Vec<Grant>>) -> Vec<SessionAction> {
         self.clock = clock;
         if let Some(grants) = grants {
             self.gate.set_grants(grants);
         }
         let mut actions = Vec::new();
-        for (key, entry) in self.sessions.iter_mut().filter(|(_, entry)| !entry.closing) {
-            if let Some(refusal) = self.gate.still(clock, &entry.pass) {
-                entry.closing = true;
-                let reason = EndReason::GrantEnded(refusal);
-                actions.push(Action::Close { key: key.clone(), reason });
+        for (generation, session) in self.sessions.iter_mut().filter(|(_, session)| !session.is_closing) {
+            if let Some(refusal) = self.gate.still(clock, &session.pass) {
+                session.is_closing = true;
+                let (generation, reason) = (*generation, EndReason::GrantEnded(refusal));
+                actions.push(SessionAction::Close { generation, reason });
             }
         }
         actions
@@ -317,28 +327,35 @@ impl Table {
 
     /// May one more session start? Judged before anything is opened, and before a running session
     /// of the same key is given up: a refused message changes nothing.
-    fn admit(&self, replaces: bool, sdp: &str, media: &MediaStatus) -> Result<(), Refusal> {
+    fn admit(
+        &self,
+        replaces: bool,
+        video: Result<VideoOffer, Refusal>,
+        media: &MediaStatus,
+    ) -> Result<VideoOffer, Refusal> {
         if !self.streaming {
             let text = "the camera's privacy switch is off";
             return Err(Refusal::new(ErrorCode::Privacy, text));
         }
+        let video = video?;
         if media.ready {
-            offer::inspect(sdp, media.profile)?;
+            video.codec(media.profile)?;
         }
         if matches!(media.state, CameraState::Lost | CameraState::Error) {
             return Err(peer::camera_refusal(media));
         }
         let max = self.limits.max_viewers;
-        if !replaces && self.sessions.len() >= max {
+        let taken = self.sessions.values().filter(|session| !session.is_replaced).count();
+        if !replaces && taken >= max {
             let text = format!("all {max} places are taken");
             return Err(Refusal::new(ErrorCode::Busy, text).retry_after(5));
         }
-        Ok(())
+        Ok(video)
     }
 
-    fn candidate(&mut self, now: Instant, key: Key, candidate: Option<Candidate>) -> Vec<Action> {
-        if self.sessions.get(&key).is_some_and(|entry| !entry.closing) {
-            return vec![Action::Candidate { key, candidate }];
+    fn candidate(&mut self, now: Instant, key: Key, candidate: Option<Candidate>) -> Vec<SessionAction> {
+        if let Some((generation, _)) = self.open(&key) {
+            return vec![SessionAction::AddCandidate { generation, candidate }];
         }
         if !self.early.contains_key(&key) && self.early.len() >= EARLY_SESSIONS_MAX {
             let text = "too many candidates wait for offers; send the offer first";
@@ -352,16 +369,16 @@ impl Table {
     }
 
     /// A `bye` for a session that is gone is the normal end of most wills: nobody waits for a reply.
-    fn bye(&mut self, key: Key, reason: Option<String>) -> Vec<Action> {
-        self.early.remove(&key);
-        let Some(entry) = self.sessions.get_mut(&key) else { return Vec::new() };
-        entry.closing = true;
+    fn bye(&mut self, key: &Key, reason: Option<String>) -> Vec<SessionAction> {
+        self.early.remove(key);
+        let Some((generation, session)) = self.current(key) else { return Vec::new() };
+        session.is_closing = true;
         let reason = EndReason::ViewerLeft(reason.unwrap_or_else(|| "bye".to_owned()));
-        vec![Action::Close { key, reason }]
+        vec![SessionAction::Close { generation, reason }]
     }
 
     /// Drops candidates whose offer never came; call it when [`Table::next_expiry`] is reached.
-    pub fn expire(&mut self, now: Instant) -> Vec<Action> {
+    pub fn expire(&mut self, now: Instant) -> Vec<SessionAction> {
         let late: Vec<Key> = self
             .early
             .iter()
@@ -382,13 +399,15 @@ impl Table {
         self.early.values().map(|early| early.since + EARLY_LIMIT).min()
     }
 
-    /// A session's task has ended. Returns whether it was the current one of its key.
-    pub fn ended(&mut self, key: &Key, generation: Generation) -> bool {
-        let current = self.sessions.get(key).is_some_and(|entry| entry.generation == generation);
-        if current {
-            self.sessions.remove(key);
-        }
-        current
+    /// A session's task has ended: takes it out. `None` if there is no such session any more.
+    pub fn end(&mut self, generation: Generation) -> Option<EndedSession<H>> {
+        let Session { key, pass, is_replaced, handle, .. } = self.sessions.remove(&generation)?;
+        Some(EndedSession { key, grant: pass.grant, is_current: !is_replaced, handle })
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Other limits, for sessions to come.
@@ -397,24 +416,27 @@ impl Table {
     }
 
     /// The privacy switch. Off ends all sessions.
-    pub fn set_streaming(&mut self, on: bool) -> Vec<Action> {
+    pub fn set_streaming(&mut self, on: bool) -> Vec<SessionAction> {
         self.streaming = on;
         if on { Vec::new() } else { self.close_where(&EndReason::Privacy, |_| true) }
     }
 
     /// Ends every session that `which` names.
-    pub fn close_where(&mut self, reason: &EndReason, which: impl Fn(&Key) -> bool) -> Vec<Action> {
+    pub fn close_where(&mut self, reason: &EndReason, which: impl Fn(&Key) -> bool) -> Vec<SessionAction> {
         let mut actions = Vec::new();
-        for (key, entry) in self.sessions.iter_mut().filter(|(key, _)| which(key)) {
-            entry.closing = true;
-            actions.push(Action::Close { key: key.clone(), reason: reason.clone() });
+        for (generation, session) in &mut self.sessions {
+            if which(&session.key) && !session.is_replaced {
+                session.is_closing = true;
+                let (generation, reason) = (*generation, reason.clone());
+                actions.push(SessionAction::Close { generation, reason });
+            }
         }
         actions
     }
 }
 
-fn refuse(key: Key, refusal: Refusal) -> Action {
-    Action::Refuse { key, claimed: None, refusal }
+fn refuse(key: Key, refusal: Refusal) -> SessionAction {
+    SessionAction::Refuse { key, claimed: None, refusal }
 }
 
 #[cfg(test)]

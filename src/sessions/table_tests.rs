@@ -3,7 +3,8 @@ use std::time::SystemTime;
 use super::*;
 use crate::access::gate::Mode;
 use crate::access::grant::Rights;
-use crate::access::proof::{KeyPair, Parties, offer_text};
+use crate::access::proof::{KeyPair, Nonce, Parties, offer_text};
+use crate::signaling::message::Auth;
 
 const NOW_MAX: usize = 2;
 
@@ -17,7 +18,7 @@ fn sdp(origin: u32) -> String {
 }
 
 fn offer(origin: u32) -> UpKind {
-    UpKind::Offer { sdp: sdp(origin), full_ice: false, auth: None }
+    UpKind::Offer(Offer { sdp: sdp(origin), full_ice: false, auth: None })
 }
 
 fn key(viewer: &str) -> Key {
@@ -28,7 +29,7 @@ fn media(state: CameraState) -> MediaStatus {
     MediaStatus::sample(state)
 }
 
-fn table() -> Table {
+fn table() -> Table<()> {
     let clock = Clock { now: SystemTime::now(), is_set: true };
     Table::new(
         Limits { max_viewers: NOW_MAX },
@@ -38,18 +39,23 @@ fn table() -> Table {
     )
 }
 
-fn code(actions: &[Action]) -> Option<ErrorCode> {
+fn code(actions: &[SessionAction]) -> Option<ErrorCode> {
     match actions {
-        [Action::Refuse { refusal, .. }] => Some(refusal.code),
+        [SessionAction::Refuse { refusal, .. }] => Some(refusal.code),
         _ => None,
     }
 }
 
-fn started(actions: &[Action]) -> Option<Generation> {
+fn started(actions: &[SessionAction]) -> Option<Generation> {
     match actions {
-        [Action::Start { generation, .. }] => Some(*generation),
+        [SessionAction::Start { generation, .. }] => Some(*generation),
         _ => None,
     }
+}
+
+/// A session's task has ended; gives whether the session was the current one of its key.
+fn ended(table: &mut Table<()>, generation: Generation) -> bool {
+    table.end(generation).unwrap().is_current
 }
 
 fn candidate() -> Candidate {
@@ -66,8 +72,8 @@ fn an_offer_starts_a_session_and_a_bye_ends_it() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
     let generation = started(&table.message(now, key("a"), offer(1), &idle)).expect("started");
     let end = table.message(now, key("a"), UpKind::Bye { reason: None }, &idle);
-    assert!(matches!(&end[..], [Action::Close { .. }]));
-    assert!(table.ended(&key("a"), generation));
+    assert!(matches!(&end[..], [SessionAction::Close { .. }]));
+    assert!(ended(&mut table, generation));
     assert!(table.is_empty());
     assert!(table.message(now, key("a"), UpKind::Bye { reason: None }, &idle).is_empty(), "a late will");
 }
@@ -80,12 +86,12 @@ fn a_session_that_is_ending_takes_nothing_more() {
     // Its task still closes the connection; whatever comes now is for the session after it.
     assert!(table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle).is_empty());
     let anew = table.message(now, key("a"), offer(1), &idle);
-    let [Action::Close { .. }, Action::Start { generation, early, .. }] = &anew[..] else {
+    let [SessionAction::Close { .. }, SessionAction::Start { generation, early, .. }] = &anew[..] else {
         panic!("{anew:?}")
     };
     assert_eq!(early.len(), 1);
-    assert!(!table.ended(&key("a"), first), "the end of the first is not that of the second");
-    assert!(table.ended(&key("a"), *generation));
+    assert!(!ended(&mut table, first), "the end of the first is not that of the second");
+    assert!(ended(&mut table, *generation));
     started(&table.message(now, key("b"), offer(2), &idle)).unwrap();
     table.set_streaming(false);
     assert_eq!(code(&table.message(now, key("b"), offer(2), &idle)), Some(ErrorCode::Privacy));
@@ -97,7 +103,7 @@ fn the_cap_is_busy_and_frees_again() {
     let generation = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
     assert!(started(&table.message(now, key("b"), offer(2), &idle)).is_some());
     assert_eq!(code(&table.message(now, key("c"), offer(3), &idle)), Some(ErrorCode::Busy));
-    table.ended(&key("a"), generation);
+    ended(&mut table, generation);
     assert!(started(&table.message(now, key("c"), offer(3), &idle)).is_some());
 }
 
@@ -107,14 +113,42 @@ fn the_same_connection_renegotiates_and_a_new_one_replaces() {
     let first = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
     assert!(started(&table.message(now, key("b"), offer(9), &idle)).is_some());
     let again = table.message(now, key("a"), offer(1), &idle);
-    assert!(matches!(&again[..], [Action::Renegotiate { .. }]));
+    assert!(matches!(&again[..], [SessionAction::Renegotiate { .. }]));
     let replaced = table.message(now, key("a"), offer(2), &idle);
     assert!(
-        matches!(&replaced[..], [Action::Close { reason: EndReason::Replaced, .. }, Action::Start { .. }]),
+        matches!(
+            &replaced[..],
+            [SessionAction::Close { reason: EndReason::Replaced, .. }, SessionAction::Start { .. }]
+        ),
         "also at the cap: {replaced:?}"
     );
-    assert!(!table.ended(&key("a"), first), "the old task's end does not remove the new session");
+    assert!(!ended(&mut table, first), "the old task's end does not remove the new session");
     assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn what_is_meant_for_a_replaced_session_reaches_its_successor_alone() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let first = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    table.message(now, key("a"), offer(2), &idle);
+    let second = first + 1;
+    let one = table.message(now, key("a"), UpKind::Candidate(None), &idle);
+    assert_eq!(one, [SessionAction::AddCandidate { generation: second, candidate: None }]);
+    let closed = table.close_where(&EndReason::Requested, |_| true);
+    assert_eq!(closed, [SessionAction::Close { generation: second, reason: EndReason::Requested }]);
+    assert_eq!(table.len(), 2, "both tasks have still to end");
+    assert!(!ended(&mut table, first) && ended(&mut table, second));
+    assert!(table.end(first).is_none() && table.is_empty());
+}
+
+#[test]
+fn an_offer_of_the_same_connection_that_cannot_be_read_changes_nothing() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    let cut = UpKind::Offer(Offer { sdp: sdp(1)[..30].to_owned(), full_ice: false, auth: None });
+    assert_eq!(code(&table.message(now, key("a"), cut, &idle)), Some(ErrorCode::BadOffer));
+    let again = table.message(now, key("a"), offer(1), &idle);
+    assert!(matches!(&again[..], [SessionAction::Renegotiate { .. }]), "{again:?}");
 }
 
 #[test]
@@ -122,7 +156,7 @@ fn a_refused_offer_leaves_the_running_session_alone() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
     started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
     let no_video =
-        UpKind::Offer { sdp: "v=0\r\no=- 5 2 IN IP4 0.0.0.0\r\n".into(), full_ice: false, auth: None };
+        UpKind::Offer(Offer { sdp: "v=0\r\no=- 5 2 IN IP4 0.0.0.0\r\n".into(), full_ice: false, auth: None });
     assert_eq!(code(&table.message(now, key("a"), no_video, &idle)), Some(ErrorCode::BadOffer));
     assert_eq!(table.len(), 1);
 }
@@ -137,7 +171,7 @@ fn no_camera_and_privacy_have_their_codes() {
     let idle = media(CameraState::Idle);
     started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
     let closed = table.set_streaming(false);
-    assert!(matches!(&closed[..], [Action::Close { reason: EndReason::Privacy, .. }]));
+    assert!(matches!(&closed[..], [SessionAction::Close { reason: EndReason::Privacy, .. }]));
     assert_eq!(code(&table.message(now, key("b"), offer(2), &idle)), Some(ErrorCode::Privacy));
     assert!(table.set_streaming(true).is_empty());
     assert!(started(&table.message(now, key("b"), offer(2), &idle)).is_some());
@@ -150,11 +184,11 @@ fn early_candidates_wait_for_their_offer() {
         assert!(table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle).is_empty());
     }
     let actions = table.message(now + Duration::from_secs(4), key("a"), offer(1), &idle);
-    let [Action::Start { early, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let [SessionAction::Start { early, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(early.len(), 32, "at most 32 are kept");
     assert_eq!(table.next_expiry(), None);
     let later = table.message(now, key("a"), UpKind::Candidate(None), &idle);
-    assert!(matches!(&later[..], [Action::Candidate { candidate: None, .. }]));
+    assert!(matches!(&later[..], [SessionAction::AddCandidate { candidate: None, .. }]));
 }
 
 #[test]
@@ -201,8 +235,8 @@ fn a_viewer_makes_one_connection_after_the_other() {
         started(&table.message(now, key("b"), offer(3), &idle)).is_some(),
         "another viewer's is no matter"
     );
-    table.ended(&key("b"), 1);
-    table.connected(&key("a"), first);
+    table.end(1);
+    table.connected(first);
     assert!(started(&table.message(now, second, offer(2), &idle)).is_some());
 }
 
@@ -219,49 +253,54 @@ fn signed_offers_start_sessions_that_end_with_their_grant() {
         let parties = Parties { device: &device, viewer: &key.viewer, session: &key.session };
         let sig = KeyPair::of(&seed).unwrap().sign(&offer_text(parties, &nonce, &sdp(origin))).encode();
         let auth = Some(Auth { grant: "anna".into(), nonce: nonce.encode(), sig });
-        UpKind::Offer { sdp: sdp(origin), full_ice: false, auth }
+        UpKind::Offer(Offer { sdp: sdp(origin), full_ice: false, auth })
     };
     let unsigned = table.message(now, key.clone(), offer(1), &idle);
     assert_eq!(code(&unsigned), Some(ErrorCode::Unauthorized));
     let first = signed(1);
     let started = table.message(now, key.clone(), first.clone(), &idle);
-    let [Action::Start { grant: Some(grant), nonce: Some(_), generation, .. }] = &started[..] else {
+    let [SessionAction::Start { grant: Some(grant), offer: accepted, generation, .. }] = &started[..] else {
         panic!("{started:?}")
     };
-    assert_eq!(grant.as_str(), "anna");
+    assert_eq!((grant.as_str(), accepted.nonce.is_some()), ("anna", true));
     let repeated = table.message(now, key.clone(), first.clone(), &idle);
-    assert!(matches!(&repeated[..], [Action::Renegotiate { .. }]), "{repeated:?}");
+    assert!(matches!(&repeated[..], [SessionAction::Renegotiate { .. }]), "{repeated:?}");
     let restart = table.message(now, key.clone(), signed(1), &idle);
-    assert!(matches!(&restart[..], [Action::Renegotiate { .. }]));
+    assert!(matches!(&restart[..], [SessionAction::Renegotiate { .. }]));
     let replayed = table.message(now, key.clone(), first, &idle);
     assert_eq!(code(&replayed), Some(ErrorCode::Unauthorized), "the first offer is over");
     assert!(table.set_access(clock, None).is_empty());
-    let ended = table.set_access(clock, Some(Vec::new()));
-    let [Action::Close { reason: EndReason::GrantEnded(refusal), .. }] = &ended[..] else {
-        panic!("{ended:?}")
+    let closed = table.set_access(clock, Some(Vec::new()));
+    let [SessionAction::Close { reason: EndReason::GrantEnded(refusal), .. }] = &closed[..] else {
+        panic!("{closed:?}")
     };
     assert_eq!(refusal.code, ErrorCode::Unauthorized);
     assert!(table.set_access(clock, None).is_empty(), "told once");
-    assert!(table.ended(&key, *generation));
+    assert!(ended(&mut table, *generation));
 }
 
 #[test]
 fn what_came_over_http_is_steered_over_http_alone() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
-    let web =
-        |origin| WebMessage::Offer(WebOffer { sdp: sdp(origin), token: None, from: [192, 0, 2, 1].into() });
+    let web = |origin| WebMessage::Offer(WebOffer::new(sdp(origin), None, [192, 0, 2, 1].into()));
     let actions = table.web(now, key("a"), web(1), &idle);
-    let [Action::Start { full_ice: true, generation, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let [SessionAction::Start { offer: accepted, generation, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(accepted.offer.full_ice);
     for stranger in [offer(1), offer(2), UpKind::Candidate(None), UpKind::Bye { reason: None }] {
         assert_eq!(code(&table.message(now, key("a"), stranger, &idle)), Some(ErrorCode::NoSession));
     }
     let again = table.web(now, key("a"), web(1), &idle);
-    assert!(matches!(&again[..], [Action::Renegotiate { full_ice: true, .. }]), "{again:?}");
+    assert!(
+        matches!(&again[..], [SessionAction::Renegotiate { offer, .. }] if offer.offer.full_ice),
+        "{again:?}"
+    );
     let one = table.web(now, key("a"), WebMessage::Candidate(Some(candidate())), &idle);
-    assert!(matches!(&one[..], [Action::Candidate { candidate: Some(_), .. }]), "{one:?}");
-    assert!(matches!(&table.web(now, key("a"), WebMessage::Bye, &idle)[..], [Action::Close { .. }]));
+    assert!(matches!(&one[..], [SessionAction::AddCandidate { candidate: Some(_), .. }]), "{one:?}");
+    assert!(matches!(&table.web(now, key("a"), WebMessage::Bye, &idle)[..], [SessionAction::Close { .. }]));
     assert!(table.web(now, key("a"), WebMessage::Bye, &idle).is_empty(), "once");
-    assert!(table.ended(&key("a"), *generation));
+    assert!(ended(&mut table, *generation));
     // And the other way round: a session of the broker is not ended over HTTP.
     started(&table.message(now, key("b"), offer(1), &idle)).unwrap();
     assert!(table.web(now, key("b"), WebMessage::Bye, &idle).is_empty());
@@ -274,7 +313,7 @@ fn a_host_is_limited_however_many_sessions_it_makes() {
     let mut offers = |host: [u8; 4], count: u32| {
         (0..count)
             .filter(|n| {
-                let offer = WebOffer { sdp: sdp(*n), token: None, from: host.into() };
+                let offer = WebOffer::new(sdp(*n), None, host.into());
                 let actions = table.web(now, key(&format!("w{n}")), WebMessage::Offer(offer), &idle);
                 code(&actions) == Some(ErrorCode::RateLimited)
             })

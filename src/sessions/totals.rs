@@ -40,6 +40,7 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Somebody was told no.
     pub(super) fn refuse(&mut self, code: ErrorCode) {
         let places = ErrorCode::ALL.iter().zip(&mut self.refused);
         for (_, count) in places.filter(|(known, _)| **known == code) {
@@ -47,8 +48,16 @@ impl Totals {
         }
     }
 
+    /// The same with what the sessions that still run have sent so far.
+    #[must_use]
+    pub(super) fn with<'a>(&self, running: impl Iterator<Item = &'a Arc<Live>>) -> Self {
+        let mut totals = self.clone();
+        running.for_each(|live| totals.add(live));
+        totals
+    }
+
     /// Adds what `live` has sent so far.
-    fn add(&mut self, live: &Live) {
+    pub(super) fn add(&mut self, live: &Live) {
         self.sent_bytes += live.sent.bytes.load(Ordering::Relaxed);
         self.sent_packets += live.sent.packets.load(Ordering::Relaxed);
         self.nacked_packets += live.feedback.nacked_packets.load(Ordering::Relaxed);
@@ -64,41 +73,6 @@ impl Totals {
     }
 }
 
-/// The sessions that there are, and the sums over those that there were. Kept together, so that a session which ends is
-/// never missing from the sums.
-#[derive(Default)]
-pub(super) struct Registry {
-    pub live: Vec<Arc<Live>>,
-    totals: Totals,
-}
-
-impl Registry {
-    pub fn begin(&mut self, live: Arc<Live>) {
-        self.totals.started += 1;
-        self.live.push(live);
-    }
-
-    /// Takes out the session of this generation.
-    pub fn end(&mut self, generation: u64) -> Option<Arc<Live>> {
-        let at = self.live.iter().position(|live| live.generation == generation)?;
-        let live = self.live.remove(at);
-        self.totals.ended += 1;
-        self.totals.add(&live);
-        Some(live)
-    }
-
-    pub fn refuse(&mut self, code: ErrorCode) {
-        self.totals.refuse(code);
-    }
-
-    /// The sums, those of the running sessions included.
-    pub fn totals(&self) -> Totals {
-        let mut totals = self.totals.clone();
-        self.live.iter().for_each(|live| totals.add(live));
-        totals
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +80,7 @@ mod tests {
 
     #[test]
     fn sums_go_on_when_a_session_ends() {
-        let mut registry = Registry::default();
+        let (mut totals, mut running) = (Totals { started: 2, ..Totals::default() }, Vec::new());
         for generation in 0..2 {
             let live = Live::new(Id::new("tab").unwrap(), Id::default_session(), generation, None);
             live.sent.bytes.store(1000, Ordering::Relaxed);
@@ -117,20 +91,18 @@ mod tests {
             live.feedback.probe_packets.store(6, Ordering::Relaxed);
             live.feedback.key_frame_requests.store(1, Ordering::Relaxed);
             live.first_frame.set(Duration::from_millis(300 + 30_000 * generation)).unwrap();
-            registry.begin(Arc::new(live));
+            running.push(Arc::new(live));
         }
-        registry.refuse(ErrorCode::Busy);
-        registry.refuse(ErrorCode::Busy);
-        let before = registry.totals();
+        totals.refuse(ErrorCode::Busy);
+        totals.refuse(ErrorCode::Busy);
+        let before = totals.with(running.iter());
         assert_eq!((before.started, before.ended, before.sent_bytes, before.sent_packets), (2, 0, 2000, 4));
         assert_eq!((before.nacked_packets, before.repaired_packets, before.key_frame_requests), (10, 6, 2));
         assert_eq!((before.unasked_repairs, before.probe_packets), (8, 12));
         assert_eq!((before.refused[8], before.refused.iter().sum::<u64>()), (2, 2));
         assert_eq!(before.first_frames, [0, 0, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(before.first_frames_took, Duration::from_millis(30_600));
-        registry.end(0).unwrap();
-        assert!(registry.end(0).is_none());
-        assert_eq!(registry.totals(), Totals { ended: 1, ..before });
-        assert_eq!(registry.live.len(), 1);
+        totals.add(&running.remove(0));
+        assert_eq!(totals.with(running.iter()), before);
     }
 }

@@ -144,14 +144,7 @@ pub struct Up {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpKind {
     /// An SDP offer.
-    Offer {
-        /// The session description.
-        sdp: String,
-        /// `"ice":"full"`: the answer waits for all of the device's candidates.
-        full_ice: bool,
-        /// Who offers, not verified yet.
-        auth: Option<Auth>,
-    },
+    Offer(Offer),
     /// One candidate, or `None` for the end of candidates.
     Candidate(Option<Candidate>),
     /// The viewer leaves.
@@ -159,6 +152,17 @@ pub enum UpKind {
         /// In the viewer's words.
         reason: Option<String>,
     },
+}
+
+/// An SDP offer, the same from the wire to the peer connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The session description, byte for byte as it came: signatures are over it.
+    pub sdp: String,
+    /// `"ice":"full"`: the answer waits for all of the device's candidates.
+    pub full_ice: bool,
+    /// Who offers, not verified yet; `None` if it is not signed.
+    pub auth: Option<Auth>,
 }
 
 /// `auth` of an offer as it came (protocol.md section 2.2): nothing of it is checked.
@@ -289,7 +293,7 @@ fn kind_of(fields: &Map<String, Value>) -> Result<UpKind, String> {
                 }
             };
             let auth = auth_of(fields)?;
-            Ok(UpKind::Offer { sdp, full_ice, auth })
+            Ok(UpKind::Offer(Offer { sdp, full_ice, auth }))
         }
         "candidate" => match fields.get("candidate") {
             None => Err("a candidate message needs `candidate` (an object, or null for the end)".to_owned()),

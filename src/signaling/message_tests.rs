@@ -14,14 +14,14 @@ fn code(payload: &[u8]) -> ErrorCode {
 fn the_smallest_offer_is_a_local_description() {
     let up = parse(&json!({"type": "offer", "sdp": "v=0"})).unwrap();
     assert_eq!(up.session, Id::default_session());
-    assert_eq!(up.kind, UpKind::Offer { sdp: "v=0".into(), full_ice: false, auth: None });
+    assert_eq!(up.kind, UpKind::Offer(Offer { sdp: "v=0".into(), full_ice: false, auth: None }));
 }
 
 #[test]
 fn unknown_fields_are_ignored() {
     let up =
         parse(&json!({"v": 1, "type": "offer", "sdp": "x", "session": "s1", "ice": "full", "future": [1]}));
-    assert_eq!(up.unwrap().kind, UpKind::Offer { sdp: "x".into(), full_ice: true, auth: None });
+    assert_eq!(up.unwrap().kind, UpKind::Offer(Offer { sdp: "x".into(), full_ice: true, auth: None }));
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn auth_is_taken_as_it_came_and_must_be_whole() {
     let auth = json!({"grant": "anna", "nonce": "n", "sig": "s", "future": 1});
     let up = parse(&json!({"type": "offer", "sdp": "x", "auth": auth})).unwrap();
     let auth = Some(Auth { grant: "anna".into(), nonce: "n".into(), sig: "s".into() });
-    assert_eq!(up.kind, UpKind::Offer { sdp: "x".into(), full_ice: false, auth });
+    assert_eq!(up.kind, UpKind::Offer(Offer { sdp: "x".into(), full_ice: false, auth }));
     for bad in [
         json!("a"),
         json!({}),

@@ -48,16 +48,18 @@ fn world() -> World {
     let media = Media::start(config.media.clone(), fanout.clone(), true).unwrap();
     let identity = Arc::new(Identity::load_or_make(dir.path()).unwrap());
     let topics = Arc::new(Topics::new("porthole", &config.device.id));
+    let tasks = TaskGroup::new();
     let (status, watched) = watch::channel(MediaStatus::sample(CameraState::Idle));
     let parts = Parts {
         max_viewers: 8,
         streaming: true,
         signer: Signer { identity, device: config.device.id.clone() },
-        factory: Arc::new(Factory::new(config.ice.clone(), fanout.clone()).unwrap()),
+        factory: Arc::new(Factory::new(config.ice.clone(), fanout.clone(), &tasks).unwrap()),
         fanout: fanout.clone(),
         media: watched.clone(),
         replies: Arc::new(Silent),
         events: mpsc::channel(1).0,
+        tasks: tasks.clone(),
     };
     let sessions =
         Sessions::spawn(parts, OfferAuthorizer::new(Mode::Open, config.device.id.clone(), Vec::new()));
@@ -76,7 +78,6 @@ fn world() -> World {
         recorder.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         true
     });
-    let tasks = TaskGroup::new();
     let ended_early = tasks.ended_early();
     let state = Arc::new(StateSource::new(sessions.clone(), watched.clone(), ended_early, true));
     let (link, link_events) = mpsc::channel(16);

@@ -1,11 +1,11 @@
 use super::*;
-use crate::signaling::message::{Up, UpKind};
+use crate::signaling::message::{Offer, Up, UpKind};
 
 #[test]
 fn what_it_says_is_what_devices_understand() {
     let offer = Up::parse(&message("offer", json!({ "sdp": "v=0" }))).expect("an offer");
     assert_eq!(offer.session.as_str(), SESSION);
-    assert_eq!(offer.kind, UpKind::Offer { sdp: "v=0".into(), full_ice: false, auth: None });
+    assert_eq!(offer.kind, UpKind::Offer(Offer { sdp: "v=0".into(), full_ice: false, auth: None }));
     let candidate = Candidate {
         candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host".into(),
         sdp_mid: Some("0".into()),

@@ -144,7 +144,7 @@ async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> R
     };
     let (id, resource, mailbox) = shared.whep.open(sdp.clone(), expected).map_err(no_random)?;
     let mut exchange = resource.exchange.lock().await;
-    let offer = WebOffer { sdp, token, from: peer.0 };
+    let offer = WebOffer::new(sdp, token, peer.0);
     let asked = Asked { sessions, key: &resource.key, ends: true };
     let (sdp, ice_servers) = asked.answer(offer, mailbox, &mut exchange).await?;
     let created = [

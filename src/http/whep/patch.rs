@@ -70,7 +70,7 @@ pub(super) async fn patch(
         None => None,
         Some((ufrag, pwd)) => {
             let sdp = restarted(&exchange.offer, ufrag, pwd);
-            let offer = WebOffer { sdp, token: token(headers), from: peer.0 };
+            let offer = WebOffer::new(sdp, token(headers), peer.0);
             Some(restart(sessions, resource, &mut exchange, offer).await?)
         }
     };
@@ -93,7 +93,7 @@ async fn restart(
     // An answer that nobody waited for any more.
     while exchange.inbox.try_recv().is_ok() {}
     let mailbox = resource.mailbox().ok_or_else(gone)?;
-    let sdp = offer.sdp.clone();
+    let sdp = offer.offer.sdp.clone();
     let asked = Asked { sessions, key: &resource.key, ends: false };
     let (answer, _) = asked.answer(offer, mailbox, exchange).await?;
     exchange.offer = sdp;

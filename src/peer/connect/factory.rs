@@ -1,5 +1,6 @@
 //! Makes peer connections: codec, feedback chain, sockets and candidates as configured.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use rtc::interceptor::{Registry, Slot};
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfiguration;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
     RTCIceGatheringState, RTCIceServer, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
@@ -19,8 +19,10 @@ use webrtc::peer_connection::{
 
 use super::candidate::{with_public_address, with_tcp_port, with_udp_port};
 use super::certificate;
+use super::connection::{Connection, PeerEvent};
 use super::offer::VideoCodec;
 use super::track::{self, Track};
+use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::peer::PeerError;
@@ -30,9 +32,8 @@ use crate::peer::sending::keys::{KeyProvider, Keys};
 use crate::peer::sending::outbound::Outbound;
 use crate::peer::socket::media_thread::MediaThread;
 use crate::peer::socket::runtime::{PeerRuntime, SharedUdp};
-use crate::peer::socket::tcp_port::{Listeners, TcpPort, TcpRoute};
+use crate::peer::socket::tcp_port::{Listeners, TcpPort};
 use crate::peer::socket::udp_port::{MediaSink, UdpPort, UdpRoute};
-use crate::peer::socket::watched_socket::Heard;
 use crate::peer::socket::way::Way;
 use crate::signaling::message::Candidate;
 
@@ -50,36 +51,6 @@ const ICE_CHECKS: u16 = 500;
 /// Events kept for a session that is busy; gathering a board with many addresses stays below.
 const EVENT_QUEUE: usize = 128;
 
-/// What the library reports, forwarded off its driver task.
-#[derive(Debug)]
-pub(in crate::peer) enum PeerEvent {
-    /// One of our candidates.
-    Candidate(Candidate),
-    /// All of our candidates are known.
-    GatheringComplete,
-    /// The connection changed.
-    State(RTCPeerConnectionState),
-}
-
-/// One viewer's connection with its only track.
-pub(in crate::peer) struct Connection {
-    pub peer: Arc<dyn PeerConnection>,
-    pub track: Track,
-    /// What its handshake agrees on.
-    pub keys: Keys,
-    /// Its media.
-    pub outbound: Arc<Outbound>,
-    /// How long the viewer is asked to hold a picture, in ms.
-    pub playout_delay_ms: u32,
-    pub events: mpsc::Receiver<PeerEvent>,
-    /// This connection's share of the TCP port.
-    pub tcp: Option<TcpRoute>,
-    /// How its candidates are told, and its share of the UDP port.
-    pub told: Told,
-    /// Where the viewer's packets come from.
-    pub heard: Heard,
-}
-
 /// Makes [`Connection`]s.
 pub struct Factory {
     ice: Ice,
@@ -90,16 +61,18 @@ pub struct Factory {
     /// `None`: each connection makes its own.
     certificate: Option<RTCCertificate>,
     playout_delay_ms: u32,
+    tasks: TaskGroup,
 }
 
 impl Factory {
-    /// A factory for viewers of `fanout`. Binds the TCP port if one is configured, so it must be
-    /// called inside a tokio runtime.
-    pub fn new(ice: Ice, fanout: Fanout) -> Result<Self, PeerError> {
+    /// A factory for viewers of `fanout`, whose tasks run below `tasks`. Binds the TCP port if one is configured, so it must
+    /// be called inside a tokio runtime.
+    pub fn new(ice: Ice, fanout: Fanout, tasks: &TaskGroup) -> Result<Self, PeerError> {
+        let tasks = tasks.child();
         let udp = UdpPort::new(ice.port_range.clone());
-        let tcp = ice.tcp_port.map(TcpPort::bind).transpose()?;
+        let tcp = ice.tcp_port.map(|port| TcpPort::bind(port, &tasks)).transpose()?;
         let media = MediaThread::start().map_err(PeerError::Thread)?;
-        Ok(Self { ice, fanout, udp, tcp, media, certificate: None, playout_delay_ms: 0 })
+        Ok(Self { ice, fanout, udp, tcp, media, certificate: None, playout_delay_ms: 0, tasks })
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
@@ -120,11 +93,14 @@ impl Factory {
         &self.ice.servers
     }
 
-    /// Runs `sending` where packets are sent.
-    pub(in crate::peer) fn spawn(&self, sending: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        self.media.handle().spawn(sending).abort_handle()
+    /// How many tasks run on the thread of the connections.
+    #[cfg(test)]
+    pub(crate) fn media_tasks(&self) -> usize {
+        self.media.handle().metrics().num_alive_tasks()
     }
 
+    /// Makes a connection. It waits for nothing outside of this machine, and is to be awaited to its end: half made, it would
+    /// leave the library's task behind.
     pub(in crate::peer) async fn connect(
         &self,
         codec: &VideoCodec,
@@ -173,10 +149,22 @@ impl Factory {
         let peer = Box::pin(building).await?;
         let peer: Arc<dyn PeerConnection> = Arc::new(peer);
         match Track::add(peer.as_ref(), video, codec).await {
-            Ok(track) => {
-                let playout_delay_ms = self.playout_delay_ms;
-                Ok(Connection { peer, track, keys, outbound, playout_delay_ms, events, tcp, told, heard })
-            }
+            Ok(track) => Ok(Connection {
+                peer,
+                track,
+                keys,
+                outbound,
+                playout_delay_ms: self.playout_delay_ms,
+                events,
+                held: VecDeque::new(),
+                tcp,
+                told,
+                heard,
+                media: self.media.handle().clone(),
+                tasks: self.tasks.clone(),
+                sender: None,
+                is_closed: false,
+            }),
             Err(error) => {
                 // An unclosed connection would leave its driver task behind.
                 let _ = peer.close().await;
@@ -300,6 +288,10 @@ impl PeerConnectionEventHandler for Events {
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        self.forward(PeerEvent::State(state));
+        match state {
+            RTCPeerConnectionState::Connected => self.forward(PeerEvent::Connected),
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => self.forward(PeerEvent::Ended),
+            _ => {}
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub mod answer;
 mod candidate;
 mod certificate;
+pub mod connection;
 pub mod factory;
 pub mod offer;
 pub mod track;

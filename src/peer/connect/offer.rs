@@ -3,13 +3,34 @@
 //! Pure, line based and bounded. It runs before any peer connection exists, so that a refused
 //! offer costs nothing and leaves nothing behind.
 
+use crate::access::proof::Nonce;
 use crate::media::ProfileLevelId;
-use crate::signaling::message::{ErrorCode, Refusal};
+use crate::signaling::message::{ErrorCode, Offer, Refusal};
 
 /// More candidates than this inside one SDP is not a browser but an attack: each costs checks.
 const MAX_CANDIDATES: usize = 64;
 /// Media sections; browsers with every sensor shared stay far below.
 const MAX_SECTIONS: usize = 16;
+
+/// An offer whose sender may watch, read once for all that is to be known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedOffer {
+    /// As it came.
+    pub offer: Offer,
+    /// Its nonce, checked for its form, which the answer names.
+    pub nonce: Option<Nonce>,
+    /// What was read in it.
+    pub video: VideoOffer,
+}
+
+/// The place for our video in an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoOffer {
+    /// Its user fragments (RFC 8839 section 5.4), which name its ICE generation.
+    pub fragments: Vec<String>,
+    formats: Vec<Offered>,
+    fec_payload_type: Option<u8>,
+}
 
 /// What an answer will use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,39 +64,64 @@ pub fn origin(sdp: &str) -> Option<&str> {
 /// # Errors
 /// `bad-offer` or `no-h264`, with what is missing in words.
 pub fn inspect(sdp: &str, stream: ProfileLevelId) -> Result<VideoCodec, Refusal> {
-    let bad = |text: &str| Refusal::new(ErrorCode::BadOffer, text);
-    if !sdp.starts_with("v=0") {
-        return Err(bad("the SDP does not begin with v=0"));
-    }
-    if origin(sdp).is_none() {
-        return Err(bad("the SDP has no o= line"));
-    }
-    if attribute_count(sdp, "candidate:") > MAX_CANDIDATES {
-        return Err(bad(&format!("the SDP holds more than {MAX_CANDIDATES} candidates")));
-    }
-    let (session, sections) = split_sections(sdp);
-    if sections.len() > MAX_SECTIONS {
-        return Err(bad(&format!("the SDP has more than {MAX_SECTIONS} media sections")));
-    }
-    let mut videos =
-        sections.iter().filter(|section| section.kind == "video" && !section.rejected).peekable();
-    if videos.peek().is_none() {
-        return Err(bad("the offer has no video section; offer a recvonly video transceiver"));
-    }
-    let video = videos.find(|section| section.receives()).ok_or_else(|| {
-        bad("no video section of the offer wants to receive; offer it recvonly or sendrecv")
-    })?;
-    for (attribute, what) in
-        [("ice-ufrag:", "ICE user name"), ("ice-pwd:", "ICE password"), ("fingerprint:", "DTLS fingerprint")]
-    {
-        if video.attribute(attribute).is_none()
-            && attribute_value(session.iter().copied(), attribute).is_none()
-        {
-            return Err(bad(&format!("the offer has no {what} (a={attribute}…)")));
+    VideoOffer::read(sdp)?.codec(stream)
+}
+
+impl VideoOffer {
+    /// Reads `sdp`.
+    ///
+    /// # Errors
+    /// `bad-offer`, with what is missing in words.
+    pub fn read(sdp: &str) -> Result<Self, Refusal> {
+        let bad = |text: &str| Refusal::new(ErrorCode::BadOffer, text);
+        if !sdp.starts_with("v=0") {
+            return Err(bad("the SDP does not begin with v=0"));
         }
+        if origin(sdp).is_none() {
+            return Err(bad("the SDP has no o= line"));
+        }
+        if attribute_count(sdp, "candidate:") > MAX_CANDIDATES {
+            return Err(bad(&format!("the SDP holds more than {MAX_CANDIDATES} candidates")));
+        }
+        let (session, sections) = split_sections(sdp);
+        if sections.len() > MAX_SECTIONS {
+            return Err(bad(&format!("the SDP has more than {MAX_SECTIONS} media sections")));
+        }
+        let mut videos =
+            sections.iter().filter(|section| section.kind == "video" && !section.rejected).peekable();
+        if videos.peek().is_none() {
+            return Err(bad("the offer has no video section; offer a recvonly video transceiver"));
+        }
+        let video = videos.find(|section| section.receives()).ok_or_else(|| {
+            bad("no video section of the offer wants to receive; offer it recvonly or sendrecv")
+        })?;
+        for (attribute, what) in [
+            ("ice-ufrag:", "ICE user name"),
+            ("ice-pwd:", "ICE password"),
+            ("fingerprint:", "DTLS fingerprint"),
+        ] {
+            if video.attribute(attribute).is_none()
+                && attribute_value(session.iter().copied(), attribute).is_none()
+            {
+                return Err(bad(&format!("the offer has no {what} (a={attribute}…)")));
+            }
+        }
+        let fragments = sdp.lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:"));
+        Ok(Self {
+            fragments: fragments.map(|fragment| fragment.trim_end().to_owned()).collect(),
+            formats: video.h264(),
+            fec_payload_type: video.named("flexfec-03/90000").next(),
+        })
     }
-    let codec = choose(&video.h264(), stream)?;
-    Ok(VideoCodec { fec_payload_type: video.named("flexfec-03/90000").next(), ..codec })
+
+    /// What an answer will use for a stream of `stream`'s profile.
+    ///
+    /// # Errors
+    /// `no-h264`, with what is missing in words.
+    pub fn codec(&self, stream: ProfileLevelId) -> Result<VideoCodec, Refusal> {
+        let codec = choose(&self.formats, stream)?;
+        Ok(VideoCodec { fec_payload_type: self.fec_payload_type, ..codec })
+    }
 }
 
 struct Section<'a> {
@@ -86,7 +132,7 @@ struct Section<'a> {
 }
 
 /// One H.264 format of an offer.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Offered {
     payload_type: u8,
     rtx_payload_type: Option<u8>,

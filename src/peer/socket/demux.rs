@@ -27,7 +27,7 @@ const GONE: Duration = Duration::from_secs(6);
 /// Checks of one session to addresses that have not answered: one in this time on average, for the same reason. Each
 /// address gets its first one at once.
 const CHECK_EVERY: Duration = Duration::from_millis(20);
-/// Addresses that one session may check: more than it may have of them.
+/// Addresses that one session may check in one ICE generation: more than it may have of them.
 const MAX_CHECKED: usize = 256;
 
 type Transaction = [u8; 12];
@@ -53,23 +53,25 @@ struct Owned {
     fragments: VecDeque<String>,
     addresses: VecDeque<SocketAddr>,
     transactions: VecDeque<Transaction>,
-    /// When each address that is not its own yet was last checked.
+    /// When each address that is not its own yet was last checked, in this ICE generation.
     checked: HashMap<SocketAddr, Instant>,
 }
 
 impl Routes {
-    /// Requests for `fragment` are `owner`'s from now on.
+    /// Requests for `fragment` are `owner`'s from now on. A new one begins an ICE generation (RFC 8445 section 9): what was
+    /// checked before it counts no more, or a viewer that goes from network to network would use up its addresses.
     pub fn name(&mut self, owner: Owner, fragment: &str) {
-        let held = &mut self.by_owner.entry(owner).or_default().fragments;
-        if held.iter().any(|known| known == fragment) {
+        let held = self.by_owner.entry(owner).or_default();
+        if held.fragments.iter().any(|known| known == fragment) {
             return;
         }
-        if held.len() == MAX_FRAGMENTS
-            && let Some(oldest) = held.pop_front()
+        if held.fragments.len() == MAX_FRAGMENTS
+            && let Some(oldest) = held.fragments.pop_front()
         {
             self.fragments.remove(&oldest);
         }
-        held.push_back(fragment.to_owned());
+        held.fragments.push_back(fragment.to_owned());
+        held.checked.clear();
         self.fragments.insert(fragment.to_owned(), owner);
     }
 
@@ -388,6 +390,22 @@ mod tests {
         assert_eq!(checks(2, 1), 100);
         let many = checks(3, 100);
         assert!((100..=300).contains(&many), "{many}");
+    }
+
+    #[test]
+    fn each_ice_generation_may_check_as_many_addresses() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        let mut port = 0;
+        for generation in 0..3 {
+            routes.name(1, &format!("generation {generation}"));
+            for _ in 0..MAX_CHECKED {
+                port += 1;
+                assert!(routes.sends(1, &stun([0, 1], 1), from(port), now), "{port}");
+            }
+            assert!(!routes.sends(1, &stun([0, 1], 1), from(port + 1), now), "one more than may be");
+            routes.name(1, &format!("generation {generation}"));
+            assert!(!routes.sends(1, &stun([0, 1], 1), from(port + 1), now), "the same generation again");
+        }
     }
 
     #[test]

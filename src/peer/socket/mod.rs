@@ -4,6 +4,7 @@ pub mod batch;
 mod demux;
 mod handshake;
 pub mod media_thread;
+mod per_host;
 mod relayed;
 mod routed_socket;
 pub mod runtime;

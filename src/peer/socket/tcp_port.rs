@@ -17,17 +17,22 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::timeout;
 use webrtc::runtime::{AsyncTcpListener, AsyncTcpStream};
 
 use super::demux::local_fragment;
+use super::per_host::{Counted, PerHost};
 use super::relayed::is_media;
 use super::way::{Path, Way};
+use crate::base::tasks::TaskGroup;
 use crate::peer::PeerError;
 
 /// Connections that have not yet said whose they are.
-const MAX_UNKNOWN: usize = 32;
+const MAX_UNKNOWN: usize = 64;
+/// Of them from one host (IPv6: one /64 network): as many as a household's browsers open at once, and not all for whoever
+/// opens them and says nothing.
+const MAX_UNKNOWN_PER_HOST: usize = 8;
 /// How long they may take to say it.
 const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// The longest STUN request that is read (RFC 8489 section 6.1: below 1500 bytes).
@@ -45,17 +50,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The shared port; cheap to clone.
-#[derive(Clone)]
+/// Sessions' listeners by their user fragment.
+type Fragments = Arc<Mutex<HashMap<String, Listeners>>>;
+
+/// The shared port. It is closed when this is dropped.
 pub(in crate::peer) struct TcpPort {
     port: u16,
-    routes: Arc<Mutex<HashMap<String, Listeners>>>,
+    routes: Fragments,
+    tasks: TaskGroup,
+}
+
+impl Drop for TcpPort {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
 }
 
 impl TcpPort {
-    /// Binds `port` on all addresses and begins to accept.
-    pub fn bind(port: u16) -> Result<Self, PeerError> {
-        let this = Self { port, routes: Arc::default() };
+    /// Binds `port` on all addresses and begins to accept, in tasks below `tasks`.
+    pub fn bind(port: u16, tasks: &TaskGroup) -> Result<Self, PeerError> {
         let failed = |reason| PeerError::TcpPort { port, reason };
         let listener = |address: SocketAddr| {
             let listener = std::net::TcpListener::bind(address)?;
@@ -69,8 +82,11 @@ impl TcpPort {
             (Err(_), Err(reason)) => return Err(failed(reason)),
             (six, four) => six.into_iter().chain(four).collect(),
         };
+        let this = Self { port, routes: Arc::default(), tasks: tasks.child() };
+        let unknown = Arc::new(Mutex::new(PerHost::new(MAX_UNKNOWN, MAX_UNKNOWN_PER_HOST)));
+        let door = Door { routes: Arc::clone(&this.routes), unknown, tasks: this.tasks.clone() };
         for listener in listeners {
-            tokio::spawn(this.clone().accept(listener));
+            this.tasks.spawn("ICE-TCP listener", door.clone().run(listener));
         }
         Ok(this)
     }
@@ -81,22 +97,48 @@ impl TcpPort {
 
     /// A share of the port, for a connection with these listeners.
     pub fn route_to(&self, listeners: &Listeners) -> TcpRoute {
-        TcpRoute { port: self.clone(), listeners: Arc::clone(listeners), fragments: Vec::new() }
+        let routes = Arc::clone(&self.routes);
+        TcpRoute { routes, listeners: Arc::clone(listeners), fragments: Vec::new() }
+    }
+}
+
+/// Takes connections and finds out whose they are.
+#[derive(Clone)]
+struct Door {
+    routes: Fragments,
+    /// Connections that have not yet said whose they are.
+    unknown: Arc<Mutex<PerHost>>,
+    tasks: TaskGroup,
+}
+
+impl Door {
+    /// Accepts until the port is closed.
+    async fn run(self, listener: TcpListener) {
+        let closed = self.tasks.cancelled();
+        tokio::select! {
+            () = closed => {}
+            () = self.accept(listener) => {}
+        }
     }
 
-    async fn accept(self, listener: TcpListener) {
-        let unknown = Arc::new(Semaphore::new(MAX_UNKNOWN));
+    async fn accept(&self, listener: TcpListener) {
         loop {
-            let Ok(permit) = Arc::clone(&unknown).acquire_owned().await else { return };
             let Ok((stream, peer)) = listener.accept().await else {
                 // Out of file descriptors, most likely: give others time to close some.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let this = self.clone();
-            tokio::spawn(async move {
-                let _ = timeout(FIRST_REQUEST_LIMIT, this.hand_over(stream, peer)).await;
-                drop(permit);
+            let Some(counted) = Counted::enter(&self.unknown, peer.ip()) else {
+                tracing::debug!(%peer, "too many ICE-TCP connections that say nothing");
+                continue;
+            };
+            let (this, closed) = (self.clone(), self.tasks.cancelled());
+            self.tasks.spawn_finite("ICE-TCP first request", async move {
+                tokio::select! {
+                    () = closed => {}
+                    _ = timeout(FIRST_REQUEST_LIMIT, this.hand_over(stream, peer)) => {}
+                }
+                drop(counted);
             });
         }
     }
@@ -123,7 +165,7 @@ impl TcpPort {
 
 /// One session's share of the port: what its library connection sees as its listeners.
 pub(in crate::peer) struct TcpRoute {
-    port: TcpPort,
+    routes: Fragments,
     listeners: Listeners,
     fragments: Vec<String>,
 }
@@ -136,7 +178,7 @@ impl TcpRoute {
                 && !self.fragments.iter().any(|known| known == fragment)
             {
                 self.fragments.push(fragment.to_owned());
-                lock(&self.port.routes).insert(fragment.to_owned(), Arc::clone(&self.listeners));
+                lock(&self.routes).insert(fragment.to_owned(), Arc::clone(&self.listeners));
             }
         }
     }
@@ -144,7 +186,7 @@ impl TcpRoute {
 
 impl Drop for TcpRoute {
     fn drop(&mut self) {
-        let mut routes = lock(&self.port.routes);
+        let mut routes = lock(&self.routes);
         for fragment in &self.fragments {
             routes.remove(fragment);
         }
@@ -289,12 +331,69 @@ mod tests {
     use super::super::demux::request;
     use super::*;
 
+    /// A port that nobody has at the moment.
+    fn free_port() -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    /// The first frame of a viewer of the session `ours`.
+    fn first_frame() -> Vec<u8> {
+        let message = request(b"ours:theirs");
+        let mut frame = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(&message);
+        frame
+    }
+
+    async fn connect_from(host: [u8; 4], port: u16) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((host, 0).into()).unwrap();
+        socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn silent_connections_of_one_host_do_not_keep_others_out() {
+        let number = free_port();
+        let port = TcpPort::bind(number, &TaskGroup::new()).unwrap();
+        let listeners = Listeners::default();
+        let mut route = port.route_to(&listeners);
+        route.register("v=0\r\na=ice-ufrag:ours\r\n");
+        let listener = listen(&listeners, "127.0.0.1:0".parse().unwrap(), None);
+        let mut silent = Vec::new();
+        for _ in 0..2 * MAX_UNKNOWN {
+            silent.push(connect_from([127, 0, 0, 2], number).await);
+        }
+        let mut viewer = connect_from([127, 0, 0, 3], number).await;
+        viewer.write_all(&first_frame()).await.unwrap();
+        assert_eq!(listener.accept().await.unwrap().1, viewer.local_addr().unwrap());
+        for stream in &mut silent[MAX_UNKNOWN_PER_HOST..] {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "hung up on");
+        }
+        for stream in &silent[..MAX_UNKNOWN_PER_HOST] {
+            let read = stream.try_read(&mut [0; 1]);
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock, "still within its time");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_port_is_closed_with_its_owner() {
+        let (number, tasks) = (free_port(), TaskGroup::new());
+        let port = TcpPort::bind(number, &tasks).unwrap();
+        let mut silent = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        drop(port);
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0, "hung up on");
+        let again = async {
+            while TcpPort::bind(number, &tasks).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), again).await.expect("nobody has the port any more");
+        assert_eq!(*tasks.ended_early().borrow(), None);
+    }
+
     #[tokio::test]
     async fn a_connection_reaches_the_session_of_its_name() {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let number = probe.local_addr().unwrap().port();
-        drop(probe);
-        let port = TcpPort::bind(number).unwrap();
+        let number = free_port();
+        let port = TcpPort::bind(number, &TaskGroup::new()).unwrap();
         let listeners = Listeners::default();
         let mut route = port.route_to(&listeners);
         route.register("v=0\r\na=ice-ufrag:ours\r\n");
@@ -305,9 +404,7 @@ mod tests {
         assert_eq!(stranger.read(&mut [0; 8]).await.unwrap_or(0), 0, "a stranger is hung up on");
 
         let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
-        let message = request(b"ours:theirs");
-        let mut frame = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
-        frame.extend(&message);
+        let frame = first_frame();
         viewer.write_all(&frame).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         assert_eq!(peer, viewer.local_addr().unwrap());

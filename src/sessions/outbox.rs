@@ -1,0 +1,66 @@
+//! Where a session's messages leave: the one place that knows whether it still is the current one of its key.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::peer::Replies;
+use crate::signaling::message::Down;
+use crate::signaling::topic::Id;
+
+/// One session's way to its viewer. Once [`Outbox::close`] has returned, nothing more of that session leaves: the viewer would
+/// take it for a word of the session after it.
+pub(super) struct Outbox {
+    replies: Arc<dyn Replies>,
+    is_open: Mutex<bool>,
+}
+
+impl Outbox {
+    /// An open one.
+    pub fn new(replies: Arc<dyn Replies>) -> Arc<Self> {
+        Arc::new(Self { replies, is_open: Mutex::new(true) })
+    }
+
+    /// The session is no longer the current one, or ends.
+    pub fn close(&self) {
+        *self.is_open.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Where its messages went, for what the table has to say of its end.
+    pub fn replies(&self) -> &Arc<dyn Replies> {
+        &self.replies
+    }
+}
+
+impl Replies for Outbox {
+    fn send(&self, viewer: &Id, session: &Id, message: Down) {
+        // Held until the message is handed on, so that none slips through while it is being closed.
+        let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_open {
+            self.replies.send(viewer, session, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Ear(Mutex<usize>);
+
+    impl Replies for Ear {
+        fn send(&self, _: &Id, _: &Id, _: Down) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_a_closed_one() {
+        let ear = Arc::new(Ear::default());
+        let outbox = Outbox::new(Arc::clone(&ear) as Arc<dyn Replies>);
+        let say = || outbox.send(&Id::default_session(), &Id::default_session(), Down::Candidate(None));
+        say();
+        outbox.close();
+        say();
+        assert_eq!(*ear.0.lock().unwrap(), 1);
+    }
+}
