@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use support::daemon::{Daemon, Settings};
 use support::http::Site;

@@ -6,6 +6,7 @@ mod fake_device;
 mod support;
 
 use fake_device::Behaviour;
+use porthole::base::tasks::TaskGroup;
 use porthole::http::{self, PageBroker, PageInfo};
 use serde_json::Value;
 use support::browser::Browser;
@@ -60,7 +61,7 @@ impl World {
         };
         let listener = http::bind(([127, 0, 0, 1], 0).into()).await.expect("a page");
         let page = listener.address();
-        let server = listener.serve_page(info);
+        let server = listener.serve_page(info, &TaskGroup::new());
         let url = broker.url().replace("mqtt://", "mqtt://cam:its-password@");
         let (ready, listening) = tokio::sync::oneshot::channel();
         let device = tokio::spawn(async move { fake_device::run(&url, "cam", behaviour, ready).await });

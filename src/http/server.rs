@@ -91,7 +91,15 @@ impl Listener {
     /// Serves all there is from now on, in tasks of `tasks`. Tunnels to the broker outlive the server and end with
     /// `tasks`: viewers behind them are still told that the daemon stops.
     pub fn serve(self, info: PageInfo, offered: Services, tasks: &TaskGroup) -> Server {
-        let router = page(info).merge(services(offered, tasks));
+        self.start(page(info).merge(services(offered, tasks)), tasks)
+    }
+
+    /// Serves nothing but the page, in tasks of `tasks`.
+    pub fn serve_page(self, info: PageInfo, tasks: &TaskGroup) -> Server {
+        self.start(page(info), tasks)
+    }
+
+    fn start(self, router: Router, tasks: &TaskGroup) -> Server {
         let own = tasks.child();
         own.spawn("http", accept(self, router, own.clone()));
         Server { tasks: own }
