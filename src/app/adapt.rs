@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
-use crate::peer::Live;
+use crate::peer::SessionStats;
 use crate::rate::tiers::{Decision, Tiers, Viewer};
 use crate::rate::{Bounds, is_starved};
 use crate::sessions::Sessions;
@@ -53,13 +53,13 @@ async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
         }
         let wanted = bits_per_s(limits.full.map_or(limits.measured, |full| full.ceiling));
         for (live, viewer) in live.iter().zip(&viewers) {
-            let target = match (live.feedback.place.current(), decision.small) {
+            let target = match (live.control.place.current(), decision.small) {
                 (Tier::Small, Some(small)) => small,
                 _ => decision.full,
             };
-            live.feedback.wanted.store(wanted, Ordering::Relaxed);
-            let starved = is_starved(live.starved.load(Ordering::Relaxed), viewer.rate, target);
-            live.starved.store(starved, Ordering::Relaxed);
+            live.control.wanted.store(wanted, Ordering::Relaxed);
+            let starved = is_starved(live.control.starved.load(Ordering::Relaxed), viewer.rate, target);
+            live.control.starved.store(starved, Ordering::Relaxed);
         }
         let ceiling = limits.full.map_or(0.0, |full| full.ceiling);
         let full = (decision.full < ceiling).then(|| kbps(decision.full));
@@ -67,7 +67,7 @@ async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
             media.set_bitrate_kbps(full);
         }
         // Whoever still has it waits for a key frame of the other one.
-        let is_needed = live.iter().any(|live| live.feedback.place.current() == Tier::Small);
+        let is_needed = live.iter().any(|live| live.control.place.current() == Tier::Small);
         let small = decision.small.map(kbps).or(told.1.filter(|_| is_needed));
         if small != told.1 {
             media.want_small_kbps(small);
@@ -100,8 +100,8 @@ impl Limits {
 }
 
 /// Has a viewer moved at the next key frame, which is asked for.
-fn seat(live: &Live, tier: Tier, fanout: &Fanout) {
-    if live.feedback.place.want(tier) && live.feedback.place.current() != tier {
+fn seat(live: &SessionStats, tier: Tier, fanout: &Fanout) {
+    if live.control.place.want(tier) && live.control.place.current() != tier {
         tracing::info!(viewer = %live.viewer, to = tier.as_str(), "another rendition for a viewer");
         fanout.request_key_frame_of(tier);
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fanout::Tier;
 use crate::media::{CameraInfo, CameraState, ControlInfo, Latency, MediaStatus};
-use crate::peer::Live;
+use crate::peer::SessionStats;
 use crate::sessions::SessionEvent;
 use crate::sessions::stages::SendLatency;
 use crate::sessions::table::Key;
@@ -103,7 +103,7 @@ pub struct StateParts<'a> {
     /// The cap.
     pub max_viewers: usize,
     /// Who watches.
-    pub sessions: &'a [std::sync::Arc<Live>],
+    pub sessions: &'a [std::sync::Arc<SessionStats>],
     /// Processor and memory.
     pub system: SystemFigures,
 }
@@ -158,7 +158,7 @@ impl StateWriter {
         })
     }
 
-    fn session(&mut self, now: Instant, live: &Live) -> Value {
+    fn session(&mut self, now: Instant, live: &SessionStats) -> Value {
         let path = live.path();
         let sent = live.sent.bytes.load(Ordering::Relaxed);
         let (then, before) = self.sent_before.insert(live.generation, (now, sent)).unwrap_or((now, sent));
@@ -177,15 +177,15 @@ impl StateWriter {
             "bitrate": bitrate,
             "estimate": live.feedback.rate(now).map(f64::round),
             "skipped": live.skipped.load(Ordering::Relaxed),
-            "tier": live.feedback.place.current().as_str(),
+            "tier": live.control.place.current().as_str(),
             "first_frame": live.first_frame.get().map(|time| round1(time.as_secs_f64() * 1e3)),
         })
     }
 }
 
 /// How many viewers get this rendition.
-pub fn in_tier(sessions: &[std::sync::Arc<Live>], tier: Tier) -> usize {
-    sessions.iter().filter(|live| live.feedback.place.current() == tier).count()
+pub fn in_tier(sessions: &[std::sync::Arc<SessionStats>], tier: Tier) -> usize {
+    sessions.iter().filter(|live| live.control.place.current() == tier).count()
 }
 
 fn rounded(latency: Latency) -> Latency {
@@ -276,11 +276,11 @@ mod tests {
         keys
     }
 
-    fn live() -> Arc<Live> {
-        Arc::new(Live::new(Id::new("tab-1").unwrap(), Id::default_session(), 1, Id::new("anna").ok()))
+    fn live() -> Arc<SessionStats> {
+        Arc::new(SessionStats::new(Id::new("tab-1").unwrap(), Id::default_session(), 1, Id::new("anna").ok()))
     }
 
-    fn state_at(writer: &mut StateWriter, now: Instant, sessions: &[Arc<Live>]) -> Value {
+    fn state_at(writer: &mut StateWriter, now: Instant, sessions: &[Arc<SessionStats>]) -> Value {
         writer.state(&StateParts {
             time: SystemTime::UNIX_EPOCH,
             now,
@@ -316,9 +316,9 @@ mod tests {
     fn the_small_rendition_is_shown_with_its_viewers() {
         let (small, full) = (live(), live());
         // Moved as the fan-out does it: at a key frame.
-        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.feedback.place));
+        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.control.place));
         let _subscription = fanout.subscribe();
-        small.feedback.place.want(Tier::Small);
+        small.control.place.want(Tier::Small);
         let (now, data) = (Instant::now(), bytes::Bytes::new());
         let unit = crate::media::AccessUnit::new(data, Duration::ZERO, now, now, true);
         fanout.publish_to(Tier::Small, &unit);
