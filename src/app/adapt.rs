@@ -11,7 +11,7 @@ use crate::adaptation::{Adaptation, Limits, ViewerPath};
 use crate::base::bitrate::Bitrate;
 use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
-use crate::peer::Live;
+use crate::peer::SessionStats;
 use crate::sessions::Sessions;
 
 /// A few times within a second in which the picture should move again.
@@ -62,8 +62,8 @@ impl Follower {
         let decision = self.adaptation.step(now, &viewers, &limits);
         for (live, decided) in live.iter().zip(&decision.viewers) {
             self.move_to(live, decided.rendition);
-            live.feedback.wanted.store(decision.wanted.bps(), Ordering::Relaxed);
-            live.starved.store(decided.is_starved, Ordering::Relaxed);
+            live.control.wanted.store(decision.wanted.bps(), Ordering::Relaxed);
+            live.control.starved.store(decided.is_starved, Ordering::Relaxed);
         }
         let asked = (decision.full.map(Bitrate::kbps), decision.small.map(Bitrate::kbps));
         if asked.0 != self.asked.0 {
@@ -77,20 +77,20 @@ impl Follower {
     }
 
     /// Has a viewer moved at the next key frame, which is asked for.
-    fn move_to(&self, live: &Live, rendition: Tier) {
-        if live.feedback.place.want(rendition) && live.feedback.place.current() != rendition {
+    fn move_to(&self, live: &SessionStats, rendition: Tier) {
+        if live.control.place.want(rendition) && live.control.place.current() != rendition {
             tracing::info!(viewer = %live.viewer, to = rendition.as_str(), "another rendition for a viewer");
             self.fanout.request_key_frame_of(rendition);
         }
     }
 }
 
-fn viewer_path(live: &Live, now: Instant) -> ViewerPath {
+fn viewer_path(live: &SessionStats, now: Instant) -> ViewerPath {
     ViewerPath {
         id: live.generation,
         rate: live.feedback.rate(now).map(Bitrate::from_bps_f64),
-        rendition: live.feedback.place.current(),
-        is_starved: live.starved.load(Ordering::Relaxed),
+        rendition: live.control.place.current(),
+        is_starved: live.control.starved.load(Ordering::Relaxed),
     }
 }
 

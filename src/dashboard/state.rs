@@ -11,7 +11,7 @@ use super::events::rfc3339;
 use crate::base::stats::{SystemFigures, round1};
 use crate::fanout::Tier;
 use crate::media::{Latency, MediaStatus};
-use crate::peer::Live;
+use crate::peer::SessionStats;
 use crate::sessions::stages::SendLatency;
 use crate::signaling::message::VERSION;
 
@@ -48,7 +48,7 @@ pub struct StateParts<'a> {
     /// The cap.
     pub max_viewers: usize,
     /// Who watches.
-    pub sessions: &'a [Arc<Live>],
+    pub sessions: &'a [Arc<SessionStats>],
     /// Processor and memory.
     pub system: SystemFigures,
 }
@@ -102,7 +102,7 @@ impl StateWriter {
         })
     }
 
-    fn session(&mut self, now: Instant, live: &Live) -> Value {
+    fn session(&mut self, now: Instant, live: &SessionStats) -> Value {
         let path = live.path();
         json!({
             "viewer": live.viewer,
@@ -116,13 +116,13 @@ impl StateWriter {
             "bitrate": self.bitrate(now, live),
             "estimate": live.feedback.rate(now).map(f64::round),
             "skipped": live.skipped.load(Ordering::Relaxed),
-            "tier": live.feedback.place.current().as_str(),
+            "tier": live.control.place.current().as_str(),
             "first_frame": live.first_frame.get().map(|time| round1(time.as_secs_f64() * 1e3)),
         })
     }
 
     /// Bit/s to a viewer, since the state before if that was long enough ago.
-    fn bitrate(&mut self, now: Instant, live: &Live) -> f64 {
+    fn bitrate(&mut self, now: Instant, live: &SessionStats) -> f64 {
         let bytes = live.sent.bytes.load(Ordering::Relaxed);
         let sent = self.sent.entry(live.generation).or_insert(Sent { since: now, bytes, bitrate: 0.0 });
         let elapsed = now.saturating_duration_since(sent.since);
@@ -135,8 +135,8 @@ impl StateWriter {
 }
 
 /// How many viewers get this rendition.
-pub fn in_tier(sessions: &[Arc<Live>], tier: Tier) -> usize {
-    sessions.iter().filter(|live| live.feedback.place.current() == tier).count()
+pub fn in_tier(sessions: &[Arc<SessionStats>], tier: Tier) -> usize {
+    sessions.iter().filter(|live| live.control.place.current() == tier).count()
 }
 
 fn rounded(latency: Latency) -> Latency {
@@ -161,11 +161,11 @@ mod tests {
         keys
     }
 
-    fn live() -> Arc<Live> {
-        Arc::new(Live::new(Id::new("tab-1").unwrap(), Id::default_session(), 1, Id::new("anna").ok()))
+    fn live() -> Arc<SessionStats> {
+        Arc::new(SessionStats::new(Id::new("tab-1").unwrap(), Id::default_session(), 1, Id::new("anna").ok()))
     }
 
-    fn state_at(writer: &mut StateWriter, now: Instant, sessions: &[Arc<Live>]) -> Value {
+    fn state_at(writer: &mut StateWriter, now: Instant, sessions: &[Arc<SessionStats>]) -> Value {
         writer.state(&StateParts {
             time: SystemTime::UNIX_EPOCH,
             now,
@@ -201,9 +201,9 @@ mod tests {
     fn the_small_rendition_is_shown_with_its_viewers() {
         let (small, full) = (live(), live());
         // Moved as the fan-out does it: at a key frame.
-        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.feedback.place));
+        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.control.place));
         let _subscription = fanout.subscribe();
-        small.feedback.place.want(Tier::Small);
+        small.control.place.want(Tier::Small);
         let (now, data) = (Instant::now(), bytes::Bytes::new());
         let unit = crate::media::AccessUnit::new(data, Duration::ZERO, now, now, true);
         fanout.publish_to(Tier::Small, &unit);

@@ -5,23 +5,24 @@
 //! session's life, its sender, and the viewer of `porthole watch`.
 
 mod connect;
-mod live;
 mod path;
 pub mod reach;
 mod sender;
 mod sending;
 mod session;
 mod socket;
+mod stats;
 pub mod viewer;
 
 pub use connect::factory::Factory;
 pub use connect::offer;
 pub use connect::offer::AcceptedOffer;
-pub use live::{EndReason, Live, PathStats, Sent};
 pub use sender::payloads;
+pub use sending::control::ViewerControl;
 pub use sending::latency;
 pub(crate) use session::camera_refusal;
 pub use session::{NewSession, Replies, SessionCommand, Signer, run};
+pub use stats::{EndReason, PathStats, Sent, SessionStats};
 
 /// Why a peer connection could not be made or used.
 #[derive(Debug, thiserror::Error)]

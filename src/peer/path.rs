@@ -6,10 +6,10 @@ use rtc::statistics::StatsSelector;
 use webrtc::peer_connection::RTCStatsReportEntry;
 
 use super::connect::connection::Connection;
-use super::live::{Live, PathStats};
+use super::stats::{PathStats, SessionStats};
 
 /// Reads it into `live`.
-pub(super) async fn read(connection: &Connection, live: &Live) {
+pub(super) async fn read(connection: &Connection, live: &SessionStats) {
     let report = connection.library().get_stats(Instant::now(), StatsSelector::None).await;
     // By its id: after an ICE restart the pair of the former generation stays nominated.
     let Some(selected) = report.transport().map(|transport| &transport.selected_candidate_pair_id) else {

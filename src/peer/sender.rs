@@ -9,7 +9,6 @@ use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 use tokio::time::timeout;
 
-use super::live::{Live, ms};
 use super::sending::guide::{Guide, Guided};
 use super::sending::latency::ntp_q32;
 use super::sending::outbound::Outbound;
@@ -17,6 +16,7 @@ use super::sending::packet::CLOCK_RATE_HZ;
 use super::sending::rate::{Pacer, Path, Picture, Thinner, UnderWay, Verdict};
 use super::sending::stream::Packet;
 use super::socket::way::Unsent;
+use super::stats::{SessionStats, ms};
 use crate::fanout::{Fanout, Subscription};
 use crate::media::AccessUnit;
 
@@ -118,7 +118,7 @@ pub(super) struct Viewer {
     pub outbound: Arc<Outbound>,
     /// Told how long to hold a picture, in ms.
     pub playout_delay_ms: u32,
-    pub live: Arc<Live>,
+    pub live: Arc<SessionStats>,
 }
 
 /// Sends until the task is aborted.
@@ -159,7 +159,7 @@ pub(super) async fn run(viewer: Viewer, guide: Guide, mut subscription: Subscrip
 struct Sending {
     stamp: Stamp,
     fanout: Fanout,
-    live: Arc<Live>,
+    live: Arc<SessionStats>,
     thinner: Thinner,
     pacer: Pacer<Outgoing>,
     /// Some of a key frame's packets wait.
@@ -234,7 +234,7 @@ impl Sending {
             backlog: backlog + self.pacer.backlog(rate),
             queue,
             overflowed,
-            is_starved: self.live.starved.load(Ordering::Relaxed),
+            is_starved: self.live.control.starved.load(Ordering::Relaxed),
         };
         let picture = Picture {
             bits: unit.data.len() as f64 * 8.0,

@@ -12,9 +12,9 @@ use super::PeerError;
 use super::connect::connection::{Connection, MediaPath, PeerEvent};
 use super::connect::factory::Factory;
 use super::connect::offer::{AcceptedOffer, VideoCodec};
-use super::live::{EndReason, Live, ms};
 use super::path;
 use super::sender;
+use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
 use crate::fanout::Fanout;
@@ -62,7 +62,7 @@ pub struct NewSession {
     /// Who answers, as what.
     pub signer: Signer,
     /// What `state` shows of it.
-    pub live: Arc<Live>,
+    pub live: Arc<SessionStats>,
     /// From the table.
     pub commands: mpsc::Receiver<SessionCommand>,
     /// Told once the connection has come about.
@@ -278,7 +278,7 @@ impl Session {
         let MediaPath { outbound, guide, playout_delay_ms } = media;
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
+        let fanout = new.fanout.at(Arc::clone(&live.control.place));
         let viewer = sender::Viewer { outbound, playout_delay_ms, live: Arc::clone(live) };
         let sending = sender::run(viewer, guide, fanout.subscribe(), fanout);
         self.connection.send_with(sending.in_current_span());

@@ -1,4 +1,4 @@
-//! What the table wants done.
+//! What the table wants done, and what it gives back of a session that ended.
 
 use super::table::{Generation, Key};
 use crate::peer::{AcceptedOffer, EndReason};
@@ -51,4 +51,17 @@ pub enum SessionAction {
         /// Why.
         refusal: Refusal,
     },
+}
+
+/// A session whose task has ended.
+#[derive(Debug)]
+pub struct EndedSession<H> {
+    /// Whose it was.
+    pub key: Key,
+    /// What it had come in with.
+    pub grant: Option<Id>,
+    /// No other one has its key.
+    pub is_current: bool,
+    /// What the edge needed of it.
+    pub handle: Option<H>,
 }

@@ -132,7 +132,9 @@ mod tests {
         let mut queue = EventQueue::new(out);
         let told: Vec<usize> = (0..5000).filter(|at| queue.started(key(*at), None)).collect();
         assert!(told.len() < 5000 && queue.waiting.len() <= MAX_WAITING);
-        told.iter().for_each(|at| queue.ended(ended(*at)));
+        for at in told {
+            queue.ended(ended(at));
+        }
         assert!(queue.waiting.len() <= MAX_WAITING, "bounded");
         let mut open = Vec::new();
         let mut take = |event| match event {

@@ -28,7 +28,7 @@ use crate::base::tasks::TaskGroup;
 use crate::fanout::Fanout;
 use crate::media::MediaStatus;
 use crate::peer::{
-    self, AcceptedOffer, EndReason, Factory, Live, NewSession, Replies, SessionCommand, Signer,
+    self, AcceptedOffer, EndReason, Factory, NewSession, Replies, SessionCommand, SessionStats, Signer,
 };
 use crate::signaling::message::{Down, Refusal, UpKind};
 use crate::signaling::topic::Id;
@@ -60,7 +60,7 @@ struct Kept {
 
 /// What a session's task is steered with.
 struct Handle {
-    live: Arc<Live>,
+    live: Arc<SessionStats>,
     outbox: Arc<Outbox>,
     commands: mpsc::Sender<SessionCommand>,
     close: Option<oneshot::Sender<EndReason>>,
@@ -173,7 +173,7 @@ impl Sessions {
     }
 
     /// The sessions there are now.
-    pub fn live(&self) -> Vec<Arc<Live>> {
+    pub fn live(&self) -> Vec<Arc<SessionStats>> {
         lock(&self.kept).table.handles().map(|handle| Arc::clone(&handle.live)).collect()
     }
 
@@ -285,7 +285,8 @@ impl Owner {
             SessionAction::Start { generation, key, offer, early, grant } => {
                 let shown = grant.as_ref().map_or("(open access)", Id::as_str);
                 tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, "session granted");
-                let live = Live::new(key.viewer.clone(), key.session.clone(), generation, grant.clone());
+                let live =
+                    SessionStats::new(key.viewer.clone(), key.session.clone(), generation, grant.clone());
                 let is_announced = self.events.started(key.clone(), grant);
                 let mut handle = self.start(&key, Arc::new(live), offer, Arc::clone(replies));
                 handle.is_announced = is_announced;
@@ -318,7 +319,13 @@ impl Owner {
         }
     }
 
-    fn start(&self, key: &Key, live: Arc<Live>, offer: AcceptedOffer, replies: Arc<dyn Replies>) -> Handle {
+    fn start(
+        &self,
+        key: &Key,
+        live: Arc<SessionStats>,
+        offer: AcceptedOffer,
+        replies: Arc<dyn Replies>,
+    ) -> Handle {
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let ((close, closed), (connected, told)) = (oneshot::channel(), oneshot::channel());
         let outbox = Outbox::new(replies);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::media::Latency;
-use crate::peer::Live;
+use crate::peer::SessionStats;
 
 /// From the encoder's output to the network, over the last pictures of all viewers; `None` while none was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,7 +16,7 @@ pub struct SendLatency {
 
 impl SendLatency {
     /// Of these sessions.
-    pub fn of(sessions: &[Arc<Live>]) -> Self {
+    pub fn of(sessions: &[Arc<SessionStats>]) -> Self {
         let mut stages = Vec::new();
         for live in sessions {
             live.sent.stages.collect_into(&mut stages);
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn pictures_of_all_viewers_count() {
-        let live = || Arc::new(Live::new(Id::new("tab").unwrap(), Id::default_session(), 1, None));
+        let live = || Arc::new(SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None));
         let sessions = [live(), live()];
         assert_eq!(SendLatency::of(&sessions), SendLatency::default());
         for n in 0..100 {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-pub use super::action::SessionAction;
+pub use super::action::{EndedSession, SessionAction};
 use super::rate::{RateLimit, Sender};
 pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
@@ -47,6 +47,17 @@ pub struct Limits {
     pub max_viewers: usize,
 }
 
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It takes messages.
+    Open,
+    /// Told to end: nothing that comes now is for it any more.
+    Closing,
+    /// Told to end, and another one has its key now.
+    Replaced,
+}
+
 struct Session<H> {
     key: Key,
     /// The `o=` session id of its browser-side peer connection.
@@ -55,26 +66,10 @@ struct Session<H> {
     pass: Pass,
     /// Its connection has come about once.
     is_connected: bool,
-    /// Told to end: nothing that comes now is for it any more.
-    is_closing: bool,
-    /// Another one has its key now.
-    is_replaced: bool,
+    phase: Phase,
     /// It came over HTTP, and only from there it is steered.
     is_web: bool,
     handle: Option<H>,
-}
-
-/// A session whose task has ended.
-#[derive(Debug)]
-pub struct EndedSession<H> {
-    /// Whose it was.
-    pub key: Key,
-    /// What it had come in with.
-    pub grant: Option<Id>,
-    /// No other one has its key.
-    pub is_current: bool,
-    /// What the edge needed of it.
-    pub handle: Option<H>,
 }
 
 struct Early {
@@ -143,7 +138,7 @@ impl<H> Table<H> {
 
     /// The session that has this key now.
     fn current(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
-        let is_it = |session: &Session<H>| !session.is_replaced && session.key == *key;
+        let is_it = |session: &Session<H>| session.phase != Phase::Replaced && session.key == *key;
         self.sessions
             .iter_mut()
             .find(|(_, session)| is_it(session))
@@ -152,7 +147,7 @@ impl<H> Table<H> {
 
     /// The same, unless it was told to end.
     fn open(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
-        self.current(key).filter(|(_, session)| !session.is_closing)
+        self.current(key).filter(|(_, session)| session.phase == Phase::Open)
     }
 
     /// Judges one message of a viewer on the broker.
@@ -266,8 +261,7 @@ impl<H> Table<H> {
             origin,
             pass,
             is_connected: false,
-            is_closing: false,
-            is_replaced: false,
+            phase: Phase::Open,
             is_web,
             handle: None,
         };
@@ -281,7 +275,7 @@ impl<H> Table<H> {
     /// Ends the session because another one is to have its key.
     fn replace(&mut self, generation: Generation) -> SessionAction {
         if let Some(session) = self.sessions.get_mut(&generation) {
-            (session.is_closing, session.is_replaced) = (true, true);
+            session.phase = Phase::Replaced;
         }
         SessionAction::Close { generation, reason: EndReason::Replaced }
     }
@@ -292,7 +286,7 @@ impl<H> Table<H> {
             session.key.viewer == key.viewer
                 && session.key != *key
                 && !session.is_connected
-                && !session.is_closing
+                && session.phase == Phase::Open
         });
         if is_pending {
             let text = "another connection of this viewer is still being made";
@@ -315,9 +309,11 @@ impl<H> Table<H> {
             self.gate.set_grants(grants);
         }
         let mut actions = Vec::new();
-        for (generation, session) in self.sessions.iter_mut().filter(|(_, session)| !session.is_closing) {
+        for (generation, session) in
+            self.sessions.iter_mut().filter(|(_, session)| session.phase == Phase::Open)
+        {
             if let Some(refusal) = self.gate.still(clock, &session.pass) {
-                session.is_closing = true;
+                session.phase = Phase::Closing;
                 let (generation, reason) = (*generation, EndReason::GrantEnded(refusal));
                 actions.push(SessionAction::Close { generation, reason });
             }
@@ -345,7 +341,7 @@ impl<H> Table<H> {
             return Err(peer::camera_refusal(media));
         }
         let max = self.limits.max_viewers;
-        let taken = self.sessions.values().filter(|session| !session.is_replaced).count();
+        let taken = self.sessions.values().filter(|session| session.phase != Phase::Replaced).count();
         if !replaces && taken >= max {
             let text = format!("all {max} places are taken");
             return Err(Refusal::new(ErrorCode::Busy, text).retry_after(5));
@@ -372,7 +368,7 @@ impl<H> Table<H> {
     fn bye(&mut self, key: &Key, reason: Option<String>) -> Vec<SessionAction> {
         self.early.remove(key);
         let Some((generation, session)) = self.current(key) else { return Vec::new() };
-        session.is_closing = true;
+        session.phase = Phase::Closing;
         let reason = EndReason::ViewerLeft(reason.unwrap_or_else(|| "bye".to_owned()));
         vec![SessionAction::Close { generation, reason }]
     }
@@ -401,8 +397,8 @@ impl<H> Table<H> {
 
     /// A session's task has ended: takes it out. `None` if there is no such session any more.
     pub fn end(&mut self, generation: Generation) -> Option<EndedSession<H>> {
-        let Session { key, pass, is_replaced, handle, .. } = self.sessions.remove(&generation)?;
-        Some(EndedSession { key, grant: pass.grant, is_current: !is_replaced, handle })
+        let Session { key, pass, phase, handle, .. } = self.sessions.remove(&generation)?;
+        Some(EndedSession { key, grant: pass.grant, is_current: phase != Phase::Replaced, handle })
     }
 
     /// The limits.
@@ -425,8 +421,8 @@ impl<H> Table<H> {
     pub fn close_where(&mut self, reason: &EndReason, which: impl Fn(&Key) -> bool) -> Vec<SessionAction> {
         let mut actions = Vec::new();
         for (generation, session) in &mut self.sessions {
-            if which(&session.key) && !session.is_replaced {
-                session.is_closing = true;
+            if which(&session.key) && session.phase != Phase::Replaced {
+                session.phase = Phase::Closing;
                 let (generation, reason) = (*generation, reason.clone());
                 actions.push(SessionAction::Close { generation, reason });
             }

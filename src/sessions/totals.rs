@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::peer::Live;
+use crate::peer::SessionStats;
 use crate::signaling::message::ErrorCode;
 
 /// Upper bounds of the classes of [`Totals::first_frames`], in seconds; one more class is above them.
@@ -50,14 +50,14 @@ impl Totals {
 
     /// The same with what the sessions that still run have sent so far.
     #[must_use]
-    pub(super) fn with<'a>(&self, running: impl Iterator<Item = &'a Arc<Live>>) -> Self {
+    pub(super) fn with<'a>(&self, running: impl Iterator<Item = &'a Arc<SessionStats>>) -> Self {
         let mut totals = self.clone();
         running.for_each(|live| totals.add(live));
         totals
     }
 
     /// Adds what `live` has sent so far.
-    pub(super) fn add(&mut self, live: &Live) {
+    pub(super) fn add(&mut self, live: &SessionStats) {
         self.sent_bytes += live.sent.bytes.load(Ordering::Relaxed);
         self.sent_packets += live.sent.packets.load(Ordering::Relaxed);
         self.nacked_packets += live.feedback.nacked_packets.load(Ordering::Relaxed);
@@ -82,7 +82,7 @@ mod tests {
     fn sums_go_on_when_a_session_ends() {
         let (mut totals, mut running) = (Totals { started: 2, ..Totals::default() }, Vec::new());
         for generation in 0..2 {
-            let live = Live::new(Id::new("tab").unwrap(), Id::default_session(), generation, None);
+            let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), generation, None);
             live.sent.bytes.store(1000, Ordering::Relaxed);
             live.sent.packets.store(2, Ordering::Relaxed);
             live.feedback.nacked_packets.store(5, Ordering::Relaxed);

@@ -11,9 +11,10 @@ use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEs
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
+use super::control::ViewerControl;
 use super::rate::repair::Conditions;
 use super::rate::{Estimate, Report, UnderWay};
-use crate::fanout::{Fanout, Place};
+use crate::fanout::Fanout;
 
 /// What a viewer's RTCP told, readable from anywhere.
 #[derive(Debug)]
@@ -30,17 +31,22 @@ pub struct Feedback {
     pub unasked_repairs: AtomicU64,
     /// Packets sent once more to find out what the path carries.
     pub probe_packets: AtomicU64,
-    /// Bit/s that the viewer should get if its path carried them. Set by whoever follows the rates.
-    pub wanted: AtomicU64,
     fraction_lost: AtomicU8,
     packets_lost: AtomicU32,
-    /// Which rendition of the picture it gets; key frames are asked of that one.
-    pub place: Arc<Place>,
+    /// What the viewer is to get.
+    pub(in crate::peer) control: Arc<ViewerControl>,
     estimate: Mutex<Estimate>,
 }
 
 impl Default for Feedback {
     fn default() -> Self {
+        Self::of(Arc::default())
+    }
+}
+
+impl Feedback {
+    /// Of a viewer that is to get what `control` says.
+    pub(in crate::peer) fn of(control: Arc<ViewerControl>) -> Self {
         Self {
             key_frame_requests: AtomicU64::default(),
             nacked_packets: AtomicU64::default(),
@@ -48,16 +54,13 @@ impl Default for Feedback {
             repaired_packets: AtomicU64::default(),
             unasked_repairs: AtomicU64::default(),
             probe_packets: AtomicU64::default(),
-            wanted: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
-            place: Arc::default(),
+            control,
             estimate: Mutex::new(Estimate::new(Instant::now())),
         }
     }
-}
 
-impl Feedback {
     /// What the path carries of pictures, bit/s; `None`: no limit was seen.
     pub fn rate(&self, now: Instant) -> Option<f64> {
         self.estimate().pictures_rate(now)
@@ -80,7 +83,7 @@ impl Feedback {
 
     /// Bits to send at once, if the path is to be tried for more than it is known to carry.
     pub(in crate::peer) fn probe(&self, now: Instant) -> Option<f64> {
-        let wanted = self.wanted.load(Ordering::Relaxed);
+        let wanted = self.control.wanted.load(Ordering::Relaxed);
         self.estimate().probe(now, wanted as f64)
     }
 

@@ -1,5 +1,6 @@
 //! What one viewer is sent, from payloads to protected packets, and what its reports ask for.
 
+pub mod control;
 pub mod fec;
 pub mod feedback;
 pub mod forward;

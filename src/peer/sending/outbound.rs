@@ -43,7 +43,7 @@ pub(in crate::peer) struct Outbound {
 impl Outbound {
     /// Nothing is sent before [`Self::start`].
     pub fn new(feedback: Arc<Feedback>, fanout: &Fanout, heard: Heard, way: Arc<Way>) -> Self {
-        let fanout = fanout.at(Arc::clone(&feedback.place));
+        let fanout = fanout.at(Arc::clone(&feedback.control.place));
         Self { feedback, fanout, heard, way, stream: Mutex::default() }
     }
 

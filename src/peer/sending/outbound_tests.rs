@@ -152,7 +152,7 @@ async fn without_rtx_the_very_same_packet_goes_again() {
 async fn a_path_is_tried_with_packets_that_the_viewer_has() {
     let mut viewer = Viewer::new(true).await;
     let (start, feedback) = (Instant::now(), Arc::clone(&viewer.outbound.feedback));
-    feedback.wanted.store(4_000_000, Ordering::Relaxed);
+    feedback.control.wanted.store(4_000_000, Ordering::Relaxed);
     let at = |ms| start + Duration::from_millis(ms);
     // Half of all is lost for a second, then nothing any more.
     for ms in (0..4000).step_by(50) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
+use super::sending::control::ViewerControl;
 use super::sending::feedback::Feedback;
 use super::sending::latency::Stages;
 use crate::signaling::message::{ErrorCode, Refusal};
@@ -27,7 +28,7 @@ pub struct PathStats {
 
 /// What `state` shows of a session, written by its task and read by the publisher.
 #[derive(Debug)]
-pub struct Live {
+pub struct SessionStats {
     /// Whose it is.
     pub viewer: Id,
     /// Which one of the viewer's.
@@ -48,28 +49,29 @@ pub struct Live {
     pub first_frame: Arc<OnceLock<Duration>>,
     /// Set once the connection has come about.
     pub connected: AtomicBool,
-    /// Its path carries less than the stream: it gets fewer pictures. Set by whoever follows the rates.
-    pub starved: AtomicBool,
+    /// What it is to get, as whoever follows the rates decides.
+    pub control: Arc<ViewerControl>,
     /// Pictures left out for that reason.
     pub skipped: AtomicU64,
     path: Mutex<Option<PathStats>>,
 }
 
-impl Live {
+impl SessionStats {
     /// A session that begins now.
     pub fn new(viewer: Id, session: Id, generation: u64, grant: Option<Id>) -> Self {
+        let control = Arc::<ViewerControl>::default();
         Self {
             viewer,
             session,
             grant,
             connected: AtomicBool::new(false),
-            starved: AtomicBool::new(false),
             skipped: AtomicU64::new(0),
             generation,
             since: SystemTime::now(),
             offered_at: Instant::now(),
             sent: Arc::default(),
-            feedback: Arc::default(),
+            feedback: Arc::new(Feedback::of(Arc::clone(&control))),
+            control,
             first_frame: Arc::default(),
             path: Mutex::default(),
         }
