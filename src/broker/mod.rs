@@ -9,7 +9,7 @@ mod limits;
 mod listener;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -119,7 +119,7 @@ impl EmbeddedBroker {
             monitor: Arc::new(ResourceMonitor::new(resources())),
             stats: Arc::new(BrokerStats::new()),
             gate: Arc::new(Gate::new(Rules::new(root, device), own.clone(), gatekeeper)),
-            places: Mutex::default(),
+            places: limits::places(),
         });
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(listener::accept(Arc::clone(&hall), tcp_listener, Speech::Tcp, stopped.clone()));

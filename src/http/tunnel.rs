@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::request::Peer;
-use super::server::Hosts;
+use super::server::places;
+use crate::base::limits::PerHost;
 use crate::signaling::message::{ErrorCode, Refusal};
 
 /// The path, here and at the broker.
@@ -33,12 +34,12 @@ const ANSWERED: [&str; 3] = ["sec-websocket-accept", "sec-websocket-protocol", "
 
 struct Tunnels {
     broker: SocketAddr,
-    hosts: Hosts,
+    hosts: PerHost,
 }
 
 /// The route to the broker at this address.
 pub(super) fn router(broker: SocketAddr) -> Router {
-    let tunnels = Tunnels { broker, hosts: Hosts::default() };
+    let tunnels = Tunnels { broker, hosts: places() };
     Router::new().route(PATH, get(open)).with_state(Arc::new(tunnels))
 }
 
