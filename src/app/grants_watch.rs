@@ -73,12 +73,7 @@ impl GrantsWatch {
 
     async fn look(&mut self) -> Clock {
         let (store, before) = (self.store.clone(), self.stamp);
-        let look = blocking(move || {
-            let stamp = store.stamp();
-            let loaded = (stamp != before).then(|| store.load());
-            Look { clock: Clock::read(), stamp, loaded }
-        });
-        let Look { clock, stamp, loaded } = look.await;
+        let Look { clock, stamp, loaded } = blocking(move || look(&store, before)).await;
         self.stamp = stamp;
         let mut grants = None;
         match loaded {
@@ -94,6 +89,13 @@ impl GrantsWatch {
         self.sessions.set_access(clock, grants).await;
         clock
     }
+}
+
+#[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "runs in base::tasks::blocking"))]
+fn look(store: &Store, before: Option<FileStamp>) -> Look {
+    let stamp = store.stamp();
+    let loaded = (stamp != before).then(|| store.load());
+    Look { clock: Clock::read(), stamp, loaded }
 }
 
 /// Resolves when the grants may have changed; false when the folder cannot be watched any longer.

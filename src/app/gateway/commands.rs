@@ -175,10 +175,11 @@ impl Router {
         let (look, found) = self.parts.privacy.look(&self.parts.persist);
         let done = self.done.clone();
         self.parts.tasks.spawn_finite("privacy", async move {
-            match found.await {
+            if let Some(found) = found.await {
                 // Fails only while the daemon ends.
-                Some(found) => drop(done.send(Done::Privacy { look, found }).await),
-                None => tracing::warn!("the privacy switch's file could not be read now; it stays as it is"),
+                let _ = done.send(Done::Privacy { look, found }).await;
+            } else {
+                tracing::warn!("the privacy switch's file could not be read now; it stays as it is");
             }
         });
     }

@@ -121,11 +121,15 @@ impl Router {
                     self.pace.change();
                 }
                 Ok(()) = ended_early.changed() => self.pace.change(),
-                Some(ask) = asked.recv() => self.ask(ask).await,
+                Some(ask) = asked.recv() => self.ask(ask),
                 Some(done) = reports.recv() => self.done(done).await,
                 () = sleep_until(chore.unwrap_or_else(Instant::now).into()), if chore.is_some() => self.chores(online).await,
                 () = sleep_until(due.into()), if online => self.publish_state(),
             }
+        }
+        if self.parts.tasks.ended_early().borrow().is_some() {
+            // Why it ends: nobody hears it later.
+            self.publish_state();
         }
         // Who was promised an answer gets it: what was set is kept now, or cannot be.
         self.parts.persist.flush().await;
@@ -148,7 +152,7 @@ impl Router {
         }
     }
 
-    async fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: Ask) {
         match ask {
             Ask::Ping(done) => {
                 // Whoever asked may have stopped waiting.

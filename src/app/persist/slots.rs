@@ -69,7 +69,7 @@ impl<W> Slot<W> {
         waiters.push(waiter);
         match &mut self.writing {
             // What is on its way to the card is what is wanted.
-            Some((writing, _, writers)) if *writing == content => {
+            Some((on_its_way, _, writers)) if *on_its_way == content => {
                 writers.append(&mut waiters);
                 return Vec::new();
             }
