@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// Whether the file with the grants is the one of this name.
-    pub fn is_called(&self, name: &OsStr) -> bool {
+    pub fn is_called(name: &OsStr) -> bool {
         name == FILE
     }
 
