@@ -172,6 +172,7 @@ lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clipp
 	set -x
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	CLIPPY_CONF_DIR=src cargo clippy --locked --lib --quiet -- --deny warnings --cfg room_lint
 	cargo deny --locked --log-level error check licenses bans sources
 	npm --prefix viewer run --silent check
 	shellcheck --external-sources --source-path=SCRIPTDIR $$(git ls-files '*.sh' .ci)

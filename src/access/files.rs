@@ -1,4 +1,8 @@
 //! Private files of the state directory: only their owner may read them, whole or not there, one writer at a time.
+#![cfg_attr(
+    room_lint,
+    allow(clippy::disallowed_methods, reason = "it is what the others call in a blocking thread")
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};

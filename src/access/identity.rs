@@ -1,4 +1,8 @@
 //! The device's own key: made once, kept in the state directory, never shown.
+#![cfg_attr(
+    room_lint,
+    allow(clippy::disallowed_methods, reason = "it is what the others call in a blocking thread")
+)]
 
 use std::path::Path;
 

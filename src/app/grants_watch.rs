@@ -58,7 +58,7 @@ impl GrantsWatch {
                 let until = Instant::now() + pause(clock, ends.min(), folder.is_some());
                 tokio::select! {
                     () = sleep_until(until) => {}
-                    is_there = changed(folder.as_mut(), &self.store) => if !is_there {
+                    is_there = changed(folder.as_mut()) => if !is_there {
                         // Whatever becomes of the folder, it is looked at no more often than this.
                         sleep(LOOK_OFTEN).await;
                         break;
@@ -73,12 +73,7 @@ impl GrantsWatch {
 
     async fn look(&mut self) -> Clock {
         let (store, before) = (self.store.clone(), self.stamp);
-        let look = blocking(move || {
-            let stamp = store.stamp();
-            let loaded = (stamp != before).then(|| store.load());
-            Look { clock: Clock::read(), stamp, loaded }
-        });
-        let Look { clock, stamp, loaded } = look.await;
+        let Look { clock, stamp, loaded } = blocking(move || look(&store, before)).await;
         self.stamp = stamp;
         let mut grants = None;
         match loaded {
@@ -96,12 +91,19 @@ impl GrantsWatch {
     }
 }
 
+#[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "runs in base::tasks::blocking"))]
+fn look(store: &Store, before: Option<FileStamp>) -> Look {
+    let stamp = store.stamp();
+    let loaded = (stamp != before).then(|| store.load());
+    Look { clock: Clock::read(), stamp, loaded }
+}
+
 /// Resolves when the grants may have changed; false when the folder cannot be watched any longer.
-async fn changed(folder: Option<&mut FolderWatch>, store: &Store) -> bool {
+async fn changed(folder: Option<&mut FolderWatch>) -> bool {
     let Some(folder) = folder else { return std::future::pending().await };
     loop {
         match folder.changed().await {
-            Ok(Some(name)) if store.is_called(&name) => return true,
+            Ok(Some(name)) if Store::is_called(&name) => return true,
             Ok(Some(_)) => {}
             // The folder itself was moved or removed, or there were more events than the kernel keeps.
             Ok(None) | Err(_) => return false,

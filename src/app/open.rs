@@ -36,6 +36,7 @@ pub(super) async fn open(config: &Config) -> Result<Opened, AppError> {
     Ok(opened)
 }
 
+#[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "runs in base::tasks::blocking"))]
 fn read(state_dir: &Path) -> Result<Opened, AppError> {
     let identity = Arc::new(Identity::load_or_make(state_dir)?);
     let store = Store::of(state_dir);

@@ -175,13 +175,14 @@ impl Writer {
                     work = None;
                     self.done(done);
                 }
-                job = jobs.recv(), if !is_ending => match job {
-                    Some(job) => self.take(job),
-                    None => {
+                job = jobs.recv(), if !is_ending => {
+                    if let Some(job) = job {
+                        self.take(job);
+                    } else {
                         is_ending = true;
                         self.slots.hurry_all(clock::now());
                     }
-                },
+                }
                 () = tasks.cancelled(), if !is_ending => {
                     is_ending = true;
                     jobs.close();
@@ -217,7 +218,8 @@ impl Writer {
         }
     }
 
-    /// Begins what is due: what is to be written before what is to be read.
+    /// Begins what is due, in a blocking thread: what is to be written before what is to be read.
+    #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "runs in a blocking thread"))]
     fn next(&mut self) -> Option<JoinHandle<Done>> {
         if let Some((file, content)) = self.slots.take_due(clock::now()) {
             return Some(spawn_blocking(move || {

@@ -63,6 +63,7 @@ pub struct Seen {
 impl PrivacySwitch {
     /// The switch as it was left; streaming is on when nothing was ever remembered, and off when what was cannot be
     /// read. Blocks.
+    #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "for what runs in a blocking thread"))]
     pub fn load(state_dir: &Path) -> Self {
         let file = DurableFile::new(state_dir, "streaming");
         let path = file.path().display();

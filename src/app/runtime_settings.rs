@@ -34,6 +34,7 @@ pub struct RuntimeSettings {
 
 impl RuntimeSettings {
     /// As they were left. Blocks.
+    #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "for what runs in a blocking thread"))]
     pub fn load(state_dir: &Path) -> Self {
         let file = DurableFile::new(state_dir, "settings.json");
         let read = |text: Option<String>| text.map_or(Ok(Values::default()), |text| parse(&text));

@@ -2,7 +2,10 @@
 //!
 //! The file beside has a fixed name, so that one which a power cut left behind is replaced by the next. Whoever may
 //! write the same file at the same time as somebody else holds a lock of his own.
-#![allow(clippy::disallowed_methods, reason = "it is what the others call in a blocking thread")]
+#![cfg_attr(
+    room_lint,
+    allow(clippy::disallowed_methods, reason = "it is what the others call in a blocking thread")
+)]
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};

@@ -4,6 +4,7 @@ pub mod bitrate;
 pub mod clock;
 pub mod durable_file;
 pub mod folder_watch;
+pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod stats;

@@ -14,7 +14,8 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
 use super::gate::{Gatekeeper, Names, Role, Rules};
-use super::limits::Pace;
+use super::limits;
+use crate::base::limits::TokenBucket;
 use crate::config::Secret;
 use crate::signaling::topic::{Id, Topics};
 
@@ -74,14 +75,14 @@ struct Seat {
 pub(super) struct Doorman {
     gate: Arc<Gate>,
     seat: Mutex<Option<Seat>>,
-    pace: tokio::sync::Mutex<Pace>,
+    pace: tokio::sync::Mutex<TokenBucket>,
     /// Told when the connection has to end.
     pub shown_out: Notify,
 }
 
 impl Doorman {
     pub fn new(gate: Arc<Gate>) -> Self {
-        let pace = tokio::sync::Mutex::new(Pace::new(Instant::now()));
+        let pace = tokio::sync::Mutex::new(limits::messages(Instant::now()));
         Self { gate, seat: Mutex::default(), pace, shown_out: Notify::new() }
     }
 
@@ -142,7 +143,7 @@ impl Doorman {
     /// Who asks, after the wait that its rate imposes.
     async fn asked(&self) -> Option<Role> {
         if self.ask_again(false)? != Role::Device {
-            let wait = self.pace.lock().await.take(Instant::now());
+            let wait = self.pace.lock().await.take_in_advance(Instant::now());
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }

@@ -3,9 +3,9 @@
 //! The library has listeners of its own. They wait for one WebSocket handshake before they take the next
 //! connection, without a limit in time, and cannot end a connection; so these are ours.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt5::broker::client_handler::ClientHandler;
@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::doorman::{Doorman, Gate, Provider};
-use super::limits::Places;
 use super::{MAX_PACKET_BYTES, WEBSOCKET_PATH};
+use crate::base::limits::PerHost;
 use crate::base::tasks::TaskGroup;
 
 /// For an HTTP request and its answer; the MQTT greeting has the library's own 10 s after it.
@@ -46,7 +46,7 @@ pub(super) struct Hall {
     pub monitor: Arc<ResourceMonitor>,
     pub stats: Arc<BrokerStats>,
     pub gate: Arc<Gate>,
-    pub places: Mutex<Places>,
+    pub places: PerHost,
 }
 
 /// How a listener's connections speak.
@@ -54,25 +54,6 @@ pub(super) struct Hall {
 pub(super) enum Speech {
     Tcp,
     WebSocket,
-}
-
-/// A place that is given back on drop.
-struct Place {
-    hall: Arc<Hall>,
-    address: IpAddr,
-}
-
-impl Place {
-    fn take(hall: &Arc<Hall>, address: IpAddr) -> Option<Self> {
-        let taken = hall.places.lock().unwrap_or_else(PoisonError::into_inner).enter(address);
-        taken.then(|| Self { hall: Arc::clone(hall), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.hall.places.lock().unwrap_or_else(PoisonError::into_inner).leave(self.address);
-    }
 }
 
 /// Accepts until `tasks`, in which the connections are served, is cancelled.
@@ -91,7 +72,7 @@ pub(super) async fn accept(hall: Arc<Hall>, listener: TcpListener, speech: Speec
                 continue;
             }
         };
-        let Some(place) = Place::take(&hall, address.ip()) else {
+        let Some(place) = hall.places.enter(address.ip()) else {
             tracing::debug!(%address, "the built-in broker has no place for another connection");
             continue;
         };

@@ -9,7 +9,7 @@ mod limits;
 mod listener;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -121,7 +121,7 @@ impl EmbeddedBroker {
             monitor: Arc::new(ResourceMonitor::new(resources())),
             stats: Arc::new(BrokerStats::new()),
             gate: Arc::new(Gate::new(Rules::new(root, device), own.clone(), gatekeeper)),
-            places: Mutex::default(),
+            places: limits::places(),
         });
         let tasks = tasks.child();
         for (listener, speech) in [(tcp_listener, Speech::Tcp), (websocket_listener, Speech::WebSocket)] {

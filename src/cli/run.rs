@@ -136,3 +136,24 @@ async fn reload_when_asked(app: &mut App, file: Option<&Path>) -> Infallible {
     }
     std::future::pending().await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_is_gone_ends_the_daemon_and_one_that_was_told_to_does_not() {
+        let tasks = TaskGroup::new();
+        tasks.spawn_loop("told to end", pending());
+        let told = tasks.child();
+        let end = told.cancelled();
+        let orderly = told.spawn("told to end", end);
+        told.cancel();
+        orderly.await.unwrap();
+        let ended = ended_early(&tasks);
+        tasks.spawn_loop("grants", async { panic!("on purpose") });
+        assert_eq!(ended.await.to_string(), "the task \"grants\" ended early: panic: on purpose");
+    }
+}

@@ -3,6 +3,10 @@
 //! Sources, later ones win: built-in defaults, the TOML file, `PORTHOLE_SECTION_KEY` in the
 //! environment. Secrets come from files only. A [`Config`] that exists is valid: every address
 //! parses, every named file could be read.
+#![cfg_attr(
+    room_lint,
+    allow(clippy::disallowed_methods, reason = "read before anything runs, or in a blocking thread")
+)]
 
 mod check;
 mod dashboard;

@@ -1,9 +1,8 @@
 //! Connections: accepted, counted, served, and ended when they take too long.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -15,15 +14,14 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::request::Peer;
 use super::tls::{Certificate, CertificateFiles};
 use super::{HttpError, PageInfo, Services, page, services};
+use crate::base::limits::{PerHost, Room};
 use crate::base::tasks::TaskGroup;
-use crate::sessions::rate::Sender;
 
 /// Connections at the same time; what comes beyond is closed at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -108,7 +106,7 @@ impl Listener {
 
 /// Until `tasks` end, and its connections with it.
 async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
-    let (all, hosts) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), HostConnections::default());
+    let hosts = places();
     let mut end = pin!(tasks.cancelled());
     loop {
         let accepted = tokio::select! {
@@ -123,11 +121,10 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&all).try_acquire_owned() else {
+        let Some(place) = hosts.enter(peer.ip()) else {
             tracing::debug!(%peer, "too many HTTP connections; one more was closed");
             continue;
         };
-        let Some(of_host) = hosts.enter(peer.ip()) else { continue };
         let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
         let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
         let end = tasks.cancelled();
@@ -143,7 +140,7 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
                 () = end => {}
                 () = served => {}
             }
-            drop((permit, of_host));
+            drop(place);
         });
     }
 }
@@ -192,57 +189,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
     }
 }
 
-/// How many connections each host has.
-#[derive(Clone, Default)]
-pub(super) struct HostConnections(Arc<Mutex<HashMap<Sender, usize>>>);
-
-/// One of a host's connections, until it is dropped.
-pub(super) struct HostPermit {
-    hosts: HostConnections,
-    host: Sender,
-}
-
-impl HostConnections {
-    pub(super) fn enter(&self, address: IpAddr) -> Option<HostPermit> {
-        let host = Sender::host(address);
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = hosts.entry(host.clone()).or_default();
-        // Behind a reverse proxy on this machine everybody is this machine.
-        if *count >= MAX_PER_HOST && !address.to_canonical().is_loopback() {
-            return None;
-        }
-        *count += 1;
-        Some(HostPermit { hosts: self.clone(), host })
-    }
-}
-
-impl Drop for HostPermit {
-    fn drop(&mut self) {
-        let mut hosts = self.hosts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = hosts.get_mut(&self.host) {
-            *count -= 1;
-            if *count == 0 {
-                hosts.remove(&self.host);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_has_so_many_places_and_is_forgotten_with_the_last() {
-        let (hosts, one, other) = (HostConnections::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let mut places: Vec<HostPermit> = std::iter::from_fn(|| hosts.enter(one)).take(1000).collect();
-        assert_eq!(places.len(), MAX_PER_HOST);
-        assert!(hosts.enter(other).is_some());
-        places.pop();
-        assert!(hosts.enter(one).is_some());
-        let own = hosts.enter([127, 0, 0, 1].into());
-        drop(own);
-        places.clear();
-        assert!(hosts.0.lock().unwrap().is_empty());
-    }
+/// Places for connections of all hosts, free.
+pub(super) fn places() -> PerHost {
+    PerHost::new(Room { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, own: 0 })
 }

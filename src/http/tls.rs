@@ -1,5 +1,10 @@
 //! The server's certificate: read from files, and read again when they change.
+#![cfg_attr(
+    room_lint,
+    allow(clippy::disallowed_methods, reason = "what waits for a disk here runs in base::tasks::blocking")
+)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +22,7 @@ use crate::base::tasks::{TaskGroup, blocking};
 
 /// The files are looked at so often where the system does not tell of changes in their folders.
 const LOOK_OFTEN: Duration = Duration::from_secs(2);
-/// And where it does: a link may lead to a file elsewhere, which is changed there.
+/// And where it does, should it ever fail to.
 const LOOK_SELDOM: Duration = Duration::from_secs(30);
 /// Certificate and key are not written in one moment.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -74,7 +79,7 @@ impl CertificateFiles {
         self.load().map(drop)
     }
 
-    /// What a server needs to use them.
+    /// What a server needs to use them. Blocks.
     fn load(&self) -> Result<Arc<ServerConfig>, CertificateError> {
         let unreadable = |what, key, path: &Path, error: &dyn std::fmt::Display| {
             CertificateError::Unreadable { what, key, path: path.to_owned(), reason: error.to_string() }
@@ -109,9 +114,12 @@ impl CertificateFiles {
         [&self.cert_file, &self.key_file].map(|path| FileStamp::of(path))
     }
 
-    fn watch(&self) -> Option<FolderWatch> {
-        let folders = [&self.cert_file, &self.key_file].map(|path| path.parent().unwrap_or(Path::new(".")));
-        FolderWatch::new(folders).ok()
+    /// The folders in which a change makes other files of them: those of the names, and those that links lead to.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let names = [&self.cert_file, &self.key_file];
+        let targets = names.map(|path| path.canonicalize().ok());
+        let paths = names.into_iter().cloned().chain(targets.into_iter().flatten());
+        paths.filter_map(|path| Some(path.parent()?.to_owned())).collect()
     }
 }
 
@@ -147,7 +155,9 @@ async fn follow(
     sender: watch::Sender<Arc<ServerConfig>>,
 ) {
     loop {
-        let mut folders = files.watch();
+        let to_watch = files.clone();
+        let folders = blocking(move || to_watch.folders()).await;
+        let mut watch = FolderWatch::new(folders.iter().map(PathBuf::as_path)).ok();
         loop {
             let (to_read, before) = (files.clone(), stamp);
             let (found, loaded) = blocking(move || {
@@ -165,13 +175,17 @@ async fn follow(
                 // The next look may find both files new.
                 Some(Err(error)) => tracing::warn!(%error, "the certificate in force stays as it is"),
             }
-            let Some(watch) = &mut folders else {
+            let Some(watch) = &mut watch else {
                 sleep(LOOK_OFTEN).await;
                 break;
             };
             match timeout(LOOK_SELDOM, watch.changed()).await {
                 Err(_) => {}
-                Ok(Ok(Some(_))) => sleep(SETTLE).await,
+                // Links may lead elsewhere now.
+                Ok(Ok(Some(_))) => {
+                    sleep(SETTLE).await;
+                    break;
+                }
                 // A folder itself was moved or removed.
                 Ok(Ok(None) | Err(_)) => {
                     sleep(LOOK_OFTEN).await;

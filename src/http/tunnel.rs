@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::request::Peer;
-use super::server::HostConnections;
+use super::server::places;
+use crate::base::limits::PerHost;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::message::{ErrorCode, Refusal};
 
@@ -34,13 +35,13 @@ const ANSWERED: [&str; 3] = ["sec-websocket-accept", "sec-websocket-protocol", "
 
 struct Tunnels {
     broker: SocketAddr,
-    hosts: HostConnections,
+    hosts: PerHost,
     tasks: TaskGroup,
 }
 
 /// The route to the broker at this address. Tunnels run in tasks of `tasks`.
 pub(super) fn router(broker: SocketAddr, tasks: &TaskGroup) -> Router {
-    let tunnels = Tunnels { broker, hosts: HostConnections::default(), tasks: tasks.clone() };
+    let tunnels = Tunnels { broker, hosts: places(), tasks: tasks.clone() };
     Router::new().route(PATH, get(open)).with_state(Arc::new(tunnels))
 }
 

@@ -12,6 +12,10 @@
 //! [`Media`] is the handle; one thread (`worker`) owns everything that may block: GStreamer's
 //! state changes and the camera's ioctls. Decisions are pure functions and state machines that
 //! take the time as an argument.
+#![cfg_attr(
+    room_lint,
+    allow(clippy::disallowed_methods, reason = "a thread of its own, and drivers that block by nature")
+)]
 
 pub mod access_unit;
 pub mod board;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub use crate::base::limits::Rate;
+use crate::base::limits::{TokenBucket, host_of};
 use crate::signaling::topic::Id;
 
 /// Offers one sender may send at once, and how many more each second.
@@ -12,43 +14,6 @@ const OFFERS_OF_ONE: Rate = Rate { burst: 20.0, per_second: 2.0 };
 const OFFERS_OF_ALL: Rate = Rate { burst: 200.0, per_second: 50.0 };
 /// Senders remembered; beyond it, those whose bucket is full again are forgotten first.
 const MAX_SENDERS: usize = 1024;
-
-/// How much is allowed.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    /// At once.
-    pub burst: f64,
-    /// More of it each second.
-    pub per_second: f64,
-}
-
-struct Bucket {
-    tokens: f64,
-    filled_at: Instant,
-}
-
-impl Bucket {
-    fn full(rate: Rate, now: Instant) -> Self {
-        Self { tokens: rate.burst, filled_at: now }
-    }
-
-    fn fill(&mut self, rate: Rate, now: Instant) {
-        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + passed * rate.per_second).min(rate.burst);
-        self.filled_at = now;
-    }
-
-    /// Takes a token, or says after how many seconds there will be one.
-    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), u32> {
-        self.fill(rate, now);
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        let wait = Duration::from_secs_f64((1.0 - self.tokens) / rate.per_second);
-        Err(u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1))
-    }
-}
 
 /// Whose offers are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,10 +27,7 @@ pub enum Sender {
 impl Sender {
     /// The host at `address`. One that has a whole network of IPv6 addresses is still one.
     pub fn host(address: IpAddr) -> Self {
-        Self::Host(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Host(host_of(address))
     }
 }
 
@@ -73,8 +35,8 @@ impl Sender {
 pub struct RateLimit {
     one: Rate,
     all: Rate,
-    together: Option<Bucket>,
-    senders: HashMap<Sender, Bucket>,
+    together: Option<TokenBucket>,
+    senders: HashMap<Sender, TokenBucket>,
 }
 
 impl RateLimit {
@@ -94,18 +56,20 @@ impl RateLimit {
     /// It is too much.
     pub fn take(&mut self, now: Instant, sender: Sender) -> Result<(), u32> {
         if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&sender) {
-            self.senders.retain(|_, bucket| {
-                bucket.fill(self.one, now);
-                bucket.tokens < self.one.burst
-            });
+            self.senders.retain(|_, bucket| !bucket.is_full(now));
             if self.senders.len() >= MAX_SENDERS {
                 return Err(1);
             }
         }
-        let bucket = self.senders.entry(sender).or_insert_with(|| Bucket::full(self.one, now));
-        bucket.take(self.one, now)?;
-        self.together.get_or_insert_with(|| Bucket::full(self.all, now)).take(self.all, now)
+        let bucket = self.senders.entry(sender).or_insert_with(|| TokenBucket::full(self.one, now));
+        bucket.take(now).map_err(whole_seconds)?;
+        self.together.get_or_insert_with(|| TokenBucket::full(self.all, now)).take(now).map_err(whole_seconds)
     }
+}
+
+/// Rounded up, and never none.
+fn whole_seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// `wanted` as configured.
+    /// `wanted` as configured. Blocks.
+    #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "read once, before anything is served"))]
     pub fn new(wanted: Option<HomeAssistant>, state_dir: &Path) -> Self {
         let file = DurableFile::new(state_dir, "homeassistant.json");
         let memory = file.load().ok().flatten().and_then(|text| serde_json::from_str(&text).ok());

@@ -87,6 +87,10 @@ impl Router {
         while let Ok(event) = self.inputs.events.try_recv() {
             self.publisher.session_event(&event);
         }
+        if self.inputs.ended_early.borrow().is_some() {
+            // Why it ends: nobody hears it later.
+            self.publish_state();
+        }
         self.commands.close(&mut self.snapshots, &mut self.publisher).await;
     }
 
@@ -112,7 +116,7 @@ impl Router {
         MediaStatus { encoder, ..after }
     }
 
-    async fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: Ask) {
         match ask {
             Ask::Ping(done) => {
                 // Whoever asked may have stopped waiting.

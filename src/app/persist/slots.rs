@@ -69,8 +69,8 @@ impl<W> Slot<W> {
         waiters.push(waiter);
         match &mut self.writing {
             // What is on its way to the card is what is wanted.
-            Some((writing, _, writers)) if *writing == content => {
-                writers.append(&mut waiters);
+            Some((on_its_way, _, told_with_it)) if *on_its_way == content => {
+                told_with_it.append(&mut waiters);
                 return Vec::new();
             }
             None if self.kept.as_ref() == Some(&content) => {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn text(value: u32) -> Content {
-        Some(value.to_string())
+        Content::from(value.to_string())
     }
 
     /// Wants `value`; the waiter is the value itself.
