@@ -51,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("peer::sending", &["fanout", "peer::PeerError", "peer::socket"]),
     ("peer::socket", &["peer::PeerError"]),
-    ("adaptation", &[]),
+    ("adaptation", &["adaptation", "base", "fanout::Tier"]),
     ("stats", &[]),
     ("log", &[]),
     ("memory", &[]),

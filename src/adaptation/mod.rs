@@ -1,178 +1,221 @@
-//! What N viewers' paths carry, turned into one bit rate for the encoder. Pure.
+//! From what N viewers' paths carry to one bit rate for each rendition and a rendition for each viewer. Pure.
 //!
 //! The encoder follows the good viewers: those whose paths carry far less get fewer pictures instead
 //! ([`crate::peer`] leaves them out), so one bad path does not take the picture of all others down. One viewer
-//! alone, or several that are alike, are followed down to the floor. Where there is a second, smaller rendition, [`tiers`]
-//! decides who gets it, and each has a [`Policy`] of its own.
+//! alone, or several that are alike, are followed down to the floor ([`encoder_target`]). Where there is a second, smaller
+//! rendition, [`allocator`] decides who gets it, and each has a target of its own. [`Adaptation`] puts both together; the
+//! loop that asks it is `app::adapt`.
 
-pub mod tiers;
+pub mod allocator;
+pub mod encoder_target;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use crate::base::bitrate::Bitrate;
+use crate::fanout::Tier as Rendition;
+use allocator::{Allocation, BitrateAllocator};
 
 /// The stream's share of what a path carries; headers, repairs and key frames need the rest.
 const SHARE: f64 = 0.92;
-/// Of several viewers, this part at the lower end may be left behind, and one at least.
-const LEFT_BEHIND: usize = 4;
-/// Viewers within this of the reference are alike and are all followed.
-const ALIKE: f64 = 0.75;
-/// Less than this is not worth a change.
-const LOWER_BELOW: f64 = 0.95;
-const RAISE_ABOVE: f64 = 1.08;
-/// One step up, and how often; the viewers' feedback must come in between.
-const STEP: f64 = 1.5;
-const RAISE_EVERY: Duration = Duration::from_millis(500);
-/// No step up for so long after one down.
-const RAISE_AFTER_LOWER: Duration = Duration::from_secs(1);
 /// A viewer is left behind below this part of the stream's rate, and no longer above the second.
 const STARVED_BELOW: f64 = 0.85;
 const FED_ABOVE: f64 = 0.98;
 
-/// What the encoder may be asked for, bit/s.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What an encoder may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Least.
-    pub floor: f64,
+    pub floor: Bitrate,
     /// Most: the configuration's or the dashboard's.
-    pub ceiling: f64,
+    pub ceiling: Bitrate,
 }
 
-/// Decides the encoder's bit rate.
-#[derive(Debug, Default)]
-pub struct Policy {
-    target: Option<f64>,
-    raised: Option<Instant>,
-    lowered: Option<Instant>,
+/// What the encoders may be asked for, as the capture side tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `None`: nothing. A camera that encodes by itself goes on as it is; only the viewers can get less of it.
+    pub full: Option<Bounds>,
+    /// `None`: there is no smaller rendition.
+    pub small: Option<Bounds>,
+    /// What the full rendition came to lately.
+    pub measured: Bitrate,
 }
 
-impl Policy {
-    /// The bit rate at `now`, given what each viewer's path carries (bit/s; `None`: no limit was seen).
-    pub fn step(&mut self, now: Instant, rates: &[Option<f64>], bounds: Bounds) -> f64 {
-        let Bounds { ceiling, .. } = bounds;
-        let floor = bounds.floor.min(ceiling);
-        let wanted = followed(rates).map_or(ceiling, |rate| (rate * SHARE).clamp(floor, ceiling));
-        let current = self.target.unwrap_or(ceiling).clamp(floor, ceiling);
-        let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        let mut target = current;
-        if rates.is_empty() {
-            // The next viewer's path has nothing to do with the last one's.
-            target = ceiling;
-        } else if wanted < current * LOWER_BELOW {
-            self.lowered = Some(now);
-            target = wanted;
-        } else if (wanted > current * RAISE_ABOVE || (wanted >= ceiling && current < ceiling))
-            && since(self.raised) >= RAISE_EVERY
-            && since(self.lowered) >= RAISE_AFTER_LOWER
-        {
-            self.raised = Some(now);
-            target = wanted.min(current * STEP);
-        }
-        self.target = Some(target);
-        target
+impl Limits {
+    /// With the highest bit rates of both renditions, and the lowest of the full one.
+    pub fn new(
+        ceiling: Option<Bitrate>,
+        small_ceiling: Option<Bitrate>,
+        floor: Bitrate,
+        measured: Bitrate,
+    ) -> Self {
+        let full = ceiling.map(|ceiling| Bounds { floor, ceiling });
+        // The same part of the floor as of the ceiling.
+        let small = full.zip(small_ceiling).map(|(full, ceiling)| {
+            let part = ceiling.bps_f64() / full.ceiling.bps_f64().max(1.0);
+            Bounds { floor: floor * part, ceiling }
+        });
+        Self { full, small, measured }
     }
 }
 
-/// What the path carries that the encoder should follow; `None`: nobody it follows has a limit.
-fn followed(rates: &[Option<f64>]) -> Option<f64> {
-    let mut sorted: Vec<f64> = rates.iter().map(|rate| rate.unwrap_or(f64::INFINITY)).collect();
-    sorted.sort_by(f64::total_cmp);
-    let behind = if sorted.len() > 1 { (sorted.len() / LEFT_BEHIND).max(1) } else { 0 };
-    let reference = sorted.get(behind)?;
-    let lowest = sorted.iter().copied().find(|rate| *rate >= reference * ALIKE)?;
-    lowest.is_finite().then_some(lowest)
+/// One viewer, as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewerPath {
+    /// Tells it from the others.
+    pub id: u64,
+    /// What its path carries; `None`: no limit was seen.
+    pub rate: Option<Bitrate>,
+    /// What it gets.
+    pub rendition: Rendition,
+    /// It gets fewer pictures.
+    pub is_starved: bool,
 }
 
-/// Whether a viewer whose path carries `rate` gets fewer pictures of a stream of `target` bit/s.
-pub fn is_starved(was_starved: bool, rate: Option<f64>, target: f64) -> bool {
+/// One viewer, as it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewerDecision {
+    /// What it is to get from the next key frame on.
+    pub rendition: Rendition,
+    /// It is to get fewer pictures, because its path carries less than the stream.
+    pub is_starved: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to ask of the full rendition's encoder; `None`: as much as it may.
+    pub full: Option<Bitrate>,
+    /// What to ask of the small one's; `None`: it is not needed.
+    pub small: Option<Bitrate>,
+    /// What every viewer should get if its path carried it.
+    pub wanted: Bitrate,
+    /// In the order of the viewers.
+    pub viewers: Vec<ViewerDecision>,
+}
+
+/// The state that decisions need.
+#[derive(Debug, Default)]
+pub struct Adaptation {
+    allocator: BitrateAllocator,
+    /// As last decided.
+    small: Option<Bitrate>,
+}
+
+impl Adaptation {
+    /// What to do at `now`.
+    pub fn step(&mut self, now: Instant, viewers: &[ViewerPath], limits: &Limits) -> Decision {
+        let allocation = match limits.full {
+            Some(full) => self.allocator.step(now, viewers, full, limits.small),
+            None => Allocation {
+                full: limits.measured,
+                small: None,
+                renditions: vec![Rendition::Full; viewers.len()],
+            },
+        };
+        let decided = viewers.iter().zip(&allocation.renditions).map(|(viewer, rendition)| {
+            let target = match (viewer.rendition, allocation.small) {
+                (Rendition::Small, Some(small)) => small,
+                _ => allocation.full,
+            };
+            ViewerDecision {
+                rendition: *rendition,
+                is_starved: is_starved(viewer.is_starved, viewer.rate, target),
+            }
+        });
+        let decided: Vec<ViewerDecision> = decided.collect();
+        // Whoever still has it waits for a key frame of the other one.
+        let is_needed = viewers.iter().any(|viewer| viewer.rendition == Rendition::Small);
+        self.small = allocation.small.or(self.small.filter(|_| is_needed));
+        let decision = Decision {
+            full: limits.full.and_then(|full| (allocation.full < full.ceiling).then_some(allocation.full)),
+            small: self.small,
+            wanted: limits.full.map_or(limits.measured, |full| full.ceiling),
+            viewers: decided,
+        };
+        tracing::trace!(?limits, ?viewers, ?decision, "adaptation");
+        decision
+    }
+}
+
+/// Whether a viewer whose path carries `rate` gets fewer pictures of a stream of `target`.
+pub fn is_starved(was_starved: bool, rate: Option<Bitrate>, target: Bitrate) -> bool {
     let limit = if was_starved { FED_ABOVE } else { STARVED_BELOW };
     rate.is_some_and(|rate| rate < target * limit)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { floor: 0.3e6, ceiling: 4e6 };
+    const CEILING: Bitrate = Bitrate::from_kbps(3000);
 
-    /// The target after `seconds` of five steps each.
-    fn after(policy: &mut Policy, now: &mut Instant, rates: &[Option<f64>], seconds: u32) -> f64 {
-        let mut target = 0.0;
-        for _ in 0..seconds * 5 {
-            *now += Duration::from_millis(200);
-            target = policy.step(*now, rates, BOUNDS);
-        }
-        target
+    fn limits(small_kbps: Option<u32>) -> Limits {
+        let (floor, measured) = (Bitrate::from_kbps(300), Bitrate::from_kbps(2500));
+        Limits::new(Some(CEILING), small_kbps.map(Bitrate::from_kbps), floor, measured)
     }
 
-    fn settled(rates: &[Option<f64>]) -> f64 {
-        after(&mut Policy::default(), &mut Instant::now(), rates, 30)
-    }
-
-    #[test]
-    fn without_limits_the_ceiling_is_used() {
-        for rates in [&[][..], &[None], &[None, None, None], &[Some(9e6)]] {
-            assert!((settled(rates) - 4e6).abs() < 1.0);
-        }
-    }
-
-    #[test]
-    fn one_viewer_is_followed_down_to_the_floor() {
-        assert!((settled(&[Some(1e6)]) - 0.92e6).abs() < 1.0);
-        assert!((settled(&[Some(0.1e6)]) - 0.3e6).abs() < 1.0);
-    }
-
-    #[test]
-    fn one_bad_viewer_does_not_drag_the_others_down() {
-        for good in 1..20 {
-            let mut rates = vec![None; good];
-            rates.push(Some(0.2e6));
-            assert!((settled(&rates) - 4e6).abs() < 1.0, "{good} good ones");
-        }
-        assert!((settled(&[Some(0.2e6), Some(2e6), Some(2.1e6)]) - 1.84e6).abs() < 1.0);
-    }
-
-    #[test]
-    fn viewers_that_are_alike_and_a_bad_majority_are_followed() {
-        assert!((settled(&[Some(1.8e6), Some(2e6)]) - 1.656e6).abs() < 1.0);
-        let mut rates = vec![Some(1e6); 7];
-        rates.push(None);
-        assert!((settled(&rates) - 0.92e6).abs() < 1.0);
-    }
-
-    #[test]
-    fn down_at_once_and_up_in_steps() {
-        let (mut policy, mut now) = (Policy::default(), Instant::now());
-        after(&mut policy, &mut now, &[None], 5);
-        now += Duration::from_millis(200);
-        assert!((policy.step(now, &[Some(0.5e6)], BOUNDS) - 0.46e6).abs() < 1.0);
-        let one = after(&mut policy, &mut now, &[None], 2);
-        assert!(one < 1.2e6, "{one}");
-        let ten = after(&mut policy, &mut now, &[None], 10);
-        assert!((ten - 4e6).abs() < 1.0, "{ten}");
-    }
-
-    #[test]
-    fn small_changes_change_nothing() {
-        let (mut policy, mut now) = (Policy::default(), Instant::now());
-        let first = after(&mut policy, &mut now, &[Some(2e6)], 5);
-        for wobble in [1.95e6, 2.1e6, 1.92e6, 2.05e6] {
-            assert!((after(&mut policy, &mut now, &[Some(wobble)], 1) - first).abs() < 1.0);
-        }
-    }
-
-    #[test]
-    fn a_lower_ceiling_counts_at_once() {
-        let (mut policy, mut now) = (Policy::default(), Instant::now());
-        after(&mut policy, &mut now, &[None], 2);
-        let low = Bounds { floor: 0.3e6, ceiling: 0.2e6 };
-        assert!((policy.step(now, &[None], low) - 0.2e6).abs() < 1.0);
+    fn viewer(id: u64, rate_kbps: Option<u32>) -> ViewerPath {
+        let rate = rate_kbps.map(Bitrate::from_kbps);
+        ViewerPath { id, rate, rendition: Rendition::Full, is_starved: false }
     }
 
     #[test]
     fn starving_begins_and_ends_at_different_rates() {
-        assert!(is_starved(false, Some(0.8e6), 1e6));
-        assert!(!is_starved(false, Some(0.9e6), 1e6));
-        assert!(is_starved(true, Some(0.9e6), 1e6));
-        assert!(!is_starved(true, Some(1e6), 1e6));
-        assert!(!is_starved(true, None, 1e6));
+        let mbps = Bitrate::from_kbps(1000);
+        for (was_starved, kbps, is) in
+            [(false, 800, true), (false, 900, false), (true, 900, true), (true, 1000, false)]
+        {
+            assert_eq!(is_starved(was_starved, Some(Bitrate::from_kbps(kbps)), mbps), is, "{kbps}");
+        }
+        assert!(!is_starved(true, None, mbps));
+    }
+
+    #[test]
+    fn the_small_floor_is_the_same_part_as_its_ceiling() {
+        let small = limits(Some(1000)).small.unwrap();
+        assert_eq!((small.floor, small.ceiling), (Bitrate::from_kbps(100), Bitrate::from_kbps(1000)));
+        assert_eq!(Limits::new(None, Some(CEILING), CEILING, CEILING).small, None);
+    }
+
+    #[test]
+    fn a_good_viewer_needs_nothing_asked_and_a_bad_one_among_good_ones_gets_fewer_pictures() {
+        let viewers = [viewer(1, None), viewer(2, Some(500))];
+        let decision = Adaptation::default().step(Instant::now(), &viewers, &limits(None));
+        assert_eq!((decision.full, decision.small, decision.wanted), (None, None, CEILING));
+        let starved: Vec<bool> = decision.viewers.iter().map(|viewer| viewer.is_starved).collect();
+        assert_eq!(starved, [false, true]);
+    }
+
+    #[test]
+    fn a_camera_that_encodes_by_itself_is_left_as_it_is() {
+        let limits = Limits { full: None, small: None, measured: CEILING };
+        let decision = Adaptation::default().step(Instant::now(), &[viewer(1, Some(500))], &limits);
+        assert_eq!((decision.full, decision.small, decision.wanted), (None, None, CEILING));
+        assert!(decision.viewers[0].is_starved);
+    }
+
+    #[test]
+    fn the_small_rendition_goes_on_until_the_last_has_left_it() {
+        let (mut adaptation, mut now) = (Adaptation::default(), Instant::now());
+        let mut moved = viewer(2, Some(500));
+        let mut step = |rate: Option<u32>, rendition, seconds: u32| {
+            moved = ViewerPath { rate: rate.map(Bitrate::from_kbps), rendition, ..moved };
+            let mut last = None;
+            for _ in 0..seconds * 5 {
+                now += Duration::from_millis(200);
+                last = Some(adaptation.step(now, &[viewer(1, None), moved], &limits(Some(1000))));
+            }
+            last.unwrap()
+        };
+        let decision = step(Some(500), Rendition::Full, 3);
+        assert_eq!(decision.viewers[1].rendition, Rendition::Small);
+        assert_eq!(decision.small, Some(Bitrate::from_kbps(460)));
+        let decision = step(None, Rendition::Small, 10);
+        assert_eq!(decision.viewers[1].rendition, Rendition::Full, "it is to change");
+        assert!(decision.small.is_some(), "but has not got a key frame of the other one yet");
+        assert_eq!(step(None, Rendition::Full, 1).small, None);
     }
 }

@@ -1,119 +1,143 @@
 //! Carries what the viewers' paths are worth to the encoders, and back which of them get the small rendition, or fewer
-//! pictures.
+//! pictures. What is decided is [`crate::adaptation`]'s; here it is asked, a few times a second while there is a viewer.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::task::AbortHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
+use crate::adaptation::{Adaptation, Limits, ViewerPath};
+use crate::base::bitrate::Bitrate;
 use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
 use crate::peer::Live;
-use crate::adaptation::tiers::{Decision, Tiers, Viewer};
-use crate::adaptation::{Bounds, is_starved};
 use crate::sessions::Sessions;
 
 /// A few times within a second in which the picture should move again.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Unless `video.min_bitrate_kbps` says otherwise.
-const FLOOR_KBPS: u32 = 300;
 
-/// Starts to follow; ends when aborted.
-pub(super) fn follow(
+/// Follows, down to `floor` for the full rendition. Ends with the fanout.
+pub(super) async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: Bitrate) {
+    let demand = fanout.watch_demand();
+    let (status, adaptation) = (media.status(), Adaptation::default());
+    let mut follower = Follower { sessions, media, fanout, status, floor, adaptation, asked: (None, None) };
+    while_watched(demand, || follower.step(Instant::now())).await;
+}
+
+/// Calls `step` in each period while it says that somebody is there, and then not before `demand` changes: a session
+/// wants pictures from its beginning to its end.
+async fn while_watched(mut demand: watch::Receiver<usize>, mut step: impl FnMut() -> bool) {
+    loop {
+        // Before the look, so that no change is missed.
+        demand.mark_unchanged();
+        if step() {
+            sleep(PERIOD).await;
+        } else if demand.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What one step needs of the last.
+struct Follower {
     sessions: Sessions,
     media: Media,
     fanout: Fanout,
-    min_bitrate_kbps: Option<u32>,
-) -> AbortHandle {
-    let floor = f64::from(min_bitrate_kbps.unwrap_or(FLOOR_KBPS)) * 1e3;
-    tokio::spawn(run(sessions, media, fanout, floor)).abort_handle()
+    status: watch::Receiver<MediaStatus>,
+    floor: Bitrate,
+    adaptation: Adaptation,
+    /// What was asked of the encoders, in kbit/s.
+    asked: (Option<u32>, Option<u32>),
 }
 
-async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
-    let (mut tiers, status) = (Tiers::default(), media.status());
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = (None, None);
-    loop {
-        ticks.tick().await;
-        let now = Instant::now();
-        let mut live = sessions.live();
+impl Follower {
+    /// Looks and acts once; whether there is a session at all.
+    fn step(&mut self, now: Instant) -> bool {
+        let mut live = self.sessions.live();
+        let is_watched = !live.is_empty();
         live.retain(|live| live.connected.load(Ordering::Relaxed));
-        let viewers: Vec<Viewer> =
-            live.iter().map(|live| Viewer { id: live.generation, rate: live.feedback.rate(now) }).collect();
-        let limits = Limits::of(&status.borrow(), floor);
-        // A camera that encodes itself goes on as it is; only the viewers can get less of it.
-        let decision = match limits.full {
-            Some(full) => tiers.step(now, &viewers, full, limits.small),
-            None => Decision { full: limits.measured, small: None, in_small: vec![false; viewers.len()] },
-        };
-        for (live, is_small) in live.iter().zip(&decision.in_small) {
-            seat(live, if *is_small { Tier::Small } else { Tier::Full }, &fanout);
+        let viewers: Vec<ViewerPath> = live.iter().map(|live| viewer_path(live, now)).collect();
+        let limits = limits(&self.status.borrow(), self.floor);
+        let decision = self.adaptation.step(now, &viewers, &limits);
+        for (live, decided) in live.iter().zip(&decision.viewers) {
+            self.move_to(live, decided.rendition);
+            live.feedback.wanted.store(decision.wanted.bps(), Ordering::Relaxed);
+            live.starved.store(decided.is_starved, Ordering::Relaxed);
         }
-        let wanted = bits_per_s(limits.full.map_or(limits.measured, |full| full.ceiling));
-        for (live, viewer) in live.iter().zip(&viewers) {
-            let target = match (live.feedback.place.current(), decision.small) {
-                (Tier::Small, Some(small)) => small,
-                _ => decision.full,
+        let asked = (decision.full.map(Bitrate::kbps), decision.small.map(Bitrate::kbps));
+        if asked.0 != self.asked.0 {
+            self.media.set_bitrate_kbps(asked.0);
+        }
+        if asked.1 != self.asked.1 {
+            self.media.want_small_kbps(asked.1);
+        }
+        self.asked = asked;
+        is_watched
+    }
+
+    /// Has a viewer moved at the next key frame, which is asked for.
+    fn move_to(&self, live: &Live, rendition: Tier) {
+        if live.feedback.place.want(rendition) && live.feedback.place.current() != rendition {
+            tracing::info!(viewer = %live.viewer, to = rendition.as_str(), "another rendition for a viewer");
+            self.fanout.request_key_frame_of(rendition);
+        }
+    }
+}
+
+fn viewer_path(live: &Live, now: Instant) -> ViewerPath {
+    ViewerPath {
+        id: live.generation,
+        rate: live.feedback.rate(now).map(Bitrate::from_bps_f64),
+        rendition: live.feedback.place.current(),
+        is_starved: live.starved.load(Ordering::Relaxed),
+    }
+}
+
+/// As the capture side tells.
+fn limits(status: &MediaStatus, floor: Bitrate) -> Limits {
+    let can_follow = status.target > 0 && status.ceiling > 0;
+    let ceiling = can_follow.then(|| Bitrate::from_bps(status.ceiling));
+    let small_ceiling = status.small.map(|small| Bitrate::from_bps(small.ceiling));
+    Limits::new(ceiling, small_ceiling, floor, Bitrate::from_bps(status.bitrate))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use super::*;
+    use crate::base::tasks::TaskGroup;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_sleeps_while_there_is_no_viewer_and_steps_while_there_is_one() {
+        let (tasks, fanout) = (TaskGroup::new(), Fanout::default());
+        let (is_watched, steps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (watched, counted) = (Arc::clone(&is_watched), Arc::clone(&steps));
+        let demand = fanout.watch_demand();
+        tasks.spawn("adapt", async move {
+            let step = move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                watched.load(Ordering::Relaxed)
             };
-            live.feedback.wanted.store(wanted, Ordering::Relaxed);
-            let starved = is_starved(live.starved.load(Ordering::Relaxed), viewer.rate, target);
-            live.starved.store(starved, Ordering::Relaxed);
-        }
-        let ceiling = limits.full.map_or(0.0, |full| full.ceiling);
-        let full = (decision.full < ceiling).then(|| kbps(decision.full));
-        if full != told.0 {
-            media.set_bitrate_kbps(full);
-        }
-        // Whoever still has it waits for a key frame of the other one.
-        let is_needed = live.iter().any(|live| live.feedback.place.current() == Tier::Small);
-        let small = decision.small.map(kbps).or(told.1.filter(|_| is_needed));
-        if small != told.1 {
-            media.want_small_kbps(small);
-        }
-        told = (full, small);
-    }
-}
-
-/// What the encoders may be asked for, as the capture side tells.
-struct Limits {
-    /// `None`: nothing.
-    full: Option<Bounds>,
-    small: Option<Bounds>,
-    /// Bit/s.
-    measured: f64,
-}
-
-impl Limits {
-    fn of(status: &MediaStatus, floor: f64) -> Self {
-        let can_follow = status.target > 0 && status.ceiling > 0;
-        let ceiling = status.ceiling as f64;
-        let full = can_follow.then_some(Bounds { floor, ceiling });
-        // The same part of the floor as of the ceiling.
-        let small = status.small.filter(|_| can_follow).map(|small| {
-            let small_ceiling = small.ceiling as f64;
-            Bounds { floor: floor * small_ceiling / ceiling, ceiling: small_ceiling }
+            while_watched(demand, step).await;
         });
-        Self { full, small, measured: status.bitrate as f64 }
+        let minute = async || {
+            let before = steps.load(Ordering::Relaxed);
+            sleep(Duration::from_mins(1)).await;
+            steps.load(Ordering::Relaxed) - before
+        };
+        assert_eq!(minute().await, 1, "the first look");
+        let polls = tasks.polls()["adapt"];
+        assert_eq!(minute().await, 0);
+        assert_eq!(tasks.polls()["adapt"], polls, "and nothing else wakes it");
+        is_watched.store(true, Ordering::Relaxed);
+        let viewer = fanout.demand();
+        assert!((299..=301).contains(&minute().await));
+        is_watched.store(false, Ordering::Relaxed);
+        drop(viewer);
+        assert!(minute().await <= 2, "the last look takes back what was asked of the encoders");
+        assert_eq!(minute().await, 0);
     }
-}
-
-/// Has a viewer moved at the next key frame, which is asked for.
-fn seat(live: &Live, tier: Tier, fanout: &Fanout) {
-    if live.feedback.place.want(tier) && live.feedback.place.current() != tier {
-        tracing::info!(viewer = %live.viewer, to = tier.as_str(), "another rendition for a viewer");
-        fanout.request_key_frame_of(tier);
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the bounds of the configuration
-fn bits_per_s(rate: f64) -> u64 {
-    rate as u64
-}
-
-/// Whole kbit/s.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the bounds of the configuration
-fn kbps(bits_per_s: f64) -> u32 {
-    (bits_per_s / 1e3).round() as u32
 }

@@ -24,6 +24,7 @@ use crate::access::AccessError;
 use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
+use crate::base::bitrate::Bitrate;
 use crate::base::tasks::TaskGroup;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
@@ -45,6 +46,8 @@ use web::{DaemonFacts, WebDoor};
 
 /// How long a stopping daemon waits for its sessions, its camera and its broker, each.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// Unless `video.min_bitrate_kbps` says otherwise.
+const FLOOR_KBPS: u32 = 300;
 /// Events about sessions that may wait to be published.
 const EVENT_QUEUE: usize = 256;
 
@@ -149,8 +152,9 @@ impl App {
         };
         let sessions = Sessions::spawn(parts, gate);
         let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
-        let min_kbps = config.media.min_bitrate_kbps;
-        let adapting = adapt::follow(sessions.clone(), media.clone(), fanout.clone(), min_kbps);
+        let floor = Bitrate::from_kbps(config.media.min_bitrate_kbps.unwrap_or(FLOOR_KBPS));
+        let adapting = adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor);
+        let adapting = tasks.spawn("adapt", adapting).abort_handle();
         let ebb = ebb::follow(sessions.clone());
         let gateway = connection.serve(GatewayParts {
             sessions: sessions.clone(),

@@ -1,4 +1,4 @@
-//! Two renditions: which viewer gets which, and one bit rate for each. Pure.
+//! Two renditions: which viewer gets which, and a bit rate for each. Pure.
 //!
 //! A viewer is moved to the small rendition when the full one is made for better paths than its own, or when so little
 //! comes through that fewer pixels look better. It is moved back when its path has carried enough for some seconds, or as
@@ -7,7 +7,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{Bounds, Policy, SHARE, STARVED_BELOW};
+use super::encoder_target::EncoderTarget;
+use super::{Bounds, SHARE, STARVED_BELOW, ViewerPath};
+use crate::base::bitrate::Bitrate;
+use crate::fanout::Tier as Rendition;
 
 /// A path has to be too narrow for so long before its viewer is moved.
 const DOWN_AFTER: Duration = Duration::from_secs(1);
@@ -25,38 +28,30 @@ const PROVEN: f64 = 1.5;
 /// The small stream is as good as it gets.
 const AT_CEILING: f64 = 0.95;
 
-/// One viewer.
-#[derive(Clone, Copy, Debug)]
-pub struct Viewer {
-    /// Tells it from the others.
-    pub id: u64,
-    /// What its path carries, bit/s; `None`: no limit was seen.
-    pub rate: Option<f64>,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
+/// What is to be made, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
     /// Bit rate of the full rendition.
-    pub full: f64,
+    pub full: Bitrate,
     /// Bit rate of the small one, if somebody is to get it.
-    pub small: Option<f64>,
-    /// For each viewer whether that is the one it is to get.
-    pub in_small: Vec<bool>,
+    pub small: Option<Bitrate>,
+    /// For each viewer the one it is to get.
+    pub renditions: Vec<Rendition>,
 }
 
+/// What one viewer gets, and since when that is in doubt.
 #[derive(Debug)]
-struct Seat {
-    is_small: bool,
+struct Assignment {
+    rendition: Rendition,
     moved: Option<Instant>,
     /// Since when it would have to be moved.
     due_since: Option<Instant>,
     up_after: Duration,
 }
 
-impl Seat {
+impl Assignment {
     fn new() -> Self {
-        Self { is_small: false, moved: None, due_since: None, up_after: UP_AFTER }
+        Self { rendition: Rendition::Full, moved: None, due_since: None, up_after: UP_AFTER }
     }
 
     /// Moves it once `is_due` has held for long enough.
@@ -66,101 +61,111 @@ impl Seat {
             return;
         }
         let since = *self.due_since.get_or_insert(now);
-        let after = if self.is_small { self.up_after } else { DOWN_AFTER };
+        let is_small = self.rendition == Rendition::Small;
+        let after = if is_small { self.up_after } else { DOWN_AFTER };
         if now.saturating_duration_since(since) < after {
             return;
         }
-        if !self.is_small {
+        if !is_small {
             let failed = self.moved.is_some_and(|at| now.saturating_duration_since(at) < FAILED_WITHIN);
             self.up_after = if failed { (self.up_after * 2).min(UP_AFTER_MOST) } else { UP_AFTER };
         }
-        self.is_small = !self.is_small;
+        self.rendition = if is_small { Rendition::Full } else { Rendition::Small };
         (self.moved, self.due_since) = (Some(now), None);
     }
 }
 
 /// Decides for both renditions.
 #[derive(Debug, Default)]
-pub struct Tiers {
-    full: Policy,
-    small: Policy,
+pub struct BitrateAllocator {
+    full: EncoderTarget,
+    small: EncoderTarget,
     /// As last decided.
-    full_target: Option<f64>,
-    small_target: Option<f64>,
-    seats: HashMap<u64, Seat>,
+    full_target: Option<Bitrate>,
+    small_target: Option<Bitrate>,
+    assignments: HashMap<u64, Assignment>,
 }
 
-impl Tiers {
+impl BitrateAllocator {
     /// What to do at `now`; without bounds for the small rendition there is none.
     pub fn step(
         &mut self,
         now: Instant,
-        viewers: &[Viewer],
+        viewers: &[ViewerPath],
         full: Bounds,
         small: Option<Bounds>,
-    ) -> Decision {
-        self.seats.retain(|id, _| viewers.iter().any(|viewer| viewer.id == *id));
+    ) -> Allocation {
+        self.assignments.retain(|id, _| viewers.iter().any(|viewer| viewer.id == *id));
         let Some(small) = small else {
-            self.seats.clear();
+            self.assignments.clear();
             self.small_target = None;
-            let rates: Vec<Option<f64>> = viewers.iter().map(|viewer| viewer.rate).collect();
+            let rates: Vec<Option<Bitrate>> = viewers.iter().map(|viewer| viewer.rate).collect();
             let full = self.full.step(now, &rates, full);
-            return Decision { full, small: None, in_small: vec![false; viewers.len()] };
+            return Allocation { full, small: None, renditions: vec![Rendition::Full; viewers.len()] };
         };
-        self.seat(now, viewers, self.full_target.unwrap_or(full.ceiling), small);
-        let in_small: Vec<bool> = viewers.iter().map(|viewer| self.is_small(viewer.id)).collect();
-        let rates: Vec<Option<f64>> =
-            viewers.iter().zip(&in_small).filter(|(_, is)| **is).map(|(viewer, _)| viewer.rate).collect();
+        self.assign(now, viewers, self.full_target.unwrap_or(full.ceiling), small);
+        let renditions: Vec<Rendition> = viewers.iter().map(|viewer| self.rendition(viewer.id)).collect();
+        let rates = self.rates_of(viewers, Rendition::Small);
         if rates.is_empty() {
-            self.small = Policy::default();
+            self.small = EncoderTarget::default();
             self.small_target = None;
         } else {
             self.small_target = Some(self.small.step(now, &rates, small));
         }
         let full = self.full.step(now, &self.rates_for_full(viewers), full);
         self.full_target = Some(full);
-        Decision { full, small: self.small_target, in_small }
+        Allocation { full, small: self.small_target, renditions }
     }
 
-    fn seat(&mut self, now: Instant, viewers: &[Viewer], target: f64, small: Bounds) {
-        let others = viewers.iter().any(|viewer| !self.is_small(viewer.id));
+    fn assign(&mut self, now: Instant, viewers: &[ViewerPath], target: Bitrate, small: Bounds) {
+        let others = viewers.iter().any(|viewer| self.rendition(viewer.id) == Rendition::Full);
         // With nobody there, the full rendition would follow whoever comes back.
-        let needed = if others { target } else { 0.0 };
+        let needed = if others { target } else { Bitrate::ZERO };
         let small_target = self.small_target;
         for viewer in viewers {
-            let seat = self.seats.entry(viewer.id).or_insert_with(Seat::new);
-            let is_due = if seat.is_small {
+            let assignment = self.assignments.entry(viewer.id).or_insert_with(Assignment::new);
+            let before = assignment.rendition;
+            let is_due = if before == Rendition::Small {
                 is_rich(viewer.rate, needed, small, small_target)
             } else {
                 is_poor(viewer.rate, target, small)
             };
-            seat.consider(now, is_due);
+            assignment.consider(now, is_due);
+            if assignment.rendition != before {
+                let (viewer, carries, to) = (viewer.id, viewer.rate, assignment.rendition);
+                tracing::trace!(viewer, ?carries, %target, ?small_target, ?to, "another rendition");
+            }
         }
     }
 
-    fn is_small(&self, id: u64) -> bool {
-        self.seats.get(&id).is_some_and(|seat| seat.is_small)
+    fn rendition(&self, id: u64) -> Rendition {
+        self.assignments.get(&id).map_or(Rendition::Full, |assignment| assignment.rendition)
+    }
+
+    /// What the paths of those carry that are to get `rendition`.
+    fn rates_of(&self, viewers: &[ViewerPath], rendition: Rendition) -> Vec<Option<Bitrate>> {
+        let those = viewers.iter().filter(|viewer| self.rendition(viewer.id) == rendition);
+        those.map(|viewer| viewer.rate).collect()
     }
 
     /// Those who get it; while nobody does, the best of those who might come back.
-    fn rates_for_full(&self, viewers: &[Viewer]) -> Vec<Option<f64>> {
-        let rates: Vec<Option<f64>> =
-            viewers.iter().filter(|viewer| !self.is_small(viewer.id)).map(|viewer| viewer.rate).collect();
+    fn rates_for_full(&self, viewers: &[ViewerPath]) -> Vec<Option<Bitrate>> {
+        let rates = self.rates_of(viewers, Rendition::Full);
         if !rates.is_empty() {
             return rates;
         }
-        let best = viewers.iter().map(|viewer| viewer.rate.unwrap_or(f64::INFINITY)).max_by(f64::total_cmp);
-        best.map(|rate| rate.is_finite().then_some(rate)).into_iter().collect()
+        let best = viewers.iter().map(|viewer| viewer.rate.unwrap_or(Bitrate::MAX)).max();
+        best.map(|rate| (rate < Bitrate::MAX).then_some(rate)).into_iter().collect()
     }
 }
 
 /// Whether a path is too narrow for full pictures at `target`.
-fn is_poor(rate: Option<f64>, target: f64, small: Bounds) -> bool {
+fn is_poor(rate: Option<Bitrate>, target: Bitrate, small: Bounds) -> bool {
     rate.is_some_and(|rate| rate < target * STARVED_BELOW || rate * SHARE < small.ceiling * POOR)
 }
 
-/// Whether a path may carry full pictures of `needed` bit/s.
-fn is_rich(rate: Option<f64>, needed: f64, small: Bounds, small_target: Option<f64>) -> bool {
+/// Whether a path may carry full pictures of `needed`.
+fn is_rich(rate: Option<Bitrate>, needed: Bitrate, small: Bounds, small_target: Option<Bitrate>) -> bool {
     let Some(rate) = rate else { return true };
     let wanted = needed.max(small.ceiling * RICH);
     let at_ceiling = small_target.filter(|target| *target >= small.ceiling * AT_CEILING);
@@ -168,5 +173,5 @@ fn is_rich(rate: Option<f64>, needed: f64, small: Bounds, small_target: Option<f
 }
 
 #[cfg(test)]
-#[path = "tiers_tests.rs"]
+#[path = "allocator_tests.rs"]
 mod tests;
