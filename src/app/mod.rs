@@ -24,7 +24,6 @@ use crate::access::AccessError;
 use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
-use crate::base::bitrate::Bitrate;
 use crate::base::tasks::TaskGroup;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
@@ -46,8 +45,6 @@ use web::{DaemonFacts, WebDoor};
 
 /// How long a stopping daemon waits for its sessions, its camera and its broker, each.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
-/// Unless `video.min_bitrate_kbps` says otherwise.
-const FLOOR_KBPS: u32 = 300;
 /// Events about sessions that may wait to be published.
 const EVENT_QUEUE: usize = 256;
 
@@ -119,7 +116,7 @@ impl App {
             }
             BrokerChoice::External(_) => None,
         };
-        let listener = match config.http_listen {
+        let listener = match config.http.listen {
             Some(address) => Some(listener(&config, address).await?),
             None => None,
         };
@@ -136,12 +133,12 @@ impl App {
         adjustments.apply(&media, config.media.fps);
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);
         let factory = Factory::new(config.ice.clone(), fanout.clone())?
-            .with_playout_delay_ms(config.playout_delay_ms)
+            .with_playout_delay_ms(config.video.playout_delay_ms)
             .with_certificate_of(&config.device.state_dir)?;
         let own = broker.as_ref().map(|broker| &broker.own);
         let connection = gateway::connect(&config, url, own, identity.key(), &tasks)?;
         let parts = Parts {
-            max_viewers: config.max_viewers,
+            max_viewers: config.viewers.max,
             streaming: privacy.is_on(),
             signer: Signer { identity, device: config.device.id.clone() },
             factory: Arc::new(factory),
@@ -152,7 +149,7 @@ impl App {
         };
         let sessions = Sessions::spawn(parts, gate);
         let access = access::follow(store, stamp, sessions.clone(), Arc::clone(&door));
-        let floor = Bitrate::from_kbps(config.media.min_bitrate_kbps.unwrap_or(FLOOR_KBPS));
+        let floor = config.video.min_bitrate;
         let adapting = adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor);
         let adapting = tasks.spawn("adapt", adapting).abort_handle();
         let ebb = ebb::follow(sessions.clone());
@@ -164,7 +161,7 @@ impl App {
             privacy,
             adjustments,
             fps: config.media.fps,
-            page: listener.as_ref().map(|listener| (config.page_scheme(), listener.address())),
+            page: listener.as_ref().map(|listener| (config.http.scheme(), listener.address())),
             settings: Settings::of(&config),
         });
         let page = listener.as_ref().map(Listener::address);
@@ -172,7 +169,7 @@ impl App {
         let services = Services {
             facts: Arc::new(facts),
             door: Arc::new(WebDoor { mode: config.access, grants: door }),
-            metrics: config.metrics,
+            metrics: config.http.metrics,
             media: media.clone(),
             access: config.access,
             sessions: sessions.clone(),
@@ -213,7 +210,7 @@ impl App {
         for change in changes {
             match change {
                 Change::Settings => self.gateway.pulse().change(Settings::of(&config)).await,
-                Change::MaxViewers => self.sessions.set_max_viewers(config.max_viewers).await,
+                Change::MaxViewers => self.sessions.set_max_viewers(config.viewers.max).await,
                 Change::Bitrate(kbps) => self.media.set_configured_bitrate_kbps(kbps),
             }
         }
@@ -253,7 +250,7 @@ fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
 
 async fn listener(config: &Config, address: SocketAddr) -> Result<Listener, HttpError> {
     let listener = http::bind(address).await?;
-    match config.http_tls.clone() {
+    match config.http.tls.clone() {
         Some((cert_file, key_file)) => listener.with_certificate(CertificateFiles { cert_file, key_file }),
         None => Ok(listener),
     }
@@ -262,7 +259,7 @@ async fn listener(config: &Config, address: SocketAddr) -> Result<Listener, Http
 fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {
     let page_broker = match (&config.mqtt.broker, broker) {
         // Browsers do not mix: a page over https may only open wss.
-        (_, Some(_)) if config.http_tls.is_some() => PageBroker::SamePort { path: http::TUNNEL_PATH },
+        (_, Some(_)) if config.http.tls.is_some() => PageBroker::SamePort { path: http::TUNNEL_PATH },
         (_, Some(broker)) => PageBroker::SameHost { port: broker.websocket.port(), path: WEBSOCKET_PATH },
         (BrokerChoice::External(url), _) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => {
             PageBroker::Url(url.address())

@@ -102,7 +102,7 @@ impl DemoLink {
             }
             _ => None,
         };
-        Ok(Self { device: config.device.id.clone(), key, scheme: config.page_scheme(), grant })
+        Ok(Self { device: config.device.id.clone(), key, scheme: config.http.scheme(), grant })
     }
 
     /// The viewing link of protocol.md section 2.2.

@@ -230,12 +230,12 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
     let page = args
         .page
         .clone()
-        .or_else(|| config.http_listen.map(|listen| page_of(config.page_scheme(), listen)))
+        .or_else(|| config.http.listen.map(|listen| page_of(config.http.scheme(), listen)))
         .unwrap_or_default();
     let broker = args.broker.clone().or_else(|| match &config.mqtt.broker {
-        BrokerChoice::Embedded if config.http_tls.is_some() => {
+        BrokerChoice::Embedded if config.http.tls.is_some() => {
             // The page is over https, and so has to be its way to the broker: through the page's own server.
-            config.http_listen.map(|listen| format!("wss://{}{TUNNEL_PATH}", reachable(listen)))
+            config.http.listen.map(|listen| format!("wss://{}{TUNNEL_PATH}", reachable(listen)))
         }
         BrokerChoice::Embedded => {
             Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(config.broker.websocket)))

@@ -251,7 +251,7 @@ fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made)
         })
     );
     let config = Config::load_file_alone(output)?;
-    match (config.http_listen, invitation::make(&config)) {
+    match (config.http.listen, invitation::make(&config)) {
         (Some(page), Ok(invitation)) => {
             show_link(answers, page, config.broker.websocket, made.viewer_password.as_ref(), invitation);
         }

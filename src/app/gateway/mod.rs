@@ -93,9 +93,9 @@ impl Settings {
     pub fn of(config: &Config) -> Self {
         Self {
             name: config.device.name.clone(),
-            max_viewers: config.max_viewers,
-            commands: config.commands,
-            snapshots: config.snapshots,
+            max_viewers: config.viewers.max,
+            commands: config.dashboard.commands,
+            snapshots: config.dashboard.snapshots,
         }
     }
 }

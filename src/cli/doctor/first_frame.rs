@@ -78,9 +78,9 @@ fn private(config: Config, state_dir: PathBuf) -> Config {
     (config.mqtt.username, config.mqtt.password) = (None, None);
     (config.mqtt.ca_file, config.mqtt.client_cert_file, config.mqtt.client_key_file) = (None, None, None);
     config.broker = Broker { listen: loopback, websocket: loopback };
-    config.http_listen = None;
+    config.http.listen = None;
     config.ice = Ice::default();
-    config.max_viewers = 1;
+    config.viewers.max = 1;
     config.access = Mode::Open;
     config.device.state_dir = state_dir;
     config

@@ -122,7 +122,7 @@ pub(super) fn ports(config: &Config) -> Vec<Finding> {
         wanted.push(("broker.listen", config.broker.listen));
         wanted.push(("broker.websocket", config.broker.websocket));
     }
-    wanted.extend(config.http_listen.map(|address| ("http.listen", address)));
+    wanted.extend(config.http.listen.map(|address| ("http.listen", address)));
     wanted.extend(config.ice.tcp_port.map(|port| ("ice.tcp_port", (Ipv4Addr::UNSPECIFIED, port).into())));
     // Port 0 means any.
     wanted.retain(|(_, address)| address.port() != 0);
