@@ -11,7 +11,7 @@ use super::broker::tls;
 use super::report::Finding;
 use crate::access::gate::Mode;
 use crate::app::App;
-use crate::cli::watch::{Watched, first_frame};
+use crate::tools::watch::{Watched, first_frame};
 use crate::config::{Broker, BrokerChoice, Config, Ice};
 use crate::media::DeviceChoice;
 use crate::signaling::broker_url::BrokerUrl;
