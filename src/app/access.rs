@@ -11,7 +11,7 @@ use crate::access::clock::Clock;
 use crate::access::gate::{self, Mode};
 use crate::access::grant::{Grant, Right, Standing};
 use crate::access::store::{Stamp, Store};
-use crate::broker::{Admission, Gatekeeper, OpenAccess};
+use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
 use crate::sessions::Sessions;
 use crate::signaling::message::Refusal;
 
@@ -30,7 +30,7 @@ impl Doorkeeper {
     }
 
     /// Who stands at the broker's door in this mode.
-    pub(super) fn for_mode(self: Arc<Self>, mode: Mode) -> Arc<dyn Gatekeeper> {
+    pub(super) fn for_mode(self: Arc<Self>, mode: Mode) -> Arc<dyn ClientAuthenticator> {
         match mode {
             Mode::Open => Arc::new(OpenAccess),
             Mode::Grants => self,
@@ -54,17 +54,17 @@ impl Doorkeeper {
         gate::admit(grants.iter(), clock, token, right).map(drop)
     }
 
-    fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<Admission> {
+    fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<ClientRights> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
         let good = grant.accepts_token(token) && grant.standing(clock) == Standing::Good;
         let may_control = grant.rights.allow(Right::Control);
-        good.then(|| Admission { grant: Some(user.to_owned()), may_control })
+        good.then(|| ClientRights { grant: Some(user.to_owned()), may_control })
     }
 }
 
-impl Gatekeeper for Doorkeeper {
-    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Admission> {
+impl ClientAuthenticator for Doorkeeper {
+    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights> {
         self.admit_at(Clock::read(), user?, std::str::from_utf8(password?).ok()?)
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
         let door = Doorkeeper::new(vec![grant.clone()]);
         let at = |now, token: &str| door.admit_at(Clock { now, is_set: true }, "anna", token);
-        let admission = Admission { grant: Some("anna".into()), may_control: false };
+        let admission = ClientRights { grant: Some("anna".into()), may_control: false };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");

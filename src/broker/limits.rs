@@ -19,13 +19,13 @@ pub(super) const MESSAGES_PER_SECOND: u32 = 100;
 
 /// Counts connections.
 #[derive(Default)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
-impl Places {
-    /// Takes a place; false if there is none for this address.
+impl ConnectionSlots {
+    /// Takes a slot; false if there is none for this address.
     pub fn enter(&mut self, address: IpAddr) -> bool {
         let own = address.to_canonical().is_loopback();
         let room = MAX_CONNECTIONS + if own { OWN_CONNECTIONS } else { 0 };
@@ -60,11 +60,11 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
 }
 
 /// When one client's next message may be taken: the instant at which its bucket would be full again.
-pub(super) struct Pace {
+pub(super) struct MessageRate {
     full_at: Instant,
 }
 
-impl Pace {
+impl MessageRate {
     pub fn new(now: Instant) -> Self {
         Self { full_at: now }
     }
@@ -84,48 +84,48 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_all_places() {
-        let mut places = Places::default();
+        let mut slots = ConnectionSlots::default();
         let greedy: IpAddr = "192.0.2.1".parse().unwrap();
-        let taken = (0..MAX_CONNECTIONS).filter(|_| places.enter(greedy)).count();
+        let taken = (0..MAX_CONNECTIONS).filter(|_| slots.enter(greedy)).count();
         assert_eq!(taken, MAX_CONNECTIONS_PER_ADDRESS);
-        assert!(places.enter("192.0.2.2".parse().unwrap()));
-        places.leave(greedy);
-        assert!(places.enter(greedy));
-        assert!(!places.enter("::ffff:192.0.2.1".parse().unwrap()), "the same, written for IPv6");
+        assert!(slots.enter("192.0.2.2".parse().unwrap()));
+        slots.leave(greedy);
+        assert!(slots.enter(greedy));
+        assert!(!slots.enter("::ffff:192.0.2.1".parse().unwrap()), "the same, written for IPv6");
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_host() {
-        let mut places = Places::default();
+        let mut slots = ConnectionSlots::default();
         let address = |at: u128| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + at));
-        assert_eq!((0..100).filter(|at| places.enter(address(*at))).count(), MAX_CONNECTIONS_PER_ADDRESS);
-        assert!(places.enter(address(1 << 64)));
+        assert_eq!((0..100).filter(|at| slots.enter(address(*at))).count(), MAX_CONNECTIONS_PER_ADDRESS);
+        assert!(slots.enter(address(1 << 64)));
     }
 
     #[test]
     fn the_device_finds_room_in_a_full_broker() {
-        let mut places = Places::default();
+        let mut slots = ConnectionSlots::default();
         let strangers =
             (0..=u8::MAX).flat_map(|host| std::iter::repeat_n(IpAddr::from([192, 0, 2, host]), 2));
-        assert_eq!(strangers.filter(|ip| places.enter(*ip)).count(), MAX_CONNECTIONS);
+        assert_eq!(strangers.filter(|ip| slots.enter(*ip)).count(), MAX_CONNECTIONS);
         let own: IpAddr = "127.0.0.1".parse().unwrap();
-        assert_eq!((0..100).filter(|_| places.enter(own)).count(), OWN_CONNECTIONS);
-        places.leave(own);
-        assert!(places.enter(own));
-        assert!(!places.enter("192.0.2.9".parse().unwrap()));
+        assert_eq!((0..100).filter(|_| slots.enter(own)).count(), OWN_CONNECTIONS);
+        slots.leave(own);
+        assert!(slots.enter(own));
+        assert!(!slots.enter("192.0.2.9".parse().unwrap()));
     }
 
     #[test]
     fn a_flood_is_slowed_down_and_a_burst_is_not() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
-        assert!((0..MESSAGE_BURST).all(|_| pace.take(start).is_zero()));
+        let mut message_rate = MessageRate::new(start);
+        assert!((0..MESSAGE_BURST).all(|_| message_rate.take(start).is_zero()));
         let each = Duration::from_secs(1) / MESSAGES_PER_SECOND;
-        assert_eq!(pace.take(start), each);
-        assert_eq!(pace.take(start + each), each);
-        assert!(pace.take(start + each * 4).is_zero());
+        assert_eq!(message_rate.take(start), each);
+        assert_eq!(message_rate.take(start + each), each);
+        assert!(message_rate.take(start + each * 4).is_zero());
         let rested = start + Duration::from_mins(1);
-        assert!((0..MESSAGE_BURST).all(|_| pace.take(rested).is_zero()));
-        assert!(!pace.take(rested).is_zero());
+        assert!((0..MESSAGE_BURST).all(|_| message_rate.take(rested).is_zero()));
+        assert!(!message_rate.take(rested).is_zero());
     }
 }

@@ -184,7 +184,9 @@ async fn embedded(config: &Config) -> Checked {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let addresses = Broker { listen: loopback, websocket: loopback };
     let (root, device) = (&config.mqtt.root, &config.device.id);
-    let broker = match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess), &TaskGroup::new()).await {
+    let broker = match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess), &TaskGroup::new())
+        .await
+    {
         Ok(broker) => broker,
         Err(error) => return Checked { findings: vec![Finding::fail(AREA, error.to_string())], url: None },
     };

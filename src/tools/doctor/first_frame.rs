@@ -11,11 +11,11 @@ use super::broker::tls;
 use super::report::Finding;
 use crate::access::gate::Mode;
 use crate::app::App;
-use crate::tools::watch::{Watched, first_frame};
 use crate::config::{Broker, BrokerChoice, Config, Ice};
 use crate::media::DeviceChoice;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Topics;
+use crate::tools::watch::{Watched, first_frame};
 
 const AREA: &str = "first frame";
 /// For the capture side to know its encoder.

@@ -12,10 +12,10 @@ use super::count::{Counter, Packet};
 use super::proof::{Proof, Sent};
 use super::report::{Row, Trouble};
 use crate::access::proof::Parties;
+use crate::base::tasks::TaskGroup;
 use crate::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::{Auth, Candidate};
-use crate::base::tasks::TaskGroup;
 use crate::signaling::mqtt::{Incoming, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles, connect};
 use crate::signaling::topic::{Id, Topics};
 
