@@ -185,3 +185,43 @@ fn resources() -> ResourceLimits {
         rate_limit_window: Duration::from_secs(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn listeners_and_connections_end_with_their_owner() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let tasks = TaskGroup::new();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let addresses = Addresses { listen: loopback, websocket: loopback };
+        let device = Id::new("cam").unwrap();
+        let broker = EmbeddedBroker::start(addresses, "porthole", &device, Arc::new(OpenAccess), &tasks);
+        let broker = broker.await.unwrap();
+        let (tcp, websocket) = (broker.tcp, broker.websocket);
+        let mut silent =
+            [TcpStream::connect(tcp).await.unwrap(), TcpStream::connect(websocket).await.unwrap()];
+        drop(broker);
+        for stream in &mut silent {
+            // Closed or reset, as long as it is over.
+            let read = timeout(PATIENCE, stream.read(&mut [0; 16])).await.expect("an end");
+            assert!(read.map_or(true, |bytes| bytes == 0));
+        }
+        for address in [tcp, websocket] {
+            let free = async {
+                while TcpListener::bind(address).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, free).await.expect("the address is free again");
+        }
+        assert_eq!(*tasks.ended_early().borrow(), None, "told to end is not early");
+    }
+}
