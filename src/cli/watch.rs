@@ -10,7 +10,7 @@ use crate::access::link::Link as ViewingLink;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Id;
 use crate::tools::watch::{self, WatchOptions};
-pub use crate::tools::watch::{Report, WatchError, count};
+pub use crate::tools::watch::{WatchError, WatchReport, count};
 
 const FIGURES: &str = "\
 It counts what arrives, it does not decode. The exit code is 0 only if every viewer got video.
@@ -94,6 +94,6 @@ pub async fn run(args: WatchArgs) -> Result<bool, WatchError> {
 }
 
 /// Runs the viewers until all have watched long enough, or Ctrl-C is pressed.
-pub async fn measure(args: &WatchArgs) -> Result<Report, WatchError> {
+pub async fn measure(args: &WatchArgs) -> Result<WatchReport, WatchError> {
     watch::measure(&args.options()).await
 }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use crate::signaling::topic::Id;
 
 /// Offers one sender may send at once, and how many more each second.
-const OFFERS_OF_ONE: Rate = Rate { burst: 20.0, per_second: 2.0 };
+const OFFERS_OF_ONE: TokenRate = TokenRate { burst: 20.0, per_second: 2.0 };
 /// The same for all of them together.
-const OFFERS_OF_ALL: Rate = Rate { burst: 200.0, per_second: 50.0 };
+const OFFERS_OF_ALL: TokenRate = TokenRate { burst: 200.0, per_second: 50.0 };
 /// Senders remembered; beyond it, those whose bucket is full again are forgotten first.
 const MAX_SENDERS: usize = 1024;
 
 /// How much is allowed.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
+pub struct TokenRate {
     /// At once.
     pub burst: f64,
     /// More of it each second.
@@ -28,18 +28,18 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn full(rate: Rate, now: Instant) -> Self {
+    fn full(rate: TokenRate, now: Instant) -> Self {
         Self { tokens: rate.burst, filled_at: now }
     }
 
-    fn fill(&mut self, rate: Rate, now: Instant) {
+    fn fill(&mut self, rate: TokenRate, now: Instant) {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + passed * rate.per_second).min(rate.burst);
         self.filled_at = now;
     }
 
     /// Takes a token, or says after how many seconds there will be one.
-    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), u32> {
+    fn take(&mut self, rate: TokenRate, now: Instant) -> Result<(), u32> {
         self.fill(rate, now);
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
@@ -71,15 +71,15 @@ impl Sender {
 
 /// The buckets of all senders.
 pub struct RateLimit {
-    one: Rate,
-    all: Rate,
+    one: TokenRate,
+    all: TokenRate,
     together: Option<Bucket>,
     senders: HashMap<Sender, Bucket>,
 }
 
 impl RateLimit {
     /// So much of each sender, and so much of all of them together.
-    pub fn new(one: Rate, all: Rate) -> Self {
+    pub fn new(one: TokenRate, all: TokenRate) -> Self {
         Self { one, all, together: None, senders: HashMap::new() }
     }
 

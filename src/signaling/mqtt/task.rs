@@ -124,7 +124,7 @@ enum Polled {
 
 /// One connection, from the first byte to the last.
 #[derive(Default)]
-pub(super) struct Connection {
+pub(super) struct BrokerConnection {
     greeted: bool,
     /// Since when the subscriptions are there.
     pub(super) ready: Option<Instant>,
@@ -158,7 +158,7 @@ impl LinkTask {
     pub(super) async fn run(mut self) {
         let mut failures = 0u32;
         loop {
-            let mut connection = Connection::default();
+            let mut connection = BrokerConnection::default();
             let end = self.serve(&mut connection).await;
             self.shared.queue().go_offline();
             self.report_losses();
@@ -179,7 +179,7 @@ impl LinkTask {
 
     /// One connection. Everything of rumqttc's is new each time: it would otherwise carry packet ids,
     /// half-sent messages and collisions into the next one.
-    async fn serve(&mut self, connection: &mut Connection) -> End {
+    async fn serve(&mut self, connection: &mut BrokerConnection) -> End {
         let (client, mut eventloop) = AsyncClient::new(self.options.clone(), usize::from(IN_FLIGHT) + 4);
         loop {
             self.shared.turn();
@@ -208,7 +208,7 @@ impl LinkTask {
         &mut self,
         client: &AsyncClient,
         eventloop: &mut EventLoop,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Polled {
         let shared = Arc::clone(&self.shared);
         let mut poll = pin!(eventloop.poll());
@@ -234,7 +234,7 @@ impl LinkTask {
         event: Event,
         client: &AsyncClient,
         eventloop: &mut EventLoop,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Option<End> {
         match event {
             Event::Incoming(packet) => {
@@ -257,7 +257,7 @@ impl LinkTask {
         &mut self,
         packet: Packet,
         client: &AsyncClient,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Option<End> {
         match packet {
             Packet::ConnAck(greeting) => return self.greeted(&greeting, client, connection),
@@ -273,7 +273,7 @@ impl LinkTask {
         &mut self,
         greeting: &ConnAck,
         client: &AsyncClient,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Option<End> {
         connection.greeted = true;
         connection.max_packet = greeting.properties.as_ref().and_then(|p| p.max_packet_size);
@@ -288,7 +288,7 @@ impl LinkTask {
         })
     }
 
-    fn subscribed(&mut self, answer: &SubAck, connection: &mut Connection) -> Option<End> {
+    fn subscribed(&mut self, answer: &SubAck, connection: &mut BrokerConnection) -> Option<End> {
         let refused: Vec<&str> = self
             .subscriptions
             .iter()
@@ -310,7 +310,7 @@ impl LinkTask {
         None
     }
 
-    fn ready(&mut self, connection: &mut Connection) {
+    fn ready(&mut self, connection: &mut BrokerConnection) {
         info!(broker = %self.url, client_id = %self.client_id, "connected to the broker");
         connection.ready = Some(Instant::now());
         self.told = None;

@@ -18,8 +18,8 @@ use crate::app::may_stream;
 use crate::config::{BrokerChoice, Config, ConfigError, DEFAULT_FILE, Flavour};
 use crate::media::measure::{Outlook, outlook};
 use crate::media::{DeviceChoice, MediaConfig};
-use first_frame::Way;
-use report::{Finding, Report};
+use first_frame::TrialPath;
+use report::{DoctorReport, Finding};
 
 /// What is checked.
 pub struct Subject {
@@ -38,7 +38,7 @@ impl Subject {
 
     /// Checks everything and prints what it finds. Whether video would work.
     pub async fn check(&self, json: bool) -> bool {
-        let mut report = Report::new(!json);
+        let mut report = DoctorReport::new(!json);
         // Boxed: its future is 16 KB.
         Box::pin(examine(&self.config, &self.source, &mut report)).await;
         if json {
@@ -52,7 +52,7 @@ impl Subject {
 
 /// Prints a report, as JSON, that says no more than that the configuration cannot be used.
 pub fn print_unusable(file: Option<&Path>, error: &ConfigError) {
-    let mut report = Report::new(false);
+    let mut report = DoctorReport::new(false);
     report.add(Finding::fail("config", error.to_string()));
     report::print(&report.json(&shown(file)));
 }
@@ -94,7 +94,7 @@ fn shown(file: Option<&Path>) -> String {
 }
 
 /// Every check in its order: what a later one builds on comes first.
-async fn examine(config: &Config, source: &Source, report: &mut Report) {
+async fn examine(config: &Config, source: &Source, report: &mut DoctorReport) {
     report.add(configuration(config, source));
     let may_capture = may_stream(&config.device.state_dir);
     if !may_capture {
@@ -112,15 +112,15 @@ async fn examine(config: &Config, source: &Source, report: &mut Report) {
             report.add(Finding::skip("first frame", "not tried: the privacy switch is off"));
             return;
         }
-        (true, Some(url)) => Way::Daemon(url),
-        _ if delivers => Way::Own,
-        _ => Way::OwnTestPicture,
+        (true, Some(url)) => TrialPath::Daemon(url),
+        _ if delivers => TrialPath::Own,
+        _ => TrialPath::OwnTestPicture,
     };
     report.add(first_frame::check(config, &way).await);
 }
 
 /// Camera, plugins and encoders. Whether the camera delivers, and whether a running daemon has it.
-async fn capture_side(media: &MediaConfig, may_capture: bool, report: &mut Report) -> (bool, bool) {
+async fn capture_side(media: &MediaConfig, may_capture: bool, report: &mut DoctorReport) -> (bool, bool) {
     let config = media.clone();
     let looked = blocking(move || outlook(&config, may_capture)).await;
     let outlook = match looked {

@@ -18,8 +18,8 @@ use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::{LinkError, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
 use proof::Proof;
-pub use report::Report;
-use viewer::Plan;
+pub use report::WatchReport;
+use viewer::WatchPlan;
 
 /// What to watch, and how.
 #[derive(Debug, Clone)]
@@ -67,12 +67,12 @@ pub enum WatchError {
 }
 
 /// Runs the viewers until all have watched long enough, or Ctrl-C is pressed.
-pub async fn measure(options: &WatchOptions) -> Result<Report, WatchError> {
+pub async fn measure(options: &WatchOptions) -> Result<WatchReport, WatchError> {
     let password = options.password_file.as_deref().map(read_password).transpose()?;
     let Place { url, device, root, proof } = place(options)?;
     let (username, password) = credentials(options, &url, password);
     let tasks = TaskGroup::new();
-    let plan = Arc::new(Plan {
+    let plan = Arc::new(WatchPlan {
         url,
         topics: Topics::new(&root, &device),
         device,
@@ -109,7 +109,7 @@ pub async fn measure(options: &WatchOptions) -> Result<Report, WatchError> {
         }
     }
     rows.sort_by_key(|(n, _)| *n);
-    Ok(Report::new(options.viewers, rows.into_iter().map(|(_, row)| row).collect()))
+    Ok(WatchReport::new(options.viewers, rows.into_iter().map(|(_, row)| row).collect()))
 }
 
 /// A link's grant is also the way into the broker, where nothing else is named: protocol.md section 2.2.
@@ -165,7 +165,7 @@ pub(super) struct Watched {
 /// time from the offer to the first whole key frame, or what went wrong, as code and words.
 pub(super) async fn first_frame(watched: Watched, limit: Duration) -> Result<Duration, (String, String)> {
     let Watched { url, topics, device, username, password, tls } = watched;
-    let plan = Plan {
+    let plan = WatchPlan {
         url,
         topics,
         device,

@@ -14,7 +14,7 @@ pub(super) struct Proof {
 }
 
 /// One offer as it was sent, to judge the answer by.
-pub(super) struct Sent {
+pub(super) struct SentOffer {
     nonce: Option<Nonce>,
     sdp: String,
 }
@@ -27,14 +27,14 @@ impl Proof {
     }
 
     /// Signs an offer, where there is a grant to sign with.
-    pub fn sign(&self, parties: Parties<'_>, sdp: &str) -> Result<(Option<Auth>, Sent), NoRandom> {
+    pub fn sign(&self, parties: Parties<'_>, sdp: &str) -> Result<(Option<Auth>, SentOffer), NoRandom> {
         let Some((name, keys)) = &self.grant else {
-            return Ok((None, Sent { nonce: None, sdp: sdp.to_owned() }));
+            return Ok((None, SentOffer { nonce: None, sdp: sdp.to_owned() }));
         };
         let nonce = Nonce::random()?;
         let sig = keys.sign(&offer_text(parties, &nonce, sdp)).encode();
         let auth = Auth { grant: name.to_string(), nonce: nonce.encode(), sig };
-        Ok((Some(auth), Sent { nonce: Some(nonce), sdp: sdp.to_owned() }))
+        Ok((Some(auth), SentOffer { nonce: Some(nonce), sdp: sdp.to_owned() }))
     }
 
     /// Whether the device of the link gave this answer to that offer. `identity` is key and signature.
@@ -44,7 +44,7 @@ impl Proof {
     pub fn verify(
         &self,
         parties: Parties<'_>,
-        sent: &Sent,
+        sent: &SentOffer,
         answer_sdp: &str,
         identity: Option<(&str, &str)>,
     ) -> Result<(), &'static str> {
