@@ -13,7 +13,7 @@ use crate::access::AccessError;
 use crate::access::gate::Mode;
 use crate::access::grant::Rights;
 use crate::access::identity::Identity;
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::app::App;
@@ -112,7 +112,7 @@ impl DemoLink {
             "https" => format!("wss://{}{TUNNEL_PATH}", reachable(page)),
             _ => format!("ws://{}{WEBSOCKET_PATH}", reachable(websocket)),
         };
-        let link = Link {
+        let link = ViewingLink {
             page: format!("{}://{}/", self.scheme, reachable(page)),
             broker: Some(broker),
             device: self.device.clone(),

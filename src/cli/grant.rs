@@ -14,7 +14,7 @@ use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::{Grant, Rights, Standing};
 use crate::access::identity::Identity;
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
 use crate::app::address::reachable;
@@ -226,7 +226,7 @@ pub(super) fn revoke(args: &RevokeArgs) -> ExitCode {
 }
 
 /// A link to this device, as far as the configuration knows where that is.
-fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<(Id, Seed)>) -> Link {
+fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<(Id, Seed)>) -> ViewingLink {
     let page = args
         .page
         .clone()
@@ -245,7 +245,7 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
         }
         BrokerChoice::External(_) => None,
     });
-    Link {
+    ViewingLink {
         page,
         broker,
         device: config.device.id.clone(),

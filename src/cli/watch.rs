@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::access::link::Link as ViewingLink;
+use crate::access::link::ViewingLink;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Id;
 use crate::tools::watch::{self, WatchOptions};

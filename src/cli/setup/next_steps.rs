@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::answers::{Answers, BrokerSetup, DASHBOARD, Host, VIEWER, WEBSOCKET_PORT};
 use super::invitation::Invitation;
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::Secret;
 
@@ -101,7 +101,7 @@ pub(super) fn link(
     websocket: SocketAddr,
     viewer_password: Option<&Secret>,
     invitation: Invitation,
-) -> Link {
+) -> ViewingLink {
     let broker = match &answers.broker {
         BrokerSetup::Embedded => format!("ws://{websocket}{WEBSOCKET_PATH}"),
         BrokerSetup::Existing { websocket, .. } => websocket.address(),
@@ -113,7 +113,7 @@ pub(super) fn link(
             format!("{scheme}://{login}{}:{WEBSOCKET_PORT}", host.in_url())
         }
     };
-    Link {
+    ViewingLink {
         page: format!("http://{page}/"),
         broker: Some(broker),
         device: answers.id.clone(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::access::link::Link as ViewingLink;
+use crate::access::link::ViewingLink;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::{LinkError, TlsFiles};

@@ -1,6 +1,6 @@
 //! The viewer's half of protocol.md section 2.2: signs offers, verifies answers. Pure but for the nonce.
 
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::access::proof::{
     KeyPair, NoRandom, Nonce, Parties, PublicKey, Signature, answer_text, offer_text,
 };
@@ -21,7 +21,7 @@ pub(super) struct SentOffer {
 
 impl Proof {
     /// `None` for a link without the device's key.
-    pub fn of(link: &Link) -> Option<Self> {
+    pub fn of(link: &ViewingLink) -> Option<Self> {
         let grant = link.grant.as_ref().and_then(|(name, seed)| Some((name.clone(), KeyPair::of(seed)?)));
         Some(Self { device_key: link.key?, grant })
     }
