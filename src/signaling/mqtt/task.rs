@@ -103,7 +103,7 @@ pub(super) struct LinkTask {
     events: mpsc::Sender<LinkEvent>,
     waiting: EventQueue,
     /// What the log said last about a missing connection.
-    told: Option<String>,
+    last_logged: Option<String>,
 }
 
 /// How a connection ended.
@@ -151,7 +151,7 @@ impl LinkTask {
             shared,
             events,
             waiting: EventQueue::default(),
-            told: None,
+            last_logged: None,
         }
     }
 
@@ -166,10 +166,10 @@ impl LinkTask {
             if self.shared.is_closing() {
                 return;
             }
-            self.tell_lost(reason);
+            self.log_lost(reason);
             let proven = connection.ready.is_some_and(|since| since.elapsed() >= PROVEN);
             failures = if proven { 1 } else { failures.saturating_add(1) };
-            self.shared.turn();
+            self.shared.beat();
             self.wait(retry::pause(failures, rand::random())).await;
             if self.shared.is_closing() {
                 return;
@@ -182,7 +182,7 @@ impl LinkTask {
     async fn serve(&mut self, connection: &mut BrokerConnection) -> End {
         let (client, mut eventloop) = AsyncClient::new(self.options.clone(), usize::from(IN_FLIGHT) + 4);
         loop {
-            self.shared.turn();
+            self.shared.beat();
             let handled = match self.poll(&client, &mut eventloop, connection).await {
                 Polled::Event(event) => self.handle(event, &client, &mut eventloop, connection),
                 Polled::Failed(error) => {
@@ -313,7 +313,7 @@ impl LinkTask {
     fn ready(&mut self, connection: &mut BrokerConnection) {
         info!(broker = %self.url, client_id = %self.client_id, "connected to the broker");
         connection.ready = Some(Instant::now());
-        self.told = None;
+        self.last_logged = None;
         self.shared.queue().go_online(Instant::now());
         self.waiting.push(LinkEvent::Connected);
     }
@@ -332,13 +332,13 @@ impl LinkTask {
     }
 
     /// One line and one event for each kind of trouble, not one for each try.
-    fn tell_lost(&mut self, reason: String) {
-        if self.told.as_ref() == Some(&reason) {
+    fn log_lost(&mut self, reason: String) {
+        if self.last_logged.as_ref() == Some(&reason) {
             debug!("still: {reason}");
             return;
         }
         warn!("no connection to the broker, trying again: {reason}");
-        self.told = Some(reason.clone());
+        self.last_logged = Some(reason.clone());
         self.waiting.push(LinkEvent::Disconnected { reason });
     }
 
