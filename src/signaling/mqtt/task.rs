@@ -112,10 +112,8 @@ enum End {
     Lost(String),
 }
 
-/// What came of driving a connection.
-enum Polled {
-    Event(Event),
-    Failed(ConnectionError),
+/// Why a connection is not driven to its next event.
+enum Interrupted {
     /// Nothing moves any more, not even a ping.
     Stalled,
     /// The link closes and the broker has not greeted yet.
@@ -184,14 +182,14 @@ impl LinkTask {
         loop {
             self.shared.beat();
             let handled = match self.poll(&client, &mut eventloop, connection).await {
-                Polled::Event(event) => self.handle(event, &client, &mut eventloop, connection),
-                Polled::Failed(error) => {
+                Ok(Ok(event)) => self.handle(event, &client, &mut eventloop, connection),
+                Ok(Err(error)) => {
                     Some(End::Lost(reason::explain(&error, &self.url, &self.client_id, connection.greeted)))
                 }
-                Polled::Stalled => {
+                Err(Interrupted::Stalled) => {
                     Some(End::Lost(format!("the broker {} no longer takes what we send", self.url)))
                 }
-                Polled::Abandoned => Some(End::Closed),
+                Err(Interrupted::Abandoned) => Some(End::Closed),
             };
             match handled {
                 // Ours was the last word, so the end of the connection is no loss.
@@ -209,22 +207,22 @@ impl LinkTask {
         client: &AsyncClient,
         eventloop: &mut EventLoop,
         connection: &mut BrokerConnection,
-    ) -> Polled {
+    ) -> Result<Result<Event, ConnectionError>, Interrupted> {
         let shared = Arc::clone(&self.shared);
         let mut poll = pin!(eventloop.poll());
         let mut stalled = pin!(tokio::time::sleep(STALLED));
         loop {
             tokio::select! {
-                polled = &mut poll => return polled.map_or_else(Polled::Failed, Polled::Event),
+                polled = &mut poll => return Ok(polled),
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
                 () = shared.wake.notified() => {
                     // A broker that has not greeted is away: it may be seconds until the connect is given up.
                     if shared.is_closing() && !connection.greeted {
-                        return Polled::Abandoned;
+                        return Err(Interrupted::Abandoned);
                     }
                     pump(&shared, client, connection);
                 }
-                () = &mut stalled => return Polled::Stalled,
+                () = &mut stalled => return Err(Interrupted::Stalled),
             }
         }
     }
