@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use janus::{Janus, Trouble, Watcher};
 use load::{FPS, Sent, bare, busy, mib, threads};
-use porthole::cli::watch::count::Figures;
+use porthole::cli::watch::count::ViewerFigures;
 use serde_json::Value;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
 use support::http::Site;
@@ -214,7 +214,8 @@ async fn janus_row(janus: &Janus, count: u32, alone: &Used) -> Result<(), Troubl
     let before = received(&watching);
     let used = Used::look(janus.pid()).await;
     let sent = received(&watching).since(before, count);
-    let figures: Vec<Figures> = watching.iter().map(|watcher| watcher.receiver.tally.figures()).collect();
+    let figures: Vec<ViewerFigures> =
+        watching.iter().map(|watcher| watcher.receiver.tally.figures()).collect();
     let mut bits_per_s: Vec<f64> = figures.iter().map(|figures| figures.bits_per_second).collect();
     bits_per_s.sort_by(f64::total_cmp);
     let longest = figures.iter().map(|figures| figures.longest_gap).max().unwrap_or_default();

@@ -25,7 +25,8 @@
 //! | [`broker`] | the embedded MQTT broker |
 //! | [`app`] | the only module that knows every other: builds, runs, drains |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
-//! | [`cli`] | one file per subcommand |
+//! | [`tools`] | `watch`, a viewer that counts, and `doctor`, which tries what the daemon would use |
+//! | [`cli`] | arguments and exit codes, one file per subcommand |
 //! | [`base`] | what every floor may use: tasks that are watched over, files that survive a power cut, limits, figures of the process, what its allocator keeps, where log lines go, what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
@@ -53,7 +54,7 @@
 //!
 //! # The other side
 //!
-//! `porthole watch` is a viewer: [`cli::watch`] counts, [`peer::viewer`] receives. It shares the
+//! `porthole watch` is a viewer: [`tools::watch`] counts, [`peer::viewer`] receives. It shares the
 //! message types and the MQTT link with the daemon, and nothing else.
 //!
 //! `porthole doctor` tries what the daemon would use. What needs a library that only one folder may name is
@@ -74,3 +75,4 @@ pub mod media;
 pub mod peer;
 pub mod sessions;
 pub mod signaling;
+pub mod tools;

@@ -164,7 +164,7 @@ async fn a_grant_is_good_for_the_device_that_made_it() {
     let report = watch(&theirs, port, 5).await;
     assert_eq!(report["errors"][0]["code"], "unauthorized", "{report}");
     // The device would let this one in; the viewer was invited by another.
-    let mixed = porthole::access::link::Link { key: theirs.key, ..ours };
+    let mixed = porthole::access::link::ViewingLink { key: theirs.key, ..ours };
     let report = watch(&mixed, port, 5).await;
     assert_eq!(
         (&report["errors"][0]["code"], &report["frames"]),
@@ -212,7 +212,7 @@ fn is(message: &Value, kind: &str) -> bool {
 /// Watches through a broker that changes things: the code of the trouble, and that nothing was seen.
 async fn attacked(
     world: &World,
-    link: &porthole::access::link::Link,
+    link: &porthole::access::link::ViewingLink,
     as_viewer: Option<&str>,
     change: Box<Change>,
 ) -> String {

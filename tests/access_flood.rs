@@ -18,7 +18,7 @@ const BURST: usize = 10;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What a stranger sends who has seen somebody's offers: another's name, a signature by a key that is not theirs.
-fn forged(link: &porthole::access::link::Link, session: usize) -> String {
+fn forged(link: &porthole::access::link::ViewingLink, session: usize) -> String {
     let session = format!("s{session}");
     let mut auth = auth(link, DEVICE, "stranger", &session, OFFER);
     auth["grant"] = json!("anna");

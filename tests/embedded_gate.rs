@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use porthole::base::tasks::TaskGroup;
-use porthole::broker::{Admission, EmbeddedBroker, Gatekeeper, OpenAccess};
+use porthole::broker::{ClientAuthenticator, ClientRights, EmbeddedBroker, OpenAccess};
 use porthole::config::Broker;
 use porthole::signaling::topic::Id;
 use rumqttc::v5::mqttbytes::QoS;
@@ -268,11 +268,11 @@ impl Guests {
     }
 }
 
-impl Gatekeeper for Guests {
-    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Admission> {
+impl ClientAuthenticator for Guests {
+    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights> {
         let guests = self.0.lock().expect("the guests");
         let may_control = *guests.0.get(user.filter(|_| password == Some(b"right"))?)?;
-        Some(Admission { grant: user.map(str::to_owned), may_control })
+        Some(ClientRights { grant: user.map(str::to_owned), may_control })
     }
 
     fn generation(&self) -> u64 {
@@ -288,7 +288,7 @@ async fn guarded() -> (EmbeddedBroker, Arc<Guests>, Attacker) {
     (broker, guests, device)
 }
 
-async fn start(gatekeeper: Arc<dyn Gatekeeper>) -> (EmbeddedBroker, Attacker) {
+async fn start(gatekeeper: Arc<dyn ClientAuthenticator>) -> (EmbeddedBroker, Attacker) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let addresses = Broker { listen: loopback, websocket: loopback };
     let id = Id::new(DEVICE).expect("an id");

@@ -4,7 +4,7 @@
 mod fake_device;
 mod support;
 
-use porthole::cli::watch::{Report, WatchArgs, measure};
+use porthole::cli::watch::{WatchArgs, WatchReport, measure};
 use serde_json::Value;
 
 use fake_device::Behaviour;
@@ -26,7 +26,7 @@ fn args(broker: &Mosquitto, viewers: u16, seconds: u32) -> WatchArgs {
 }
 
 /// Watches a device that behaves like this. `None` without a broker to test with.
-async fn watch(viewers: u16, seconds: u32, behaviour: Behaviour) -> Option<(Report, Value)> {
+async fn watch(viewers: u16, seconds: u32, behaviour: Behaviour) -> Option<(WatchReport, Value)> {
     let broker = Mosquitto::start()?;
     let url = broker.url();
     let (ready, listening) = tokio::sync::oneshot::channel();

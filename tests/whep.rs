@@ -155,7 +155,7 @@ async fn a_grant_opens_and_its_end_closes() {
     let Some(mut world) = invited::World::new().await else { return };
     let site = Site::of(&world.daemon.page().await);
     world.dashboard.camera("idle").await;
-    let token = |link: &porthole::access::link::Link| link.grant.as_ref().expect("a grant").1.bearer();
+    let token = |link: &porthole::access::link::ViewingLink| link.grant.as_ref().expect("a grant").1.bearer();
     let anna = token(&world.grant("anna", &[]).await);
     let deaf = token(&world.grant("deaf", &["--rights", "snapshot"]).await);
     let other = token(&world.grant("other", &[]).await);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use porthole::cli::watch::count::{Counter, Figures, Packet};
+use porthole::cli::watch::count::{CountedPacket, Counter, ViewerFigures};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{NackGeneratorBuilder, ReceiverReportBuilder, Slot, TwccReceiverBuilder};
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_H264;
@@ -46,7 +46,7 @@ impl Tally {
         (self.packets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> ViewerFigures {
         self.counter().finish(Instant::now())
     }
 
@@ -147,7 +147,7 @@ impl PeerConnectionEventHandler for Handler {
                         let (header, payload) = (&packet.header, &packet.payload[..]);
                         tally.packets.fetch_add(1, Ordering::Relaxed);
                         tally.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
-                        let packet = Packet {
+                        let packet = CountedPacket {
                             sequence: header.sequence_number,
                             timestamp: header.timestamp,
                             marker: header.marker,

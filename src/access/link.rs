@@ -8,7 +8,7 @@ use crate::signaling::topic::Id;
 
 /// `PAGE#broker=URL&device=ID&key=DEVICEKEY&grant=NAME&secret=SEED`, and `root` where it is not `porthole`.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub struct ViewingLink {
     /// The page, without a fragment; empty where only the fragment is wanted.
     pub page: String,
     /// The broker's URL; a page of the device may know it by itself.
@@ -28,7 +28,7 @@ pub struct Link {
 #[error("this is no viewing link: {0}")]
 pub struct InvalidLink(&'static str);
 
-impl fmt::Display for Link {
+impl fmt::Display for ViewingLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = Vec::new();
         if let Some(broker) = &self.broker {
@@ -64,7 +64,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-impl FromStr for Link {
+impl FromStr for ViewingLink {
     type Err = InvalidLink;
 
     fn from_str(text: &str) -> Result<Self, InvalidLink> {
@@ -104,7 +104,7 @@ mod tests {
         let vectors: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/vectors/access.json")).unwrap();
         let text = vectors["link"].as_str().unwrap();
-        let link: Link = text.parse().unwrap();
+        let link: ViewingLink = text.parse().unwrap();
         assert_eq!(link.to_string(), text);
         assert_eq!(link.broker.as_deref(), Some("ws://192.0.2.7:9001/mqtt"));
         let (name, seed) = link.grant.unwrap();
@@ -120,13 +120,13 @@ mod tests {
         let vectors: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/vectors/access.json")).unwrap();
         let text = vectors["link"].as_str().unwrap();
-        assert!(text[..text.len() - 1].parse::<Link>().is_err());
+        assert!(text[..text.len() - 1].parse::<ViewingLink>().is_err());
         for bad in
             ["http://page/", "http://page/#", "#device=a/b", "#device=a&grant=b", "#device=a&key=short"]
         {
-            assert!(bad.parse::<Link>().is_err(), "{bad}");
+            assert!(bad.parse::<ViewingLink>().is_err(), "{bad}");
         }
-        let plain: Link = "#device=a&broker=ws://user:a%26b@host".parse().unwrap();
+        let plain: ViewingLink = "#device=a&broker=ws://user:a%26b@host".parse().unwrap();
         assert_eq!(plain.broker.as_deref(), Some("ws://user:a&b@host"));
         assert_eq!(plain.to_string(), "#broker=ws://user:a%26b@host&device=a");
     }

@@ -32,7 +32,7 @@ pub struct Bounds {
 
 /// What the encoders may be asked for, as the capture side tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct EncoderLimits {
     /// `None`: nothing. A camera that encodes by itself goes on as it is; only the viewers can get less of it.
     pub full: Option<Bounds>,
     /// `None`: there is no smaller rendition.
@@ -41,7 +41,7 @@ pub struct Limits {
     pub measured: Bitrate,
 }
 
-impl Limits {
+impl EncoderLimits {
     /// With the highest bit rates of both renditions, and the lowest of the full one.
     pub fn new(
         ceiling: Option<Bitrate>,
@@ -104,7 +104,7 @@ pub struct Adaptation {
 
 impl Adaptation {
     /// What to do at `now`.
-    pub fn step(&mut self, now: Instant, viewers: &[ViewerPath], limits: &Limits) -> Decision {
+    pub fn step(&mut self, now: Instant, viewers: &[ViewerPath], limits: &EncoderLimits) -> Decision {
         let allocation = match limits.full {
             Some(full) => self.allocator.step(now, viewers, full, limits.small),
             None => Allocation {
@@ -152,9 +152,9 @@ mod tests {
 
     const CEILING: Bitrate = Bitrate::from_kbps(3000);
 
-    fn limits(small_kbps: Option<u32>) -> Limits {
+    fn limits(small_kbps: Option<u32>) -> EncoderLimits {
         let (floor, measured) = (Bitrate::from_kbps(300), Bitrate::from_kbps(2500));
-        Limits::new(Some(CEILING), small_kbps.map(Bitrate::from_kbps), floor, measured)
+        EncoderLimits::new(Some(CEILING), small_kbps.map(Bitrate::from_kbps), floor, measured)
     }
 
     fn viewer(id: u64, rate_kbps: Option<u32>) -> ViewerPath {
@@ -177,7 +177,7 @@ mod tests {
     fn the_small_floor_is_the_same_part_as_its_ceiling() {
         let small = limits(Some(1000)).small.unwrap();
         assert_eq!((small.floor, small.ceiling), (Bitrate::from_kbps(100), Bitrate::from_kbps(1000)));
-        assert_eq!(Limits::new(None, Some(CEILING), CEILING, CEILING).small, None);
+        assert_eq!(EncoderLimits::new(None, Some(CEILING), CEILING, CEILING).small, None);
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_camera_that_encodes_by_itself_is_left_as_it_is() {
-        let limits = Limits { full: None, small: None, measured: CEILING };
+        let limits = EncoderLimits { full: None, small: None, measured: CEILING };
         let decision = Adaptation::default().step(Instant::now(), &[viewer(1, Some(500))], &limits);
         assert_eq!((decision.full, decision.small, decision.wanted), (None, None, CEILING));
         assert!(decision.viewers[0].is_starved);

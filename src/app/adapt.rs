@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::adaptation::{Adaptation, Limits, ViewerPath};
+use crate::adaptation::{Adaptation, EncoderLimits, ViewerPath};
 use crate::base::bitrate::Bitrate;
 use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
@@ -95,11 +95,11 @@ fn viewer_path(live: &SessionStats, now: Instant) -> ViewerPath {
 }
 
 /// As the capture side tells.
-fn limits(status: &MediaStatus, floor: Bitrate) -> Limits {
+fn limits(status: &MediaStatus, floor: Bitrate) -> EncoderLimits {
     let can_follow = status.target > 0 && status.ceiling > 0;
     let ceiling = can_follow.then(|| Bitrate::from_bps(status.ceiling));
     let small_ceiling = status.small.map(|small| Bitrate::from_bps(small.ceiling));
-    Limits::new(ceiling, small_ceiling, floor, Bitrate::from_bps(status.bitrate))
+    EncoderLimits::new(ceiling, small_ceiling, floor, Bitrate::from_bps(status.bitrate))
 }
 
 #[cfg(test)]

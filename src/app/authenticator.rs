@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::access::clock::Clock;
 use crate::access::gate::{self, Mode};
 use crate::access::grant::{Grant, Right, Standing};
-use crate::broker::{Admission, Gatekeeper, OpenAccess};
+use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
 use crate::http::Door;
 use crate::signaling::message::Refusal;
 
@@ -31,17 +31,17 @@ impl GrantAuthenticator {
     }
 
     /// At the broker, where access is not open.
-    fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<Admission> {
+    fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<ClientRights> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
         let good = grant.accepts_token(token) && grant.standing(clock) == Standing::Good;
         let may_control = grant.rights.allow(Right::Control);
-        good.then(|| Admission { grant: Some(user.to_owned()), may_control })
+        good.then(|| ClientRights { grant: Some(user.to_owned()), may_control })
     }
 }
 
-impl Gatekeeper for GrantAuthenticator {
-    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Admission> {
+impl ClientAuthenticator for GrantAuthenticator {
+    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights> {
         match self.mode {
             Mode::Open => OpenAccess.admit(user, password),
             Mode::Grants => self.admit_at(Clock::read(), user?, std::str::from_utf8(password?).ok()?),
@@ -83,11 +83,11 @@ mod tests {
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
         let door = GrantAuthenticator::new(Mode::Grants, vec![grant.clone()]);
         let at = |now, token: &str| door.admit_at(Clock { now, is_set: true }, "anna", token);
-        let admission = Admission { grant: Some("anna".into()), may_control: false };
+        let admission = ClientRights { grant: Some("anna".into()), may_control: false };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
-        assert_eq!(Gatekeeper::admit(&*door, None, None), None, "nobody enters without a name");
+        assert_eq!(ClientAuthenticator::admit(&*door, None, None), None, "nobody enters without a name");
         assert!(Door::admit(&*door, None, Right::View).is_err());
         let before = door.generation();
         door.set(Vec::new());
@@ -98,7 +98,9 @@ mod tests {
     #[test]
     fn in_open_access_everybody_may() {
         let door = GrantAuthenticator::new(Mode::Open, Vec::new());
-        assert!(Gatekeeper::admit(&*door, None, None).is_some_and(|admission| admission.may_control));
+        assert!(
+            ClientAuthenticator::admit(&*door, None, None).is_some_and(|admission| admission.may_control)
+        );
         assert!(Door::admit(&*door, None, Right::View).is_ok());
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn bind(config: &Config, opened: &Opened, tasks: &TaskGroup) ->
             (Some(broker), url)
         }
     };
-    let listener = match config.http_listen {
+    let listener = match config.http.listen {
         Some(address) => Some(listen(config, address, tasks).await?),
         None => None,
     };
@@ -52,7 +52,7 @@ fn own_url(tcp: SocketAddr) -> Result<BrokerUrl, AppError> {
 
 async fn listen(config: &Config, address: SocketAddr, tasks: &TaskGroup) -> Result<Listener, AppError> {
     let listener = http::bind(address).await?;
-    match config.http_tls.clone() {
+    match config.http.tls.clone() {
         Some((cert_file, key_file)) => {
             let files = CertificateFiles { cert_file, key_file };
             Ok(listener.with_certificate(files, tasks).await?)
@@ -65,7 +65,7 @@ async fn listen(config: &Config, address: SocketAddr, tasks: &TaskGroup) -> Resu
 pub(super) fn page_info(config: &Config, broker: Option<&EmbeddedBroker>) -> PageInfo {
     let page_broker = match (&config.mqtt.broker, broker) {
         // Browsers do not mix: a page over https may only open wss.
-        (_, Some(_)) if config.http_tls.is_some() => PageBroker::SamePort { path: http::TUNNEL_PATH },
+        (_, Some(_)) if config.http.tls.is_some() => PageBroker::SamePort { path: http::TUNNEL_PATH },
         (_, Some(broker)) => PageBroker::SameHost { port: broker.websocket.port(), path: WEBSOCKET_PATH },
         (BrokerChoice::External(url), _) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => {
             PageBroker::Url(url.address())

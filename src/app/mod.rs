@@ -149,7 +149,7 @@ impl App {
         for change in changes {
             match change {
                 Change::Settings => self.gateway.pulse().change(Settings::of(&config)).await,
-                Change::MaxViewers => self.sessions.set_max_viewers(config.max_viewers),
+                Change::MaxViewers => self.sessions.set_max_viewers(config.viewers.max),
                 Change::Bitrate(kbps) => self.media.set_configured_bitrate_kbps(kbps),
             }
         }

@@ -14,7 +14,6 @@ use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{App, AppError, Groups, adapt, address, memory_trimmer};
 use crate::access::gate::OfferAuthorizer;
-use crate::base::bitrate::Bitrate;
 use crate::base::tasks::TaskGroup;
 use crate::config::Config;
 use crate::fanout::Fanout;
@@ -25,8 +24,6 @@ use crate::sessions::{Parts, SessionEvent, Sessions};
 
 /// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
 const EVENT_QUEUE: usize = 2048;
-/// Unless `video.min_bitrate_kbps` says otherwise.
-const FLOOR_KBPS: u32 = 300;
 
 /// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
 pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) -> Result<App, AppError> {
@@ -39,7 +36,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     let connection = gateway::connect(&config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
     let parts = Parts {
-        max_viewers: config.max_viewers,
+        max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
         signer: Signer { identity, device: config.device.id.clone() },
         factory: Arc::new(factory(&config, &fanout, &groups.all)?),
@@ -64,7 +61,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
         runtime_settings,
         persist: Persist::start(&groups.persist),
         fps: config.media.fps,
-        page: page.map(|page| (config.page_scheme(), page)),
+        page: page.map(|page| (config.http.scheme(), page)),
         settings: Settings::of(&config),
     };
     let gateway = connection.serve(parts, &groups.gateway);
@@ -76,7 +73,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
         authenticator: authenticator.clone(),
     };
     groups.watch.spawn_loop("grants", watch.run());
-    let floor = Bitrate::from_kbps(config.media.min_bitrate_kbps.unwrap_or(FLOOR_KBPS));
+    let floor = config.video.min_bitrate;
     groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
     groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
     let mut app = App { page, broker, sessions, media, gateway, fanout, config, groups, http: None };
@@ -86,7 +83,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
 
 fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factory, AppError> {
     Ok(Factory::new(config.ice.clone(), fanout.clone(), tasks)?
-        .with_playout_delay_ms(config.playout_delay_ms)
+        .with_playout_delay_ms(config.video.playout_delay_ms)
         .with_certificate_of(&config.device.state_dir)?)
 }
 
@@ -103,7 +100,7 @@ fn serve(
     let services = Services {
         facts: Arc::new(facts),
         door: authenticator,
-        metrics: config.metrics,
+        metrics: config.http.metrics,
         media: media.clone(),
         access: config.access,
         sessions: sessions.clone(),

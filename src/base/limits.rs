@@ -15,7 +15,7 @@ pub fn host_of(address: IpAddr) -> IpAddr {
 
 /// How much of something is allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
+pub struct TokenRate {
     /// At once.
     pub burst: f64,
     /// More of it each second.
@@ -25,7 +25,7 @@ pub struct Rate {
 /// Holds tokens, up to the burst; one is taken for each thing done. Pure in time.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
-    rate: Rate,
+    rate: TokenRate,
     /// Negative while some were taken in advance.
     tokens: f64,
     filled_at: Instant,
@@ -33,7 +33,7 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// Full at `now`.
-    pub fn full(rate: Rate, now: Instant) -> Self {
+    pub fn full(rate: TokenRate, now: Instant) -> Self {
         Self { rate, tokens: rate.burst, filled_at: now }
     }
 
@@ -76,7 +76,7 @@ impl TokenBucket {
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// In all.
     pub all: usize,
     /// For one host. This machine is exempt: behind a proxy on it everybody is this machine.
@@ -88,7 +88,7 @@ pub struct Room {
 /// Counts what each host has at once: connections. Clones count together.
 #[derive(Clone, Debug)]
 pub struct PerHost {
-    room: Room,
+    capacity: Capacity,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -100,29 +100,29 @@ struct Taken {
 
 /// One place; given back on drop.
 #[derive(Debug)]
-pub struct Place {
+pub struct Slot {
     of: PerHost,
     host: IpAddr,
 }
 
 impl PerHost {
     /// All places are free.
-    pub fn new(room: Room) -> Self {
-        Self { room, taken: Arc::default() }
+    pub fn new(capacity: Capacity) -> Self {
+        Self { capacity, taken: Arc::default() }
     }
 
     /// A place for the host at `address`, if there is one.
-    pub fn enter(&self, address: IpAddr) -> Option<Place> {
+    pub fn enter(&self, address: IpAddr) -> Option<Slot> {
         let (host, is_own) = (host_of(address), address.to_canonical().is_loopback());
-        let room = self.room.all + if is_own { self.room.own } else { 0 };
+        let room = self.capacity.all + if is_own { self.capacity.own } else { 0 };
         let mut taken = self.lock();
         let count = taken.by_host.get(&host).copied().unwrap_or(0);
-        if taken.all >= room || (!is_own && count >= self.room.one_host) {
+        if taken.all >= room || (!is_own && count >= self.capacity.one_host) {
             return None;
         }
         taken.all += 1;
         taken.by_host.insert(host, count + 1);
-        Some(Place { of: self.clone(), host })
+        Some(Slot { of: self.clone(), host })
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -130,7 +130,7 @@ impl PerHost {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.of.lock();
         taken.all = taken.all.saturating_sub(1);
@@ -147,24 +147,24 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { all: 256, one_host: 64, own: 16 };
+    const CAPACITY: Capacity = Capacity { all: 256, one_host: 64, own: 16 };
 
     /// As many places as `address` can have, and no more than asked for.
-    fn take(places: &PerHost, address: IpAddr, at_most: usize) -> Vec<Place> {
+    fn take(places: &PerHost, address: IpAddr, at_most: usize) -> Vec<Slot> {
         std::iter::from_fn(|| places.enter(address)).take(at_most).collect()
     }
 
     #[test]
     fn one_host_cannot_take_all_places_and_is_forgotten_with_the_last() {
-        let places = PerHost::new(ROOM);
+        let places = PerHost::new(CAPACITY);
         let greedy: IpAddr = "192.0.2.1".parse().unwrap();
         let mut taken = take(&places, greedy, 1000);
-        assert_eq!(taken.len(), ROOM.one_host);
+        assert_eq!(taken.len(), CAPACITY.one_host);
         let other = places.enter("192.0.2.2".parse().unwrap());
         assert!(other.is_some());
         taken.pop();
         taken.extend(places.enter(greedy));
-        assert_eq!(taken.len(), ROOM.one_host);
+        assert_eq!(taken.len(), CAPACITY.one_host);
         assert!(places.enter("::ffff:192.0.2.1".parse().unwrap()).is_none(), "the same, written for IPv6");
         drop((taken, other));
         assert!(places.lock().by_host.is_empty());
@@ -173,23 +173,23 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_host() {
-        let places = PerHost::new(ROOM);
+        let places = PerHost::new(CAPACITY);
         let address = |at: u128| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + at));
         let taken: Vec<_> = (0..100).filter_map(|at| places.enter(address(at))).collect();
-        assert_eq!(taken.len(), ROOM.one_host);
+        assert_eq!(taken.len(), CAPACITY.one_host);
         assert!(places.enter(address(1 << 64)).is_some());
     }
 
     #[test]
     fn this_machine_finds_room_where_strangers_have_taken_all() {
-        let places = PerHost::new(ROOM);
+        let places = PerHost::new(CAPACITY);
         let strangers =
             (0..=u8::MAX).flat_map(|host| std::iter::repeat_n(IpAddr::from([192, 0, 2, host]), 2));
         let taken: Vec<_> = strangers.filter_map(|address| places.enter(address)).collect();
-        assert_eq!(taken.len(), ROOM.all);
+        assert_eq!(taken.len(), CAPACITY.all);
         let own: IpAddr = "127.0.0.1".parse().unwrap();
         let mut owned = take(&places, own, 100);
-        assert_eq!(owned.len(), ROOM.own);
+        assert_eq!(owned.len(), CAPACITY.own);
         owned.pop();
         assert!(places.enter("192.0.2.9".parse().unwrap()).is_none());
         assert!(places.enter(own).is_some());
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn tokens_are_taken_in_a_burst_and_then_at_the_rate() {
-        let rate = Rate { burst: 20.0, per_second: 2.0 };
+        let rate = TokenRate { burst: 20.0, per_second: 2.0 };
         let start = Instant::now();
         let mut bucket = TokenBucket::full(rate, start);
         assert!((0..20).all(|_| bucket.take(start).is_ok()));
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_in_advance_is_owed() {
-        let (rate, start) = (Rate { burst: 200.0, per_second: 100.0 }, Instant::now());
+        let (rate, start) = (TokenRate { burst: 200.0, per_second: 100.0 }, Instant::now());
         let mut bucket = TokenBucket::full(rate, start);
         assert!((0..200).all(|_| bucket.take_in_advance(start).is_zero()));
         let each = Duration::from_millis(10);

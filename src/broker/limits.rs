@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::base::limits::{PerHost, Rate, Room, TokenBucket};
+use crate::base::limits::{Capacity, PerHost, TokenBucket, TokenRate};
 
 /// Connections at once: viewers, dashboards, and those that have not said yet who they are.
 pub(super) const MAX_CONNECTIONS: usize = 256;
@@ -12,11 +12,11 @@ pub(super) const OWN_CONNECTIONS: usize = 16;
 const MAX_CONNECTIONS_PER_HOST: usize = 64;
 /// Messages and subscriptions of one client: a viewer with all of its candidates needs about 40 at once. What comes each
 /// second is far above what the device answers with `rate-limited`. Whoever sends faster is read slower: nothing is lost.
-const MESSAGES: Rate = Rate { burst: 200.0, per_second: 100.0 };
+const MESSAGES: TokenRate = TokenRate { burst: 200.0, per_second: 100.0 };
 
-/// All places of the broker, free.
-pub(super) fn places() -> PerHost {
-    PerHost::new(Room { all: MAX_CONNECTIONS, one_host: MAX_CONNECTIONS_PER_HOST, own: OWN_CONNECTIONS })
+/// Counts connections.
+pub(super) fn connections() -> PerHost {
+    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_CONNECTIONS_PER_HOST, own: OWN_CONNECTIONS })
 }
 
 /// What a client that has just come may send.

@@ -1,12 +1,13 @@
 //! The embedded MQTT broker, for a device or a demo that has no other. The only folder that names mqtt5.
 //!
-//! [`gate`] says who may do what and [`limits`] how much of it, both pure; `doorman` asks them for one
-//! connection, `listener` has the sockets. There are no sessions that outlive a connection.
+//! [`topic_acl`] says who may do what and [`limits`] how much of it, both pure; `admission` asks them for one
+//! connection, `listener` has the sockets, `websocket` the greeting of browsers. There are no sessions that outlive a connection.
 
-mod doorman;
-pub mod gate;
+mod admission;
 mod limits;
 mod listener;
+pub mod topic_acl;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,12 +26,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::base::tasks::TaskGroup;
 use crate::config::{Broker as Addresses, Secret};
 use crate::signaling::topic::{Id, Topics};
-pub use doorman::OwnCredentials;
-use doorman::{Gate, Plain};
-use gate::Rules;
-pub use gate::{Admission, Gatekeeper, OpenAccess};
+pub use admission::OwnCredentials;
+use admission::{AdmissionPolicy, PublishFilter};
 use limits::{MAX_CONNECTIONS, OWN_CONNECTIONS};
-use listener::{Hall, Speech};
+use listener::{BrokerContext, ListenerTransport};
+use topic_acl::TopicAcl;
+pub use topic_acl::{ClientAuthenticator, ClientRights, OpenAccess};
 
 /// Path of MQTT over WebSocket.
 pub const WEBSOCKET_PATH: &str = "/mqtt";
@@ -87,13 +88,13 @@ impl Drop for EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Binds both listeners and serves the topics of `device` under `root` to whom `gatekeeper` lets in.
+    /// Binds both listeners and serves the topics of `device` under `root` to whom `authenticator` lets in.
     /// Returns once connections are accepted. Its listeners and connections run in `tasks` and end with the broker.
     pub async fn start(
         addresses: Addresses,
         root: &str,
         device: &Id,
-        gatekeeper: Arc<dyn Gatekeeper>,
+        authenticator: Arc<dyn ClientAuthenticator>,
         tasks: &TaskGroup,
     ) -> Result<Self, BrokerError> {
         let failed =
@@ -109,31 +110,33 @@ impl EmbeddedBroker {
         let (websocket_listener, websocket) =
             bind(addresses.websocket).await.map_err(|error| failed(error.to_string()))?;
 
-        let plain = Arc::new(Plain(Topics::new(root, device)));
+        let plain = Arc::new(PublishFilter(Topics::new(root, device)));
         let config = Arc::new(BrokerConfig { event_handler: Some(plain), ..config() });
         let queue = QueueLimits { max_messages: MAX_QUEUED_MESSAGES, max_bytes: MAX_QUEUED_BYTES };
         let router = MessageRouter::new()
             .with_fallback_queue_limits(queue)
             .with_retained_limits(MAX_RETAINED_MESSAGES, MAX_RETAINED_BYTES);
-        let hall = Arc::new(Hall {
+        let context = Arc::new(BrokerContext {
             config,
             router: Arc::new(router),
             monitor: Arc::new(ResourceMonitor::new(resources())),
             stats: Arc::new(BrokerStats::new()),
-            gate: Arc::new(Gate::new(Rules::new(root, device), own.clone(), gatekeeper)),
-            places: limits::places(),
+            policy: Arc::new(AdmissionPolicy::new(TopicAcl::new(root, device), own.clone(), authenticator)),
+            connections: limits::connections(),
         });
         let tasks = tasks.child();
-        for (listener, speech) in [(tcp_listener, Speech::Tcp), (websocket_listener, Speech::WebSocket)] {
-            let accepting = listener::accept(Arc::clone(&hall), listener, speech, tasks.clone());
+        for (listener, kind) in
+            [(tcp_listener, ListenerTransport::Tcp), (websocket_listener, ListenerTransport::WebSocket)]
+        {
+            let accepting = listener::accept(Arc::clone(&context), listener, kind, tasks.clone());
             tasks.spawn("broker-accept", accepting);
         }
-        tasks.spawn("broker-tidy", tidy(hall, tasks.clone()));
+        tasks.spawn("broker-tidy", tidy(context, tasks.clone()));
         Ok(Self { tcp, websocket, own, tasks })
     }
 }
 
-async fn tidy(hall: Arc<Hall>, tasks: TaskGroup) {
+async fn tidy(context: Arc<BrokerContext>, tasks: TaskGroup) {
     let mut tick = interval(TIDY_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -141,7 +144,7 @@ async fn tidy(hall: Arc<Hall>, tasks: TaskGroup) {
             _ = tick.tick() => {}
             () = tasks.cancelled() => return,
         }
-        hall.router.sweep_sessions().await;
+        context.router.sweep_sessions().await;
     }
 }
 
@@ -180,5 +183,45 @@ fn resources() -> ResourceLimits {
         max_bandwidth_per_client: MAX_BYTES_PER_SECOND,
         max_connection_rate: u32::MAX,
         rate_limit_window: Duration::from_secs(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn listeners_and_connections_end_with_their_owner() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let tasks = TaskGroup::new();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let addresses = Addresses { listen: loopback, websocket: loopback };
+        let device = Id::new("cam").unwrap();
+        let broker = EmbeddedBroker::start(addresses, "porthole", &device, Arc::new(OpenAccess), &tasks);
+        let broker = broker.await.unwrap();
+        let (tcp, websocket) = (broker.tcp, broker.websocket);
+        let mut silent =
+            [TcpStream::connect(tcp).await.unwrap(), TcpStream::connect(websocket).await.unwrap()];
+        drop(broker);
+        for stream in &mut silent {
+            // Closed or reset, as long as it is over.
+            let read = timeout(PATIENCE, stream.read(&mut [0; 16])).await.expect("an end");
+            assert!(read.map_or(true, |bytes| bytes == 0));
+        }
+        for address in [tcp, websocket] {
+            let free = async {
+                while TcpListener::bind(address).await.is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(PATIENCE, free).await.expect("the address is free again");
+        }
+        assert_eq!(*tasks.ended_early().borrow(), None, "told to end is not early");
     }
 }

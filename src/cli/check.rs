@@ -33,7 +33,7 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
 
 /// Whether certificates and their keys can be used: reading the configuration only finds their files.
 fn certificates(config: &Config) -> Result<(), Box<dyn Error>> {
-    if let Some((cert_file, key_file)) = config.http_tls.clone() {
+    if let Some((cert_file, key_file)) = config.http.tls.clone() {
         CertificateFiles { cert_file, key_file }.check()?;
     }
     let mqtt = &config.mqtt;
@@ -76,13 +76,14 @@ fn summary(config: &Config) -> Vec<(&'static str, String)> {
         ("camera", format!("{}, {size}, {fps}", media.device)),
         ("encoder", format!("{}, {bitrate}", media.encoder)),
         ("renditions", renditions(media)),
-        ("viewers", format!("at most {}", config.max_viewers)),
+        ("viewers", format!("at most {}", config.viewers.max)),
         ("access", access(config.access).to_owned()),
         (
             "page",
             config
-                .http_listen
-                .map_or_else(|| "off".to_owned(), |address| format!("{}://{address}/", config.page_scheme())),
+                .http
+                .listen
+                .map_or_else(|| "off".to_owned(), |address| format!("{}://{address}/", config.http.scheme())),
         ),
         ("network", format!("{ports}, {} STUN/TURN servers", config.ice.servers.len())),
     ]

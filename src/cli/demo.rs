@@ -14,7 +14,7 @@ use crate::access::AccessError;
 use crate::access::gate::Mode;
 use crate::access::grant::Rights;
 use crate::access::identity::Identity;
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::app::App;
@@ -107,7 +107,7 @@ impl DemoLink {
             }
             _ => None,
         };
-        Ok(Self { device: config.device.id.clone(), key, scheme: config.page_scheme(), grant })
+        Ok(Self { device: config.device.id.clone(), key, scheme: config.http.scheme(), grant })
     }
 
     /// The viewing link of protocol.md section 2.2.
@@ -117,7 +117,7 @@ impl DemoLink {
             "https" => format!("wss://{}{TUNNEL_PATH}", reachable(page)),
             _ => format!("ws://{}{WEBSOCKET_PATH}", reachable(websocket)),
         };
-        let link = Link {
+        let link = ViewingLink {
             page: format!("{}://{}/", self.scheme, reachable(page)),
             broker: Some(broker),
             device: self.device.clone(),

@@ -14,7 +14,7 @@ use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::{Grant, Rights, Standing};
 use crate::access::identity::Identity;
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
 use crate::app::address::reachable;
@@ -226,16 +226,16 @@ pub(super) fn revoke(args: &RevokeArgs) -> ExitCode {
 }
 
 /// A link to this device, as far as the configuration knows where that is.
-fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<(Id, Seed)>) -> Link {
+fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<(Id, Seed)>) -> ViewingLink {
     let page = args
         .page
         .clone()
-        .or_else(|| config.http_listen.map(|listen| page_of(config.page_scheme(), listen)))
+        .or_else(|| config.http.listen.map(|listen| page_of(config.http.scheme(), listen)))
         .unwrap_or_default();
     let broker = args.broker.clone().or_else(|| match &config.mqtt.broker {
-        BrokerChoice::Embedded if config.http_tls.is_some() => {
+        BrokerChoice::Embedded if config.http.tls.is_some() => {
             // The page is over https, and so has to be its way to the broker: through the page's own server.
-            config.http_listen.map(|listen| format!("wss://{}{TUNNEL_PATH}", reachable(listen)))
+            config.http.listen.map(|listen| format!("wss://{}{TUNNEL_PATH}", reachable(listen)))
         }
         BrokerChoice::Embedded => {
             Some(format!("ws://{}{WEBSOCKET_PATH}", reachable(config.broker.websocket)))
@@ -245,7 +245,7 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
         }
         BrokerChoice::External(_) => None,
     });
-    Link {
+    ViewingLink {
         page,
         broker,
         device: config.device.id.clone(),

@@ -29,12 +29,12 @@ use super::{EXIT_BAD_CONFIGURATION, demo};
 use crate::app::address;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Secret};
 use crate::media::{DeviceChoice, MediaConfig, cameras, propose};
-use answers::{Answers, Broker, Host};
+use answers::{Answers, BrokerSetup, Host};
 use config_file::CameraSettings;
 use dialogue::Dialogue;
 use gather::{Found, GatherError, gather, now_and_later};
 use invitation::Invitation;
-use next_steps::Outcome;
+use next_steps::SetupOutcome;
 use produce::ProduceError;
 
 const AFTER_HELP: &str = "\
@@ -164,7 +164,7 @@ fn set_up(args: &SetupArgs) -> Result<(), SetupError> {
         gather(args, Some(&mut Dialogue::new(&mut input, &mut questions)), &found)?
     };
     let folder = broker_folder(args, &output)?;
-    if matches!(answers.broker, Broker::Mosquitto { .. }) {
+    if matches!(answers.broker, BrokerSetup::Mosquitto { .. }) {
         produce::refuse_made_before(&folder, args.force)?;
     }
     let camera = camera(&answers, &found);
@@ -235,12 +235,12 @@ fn camera(answers: &Answers, found: &Found) -> CameraSettings {
 
 fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made) -> Result<(), SetupError> {
     let broker_files = match &answers.broker {
-        Broker::Mosquitto { host, .. } => Some((folder, is_here(host))),
+        BrokerSetup::Mosquitto { host, .. } => Some((folder, is_here(host))),
         _ => None,
     };
     print!(
         "{}",
-        next_steps::text(&Outcome {
+        next_steps::text(&SetupOutcome {
             answers,
             config: output,
             is_service: output == Path::new(DEFAULT_FILE),
@@ -251,7 +251,7 @@ fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made)
         })
     );
     let config = Config::load_file_alone(output)?;
-    match (config.http_listen, invitation::make(&config)) {
+    match (config.http.listen, invitation::make(&config)) {
         (Some(page), Ok(invitation)) => {
             show_link(answers, page, config.broker.websocket, made.viewer_password.as_ref(), invitation);
         }

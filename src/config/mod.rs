@@ -1,5 +1,7 @@
 //! The documented configuration, parsed into checked types before anything opens.
 //!
+//! Each section of the file has a file here, with its keys as they are written, the type they become, and what they may be.
+//!
 //! Sources, later ones win: built-in defaults, the TOML file, `PORTHOLE_SECTION_KEY` in the
 //! environment. Secrets come from files only. A [`Config`] that exists is valid: every address
 //! parses, every named file could be read.
@@ -8,31 +10,47 @@
     allow(clippy::disallowed_methods, reason = "read before anything runs, or in a blocking thread")
 )]
 
-mod check;
+mod access;
+mod broker;
+mod camera;
 mod dashboard;
+mod device;
 mod device_id;
+mod file;
+mod homeassistant;
+mod http;
+mod ice;
+mod mqtt;
 mod provider;
-mod raw;
+mod secret;
+mod value;
+mod video;
+mod viewers;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use figment::Figment;
-pub use provider::is_variable;
+use serde::Deserialize;
 
 use crate::access::gate::Mode;
 use crate::media::MediaConfig;
-use crate::signaling::broker_url::BrokerUrl;
-use crate::signaling::message::IceServer;
-use crate::signaling::topic::Id;
+pub use broker::Broker;
+pub use dashboard::{Commands, Dashboard, Snapshots};
+pub use device::Device;
+pub use device_id::default_id;
+pub use homeassistant::HomeAssistant;
+pub use http::Http;
+pub use ice::Ice;
+pub use mqtt::{BrokerChoice, Mqtt};
+pub use provider::is_variable;
+pub use secret::Secret;
+use value::Checked;
+pub use video::Video;
+pub use viewers::Viewers;
 
 /// Where `porthole run` looks when no `--config` is given.
 pub const DEFAULT_FILE: &str = "/etc/porthole/porthole.toml";
-
-pub use device_id::default_id;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -41,26 +59,20 @@ pub struct Config {
     pub device: Device,
     /// `[mqtt]`
     pub mqtt: Mqtt,
-    /// `[camera]` and `[video]`
+    /// `[camera]`, and of `[video]` what the capture side reads.
     pub media: MediaConfig,
-    /// `[video] playout_delay_ms`: how long viewers hold a picture before they show it.
-    pub playout_delay_ms: u32,
-    /// `[viewers] max`: sessions at the same time.
-    pub max_viewers: usize,
+    /// The rest of `[video]`
+    pub video: Video,
+    /// `[viewers]`
+    pub viewers: Viewers,
     /// `[access] mode`
     pub access: Mode,
-    /// `[http] listen`; `None` when switched off.
-    pub http_listen: Option<SocketAddr>,
-    /// `[http] tls_cert_file` and `tls_key_file`: served with TLS, by this certificate and key.
-    pub http_tls: Option<(PathBuf, PathBuf)>,
-    /// `[http] metrics`: whether figures for Prometheus are served.
-    pub metrics: bool,
+    /// `[http]`
+    pub http: Http,
     /// `[ice]`
     pub ice: Ice,
-    /// `[dashboard] commands`
-    pub commands: Commands,
-    /// `[dashboard] snapshots` and `snapshot_interval_s`
-    pub snapshots: Snapshots,
+    /// `[dashboard]`
+    pub dashboard: Dashboard,
     /// `[homeassistant]`
     pub homeassistant: HomeAssistant,
     /// `[broker]`, used when `mqtt.url = "embedded"`.
@@ -69,115 +81,45 @@ pub struct Config {
     written: BTreeMap<String, Secret>,
 }
 
-/// Who this device is.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// The id in topics and links.
-    pub id: Id,
-    /// The name people see.
-    pub name: String,
-    /// Where what must survive a restart is kept.
-    pub state_dir: PathBuf,
+/// The configuration as it is written: every key of the file, none of it checked yet.
+///
+/// `deny_unknown_fields` everywhere: a mistyped key must be an error, not a silent default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawConfig {
+    device: device::RawDevice,
+    mqtt: mqtt::RawMqtt,
+    camera: camera::RawCamera,
+    video: video::RawVideo,
+    viewers: viewers::RawViewers,
+    access: access::RawAccess,
+    http: http::RawHttp,
+    ice: ice::RawIce,
+    dashboard: dashboard::RawDashboard,
+    homeassistant: homeassistant::RawHomeAssistant,
+    broker: broker::RawBroker,
 }
 
-/// How the broker is reached.
-#[derive(Clone, Debug)]
-pub struct Mqtt {
-    /// Which broker.
-    pub broker: BrokerChoice,
-    /// User name, if the broker wants one.
-    pub username: Option<String>,
-    /// Password, read from `password_file`.
-    pub password: Option<Secret>,
-    /// CA certificates to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate chain (PEM).
-    pub client_cert_file: Option<PathBuf>,
-    /// Its private key (PEM).
-    pub client_key_file: Option<PathBuf>,
-    /// First level of all topics.
-    pub root: String,
-}
-
-/// An external broker or the built-in one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BrokerChoice {
-    /// The broker inside this process.
-    Embedded,
-    /// A broker somewhere else.
-    External(BrokerUrl),
-}
-
-/// Network settings of the media connections.
-#[derive(Clone, Debug, Default)]
-pub struct Ice {
-    /// STUN and TURN servers, also told to viewers in answers.
-    pub servers: Vec<IceServer>,
-    /// UDP ports of which one is used for all viewers; any when `None`. `udp_port` is a range of one.
-    pub port_range: Option<RangeInclusive<u16>>,
-    /// One TCP port for ICE-TCP of all viewers; off when `None`.
-    pub tcp_port: Option<u16>,
-    /// Address that a 1:1 NAT maps to this device, announced beside the local ones.
-    pub public_ip: Option<IpAddr>,
-}
-
-/// How far commands from MQTT dashboards are trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Commands {
-    /// All of them.
-    All,
-    /// All but those that show more than a viewer was granted.
-    Safe,
-    /// None.
-    None,
-}
-
-/// Still pictures on the broker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshots {
-    /// Whether the broker may see and keep them.
-    pub allowed: bool,
-    /// How often one is taken without being asked for.
-    pub interval: Option<Duration>,
-}
-
-/// How the device is announced to Home Assistant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HomeAssistant {
-    /// Whether it is.
-    pub discovery: bool,
-    /// The first level of Home Assistant's topics.
-    pub prefix: String,
-}
-
-/// Where the built-in broker listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Broker {
-    /// MQTT over TCP.
-    pub listen: SocketAddr,
-    /// MQTT over WebSocket, for browsers.
-    pub websocket: SocketAddr,
-}
-
-/// A secret that never shows up in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself; for handing it to the one library that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
+impl RawConfig {
+    fn checked(self, flavour: Flavour, moved: &Moved) -> Checked<Config> {
+        let device = device::checked(&self.device, flavour)?;
+        let (media, video) = video::checked(&self.video, camera::checked(&self.camera, flavour)?)?;
+        let viewers = viewers::checked(&self.viewers)?;
+        let access = access::checked(&self.access)?;
+        Ok(Config {
+            device,
+            media,
+            video,
+            viewers,
+            access,
+            mqtt: mqtt::checked(self.mqtt, flavour, moved)?,
+            http: http::checked(self.http, moved)?,
+            ice: ice::checked(self.ice, moved)?,
+            dashboard: dashboard::checked(&self.dashboard, access)?,
+            homeassistant: homeassistant::checked(&self.homeassistant)?,
+            broker: broker::checked(&self.broker)?,
+            written: BTreeMap::new(),
+        })
     }
 }
 
@@ -229,11 +171,6 @@ pub enum Flavour {
 }
 
 impl Config {
-    /// How addresses of the page begin.
-    pub fn page_scheme(&self) -> &'static str {
-        if self.http_tls.is_some() { "https" } else { "http" }
-    }
-
     /// Loads `file` (or [`DEFAULT_FILE`] if that exists) and the environment.
     ///
     /// # Errors
@@ -298,9 +235,9 @@ impl Config {
         flavour: Flavour,
         moved: &Moved,
     ) -> Result<Self, ConfigError> {
-        let raw: raw::RawConfig = figment.extract().map_err(malformed)?;
+        let raw: RawConfig = figment.extract().map_err(malformed)?;
         let written = figment.extract().map(written).map_err(malformed)?;
-        check::checked(raw, flavour, moved).map(|config| Self { written, ..config }).map_err(|problem| {
+        raw.checked(flavour, moved).map(|config| Self { written, ..config }).map_err(|problem| {
             // `ice.servers[0].urls` comes from wherever `ice.servers` does.
             let written = problem.key.split('[').next().unwrap_or_default();
             let nowhere = || file.map_or_else(|| "environment".to_owned(), |file| file.display().to_string());

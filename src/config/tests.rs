@@ -1,4 +1,6 @@
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::media::DeviceChoice;
@@ -25,9 +27,10 @@ fn a_broker_is_all_that_is_needed() {
     let config = load(MINIMAL).unwrap();
     assert!(matches!(config.mqtt.broker, BrokerChoice::External(_)));
     assert_eq!(config.mqtt.root, "porthole");
-    assert_eq!(config.max_viewers, 8);
+    assert_eq!(config.viewers.max, 8);
+    assert_eq!((config.video.min_bitrate.kbps(), config.video.playout_delay_ms), (300, 0));
     assert_eq!(config.media.device, DeviceChoice::Auto);
-    assert_eq!(config.http_listen, Some("0.0.0.0:8080".parse().unwrap()));
+    assert_eq!(config.http.listen, Some("0.0.0.0:8080".parse().unwrap()));
     assert_eq!(config.device.state_dir, PathBuf::from("/var/lib/porthole"));
 }
 
@@ -119,7 +122,7 @@ fn the_environment_overrides_the_file() {
         let config = Config::load(Some(Path::new("porthole.toml")), Flavour::Run).unwrap();
         assert_eq!(config.device.id.as_str(), "12");
         assert_eq!(config.mqtt.root, "cams");
-        assert_eq!(config.http_listen, None);
+        assert_eq!(config.http.listen, None);
         assert_eq!(config.ice.port_range, Some(50000..=50100));
         assert_eq!(config.ice.servers[0].urls, ["stun:stun.example.org"]);
         jail.set_env("PORTHOLE_VIEWERS_MAX", "0");
@@ -167,20 +170,29 @@ fn a_named_file_without_an_end_is_refused() {
 
 #[test]
 fn dashboards_are_trusted_as_far_as_access_says() {
-    assert_eq!(load(&format!("{MINIMAL}[access]\nmode = \"open\"\n")).unwrap().commands, Commands::All);
-    assert_eq!(load(&format!("{MINIMAL}[access]\nmode = \"grants\"\n")).unwrap().commands, Commands::Safe);
+    assert_eq!(
+        load(&format!("{MINIMAL}[access]\nmode = \"open\"\n")).unwrap().dashboard.commands,
+        Commands::All
+    );
+    assert_eq!(
+        load(&format!("{MINIMAL}[access]\nmode = \"grants\"\n")).unwrap().dashboard.commands,
+        Commands::Safe
+    );
     let both = "[access]\nmode = \"grants\"\n[dashboard]\ncommands = \"all\"\n";
-    assert_eq!(load(&format!("{MINIMAL}{both}")).unwrap().commands, Commands::All);
+    assert_eq!(load(&format!("{MINIMAL}{both}")).unwrap().dashboard.commands, Commands::All);
 }
 
 #[test]
 fn snapshots_and_home_assistant_are_checked() {
     let config = load(MINIMAL).unwrap();
-    assert_eq!(config.snapshots, Snapshots::default());
+    assert_eq!(config.dashboard.snapshots, Snapshots::default());
     assert_eq!(config.homeassistant, HomeAssistant { discovery: true, prefix: "homeassistant".into() });
     let text = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = 30\n[homeassistant]\ndiscovery = false\nprefix = \"ha\"\n";
     let config = load(&format!("{MINIMAL}{text}")).unwrap();
-    assert_eq!(config.snapshots, Snapshots { allowed: true, interval: Some(Duration::from_secs(30)) });
+    assert_eq!(
+        config.dashboard.snapshots,
+        Snapshots { allowed: true, interval: Some(Duration::from_secs(30)) }
+    );
     assert_eq!(config.homeassistant, HomeAssistant { discovery: false, prefix: "ha".into() });
     for (text, part) in [
         ("[dashboard]\nsnapshot_interval_s = 5", "snapshots = true"),
@@ -189,5 +201,46 @@ fn snapshots_and_home_assistant_are_checked() {
     ] {
         let text = refusal(&format!("{MINIMAL}{text}\n"));
         assert!(text.contains(part), "{part:?} is missing in: {text}");
+    }
+}
+
+#[test]
+fn the_ranges_are_those_of_the_manual_and_both_ends_are_taken() {
+    const MANUAL: &str = include_str!("../../systemd/porthole.toml");
+    let both = |key: &str, range: RangeInclusive<u32>, text: &str| {
+        assert!(MANUAL.contains(&format!("{} to {}", range.start(), range.end())), "{key} in the manual");
+        for (value, is_right) in [
+            (range.start().wrapping_sub(1), false),
+            (*range.start(), true),
+            (*range.end(), true),
+            (range.end() + 1, false),
+        ] {
+            if value == u32::MAX {
+                continue;
+            }
+            let text = text.replace("{}", &value.to_string());
+            let loaded = load(&format!("{MINIMAL}{text}\n"));
+            assert_eq!(loaded.is_ok(), is_right, "{key} = {value}: {:?}", loaded.err());
+            if let Ok(config) = loaded {
+                assert!(config.media.check().is_ok(), "{key} = {value}: the capture side says otherwise");
+            }
+        }
+    };
+    both("camera.fps", MediaConfig::FPS, "[camera]\nfps = {}");
+    both("video.bitrate_kbps", MediaConfig::BITRATE_KBPS, "[video]\nbitrate_kbps = {}");
+    both("video.min_bitrate_kbps", MediaConfig::BITRATE_KBPS, "[video]\nmin_bitrate_kbps = {}");
+    both("video.keyframe_interval_s", MediaConfig::KEYFRAME_INTERVAL_S, "[video]\nkeyframe_interval_s = {}");
+    both("video.linger_s", MediaConfig::LINGER_S, "[video]\nlinger_s = {}");
+    both("video.playout_delay_ms", Video::PLAYOUT_DELAY_MS, "[video]\nplayout_delay_ms = {}");
+    both("viewers.max", Viewers::MAX, "[viewers]\nmax = {}");
+    let interval = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = {}";
+    both("dashboard.snapshot_interval_s", Snapshots::INTERVAL_S, interval);
+    // Odd sizes are refused for another reason.
+    assert!(MANUAL.contains("64 to 4096"));
+    for (side, is_right) in [(62, false), (64, true), (4096, true), (4098, false)] {
+        let loaded = load(&format!("{MINIMAL}[camera]\nwidth = {side}\nheight = {side}\n"));
+        assert_eq!(loaded.is_ok(), is_right, "{side}");
+        let media = MediaConfig { width: Some(side), height: Some(side), ..MediaConfig::default() };
+        assert_eq!(media.check().is_ok(), is_right, "{side}: the capture side");
     }
 }

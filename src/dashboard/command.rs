@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::Commands;
+use crate::media::MediaConfig;
 use crate::media::snapshot;
 use crate::signaling::topic::Id;
 
@@ -19,7 +20,7 @@ const WARM_DEFAULT_S: u64 = 60;
 const WARM_MAX_S: u64 = 3600;
 
 /// The bit rates that the configuration takes, in kbit/s.
-pub const BITRATE_KBPS: RangeInclusive<u32> = 50..=50_000;
+pub const BITRATE_KBPS: RangeInclusive<u32> = MediaConfig::BITRATE_KBPS;
 
 /// A checked request.
 #[derive(Clone, Debug, PartialEq, Eq)]

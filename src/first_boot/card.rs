@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::refusal::without_password;
 use super::text::{LONGEST_BYTES, decode};
-use super::{ENV, ERROR_FILE, Failure, Refusal, Stop, TOML};
+use super::{CardRefusal, ENV, ERROR_FILE, Failure, Stop, TOML};
 use crate::base::durable_file::{self, Access};
 
 /// A boot partition with something for us on it.
@@ -64,7 +64,7 @@ impl Card {
             [path] => path,
             _ => {
                 let both = format!("there is also {name}.txt, and which of the two is meant cannot be known");
-                return Err(Box::new(Refusal::of_file(name, &both, "remove one of them")).into());
+                return Err(Box::new(CardRefusal::of_file(name, &both, "remove one of them")).into());
             }
         };
         let shown = path.file_name().map_or_else(|| name.into(), |name| name.to_string_lossy());
@@ -75,7 +75,7 @@ impl Card {
         if bytes.len() as u64 > LONGEST_BYTES {
             let large = format!("this is larger than {} KiB, so it is something else", LONGEST_BYTES / 1024);
             let right = "put the text file there that was meant";
-            return Err(Box::new(Refusal::of_file(&shown, &large, right)).into());
+            return Err(Box::new(CardRefusal::of_file(&shown, &large, right)).into());
         }
         Ok(Some(decode(&shown, &bytes)?))
     }
@@ -109,7 +109,7 @@ impl Card {
     }
 
     /// Leaves word for whoever looks at the card on a PC.
-    pub(super) fn tell(&self, refusal: &Refusal) -> Result<PathBuf, Failure> {
+    pub(super) fn tell(&self, refusal: &CardRefusal) -> Result<PathBuf, Failure> {
         let path = self.folder.join(ERROR_FILE);
         let text = format!(
             "{refusal}\nWhat was in force before still is. Correct the file on this card, on any PC, and start the\n\

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Moved};
 use card::Card;
 use installed::Folder;
-pub use refusal::Refusal;
+pub use refusal::CardRefusal;
 
 /// The configuration, on the card and where the daemon looks.
 const TOML: &str = "porthole.toml";
@@ -53,7 +53,7 @@ pub enum Outcome {
     /// They cannot be used. What was in force before still is.
     Refused {
         /// Why.
-        refusal: Refusal,
+        refusal: CardRefusal,
         /// The error file, or why there is none.
         told: Result<PathBuf, String>,
     },
@@ -84,12 +84,12 @@ pub fn service_variables(folder: &Path) -> Vec<(String, String)> {
 
 /// Why the way to a new configuration ended.
 enum Stop {
-    Refused(Box<Refusal>),
+    Refused(Box<CardRefusal>),
     Failed(Failure),
 }
 
-impl From<Box<Refusal>> for Stop {
-    fn from(refusal: Box<Refusal>) -> Self {
+impl From<Box<CardRefusal>> for Stop {
+    fn from(refusal: Box<CardRefusal>) -> Self {
         Self::Refused(refusal)
     }
 }
@@ -186,8 +186,9 @@ fn rehearse(
     for (name, text) in on_card {
         folder.stage(name, text)?;
     }
-    let config = Config::rehearse(Path::new(toml_name), &toml, &variables, &moved)
-        .map_err(|error| Box::new(Refusal::of_configuration(error, (toml_name, &toml), Some((ENV, &env)))))?;
+    let config = Config::rehearse(Path::new(toml_name), &toml, &variables, &moved).map_err(|error| {
+        Box::new(CardRefusal::of_configuration(error, (toml_name, &toml), Some((ENV, &env))))
+    })?;
     Ok((config, companions))
 }
 

@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 
 /// Why a file was not taken over: where, what, and what would be right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CardRefusal {
     /// The file's name.
     file: String,
     /// From 1.
@@ -22,7 +22,7 @@ pub struct Refusal {
     right: String,
 }
 
-impl Refusal {
+impl CardRefusal {
     /// Something about the whole file.
     pub(super) fn of_file(file: &str, wrong: &str, right: &str) -> Self {
         Self { file: file.to_owned(), wrong: wrong.to_owned(), right: right.to_owned(), ..Self::default() }
@@ -71,7 +71,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CardRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} was not taken over.\n\n", self.file)?;
         match (self.line, &self.quote) {
@@ -105,7 +105,7 @@ fn source_of<'a>(
     }
 }
 
-fn place_of(key: &str, source: (&str, Option<&str>, String), toml: (&str, &str)) -> Refusal {
+fn place_of(key: &str, source: (&str, Option<&str>, String), toml: (&str, &str)) -> CardRefusal {
     let (file, env, variable) = source;
     let (text, line) = match env {
         Some(text) => {
@@ -115,7 +115,7 @@ fn place_of(key: &str, source: (&str, Option<&str>, String), toml: (&str, &str))
         }
         None => (toml.1, line_of(toml.1, key)),
     };
-    let place = Refusal::of_file(file, "", "");
+    let place = CardRefusal::of_file(file, "", "");
     match line {
         Some(line) => place.at_line(line).quoting(text.lines().nth(line - 1).unwrap_or_default()),
         None => place,
@@ -126,8 +126,8 @@ fn toml_is_fine(text: &str) -> bool {
     DeTable::parse(text).is_ok()
 }
 
-fn not_toml((file, text): (&str, &str)) -> Refusal {
-    let Err(error) = DeTable::parse(text) else { return Refusal::of_file(file, "this is not TOML", "") };
+fn not_toml((file, text): (&str, &str)) -> CardRefusal {
+    let Err(error) = DeTable::parse(text) else { return CardRefusal::of_file(file, "this is not TOML", "") };
     let line = error.span().map(|span| line_at(text, span.start));
     let quote = line.and_then(|line| text.lines().nth(line - 1)).unwrap_or_default();
     let right = if quote.contains(['“', '”', '„', '‘', '’', '«', '»']) {
@@ -137,7 +137,7 @@ fn not_toml((file, text): (&str, &str)) -> Refusal {
     } else {
         "write key = value, with text in quotes: url = \"mqtt://broker.local\""
     };
-    let refusal = Refusal::of_file(file, &format!("this line is not TOML: {}", error.message()), right);
+    let refusal = CardRefusal::of_file(file, &format!("this line is not TOML: {}", error.message()), right);
     match line {
         Some(line) => refusal.at_line(line).quoting(quote),
         None => refusal,
@@ -205,7 +205,8 @@ mod tests {
         let variables: Vec<_> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let error =
             Config::rehearse(Path::new("porthole.toml"), toml, &variables, &BTreeMap::new()).unwrap_err();
-        Refusal::of_configuration(error, ("porthole.toml", toml), Some(("porthole.env", &env))).to_string()
+        CardRefusal::of_configuration(error, ("porthole.toml", toml), Some(("porthole.env", &env)))
+            .to_string()
     }
 
     #[test]

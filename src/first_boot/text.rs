@@ -1,6 +1,6 @@
 //! The text of a file that was written on somebody's PC: whatever Notepad, TextEdit and their like leave.
 
-use super::Refusal;
+use super::CardRefusal;
 
 /// More than any configuration or certificate has. What is larger is something else.
 pub(super) const LONGEST_BYTES: u64 = 256 * 1024;
@@ -8,8 +8,8 @@ pub(super) const LONGEST_BYTES: u64 = 256 * 1024;
 /// The file's text with line feeds alone and without a byte order mark, or what the file is instead.
 ///
 /// # Errors
-/// A [`Refusal`] that says how to save the file as text.
-pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Box<Refusal>> {
+/// A [`CardRefusal`] that says how to save the file as text.
+pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Box<CardRefusal>> {
     let text = match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(file, rest, u16::from_le_bytes)?,
         [0xfe, 0xff, rest @ ..] => utf16(file, rest, u16::from_be_bytes)?,
@@ -17,11 +17,11 @@ pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Box<Refusal>> {
         _ => utf8(file, bytes)?,
     };
     if let Some(at) = text.find('\0') {
-        let refusal = Refusal::of_file(file, "this is not plain text: it holds zero bytes", SAVE_AS);
+        let refusal = CardRefusal::of_file(file, "this is not plain text: it holds zero bytes", SAVE_AS);
         return Err(refusal.at_line(line_at(&text, at)).into());
     }
     if text.starts_with("{\\rtf") {
-        return Err(Refusal::of_file(
+        return Err(CardRefusal::of_file(
             file,
             "this is a formatted document (RTF)",
             "in TextEdit choose Format, Make Plain Text, and save it again",
@@ -38,21 +38,21 @@ pub(super) fn line_at(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-fn utf8(file: &str, bytes: &[u8]) -> Result<String, Box<Refusal>> {
+fn utf8(file: &str, bytes: &[u8]) -> Result<String, Box<CardRefusal>> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        Refusal::of_file(file, "this line has a letter in an encoding that is not UTF-8", SAVE_AS)
+        CardRefusal::of_file(file, "this line has a letter in an encoding that is not UTF-8", SAVE_AS)
             .at_line(line_at(&before, before.len()))
             .into()
     })
 }
 
-fn utf16(file: &str, bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Box<Refusal>> {
+fn utf16(file: &str, bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Box<CardRefusal>> {
     let (pairs, rest) = bytes.as_chunks::<2>();
     let text: Result<String, _> = char::decode_utf16(pairs.iter().map(|pair| unit(*pair))).collect();
     match text {
         Ok(text) if rest.is_empty() => Ok(text),
-        _ => Err(Refusal::of_file(file, "this begins as UTF-16 text, but is damaged", SAVE_AS).into()),
+        _ => Err(CardRefusal::of_file(file, "this begins as UTF-16 text, but is damaged", SAVE_AS).into()),
     }
 }
 

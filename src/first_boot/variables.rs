@@ -1,6 +1,6 @@
 //! `porthole.env`: variables, one a line, as the service manager reads them (systemd.exec(5), `EnvironmentFile=`).
 
-use super::Refusal;
+use super::CardRefusal;
 use crate::config::is_variable;
 
 /// Variables that begin with PORTHOLE_ and set no key.
@@ -11,7 +11,7 @@ const OTHERS: [&str; 2] = ["PORTHOLE_LOG", "PORTHOLE_CACHE"];
 ///
 /// # Errors
 /// The first line that is none of `NAME=VALUE`, `# comment` and empty.
-pub(super) fn parse(file: &str, text: &str) -> Result<Vec<(String, String)>, Box<Refusal>> {
+pub(super) fn parse(file: &str, text: &str) -> Result<Vec<(String, String)>, Box<CardRefusal>> {
     let mut variables = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -19,7 +19,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Vec<(String, String)>, Box
             continue;
         }
         let wrong = |what: &str, right: &str| {
-            Box::new(Refusal::of_file(file, what, right).at_line(at + 1).quoting(line))
+            Box::new(CardRefusal::of_file(file, what, right).at_line(at + 1).quoting(line))
         };
         let Some((name, value)) = line.split_once('=') else {
             return Err(wrong("this line sets nothing", "write NAME=VALUE, or # before a remark"));

@@ -10,18 +10,18 @@ use axum::{Extension, Router};
 
 use super::problem::Problem;
 use super::request::Peer;
-use crate::sessions::rate::{Rate, RateLimit, Sender};
+use crate::sessions::rate::{RateLimit, Sender, TokenRate};
 use crate::signaling::message::{ErrorCode, Refusal};
 
 /// Of one host, and of all together.
-pub(super) type Rates = (Rate, Rate);
+pub(super) type Rates = (TokenRate, TokenRate);
 
 /// What is answered out of memory. Several monitors and dashboards behind one address have enough of it.
 pub(super) const QUESTIONS: Rates =
-    (Rate { burst: 60.0, per_second: 20.0 }, Rate { burst: 600.0, per_second: 200.0 });
+    (TokenRate { burst: 60.0, per_second: 20.0 }, TokenRate { burst: 600.0, per_second: 200.0 });
 /// Still pictures. The camera itself gives two a second, shared by all that ask meanwhile.
 pub(super) const PICTURES: Rates =
-    (Rate { burst: 10.0, per_second: 2.0 }, Rate { burst: 40.0, per_second: 10.0 });
+    (TokenRate { burst: 10.0, per_second: 2.0 }, TokenRate { burst: 40.0, per_second: 10.0 });
 
 /// The same routes, with what is too much refused.
 pub(super) fn layer<S: Clone + Send + Sync + 'static>(router: Router<S>, (one, all): Rates) -> Router<S> {

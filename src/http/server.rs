@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::request::Peer;
 use super::tls::{Certificate, CertificateFiles};
 use super::{HttpError, PageInfo, Services, page, services};
-use crate::base::limits::{PerHost, Room};
+use crate::base::limits::{Capacity, PerHost};
 use crate::base::tasks::TaskGroup;
 
 /// Connections at the same time; what comes beyond is closed at once.
@@ -191,5 +191,5 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
 
 /// Places for connections of all hosts, free.
 pub(super) fn places() -> PerHost {
-    PerHost::new(Room { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, own: 0 })
+    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, own: 0 })
 }

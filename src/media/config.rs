@@ -1,5 +1,6 @@
 //! What the capture side is told: which camera, which encoder, how long to stay warm.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,8 +25,6 @@ pub struct MediaConfig {
     pub encoder: EncoderChoice,
     /// Bit rate asked of the encoder in kbit/s; `None` follows size and rate.
     pub bitrate_kbps: Option<u32>,
-    /// Lowest bit rate the adaptation may ask for, in kbit/s.
-    pub min_bitrate_kbps: Option<u32>,
     /// Renditions of the picture: 1, or 2 with a smaller one for slow paths.
     pub tiers: u32,
     /// Longest time between two key frames, in seconds.
@@ -44,7 +43,6 @@ impl Default for MediaConfig {
             format: FormatChoice::Auto,
             encoder: EncoderChoice::Auto,
             bitrate_kbps: None,
-            min_bitrate_kbps: None,
             tiers: 1,
             keyframe_interval_s: 10,
             linger: Duration::from_secs(5),
@@ -53,16 +51,28 @@ impl Default for MediaConfig {
 }
 
 impl MediaConfig {
+    /// What `camera.width` and `camera.height` may be.
+    pub const SIDE_PX: RangeInclusive<u32> = 64..=4096;
+    /// What `camera.fps` may be.
+    pub const FPS: RangeInclusive<u32> = 1..=240;
+    /// What `video.bitrate_kbps` and `video.min_bitrate_kbps` may be.
+    pub const BITRATE_KBPS: RangeInclusive<u32> = 50..=50_000;
+    /// What `video.tiers` may be.
+    pub const TIERS: RangeInclusive<u32> = 1..=2;
+    /// What `video.keyframe_interval_s` may be.
+    pub const KEYFRAME_INTERVAL_S: RangeInclusive<u32> = 1..=600;
+    /// What `video.linger_s` may be: up to a day.
+    pub const LINGER_S: RangeInclusive<u32> = 0..=86_400;
+
     /// Refuses what can be known to be impossible before anything is opened. The test picture
     /// needs 640 pixels of width for its time blocks, so a smaller one is refused here.
     pub fn check(&self) -> Result<(), MediaError> {
-        in_range("camera.width", self.width, 16..=8192, "16 to 8192 pixels")?;
-        in_range("camera.height", self.height, 16..=8192, "16 to 8192 pixels")?;
-        in_range("camera.fps", self.fps, 1..=240, "1 to 240 pictures per second")?;
-        in_range("video.bitrate_kbps", self.bitrate_kbps, 50..=50_000, "50 to 50000 kbit/s")?;
-        in_range("video.tiers", Some(self.tiers), 1..=2, "1 or 2")?;
-        let interval = Some(self.keyframe_interval_s);
-        in_range("video.keyframe_interval_s", interval, 1..=3600, "1 to 3600 seconds")?;
+        in_range("camera.width", self.width, Self::SIDE_PX)?;
+        in_range("camera.height", self.height, Self::SIDE_PX)?;
+        in_range("camera.fps", self.fps, Self::FPS)?;
+        in_range("video.bitrate_kbps", self.bitrate_kbps, Self::BITRATE_KBPS)?;
+        in_range("video.tiers", Some(self.tiers), Self::TIERS)?;
+        in_range("video.keyframe_interval_s", Some(self.keyframe_interval_s), Self::KEYFRAME_INTERVAL_S)?;
         if self.device == DeviceChoice::Test {
             let (width, height) = self.size_or((640, 480));
             test_picture::check_size(width, height)?;
@@ -81,14 +91,11 @@ impl MediaConfig {
     }
 }
 
-fn in_range(
-    setting: &'static str,
-    value: Option<u32>,
-    range: std::ops::RangeInclusive<u32>,
-    allowed: &'static str,
-) -> Result<(), MediaError> {
+fn in_range(setting: &'static str, value: Option<u32>, range: RangeInclusive<u32>) -> Result<(), MediaError> {
     match value {
-        Some(value) if !range.contains(&value) => Err(MediaError::OutOfRange { setting, value, allowed }),
+        Some(value) if !range.contains(&value) => {
+            Err(MediaError::OutOfRange { setting, value, from: *range.start(), to: *range.end() })
+        }
         _ => Ok(()),
     }
 }

@@ -25,14 +25,16 @@ pub enum MediaError {
         height: u32,
     },
     /// A number in the configuration that makes no sense.
-    #[error("{setting} = {value} is out of range; use {allowed}")]
+    #[error("{setting} = {value} is out of range; use {from} to {to}")]
     OutOfRange {
         /// The configuration key.
         setting: &'static str,
         /// What was written there.
         value: u32,
-        /// What may be written there.
-        allowed: &'static str,
+        /// The least that may be written there.
+        from: u32,
+        /// And the most.
+        to: u32,
     },
     /// GStreamer itself does not start.
     #[error("GStreamer does not start: {reason}; reinstall libgstreamer1.0-0 and its plugins")]

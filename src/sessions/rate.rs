@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-pub use crate::base::limits::Rate;
+pub use crate::base::limits::TokenRate;
 use crate::base::limits::{TokenBucket, host_of};
 use crate::signaling::topic::Id;
 
 /// Offers one sender may send at once, and how many more each second.
-const OFFERS_OF_ONE: Rate = Rate { burst: 20.0, per_second: 2.0 };
+const OFFERS_OF_ONE: TokenRate = TokenRate { burst: 20.0, per_second: 2.0 };
 /// The same for all of them together.
-const OFFERS_OF_ALL: Rate = Rate { burst: 200.0, per_second: 50.0 };
+const OFFERS_OF_ALL: TokenRate = TokenRate { burst: 200.0, per_second: 50.0 };
 /// Senders remembered; beyond it, those whose bucket is full again are forgotten first.
 const MAX_SENDERS: usize = 1024;
 
@@ -33,15 +33,15 @@ impl Sender {
 
 /// The buckets of all senders.
 pub struct RateLimit {
-    one: Rate,
-    all: Rate,
+    one: TokenRate,
+    all: TokenRate,
     together: Option<TokenBucket>,
     senders: HashMap<Sender, TokenBucket>,
 }
 
 impl RateLimit {
     /// So much of each sender, and so much of all of them together.
-    pub fn new(one: Rate, all: Rate) -> Self {
+    pub fn new(one: TokenRate, all: TokenRate) -> Self {
         Self { one, all, together: None, senders: HashMap::new() }
     }
 

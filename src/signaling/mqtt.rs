@@ -178,10 +178,10 @@ struct Shared {
     wake: Notify,
     closing: AtomicBool,
     /// When the task last got round its loop, since [`STARTED`].
-    turned_ms: AtomicU64,
+    heartbeat_ms: AtomicU64,
 }
 
-/// The zero of `Shared::turned_ms`.
+/// The zero of `Shared::heartbeat_ms`.
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Shared {
@@ -195,9 +195,9 @@ impl Shared {
     }
 
     /// The task is alive.
-    fn turn(&self) {
+    fn beat(&self) {
         let since_start = u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.turned_ms.store(since_start, Ordering::Relaxed);
+        self.heartbeat_ms.store(since_start, Ordering::Relaxed);
     }
 }
 
@@ -212,7 +212,7 @@ pub fn connect(
     tls::install_crypto_provider();
     let options = task::options(&config)?;
     let shared = Arc::new(Shared::default());
-    shared.turn();
+    shared.beat();
     let (events, receiver) = mpsc::channel(16);
     let (end, ended) = watch::channel(false);
     let link_task = task::LinkTask::new(config, options, Arc::clone(&shared), events);
@@ -249,8 +249,8 @@ impl Link {
     /// How long the link's task has not got round its loop: connected or not, it does so at least
     /// every 40 s.
     pub fn silence(&self) -> Duration {
-        let turned = Duration::from_millis(self.guard.shared.turned_ms.load(Ordering::Relaxed));
-        STARTED.elapsed().saturating_sub(turned)
+        let heartbeat = Duration::from_millis(self.guard.shared.heartbeat_ms.load(Ordering::Relaxed));
+        STARTED.elapsed().saturating_sub(heartbeat)
     }
 
     /// Sends what is queued, waits for its acknowledgements, says goodbye to the broker; all of it in

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use porthole::access::link::Link;
+use porthole::access::link::ViewingLink;
 use porthole::access::proof::{KeyPair, Nonce, Parties, offer_text};
 use porthole::signaling::topic::Id;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// The same as [`grant`], by this daemon.
-    pub async fn grant(&self, name: &str, more: &[&str]) -> Link {
+    pub async fn grant(&self, name: &str, more: &[&str]) -> ViewingLink {
         grant(&self.daemon, name, more).await
     }
 }
@@ -51,7 +51,7 @@ pub fn command(daemon: &Daemon, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// Grants, and waits until the daemon knows.
-pub async fn grant(daemon: &Daemon, name: &str, more: &[&str]) -> Link {
+pub async fn grant(daemon: &Daemon, name: &str, more: &[&str]) -> ViewingLink {
     let before = daemon.count("the grants were read again");
     let printed = command(daemon, &[&["grant", name], more].concat()).expect("a grant");
     let again = |log: &str| (log.matches("the grants were read again").count() > before).then_some(());
@@ -60,12 +60,19 @@ pub async fn grant(daemon: &Daemon, name: &str, more: &[&str]) -> Link {
 }
 
 /// The `auth` of an offer, as the link's owner signs it for these parties.
-pub fn auth(link: &Link, device: &str, viewer: &str, session: &str, sdp: &str) -> Value {
+pub fn auth(link: &ViewingLink, device: &str, viewer: &str, session: &str, sdp: &str) -> Value {
     auth_with(link, &Nonce::random().expect("random numbers"), device, viewer, session, sdp)
 }
 
 /// The same with a nonce that may have been used before.
-pub fn auth_with(link: &Link, nonce: &Nonce, device: &str, viewer: &str, session: &str, sdp: &str) -> Value {
+pub fn auth_with(
+    link: &ViewingLink,
+    nonce: &Nonce,
+    device: &str,
+    viewer: &str,
+    session: &str,
+    sdp: &str,
+) -> Value {
     let id = |text: &str| Id::new(text).expect("an id");
     let (device, viewer, session) = (id(device), id(viewer), id(session));
     let parties = Parties { device: &device, viewer: &viewer, session: &session };
@@ -75,7 +82,7 @@ pub fn auth_with(link: &Link, nonce: &Nonce, device: &str, viewer: &str, session
 }
 
 /// What `porthole watch --link` found, over this port's broker.
-pub async fn watch(link: &Link, port: u16, seconds: u32) -> Value {
+pub async fn watch(link: &ViewingLink, port: u16, seconds: u32) -> Value {
     let (link, broker) = (link.to_string(), format!("mqtt://127.0.0.1:{port}"));
     let run = tokio::task::spawn_blocking(move || {
         let seconds = seconds.to_string();

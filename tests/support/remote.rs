@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use porthole::cli::watch::count::{Counter, Packet};
+use porthole::cli::watch::count::{CountedPacket, Counter};
 use porthole::media::h264;
 use porthole::peer::viewer::{PacketSink, Received, Viewer as Peer, ViewerEvent};
 use porthole::signaling::message::Candidate;
@@ -73,7 +73,7 @@ impl PacketSink for Sink {
         let now = Instant::now();
         let mut state = self.state();
         let Received { sequence, timestamp, marker, payload } = packet;
-        state.counter.packet(now, Packet { sequence, timestamp, marker, payload });
+        state.counter.packet(now, CountedPacket { sequence, timestamp, marker, payload });
         state.seen.received.push((now, payload.len()));
         if let Some(size) = size(payload)
             && state.seen.sizes.last() != Some(&size)

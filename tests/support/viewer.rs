@@ -1,6 +1,6 @@
 //! Both ends of the protocol by hand: a viewer that says whatever it likes, a dashboard that listens.
 
-use porthole::access::link::Link;
+use porthole::access::link::ViewingLink;
 use rumqttc::MqttOptions;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -101,7 +101,7 @@ impl Dashboard {
     }
 
     /// The same with a link's grant as the way into the broker.
-    pub async fn invited(port: u16, link: &Link) -> Self {
+    pub async fn invited(port: u16, link: &ViewingLink) -> Self {
         let (name, seed) = link.grant.as_ref().expect("a grant");
         let mut options = MqttOptions::new(Self::some_id(), "127.0.0.1", port);
         options.set_credentials(name.as_str(), seed.bearer());

@@ -33,7 +33,11 @@ pub(in crate::app) struct Settings {
 
 impl Settings {
     pub fn of(config: &Config) -> Self {
-        Self { name: config.device.name.clone(), commands: config.commands, snapshots: config.snapshots }
+        Self {
+            name: config.device.name.clone(),
+            commands: config.dashboard.commands,
+            snapshots: config.dashboard.snapshots,
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Router {
                 },
                 Some(event) = self.inputs.events.recv() => self.publisher.session_event(&event),
                 Ok(()) = self.inputs.media.changed() => before = self.media_changed(before),
-                Some(ask) = self.inputs.asks.recv() => self.ask(ask).await,
+                Some(ask) = self.inputs.asks.recv() => self.ask(ask),
                 Some(done) = self.commands.done() => {
                     self.commands.finish(done, &mut self.snapshots, &mut self.publisher).await;
                 }

@@ -96,8 +96,8 @@ fn world() -> World {
         sessions,
         publisher: Publisher::new(outbox, Arc::clone(&topics), device, None, state),
         topics,
-        commands: CommandExecutor::new(controlled, config.commands),
-        snapshots: SnapshotTaker::new(media, config.snapshots, clock::now()),
+        commands: CommandExecutor::new(controlled, config.dashboard.commands),
+        snapshots: SnapshotTaker::new(media, config.dashboard.snapshots, clock::now()),
         announcer: Announcer::new(None, dir.path()),
         presence: watch::Sender::new(Presence::Connecting),
         inputs: Inputs {

@@ -24,7 +24,7 @@ pub(super) struct Answers {
     pub name: Option<String>,
     /// First part of all topics.
     pub root: String,
-    pub broker: Broker,
+    pub broker: BrokerSetup,
     pub camera: DeviceChoice,
     /// Viewers need no invitation.
     pub is_open: bool,
@@ -32,7 +32,7 @@ pub(super) struct Answers {
 
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)] // there is only ever one
-pub(super) enum Broker {
+pub(super) enum BrokerSetup {
     /// The one inside Porthole.
     Embedded,
     /// One that is there already.
@@ -194,7 +194,7 @@ impl Answers {
     /// What only shows when all answers are there.
     pub fn check(self) -> Result<Self, BadAnswer> {
         let is_people = [VIEWER, DASHBOARD].contains(&self.id.as_str());
-        if matches!(self.broker, Broker::Mosquitto { .. }) && is_people {
+        if matches!(self.broker, BrokerSetup::Mosquitto { .. }) && is_people {
             let id = &self.id;
             return Err(bad("--id", format!("\"{id}\" is a user of the broker already; choose another id")));
         }

@@ -1,9 +1,9 @@
 //! The settings of a Mosquitto: TLS, users, and the rules of docs/protocol.md. Pure text, in files to copy.
 
 use super::answers::{Answers, DASHBOARD, Host, MQTTS_PORT, VIEWER, WEBSOCKET_PORT};
-use super::certificates::{Authority, Server};
+use super::certificates::{Authority, ServerCertificate};
 use super::files::Readers;
-use super::secrets::{self, NoRandom};
+use super::secrets::{self, NoRandomNumbers};
 use crate::config::Secret;
 use crate::dashboard::homeassistant;
 
@@ -20,7 +20,7 @@ pub(super) struct Passwords {
 }
 
 impl Passwords {
-    pub fn make() -> Result<Self, NoRandom> {
+    pub fn make() -> Result<Self, NoRandomNumbers> {
         Ok(Self {
             device: secrets::password()?,
             viewer: secrets::password()?,
@@ -43,8 +43,8 @@ pub(super) fn all(
     secure_websocket: bool,
     passwords: &Passwords,
     authority: &Authority,
-    server: &Server,
-) -> Result<Vec<BrokerFile>, NoRandom> {
+    server: &ServerCertificate,
+) -> Result<Vec<BrokerFile>, NoRandomNumbers> {
     let file = |name, readers, text| BrokerFile { name, readers, text };
     let mut files = vec![
         file("porthole.conf", Readers::Everybody, configuration(host, secure_websocket)),
@@ -59,7 +59,7 @@ pub(super) fn all(
 }
 
 /// The files that a renewed certificate replaces.
-pub(super) fn certificate(server: &Server) -> [BrokerFile; 2] {
+pub(super) fn certificate(server: &ServerCertificate) -> [BrokerFile; 2] {
     [
         BrokerFile { name: "server.pem", readers: Readers::Everybody, text: server.certificate.clone() },
         BrokerFile { name: "server.key", readers: Readers::Owner, text: server.key.clone() },
@@ -125,7 +125,7 @@ fn rules(answers: &Answers) -> String {
     .concat()
 }
 
-fn password_file(answers: &Answers, passwords: &Passwords) -> Result<String, NoRandom> {
+fn password_file(answers: &Answers, passwords: &Passwords) -> Result<String, NoRandomNumbers> {
     let users = [
         (answers.id.as_str(), &passwords.device),
         (VIEWER, &passwords.viewer),
@@ -192,7 +192,7 @@ fn readme(answers: &Answers, host: &Host, secure_websocket: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::setup::answers::Broker;
+    use crate::cli::setup::answers::BrokerSetup;
     use crate::media::DeviceChoice;
 
     fn answers() -> Answers {
@@ -201,7 +201,7 @@ mod tests {
             id: "front-door".parse().expect("an id"),
             name: None,
             root: "porthole".into(),
-            broker: Broker::Embedded,
+            broker: BrokerSetup::Embedded,
             camera: DeviceChoice::Auto,
         }
     }
@@ -237,7 +237,7 @@ mod tests {
     fn the_folder_holds_no_password() {
         let passwords = Passwords::make().expect("passwords");
         let authority = Authority { certificate: "CA".into(), key: "CA KEY".into() };
-        let server = Server { certificate: "CERT".into(), key: "KEY".into() };
+        let server = ServerCertificate { certificate: "CERT".into(), key: "KEY".into() };
         let files = all(&answers(), &host(), true, &passwords, &authority, &server).expect("files");
         for file in &files {
             for secret in [&passwords.device, &passwords.viewer, &passwords.dashboard] {

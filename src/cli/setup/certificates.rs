@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CertificateError {
+pub(super) enum SigningError {
     /// It would be valid in another time.
     #[error(
         "this machine's clock is wrong, so certificates would be valid at the wrong time: set it \
@@ -39,13 +39,13 @@ pub(super) struct Authority {
 }
 
 /// PEM texts.
-pub(super) struct Server {
+pub(super) struct ServerCertificate {
     pub certificate: String,
     pub key: String,
 }
 
 /// An authority for the broker on `host`.
-pub(super) fn authority(host: &Host, now: SystemTime) -> Result<Authority, CertificateError> {
+pub(super) fn authority(host: &Host, now: SystemTime) -> Result<Authority, SigningError> {
     let mut params = authority_params(host);
     limit(&mut params, now, CA_DAYS)?;
     let key = KeyPair::generate()?;
@@ -54,7 +54,11 @@ pub(super) fn authority(host: &Host, now: SystemTime) -> Result<Authority, Certi
 
 /// A certificate for the broker on `host` (and `localhost`, for the machine itself), signed with the
 /// authority's key.
-pub(super) fn server(host: &Host, authority_key: &str, now: SystemTime) -> Result<Server, CertificateError> {
+pub(super) fn server(
+    host: &Host,
+    authority_key: &str,
+    now: SystemTime,
+) -> Result<ServerCertificate, SigningError> {
     let issuer = Issuer::new(authority_params(host), KeyPair::from_pem(authority_key)?);
     let mut names = vec![host.as_str()];
     names.extend(["localhost", "127.0.0.1"].into_iter().filter(|name| *name != host.as_str()));
@@ -68,7 +72,7 @@ pub(super) fn server(host: &Host, authority_key: &str, now: SystemTime) -> Resul
     params.use_authority_key_identifier_extension = true;
     limit(&mut params, now, SERVER_DAYS)?;
     let key = KeyPair::generate()?;
-    Ok(Server { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem() })
+    Ok(ServerCertificate { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem() })
 }
 
 /// The same for the same host, so that a renewed certificate fits the old authority.
@@ -87,10 +91,10 @@ fn common_name(before: &str, host: &Host) -> String {
 }
 
 /// Valid from a little before `now`, for so many days in all.
-fn limit(params: &mut CertificateParams, now: SystemTime, days: u64) -> Result<(), CertificateError> {
-    let now = now.duration_since(UNIX_EPOCH).map_err(|_| CertificateError::Clock)?;
+fn limit(params: &mut CertificateParams, now: SystemTime, days: u64) -> Result<(), SigningError> {
+    let now = now.duration_since(UNIX_EPOCH).map_err(|_| SigningError::Clock)?;
     if now < EARLIEST {
-        return Err(CertificateError::Clock);
+        return Err(SigningError::Clock);
     }
     let whole = |days: u64| Duration::from_secs(days * DAY.as_secs());
     params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(whole(BACKDATED_DAYS));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::answers::{Answers, Broker, Password};
+use super::answers::{Answers, BrokerSetup, Password};
 use super::secrets::fingerprint;
 use crate::media::{DeviceChoice, EncoderChoice, Proposal};
 
@@ -31,7 +31,7 @@ fn number(section: &'static str, key: &'static str, number: u32) -> Setting {
 }
 
 /// Where the camera's side keeps what it needs for the broker.
-pub(super) struct Places {
+pub(super) struct ConfigPlaces {
     /// The device's password.
     pub password: PathBuf,
     /// The authority that signed the broker's certificate.
@@ -47,7 +47,7 @@ pub(super) struct CameraSettings {
 }
 
 /// What the answers mean as keys.
-pub(super) fn settings(answers: &Answers, camera: &CameraSettings, places: &Places) -> Vec<Setting> {
+pub(super) fn settings(answers: &Answers, camera: &CameraSettings, places: &ConfigPlaces) -> Vec<Setting> {
     let mut settings = vec![text("device", "id", answers.id.as_str())];
     settings.extend(answers.name.as_deref().map(|name| text("device", "name", name)));
     settings.extend(places.state.as_deref().map(|state| path("device", "state_dir", state)));
@@ -76,10 +76,10 @@ pub(super) fn settings(answers: &Answers, camera: &CameraSettings, places: &Plac
     settings
 }
 
-fn broker(answers: &Answers, places: &Places) -> Vec<Setting> {
+fn broker(answers: &Answers, places: &ConfigPlaces) -> Vec<Setting> {
     match &answers.broker {
-        Broker::Embedded => vec![text("mqtt", "url", "embedded")],
-        Broker::Existing { url, login, ca_file, .. } => {
+        BrokerSetup::Embedded => vec![text("mqtt", "url", "embedded")],
+        BrokerSetup::Existing { url, login, ca_file, .. } => {
             let mut settings = vec![text("mqtt", "url", &url.address())];
             if let Some(login) = login {
                 settings.push(text("mqtt", "username", &login.username));
@@ -91,7 +91,7 @@ fn broker(answers: &Answers, places: &Places) -> Vec<Setting> {
             settings.extend(ca_file.as_deref().map(|file| path("mqtt", "ca_file", file)));
             settings
         }
-        Broker::Mosquitto { host, .. } => vec![
+        BrokerSetup::Mosquitto { host, .. } => vec![
             text("mqtt", "url", &format!("mqtts://{}:{}", host.in_url(), super::answers::MQTTS_PORT)),
             text("mqtt", "username", answers.id.as_str()),
             path("mqtt", "password_file", &places.password),
@@ -145,15 +145,15 @@ mod tests {
     use crate::cli::setup::answers::{Host, Login, existing_url, usual_websocket};
     use crate::config::Secret;
 
-    fn places() -> Places {
-        Places {
+    fn places() -> ConfigPlaces {
+        ConfigPlaces {
             password: "/etc/porthole/mqtt-password".into(),
             ca: "/etc/porthole/ca.pem".into(),
             state: None,
         }
     }
 
-    fn answers(broker: Broker) -> Answers {
+    fn answers(broker: BrokerSetup) -> Answers {
         Answers {
             id: "front-door".parse().expect("an id"),
             name: Some("Haustür \"vorn\" \\ \u{1f6aa}".into()),
@@ -180,7 +180,7 @@ mod tests {
             device: DeviceChoice::Path("/dev/v4l/by-id/usb-Cam-index0".into()),
             proposal: Some(Proposal { width: 640, height: 480, fps: 15, encoder: EncoderChoice::X264 }),
         };
-        let (text, table) = written(&answers(Broker::Embedded), &camera);
+        let (text, table) = written(&answers(BrokerSetup::Embedded), &camera);
         assert_eq!(at(&table, "mqtt", "url").and_then(toml::Value::as_str), Some("embedded"));
         let name = at(&table, "device", "name").and_then(toml::Value::as_str);
         assert_eq!(name, Some("Haustür \"vorn\" \\ \u{1f6aa}"));
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_cannot_be_known_stays_auto() {
         let camera = CameraSettings { device: DeviceChoice::Auto, proposal: None };
-        let (text, table) = written(&answers(Broker::Embedded), &camera);
+        let (text, table) = written(&answers(BrokerSetup::Embedded), &camera);
         assert_eq!(table.get("camera"), Some(&toml::Value::Table(toml::Table::new())));
         assert!(text.contains("\n#device = \"auto\"\n"));
     }
@@ -204,7 +204,7 @@ mod tests {
     fn a_broker_of_ones_own_is_named_with_all_that_it_asks_for() {
         let camera = CameraSettings { device: DeviceChoice::Test, proposal: None };
         let host = Host::new("::1").expect("a host");
-        let (_, table) = written(&answers(Broker::Mosquitto { host, secure_websocket: true }), &camera);
+        let (_, table) = written(&answers(BrokerSetup::Mosquitto { host, secure_websocket: true }), &camera);
         let mqtt = |key| at(&table, "mqtt", key).and_then(toml::Value::as_str);
         assert_eq!(mqtt("url"), Some("mqtts://[::1]:8883"));
         assert_eq!(mqtt("username"), Some("front-door"));
@@ -217,7 +217,8 @@ mod tests {
         let (url, _) = existing_url("ws://broker/mqtt").expect("a url");
         let login = Some(Login { username: "cam".into(), password: Password::Typed(Secret::new("s3cret")) });
         let websocket = usual_websocket(&url).expect("itself");
-        let broker = Broker::Existing { url, login, ca_file: None, websocket, websocket_is_guessed: false };
+        let broker =
+            BrokerSetup::Existing { url, login, ca_file: None, websocket, websocket_is_guessed: false };
         let camera = CameraSettings { device: DeviceChoice::Auto, proposal: None };
         let (text, table) = written(&answers(broker), &camera);
         assert!(!text.contains("s3cret"));
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn an_edit_is_noticed() {
         let camera = CameraSettings { device: DeviceChoice::Auto, proposal: None };
-        let (text, _) = written(&answers(Broker::Embedded), &camera);
+        let (text, _) = written(&answers(BrokerSetup::Embedded), &camera);
         assert!(!is_edited(SHIPPED));
         assert!(!is_edited(&text));
         assert!(is_edited(&text.replace("embedded", "mqtt://mine")));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::SetupArgs;
-use super::answers::{self, Answers, BadAnswer, Broker, Host, Login, Password, bad};
+use super::answers::{self, Answers, BadAnswer, BrokerSetup, Host, Login, Password, bad};
 use super::dialogue::{Dialogue, DialogueError};
 use crate::config::Secret;
 use crate::media::{CameraInfo, DeviceChoice};
@@ -59,7 +59,7 @@ fn broker(
     args: &SetupArgs,
     mut dialogue: Option<&mut Dialogue<'_>>,
     found: &Found,
-) -> Result<Broker, GatherError> {
+) -> Result<BrokerSetup, GatherError> {
     let choice = match (&args.broker, dialogue.as_deref_mut()) {
         (Some(choice), _) => choice.clone(),
         (None, Some(dialogue)) => ask_broker(dialogue)?,
@@ -79,7 +79,7 @@ fn broker(
         return Err(bad(flag, format!("it belongs to --broker {of}")).into());
     }
     match kind {
-        "embedded" => Ok(Broker::Embedded),
+        "embedded" => Ok(BrokerSetup::Embedded),
         "mosquitto" => mosquitto(args, dialogue, found),
         _ => existing(args, dialogue, &choice),
     }
@@ -115,7 +115,7 @@ fn mosquitto(
     args: &SetupArgs,
     mut dialogue: Option<&mut Dialogue<'_>>,
     found: &Found,
-) -> Result<Broker, GatherError> {
+) -> Result<BrokerSetup, GatherError> {
     let host = match (&args.broker_host, dialogue.as_deref_mut()) {
         (Some(host), _) => Host::new(host)?,
         (None, Some(dialogue)) => {
@@ -140,14 +140,14 @@ fn mosquitto(
         }
         _ => !args.plain_websocket,
     };
-    Ok(Broker::Mosquitto { host, secure_websocket })
+    Ok(BrokerSetup::Mosquitto { host, secure_websocket })
 }
 
 fn existing(
     args: &SetupArgs,
     mut dialogue: Option<&mut Dialogue<'_>>,
     choice: &str,
-) -> Result<Broker, GatherError> {
+) -> Result<BrokerSetup, GatherError> {
     let (url, user_in_url) = answers::existing_url(choice)?;
     let login = login(args, dialogue.as_deref_mut(), user_in_url)?;
     let ca_file = match (&args.ca_file, dialogue.as_deref_mut()) {
@@ -169,7 +169,7 @@ fn existing(
         }
         (None, _) => (usual, !is_itself),
     };
-    Ok(Broker::Existing { url, login, ca_file, websocket, websocket_is_guessed })
+    Ok(BrokerSetup::Existing { url, login, ca_file, websocket, websocket_is_guessed })
 }
 
 fn user(name: &str) -> Result<String, &'static str> {

@@ -50,9 +50,9 @@ fn typed(line: &str, typed: &str, cameras: Vec<CameraInfo>) -> (Result<Answers, 
 fn without_flags_and_questions_it_works_by_itself() {
     let answers = by_flags("--yes").expect("answers");
     assert_eq!((answers.id.as_str(), answers.name), ("board", None));
-    assert!(matches!(answers.broker, Broker::Embedded));
+    assert!(matches!(answers.broker, BrokerSetup::Embedded));
     assert_eq!(answers.camera, DeviceChoice::Auto);
-    let Ok(Answers { broker: Broker::Mosquitto { host, secure_websocket }, .. }) =
+    let Ok(Answers { broker: BrokerSetup::Mosquitto { host, secure_websocket }, .. }) =
         by_flags("--broker mosquitto")
     else {
         panic!("no Mosquitto")
@@ -64,7 +64,7 @@ fn without_flags_and_questions_it_works_by_itself() {
 fn enter_all_the_way_is_the_same() {
     let (answers, shown) = typed("", "\n\n", vec![camera(0, None)]);
     let answers = answers.expect("answers");
-    assert!(matches!(answers.broker, Broker::Embedded));
+    assert!(matches!(answers.broker, BrokerSetup::Embedded));
     assert_eq!((answers.name, answers.camera), (None, DeviceChoice::Auto));
     assert!(shown.contains("[board]") && shown.contains("Camera 0"), "{shown}");
 }
@@ -90,7 +90,7 @@ fn one_of_several_cameras_is_chosen_by_number_and_kept_by_its_lasting_name() {
 #[test]
 fn a_mosquitto_is_asked_for_its_host() {
     let (answers, shown) = typed("--name Door --camera auto", "4\n3\nno host\nbroker.local\nn\n", Vec::new());
-    let Broker::Mosquitto { host, secure_websocket } = answers.expect("answers").broker else {
+    let BrokerSetup::Mosquitto { host, secure_websocket } = answers.expect("answers").broker else {
         panic!("no Mosquitto:\n{shown}")
     };
     assert_eq!((host.as_str(), secure_websocket), ("broker.local", false));
@@ -101,7 +101,7 @@ fn a_mosquitto_is_asked_for_its_host() {
 fn a_broker_that_is_there_is_asked_for_all_it_needs() {
     let dialogue = "2\nmqtt://u:s3cret@broker\nmqtts://broker\ncam\ns3cret pass\n\nws://broker:9002\n";
     let (answers, shown) = typed("--name Door --camera auto", dialogue, Vec::new());
-    let Broker::Existing { url, login, ca_file, websocket, websocket_is_guessed } =
+    let BrokerSetup::Existing { url, login, ca_file, websocket, websocket_is_guessed } =
         answers.expect("answers").broker
     else {
         panic!("another broker:\n{shown}")

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::answers::{Answers, Broker, DASHBOARD, Host, VIEWER, WEBSOCKET_PORT};
+use super::answers::{Answers, BrokerSetup, DASHBOARD, Host, VIEWER, WEBSOCKET_PORT};
 use super::invitation::Invitation;
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::Secret;
 
 /// What was done.
-pub(super) struct Outcome<'a> {
+pub(super) struct SetupOutcome<'a> {
     pub answers: &'a Answers,
     pub config: &'a Path,
     /// Whether the service reads that file.
@@ -25,8 +25,8 @@ pub(super) struct Outcome<'a> {
     pub has_secret_for_daemon: bool,
 }
 
-pub(super) fn text(outcome: &Outcome<'_>) -> String {
-    let Outcome { answers, config, .. } = outcome;
+pub(super) fn text(outcome: &SetupOutcome<'_>) -> String {
+    let SetupOutcome { answers, config, .. } = outcome;
     let mut text = format!("\n{} is written and checked.\n", config.display());
     for backup in outcome.backups {
         let _ = writeln!(text, "What was there before is in {}.", backup.display());
@@ -34,7 +34,7 @@ pub(super) fn text(outcome: &Outcome<'_>) -> String {
     let folder = config.parent().unwrap_or(Path::new("."));
     let mut steps = Vec::new();
     if let Some((files, is_here)) = outcome.broker_files
-        && let Broker::Mosquitto { host, secure_websocket } = &answers.broker
+        && let BrokerSetup::Mosquitto { host, secure_websocket } = &answers.broker
     {
         let _ = writeln!(
             text,
@@ -101,11 +101,11 @@ pub(super) fn link(
     websocket: SocketAddr,
     viewer_password: Option<&Secret>,
     invitation: Invitation,
-) -> Link {
+) -> ViewingLink {
     let broker = match &answers.broker {
-        Broker::Embedded => format!("ws://{websocket}{WEBSOCKET_PATH}"),
-        Broker::Existing { websocket, .. } => websocket.address(),
-        Broker::Mosquitto { host, secure_websocket } => {
+        BrokerSetup::Embedded => format!("ws://{websocket}{WEBSOCKET_PATH}"),
+        BrokerSetup::Existing { websocket, .. } => websocket.address(),
+        BrokerSetup::Mosquitto { host, secure_websocket } => {
             let scheme = if *secure_websocket { "wss" } else { "ws" };
             let login = viewer_password
                 .map(|password| format!("{VIEWER}:{}@", password.expose()))
@@ -113,7 +113,7 @@ pub(super) fn link(
             format!("{scheme}://{login}{}:{WEBSOCKET_PORT}", host.in_url())
         }
     };
-    Link {
+    ViewingLink {
         page: format!("http://{page}/"),
         broker: Some(broker),
         device: answers.id.clone(),
@@ -126,16 +126,16 @@ pub(super) fn link(
 /// What a reader should know about the link.
 pub(super) fn remark(answers: &Answers) -> String {
     let mut words = vec![match (&answers.broker, answers.is_open) {
-        (Broker::Embedded, true) => "Everybody on this network may watch.",
-        (Broker::Mosquitto { .. }, true) => {
+        (BrokerSetup::Embedded, true) => "Everybody on this network may watch.",
+        (BrokerSetup::Mosquitto { .. }, true) => {
             "The link holds the viewers' password: give it to those who may watch."
         }
-        (Broker::Existing { .. }, true) => "Whoever reaches the broker may watch.",
+        (BrokerSetup::Existing { .. }, true) => "Whoever reaches the broker may watch.",
         (_, false) => {
             "It is yours, and shown only now. Whoever has it may watch; `porthole grant NAME` invites others."
         }
     }];
-    if let Broker::Existing { login, websocket_is_guessed, .. } = &answers.broker {
+    if let BrokerSetup::Existing { login, websocket_is_guessed, .. } = &answers.broker {
         if *websocket_is_guessed {
             words.push(
                 "The broker's WebSocket address in it is a guess: change it there, or name it with --websocket.",
@@ -155,7 +155,7 @@ mod tests {
     use crate::cli::setup::answers::{existing_url, usual_websocket};
     use crate::media::DeviceChoice;
 
-    fn answers(broker: Broker) -> Answers {
+    fn answers(broker: BrokerSetup) -> Answers {
         Answers {
             id: "cam".parse().expect("an id"),
             name: None,
@@ -172,14 +172,14 @@ mod tests {
     }
 
     fn mosquitto(host: &str, secure_websocket: bool) -> Answers {
-        answers(Broker::Mosquitto { host: Host::new(host).expect("a host"), secure_websocket })
+        answers(BrokerSetup::Mosquitto { host: Host::new(host).expect("a host"), secure_websocket })
     }
 
     fn existing(url: &str) -> Answers {
         let (url, _) = existing_url(url).expect("a url");
         let websocket = usual_websocket(&url).expect("a url");
         let websocket_is_guessed = websocket != url;
-        answers(Broker::Existing { url, login: None, ca_file: None, websocket, websocket_is_guessed })
+        answers(BrokerSetup::Existing { url, login: None, ca_file: None, websocket, websocket_is_guessed })
     }
 
     fn shown(answers: &Answers) -> String {
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_link_leads_browsers_to_the_broker() {
         for (answers, broker) in [
-            (answers(Broker::Embedded), "ws://192.0.2.5:9001/mqtt"),
+            (answers(BrokerSetup::Embedded), "ws://192.0.2.5:9001/mqtt"),
             (existing("mqtt://broker"), "ws://broker:9001/"),
             (existing("wss://broker/a+b?c=d&e"), "wss://broker:443/a%2Bb?c=d%26e"),
             (mosquitto("broker", true), "wss://viewer:s3cret@broker:9001"),
@@ -201,7 +201,7 @@ mod tests {
             assert!(shown(&answers).starts_with(&beginning), "{}", shown(&answers));
             assert!(shown(&answers).contains("&grant=owner&secret="));
         }
-        let rooted = Answers { root: "home/cams".into(), ..answers(Broker::Embedded) };
+        let rooted = Answers { root: "home/cams".into(), ..answers(BrokerSetup::Embedded) };
         assert!(shown(&rooted).contains("&device=cam&root=home/cams&key="));
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn a_guess_is_called_one() {
         assert!(remark(&existing("mqtt://broker")).contains("guess"));
         assert!(!remark(&existing("ws://broker")).contains("guess"));
-        let open = Answers { is_open: true, ..answers(Broker::Embedded) };
+        let open = Answers { is_open: true, ..answers(BrokerSetup::Embedded) };
         assert!(remark(&open).contains("Everybody on this network"));
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let answers = mosquitto("broker.local", true);
         let (config, files) =
             (Path::new("/etc/porthole/porthole.toml"), Path::new("/etc/porthole/my broker"));
-        let mut outcome = Outcome {
+        let mut outcome = SetupOutcome {
             answers: &answers,
             config,
             is_service: true,

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::answers::{Answers, Broker, DASHBOARD, Host, Login, Password, VIEWER};
+use super::answers::{Answers, BrokerSetup, DASHBOARD, Host, Login, Password, VIEWER};
 use super::broker_files::{self, Passwords};
-use super::certificates::{self, CertificateError};
-use super::config_file::{self, CameraSettings, Places};
+use super::certificates::{self, SigningError};
+use super::config_file::{self, CameraSettings, ConfigPlaces};
 use super::files::{Readers, WriteError, Writer};
-use super::secrets::NoRandom;
+use super::secrets::NoRandomNumbers;
 use crate::config::{BrokerChoice, Config, ConfigError, DEFAULT_FILE, Secret};
 
 /// The authority's key, beside the configuration: it never leaves this machine.
@@ -36,9 +36,9 @@ pub(super) enum ProduceError {
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
-    Certificate(#[from] CertificateError),
+    Certificate(#[from] SigningError),
     #[error(transparent)]
-    Random(#[from] NoRandom),
+    Random(#[from] NoRandomNumbers),
     #[error("the configuration does not pass its own check, so nothing is written: {0}")]
     Check(#[from] ConfigError),
 }
@@ -68,7 +68,7 @@ pub(super) fn produce(
     output: &Path,
     folder: &Path,
 ) -> Result<Made, ProduceError> {
-    let places = Places {
+    let places = ConfigPlaces {
         password: output.with_file_name("mqtt-password"),
         ca: output.with_file_name("ca.pem"),
         // The service has its own; whoever writes another file may have no right to that.
@@ -79,14 +79,14 @@ pub(super) fn produce(
     let mut viewer_password = None;
     let mut has_secret = false;
     match &answers.broker {
-        Broker::Embedded => {}
-        Broker::Existing { login, .. } => {
+        BrokerSetup::Embedded => {}
+        BrokerSetup::Existing { login, .. } => {
             if let Some(Login { password: Password::Typed(password), .. }) = login {
                 writer.put(&places.password, Readers::Daemon, &line(password))?;
                 has_secret = true;
             }
         }
-        Broker::Mosquitto { host, secure_websocket } => {
+        BrokerSetup::Mosquitto { host, secure_websocket } => {
             let passwords = mosquitto(&mut writer, answers, host, *secure_websocket, &places, folder)?;
             viewer_password = Some(passwords.viewer);
             has_secret = true;
@@ -105,7 +105,7 @@ fn mosquitto(
     answers: &Answers,
     host: &Host,
     secure_websocket: bool,
-    places: &Places,
+    places: &ConfigPlaces,
     folder: &Path,
 ) -> Result<Passwords, ProduceError> {
     let now = SystemTime::now();

@@ -19,21 +19,21 @@ const SALT_BYTES: usize = 12;
 /// The system gives no random numbers.
 #[derive(Debug, thiserror::Error)]
 #[error("this system gives no random numbers, so no password can be made")]
-pub(super) struct NoRandom;
+pub(super) struct NoRandomNumbers;
 
-fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
+fn random<const N: usize>() -> Result<[u8; N], NoRandomNumbers> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
     Ok(bytes)
 }
 
 /// A new password.
-pub(super) fn password() -> Result<Secret, NoRandom> {
+pub(super) fn password() -> Result<Secret, NoRandomNumbers> {
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(random::<PASSWORD_BYTES>()?)))
 }
 
 /// A line of Mosquitto's password file: `user:$7$iterations$salt$hash`, PBKDF2 with HMAC-SHA-512.
-pub(super) fn mosquitto_line(user: &str, password: &Secret) -> Result<String, NoRandom> {
+pub(super) fn mosquitto_line(user: &str, password: &Secret) -> Result<String, NoRandomNumbers> {
     Ok(hashed(user, password, random()?))
 }
 

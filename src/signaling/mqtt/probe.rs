@@ -42,7 +42,7 @@ pub enum Use {
 
 /// How a topic fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TopicOutcome {
     /// A message went out and came back.
     Passed,
     /// The broker refuses to subscribe it.
@@ -55,7 +55,7 @@ pub enum Outcome {
     NoAnswer,
 }
 
-impl Outcome {
+impl TopicOutcome {
     /// Whether the device can use the topic; `None` where a probe by the device's own user cannot tell.
     pub fn usable(self, usage: Use) -> Option<bool> {
         match (self, usage) {
@@ -76,7 +76,7 @@ pub struct Tried {
     /// What the device does with it.
     pub usage: Use,
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: TopicOutcome,
 }
 
 /// What a broker let us do.
@@ -230,9 +230,9 @@ impl Visit {
         Ok((0..trials.len()).map(|at| granted(codes.get(at))).collect())
     }
 
-    async fn try_topic(&mut self, trial: &Trial, granted: bool) -> Result<Outcome, ProbeError> {
+    async fn try_topic(&mut self, trial: &Trial, granted: bool) -> Result<TopicOutcome, ProbeError> {
         if !granted && trial.usage == Use::Reads {
-            return Ok(Outcome::SubscribeRefused);
+            return Ok(TopicOutcome::SubscribeRefused);
         }
         let payload = match trial.payload {
             Payload::Fixed(payload) => Bytes::from_static(payload.as_bytes()),
@@ -244,23 +244,23 @@ impl Visit {
         self.echoes.clear();
         let sent = self.client.try_publish(trial.topic.clone(), QoS::AtLeastOnce, false, payload.clone());
         if sent.is_err() {
-            return Ok(Outcome::PublishRefused);
+            return Ok(TopicOutcome::PublishRefused);
         }
         let answer = self.until(Deadline::now() + ANSWER_LIMIT, |packet| match packet {
             Packet::PubAck(answer) => Some(answer.reason),
             _ => None,
         });
         match answer.await? {
-            None => return Ok(Outcome::NoAnswer),
+            None => return Ok(TopicOutcome::NoAnswer),
             Some(PubAckReason::Success | PubAckReason::NoMatchingSubscribers) => {}
-            Some(_) => return Ok(Outcome::PublishRefused),
+            Some(_) => return Ok(TopicOutcome::PublishRefused),
         }
         if !granted {
-            return Ok(Outcome::SubscribeRefused);
+            return Ok(TopicOutcome::SubscribeRefused);
         }
         let wanted = (trial.topic.clone(), payload);
         let came_back = self.echo(&wanted, Deadline::now() + ECHO_LIMIT).await?;
-        Ok(if came_back { Outcome::Passed } else { Outcome::NoEcho })
+        Ok(if came_back { TopicOutcome::Passed } else { TopicOutcome::NoEcho })
     }
 
     async fn echo(&mut self, wanted: &(String, Bytes), limit: Deadline) -> Result<bool, ProbeError> {
@@ -351,12 +351,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_is_no_failure() {
-        assert_eq!(Outcome::Passed.usable(Use::Reads), Some(true));
-        assert_eq!(Outcome::SubscribeRefused.usable(Use::Reads), Some(false));
-        assert_eq!(Outcome::NoEcho.usable(Use::Reads), Some(false));
-        assert_eq!(Outcome::PublishRefused.usable(Use::Reads), None);
-        assert_eq!(Outcome::PublishRefused.usable(Use::Writes), Some(false));
-        assert_eq!(Outcome::SubscribeRefused.usable(Use::Writes), None);
-        assert_eq!(Outcome::NoAnswer.usable(Use::Writes), Some(false));
+        assert_eq!(TopicOutcome::Passed.usable(Use::Reads), Some(true));
+        assert_eq!(TopicOutcome::SubscribeRefused.usable(Use::Reads), Some(false));
+        assert_eq!(TopicOutcome::NoEcho.usable(Use::Reads), Some(false));
+        assert_eq!(TopicOutcome::PublishRefused.usable(Use::Reads), None);
+        assert_eq!(TopicOutcome::PublishRefused.usable(Use::Writes), Some(false));
+        assert_eq!(TopicOutcome::SubscribeRefused.usable(Use::Writes), None);
+        assert_eq!(TopicOutcome::NoAnswer.usable(Use::Writes), Some(false));
     }
 }

@@ -5,12 +5,12 @@ use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, ClientError};
 use tracing::warn;
 
-use super::task::{Connection, IN_FLIGHT};
+use super::task::{BrokerConnection, IN_FLIGHT};
 use super::{Outgoing, Shared};
 
 /// Hands waiting messages to rumqttc, whose own queue always has room for them: what is handed over
 /// and not acknowledged is counted. Says goodbye once nothing is left to wait for.
-pub(super) fn pump(shared: &Shared, client: &AsyncClient, connection: &mut Connection) {
+pub(super) fn pump(shared: &Shared, client: &AsyncClient, connection: &mut BrokerConnection) {
     if connection.ready.is_none() {
         return;
     }

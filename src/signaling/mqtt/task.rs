@@ -103,7 +103,7 @@ pub(super) struct LinkTask {
     events: mpsc::Sender<LinkEvent>,
     waiting: EventQueue,
     /// What the log said last about a missing connection.
-    told: Option<String>,
+    last_logged: Option<String>,
 }
 
 /// How a connection ended.
@@ -112,10 +112,8 @@ enum End {
     Lost(String),
 }
 
-/// What came of driving a connection.
-enum Polled {
-    Event(Event),
-    Failed(ConnectionError),
+/// Why a connection is not driven to its next event.
+enum Interrupted {
     /// Nothing moves any more, not even a ping.
     Stalled,
     /// The link closes and the broker has not greeted yet.
@@ -124,7 +122,7 @@ enum Polled {
 
 /// One connection, from the first byte to the last.
 #[derive(Default)]
-pub(super) struct Connection {
+pub(super) struct BrokerConnection {
     greeted: bool,
     /// Since when the subscriptions are there.
     pub(super) ready: Option<Instant>,
@@ -151,14 +149,14 @@ impl LinkTask {
             shared,
             events,
             waiting: EventQueue::default(),
-            told: None,
+            last_logged: None,
         }
     }
 
     pub(super) async fn run(mut self) {
         let mut failures = 0u32;
         loop {
-            let mut connection = Connection::default();
+            let mut connection = BrokerConnection::default();
             let end = self.serve(&mut connection).await;
             self.shared.queue().go_offline();
             self.report_losses();
@@ -166,10 +164,10 @@ impl LinkTask {
             if self.shared.is_closing() {
                 return;
             }
-            self.tell_lost(reason);
+            self.log_lost(reason);
             let proven = connection.ready.is_some_and(|since| since.elapsed() >= PROVEN);
             failures = if proven { 1 } else { failures.saturating_add(1) };
-            self.shared.turn();
+            self.shared.beat();
             self.wait(retry::pause(failures, rand::random())).await;
             if self.shared.is_closing() {
                 return;
@@ -179,19 +177,19 @@ impl LinkTask {
 
     /// One connection. Everything of rumqttc's is new each time: it would otherwise carry packet ids,
     /// half-sent messages and collisions into the next one.
-    async fn serve(&mut self, connection: &mut Connection) -> End {
+    async fn serve(&mut self, connection: &mut BrokerConnection) -> End {
         let (client, mut eventloop) = AsyncClient::new(self.options.clone(), usize::from(IN_FLIGHT) + 4);
         loop {
-            self.shared.turn();
+            self.shared.beat();
             let handled = match self.poll(&client, &mut eventloop, connection).await {
-                Polled::Event(event) => self.handle(event, &client, &mut eventloop, connection),
-                Polled::Failed(error) => {
+                Ok(Ok(event)) => self.handle(event, &client, &mut eventloop, connection),
+                Ok(Err(error)) => {
                     Some(End::Lost(reason::explain(&error, &self.url, &self.client_id, connection.greeted)))
                 }
-                Polled::Stalled => {
+                Err(Interrupted::Stalled) => {
                     Some(End::Lost(format!("the broker {} no longer takes what we send", self.url)))
                 }
-                Polled::Abandoned => Some(End::Closed),
+                Err(Interrupted::Abandoned) => Some(End::Closed),
             };
             match handled {
                 // Ours was the last word, so the end of the connection is no loss.
@@ -208,23 +206,23 @@ impl LinkTask {
         &mut self,
         client: &AsyncClient,
         eventloop: &mut EventLoop,
-        connection: &mut Connection,
-    ) -> Polled {
+        connection: &mut BrokerConnection,
+    ) -> Result<Result<Event, ConnectionError>, Interrupted> {
         let shared = Arc::clone(&self.shared);
         let mut poll = pin!(eventloop.poll());
         let mut stalled = pin!(tokio::time::sleep(STALLED));
         loop {
             tokio::select! {
-                polled = &mut poll => return polled.map_or_else(Polled::Failed, Polled::Event),
+                polled = &mut poll => return Ok(polled),
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
                 () = shared.wake.notified() => {
                     // A broker that has not greeted is away: it may be seconds until the connect is given up.
                     if shared.is_closing() && !connection.greeted {
-                        return Polled::Abandoned;
+                        return Err(Interrupted::Abandoned);
                     }
                     pump(&shared, client, connection);
                 }
-                () = &mut stalled => return Polled::Stalled,
+                () = &mut stalled => return Err(Interrupted::Stalled),
             }
         }
     }
@@ -234,7 +232,7 @@ impl LinkTask {
         event: Event,
         client: &AsyncClient,
         eventloop: &mut EventLoop,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Option<End> {
         match event {
             Event::Incoming(packet) => {
@@ -257,7 +255,7 @@ impl LinkTask {
         &mut self,
         packet: Packet,
         client: &AsyncClient,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Option<End> {
         match packet {
             Packet::ConnAck(greeting) => return self.greeted(&greeting, client, connection),
@@ -273,7 +271,7 @@ impl LinkTask {
         &mut self,
         greeting: &ConnAck,
         client: &AsyncClient,
-        connection: &mut Connection,
+        connection: &mut BrokerConnection,
     ) -> Option<End> {
         connection.greeted = true;
         connection.max_packet = greeting.properties.as_ref().and_then(|p| p.max_packet_size);
@@ -288,7 +286,7 @@ impl LinkTask {
         })
     }
 
-    fn subscribed(&mut self, answer: &SubAck, connection: &mut Connection) -> Option<End> {
+    fn subscribed(&mut self, answer: &SubAck, connection: &mut BrokerConnection) -> Option<End> {
         let refused: Vec<&str> = self
             .subscriptions
             .iter()
@@ -310,10 +308,10 @@ impl LinkTask {
         None
     }
 
-    fn ready(&mut self, connection: &mut Connection) {
+    fn ready(&mut self, connection: &mut BrokerConnection) {
         info!(broker = %self.url, client_id = %self.client_id, "connected to the broker");
         connection.ready = Some(Instant::now());
-        self.told = None;
+        self.last_logged = None;
         self.shared.queue().go_online(Instant::now());
         self.waiting.push(LinkEvent::Connected);
     }
@@ -332,13 +330,13 @@ impl LinkTask {
     }
 
     /// One line and one event for each kind of trouble, not one for each try.
-    fn tell_lost(&mut self, reason: String) {
-        if self.told.as_ref() == Some(&reason) {
+    fn log_lost(&mut self, reason: String) {
+        if self.last_logged.as_ref() == Some(&reason) {
             debug!("still: {reason}");
             return;
         }
         warn!("no connection to the broker, trying again: {reason}");
-        self.told = Some(reason.clone());
+        self.last_logged = Some(reason.clone());
         self.waiting.push(LinkEvent::Disconnected { reason });
     }
 

@@ -13,7 +13,7 @@ const MAX_IDS: usize = 1024;
 
 /// What a client may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
+pub struct ClientRights {
     /// Whose client it is; clients of one grant may take each other's client ids over.
     pub grant: Option<String>,
     /// Whether it may write `set` and `do`.
@@ -21,9 +21,9 @@ pub struct Admission {
 }
 
 /// Decides who is let in. Asked at each connection, and again whenever the generation changes.
-pub trait Gatekeeper: Send + Sync {
+pub trait ClientAuthenticator: Send + Sync {
     /// What the bearer of this user name and password may do; `None`: nothing. Must not block.
-    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Admission>;
+    fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights>;
 
     /// Changes with every change of what [`Self::admit`] would say, except by the passing of time.
     fn generation(&self) -> u64 {
@@ -35,9 +35,9 @@ pub trait Gatekeeper: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenAccess;
 
-impl Gatekeeper for OpenAccess {
-    fn admit(&self, _user: Option<&str>, _password: Option<&[u8]>) -> Option<Admission> {
-        Some(Admission { grant: None, may_control: true })
+impl ClientAuthenticator for OpenAccess {
+    fn admit(&self, _user: Option<&str>, _password: Option<&[u8]>) -> Option<ClientRights> {
+        Some(ClientRights { grant: None, may_control: true })
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) enum Role {
     /// The process that the broker runs in.
     Device,
     /// Everybody else.
-    Client(Admission),
+    Client(ClientRights),
 }
 
 impl Role {
@@ -72,21 +72,21 @@ enum Owner {
 }
 
 /// The topics of one device, and who may use them.
-pub(super) struct Rules {
+pub(super) struct TopicAcl {
     device: Id,
     topics: Topics,
     /// `<root>/<device>`, level by level.
     base: Vec<String>,
 }
 
-impl Rules {
+impl TopicAcl {
     pub fn new(root: &str, device: &Id) -> Self {
         let base = root.split('/').chain([device.as_str()]).map(str::to_owned).collect();
         Self { device: device.clone(), topics: Topics::new(root, device), base }
     }
 
     /// The device's client id is its own.
-    pub fn may_be_called(&self, role: &Role, client_id: &str) -> bool {
+    pub fn may_use_client_id(&self, role: &Role, client_id: &str) -> bool {
         *role == Role::Device || client_id != self.device.as_str()
     }
 
@@ -124,55 +124,55 @@ impl Rules {
     }
 
     /// A will that the broker would keep on a topic where nothing is ever kept.
-    pub fn may_leave(&self, role: &Role, client_id: &str, will: &str, retain: bool) -> bool {
+    pub fn may_leave_will(&self, role: &Role, client_id: &str, will: &str, retain: bool) -> bool {
         *role == Role::Device || !retain || !self.may_publish(role, client_id, will)
     }
 }
 
 /// Whose client id is whose.
 #[derive(Default)]
-pub(super) struct Names(HashMap<String, Name>);
+pub(super) struct ClientIds(HashMap<String, ClientId>);
 
-struct Name {
+struct ClientId {
     owner: Owner,
     connections: usize,
     left: Option<Instant>,
 }
 
-impl Names {
+impl ClientIds {
     /// Takes `client_id` for one more connection; false if it is somebody else's.
     pub fn enter(&mut self, now: Instant, client_id: &str, role: &Role) -> bool {
         let owner = role.owner();
-        if let Some(name) = self.0.get_mut(client_id) {
-            let free = name.left.is_some_and(|left| now.saturating_duration_since(left) >= HOLD);
-            if name.owner != owner && !free {
+        if let Some(entry) = self.0.get_mut(client_id) {
+            let free = entry.left.is_some_and(|left| now.saturating_duration_since(left) >= HOLD);
+            if entry.owner != owner && !free {
                 return false;
             }
-            name.owner = owner;
-            name.connections += 1;
-            name.left = None;
+            entry.owner = owner;
+            entry.connections += 1;
+            entry.left = None;
             return true;
         }
         if self.0.len() >= MAX_IDS {
             self.forget(now);
         }
-        self.0.insert(client_id.to_owned(), Name { owner, connections: 1, left: None });
+        self.0.insert(client_id.to_owned(), ClientId { owner, connections: 1, left: None });
         true
     }
 
     /// One connection less.
     pub fn leave(&mut self, now: Instant, client_id: &str) {
-        if let Some(name) = self.0.get_mut(client_id) {
-            name.connections = name.connections.saturating_sub(1);
-            if name.connections == 0 {
-                name.left = Some(now);
+        if let Some(entry) = self.0.get_mut(client_id) {
+            entry.connections = entry.connections.saturating_sub(1);
+            if entry.connections == 0 {
+                entry.left = Some(now);
             }
         }
     }
 
     fn forget(&mut self, now: Instant) {
-        self.0.retain(|_, name| name.left.is_none_or(|left| now.saturating_duration_since(left) < HOLD));
-        let longest_away = self.0.iter().filter_map(|(id, name)| Some((name.left?, id.clone()))).min();
+        self.0.retain(|_, entry| entry.left.is_none_or(|left| now.saturating_duration_since(left) < HOLD));
+        let longest_away = self.0.iter().filter_map(|(id, entry)| Some((entry.left?, id.clone()))).min();
         if let (true, Some((_, id))) = (self.0.len() >= MAX_IDS, longest_away) {
             self.0.remove(&id);
         }
@@ -180,5 +180,5 @@ impl Names {
 }
 
 #[cfg(test)]
-#[path = "gate_tests.rs"]
+#[path = "topic_acl_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::processes::{Holders, holders_of_file, own_user};
-use super::report::{Finding, Verdict};
+use super::report::{Finding, Severity};
 use crate::base::stats::round1;
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
@@ -63,7 +63,7 @@ impl Looked {
             _ => Holders::default(),
         };
         let finding = refusal(error, &holders, config);
-        self.daemon_has_it = finding.verdict == Verdict::Warn;
+        self.daemon_has_it = finding.verdict == Severity::Warn;
         self.findings.push(finding);
     }
 }
@@ -214,14 +214,14 @@ mod tests {
     #[test]
     fn a_busy_camera_is_a_failure_unless_porthole_itself_has_it() {
         let other = busy(&Holders { processes: vec![process("cheese", false)], hidden: false });
-        assert_eq!(other.verdict, Verdict::Fail);
+        assert_eq!(other.verdict, Severity::Fail);
         assert_eq!(other.what, "/dev/video0 is in use by cheese (pid 7)");
         let own = busy(&Holders { processes: vec![process("porthole", true)], hidden: true });
-        assert_eq!(own.verdict, Verdict::Warn);
+        assert_eq!(own.verdict, Severity::Warn);
         assert!(own.what.contains("porthole (pid 7)"), "{own:?}");
         assert!(own.next.is_some_and(|next| next.contains("systemctl stop porthole")));
         let unseen = Holders { processes: vec![process("x", false)], hidden: true };
-        assert_eq!(busy(&unseen).verdict, Verdict::Fail);
+        assert_eq!(busy(&unseen).verdict, Severity::Fail);
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             ),
         ] {
             let finding = refusal(&error, &Holders::default(), &config);
-            assert_eq!(finding.verdict, Verdict::Fail, "{finding:?}");
+            assert_eq!(finding.verdict, Severity::Fail, "{finding:?}");
             assert!(finding.what.contains(what), "{finding:?}");
             assert!(finding.next.as_deref().is_some_and(|text| text.contains(next)), "{finding:?}");
         }

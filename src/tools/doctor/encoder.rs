@@ -133,7 +133,7 @@ fn refused(spec: &EncoderSpec, error: &MediaError, wanted: EncoderChoice) -> Fin
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Verdict;
+    use super::super::report::Severity;
     use super::*;
     use crate::media::board::BoardClass;
     use crate::media::mode::Rate;
@@ -162,7 +162,7 @@ mod tests {
         results: Vec<Result<Encoded, MediaError>>,
         wanted: EncoderChoice,
         through: bool,
-    ) -> Vec<Verdict> {
+    ) -> Vec<Severity> {
         let specs = order(wanted).into_iter();
         let tried: Vec<Tried> = specs.zip(results).map(|(spec, result)| Tried { spec, result }).collect();
         judge(&tried, &settings(), wanted, through).into_iter().map(|finding| finding.verdict).collect()
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn only_the_encoder_that_is_used_decides() {
         use EncoderChoice::{Auto, OpenH264};
-        use Verdict::{Fail, Skip, Warn};
-        let ok = Verdict::Ok;
+        use Severity::{Fail, Skip, Warn};
+        let ok = Severity::Ok;
         let good = |fps| Ok(figures(fps));
         assert_eq!(verdicts(vec![missing(), good(100), good(5)], Auto, false), [Skip, ok, Skip]);
         assert_eq!(verdicts(vec![missing(), good(31), good(500)], Auto, false), [Skip, Warn, Skip]);

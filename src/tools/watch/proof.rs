@@ -1,6 +1,6 @@
 //! The viewer's half of protocol.md section 2.2: signs offers, verifies answers. Pure but for the nonce.
 
-use crate::access::link::Link;
+use crate::access::link::ViewingLink;
 use crate::access::proof::{
     KeyPair, NoRandom, Nonce, Parties, PublicKey, Signature, answer_text, offer_text,
 };
@@ -14,27 +14,27 @@ pub(super) struct Proof {
 }
 
 /// One offer as it was sent, to judge the answer by.
-pub(super) struct Sent {
+pub(super) struct SentOffer {
     nonce: Option<Nonce>,
     sdp: String,
 }
 
 impl Proof {
     /// `None` for a link without the device's key.
-    pub fn of(link: &Link) -> Option<Self> {
+    pub fn of(link: &ViewingLink) -> Option<Self> {
         let grant = link.grant.as_ref().and_then(|(name, seed)| Some((name.clone(), KeyPair::of(seed)?)));
         Some(Self { device_key: link.key?, grant })
     }
 
     /// Signs an offer, where there is a grant to sign with.
-    pub fn sign(&self, parties: Parties<'_>, sdp: &str) -> Result<(Option<Auth>, Sent), NoRandom> {
+    pub fn sign(&self, parties: Parties<'_>, sdp: &str) -> Result<(Option<Auth>, SentOffer), NoRandom> {
         let Some((name, keys)) = &self.grant else {
-            return Ok((None, Sent { nonce: None, sdp: sdp.to_owned() }));
+            return Ok((None, SentOffer { nonce: None, sdp: sdp.to_owned() }));
         };
         let nonce = Nonce::random()?;
         let sig = keys.sign(&offer_text(parties, &nonce, sdp)).encode();
         let auth = Auth { grant: name.to_string(), nonce: nonce.encode(), sig };
-        Ok((Some(auth), Sent { nonce: Some(nonce), sdp: sdp.to_owned() }))
+        Ok((Some(auth), SentOffer { nonce: Some(nonce), sdp: sdp.to_owned() }))
     }
 
     /// Whether the device of the link gave this answer to that offer. `identity` is key and signature.
@@ -44,7 +44,7 @@ impl Proof {
     pub fn verify(
         &self,
         parties: Parties<'_>,
-        sent: &Sent,
+        sent: &SentOffer,
         answer_sdp: &str,
         identity: Option<(&str, &str)>,
     ) -> Result<(), &'static str> {

@@ -13,8 +13,8 @@ use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
-use super::gate::{Gatekeeper, Names, Role, Rules};
 use super::limits;
+use super::topic_acl::{ClientAuthenticator, ClientIds, Role, TopicAcl};
 use crate::base::limits::TokenBucket;
 use crate::config::Secret;
 use crate::signaling::topic::{Id, Topics};
@@ -33,22 +33,22 @@ pub struct OwnCredentials {
     pub password: Secret,
 }
 
-/// What all connections have in common.
-pub(super) struct Gate {
-    pub rules: Rules,
+/// By what all connections are let in.
+pub(super) struct AdmissionPolicy {
+    pub acl: TopicAcl,
     pub own: OwnCredentials,
-    pub gatekeeper: Arc<dyn Gatekeeper>,
-    names: Mutex<Names>,
+    pub authenticator: Arc<dyn ClientAuthenticator>,
+    client_ids: Mutex<ClientIds>,
 }
 
-impl Gate {
-    pub fn new(rules: Rules, own: OwnCredentials, gatekeeper: Arc<dyn Gatekeeper>) -> Self {
-        Self { rules, own, gatekeeper, names: Mutex::default() }
+impl AdmissionPolicy {
+    pub fn new(acl: TopicAcl, own: OwnCredentials, authenticator: Arc<dyn ClientAuthenticator>) -> Self {
+        Self { acl, own, authenticator, client_ids: Mutex::default() }
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    fn client_ids(&self) -> MutexGuard<'_, ClientIds> {
         // Whole after every statement, so nothing is broken if a holder panicked.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.client_ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn role(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<Role> {
@@ -58,12 +58,12 @@ impl Gate {
             let same = hash(password.unwrap_or_default()) == hash(self.own.password.expose().as_bytes());
             return same.then_some(Role::Device);
         }
-        self.gatekeeper.admit(user, password).map(Role::Client)
+        self.authenticator.admit(user, password).map(Role::Client)
     }
 }
 
 /// Who came in over this connection.
-struct Seat {
+struct AdmittedClient {
     client_id: String,
     user: Option<String>,
     password: Option<Vec<u8>>,
@@ -71,47 +71,47 @@ struct Seat {
     generation: u64,
 }
 
-/// Stands between one connection and the topics.
-pub(super) struct Doorman {
-    gate: Arc<Gate>,
-    seat: Mutex<Option<Seat>>,
-    pace: tokio::sync::Mutex<TokenBucket>,
-    /// Told when the connection has to end.
-    pub shown_out: Notify,
+/// Whether one connection may come in, and what it may do then.
+pub(super) struct ConnectionAdmission {
+    policy: Arc<AdmissionPolicy>,
+    client: Mutex<Option<AdmittedClient>>,
+    message_rate: tokio::sync::Mutex<TokenBucket>,
+    /// Told when the connection has to end because its rights are gone.
+    pub revoked: Notify,
 }
 
-impl Doorman {
-    pub fn new(gate: Arc<Gate>) -> Self {
-        let pace = tokio::sync::Mutex::new(limits::messages(Instant::now()));
-        Self { gate, seat: Mutex::default(), pace, shown_out: Notify::new() }
+impl ConnectionAdmission {
+    pub fn new(policy: Arc<AdmissionPolicy>) -> Self {
+        let message_rate = tokio::sync::Mutex::new(limits::messages(Instant::now()));
+        Self { policy, client: Mutex::default(), message_rate, revoked: Notify::new() }
     }
 
-    fn seat(&self) -> MutexGuard<'_, Option<Seat>> {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    fn client(&self) -> MutexGuard<'_, Option<AdmittedClient>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Under which client id it came in.
     pub fn client_id(&self) -> Option<String> {
-        self.seat().as_ref().map(|seat| seat.client_id.clone())
+        self.client().as_ref().map(|client| client.client_id.clone())
     }
 
-    fn let_in(&self, connect: &ConnectPacket) -> Result<Role, ReasonCode> {
-        let (gate, client_id) = (&self.gate, connect.client_id.as_str());
-        let generation = gate.gatekeeper.generation();
-        let role = gate
+    fn admit_connection(&self, connect: &ConnectPacket) -> Result<Role, ReasonCode> {
+        let (policy, client_id) = (&self.policy, connect.client_id.as_str());
+        let generation = policy.authenticator.generation();
+        let role = policy
             .role(connect.username.as_deref(), connect.password.as_deref())
             .ok_or(ReasonCode::BadUsernameOrPassword)?;
         if let Some(will) = &connect.will
-            && !gate.rules.may_leave(&role, client_id, &will.topic, will.retain)
+            && !policy.acl.may_leave_will(&role, client_id, &will.topic, will.retain)
         {
             return Err(ReasonCode::NotAuthorized);
         }
-        let mut seat = self.seat();
-        let free = seat.is_none() && gate.rules.may_be_called(&role, client_id);
-        if !free || !gate.names().enter(Instant::now(), client_id, &role) {
+        let mut client = self.client();
+        let free = client.is_none() && policy.acl.may_use_client_id(&role, client_id);
+        if !free || !policy.client_ids().enter(Instant::now(), client_id, &role) {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
-        *seat = Some(Seat {
+        *client = Some(AdmittedClient {
             client_id: client_id.to_owned(),
             user: connect.username.clone(),
             password: connect.password.clone(),
@@ -124,52 +124,52 @@ impl Doorman {
     /// Asks again who this is if that may have changed, or if `anyway`: rights may also run out. `None`,
     /// and the end of the connection, once it is nobody; a connection that has not come in yet is nobody
     /// too, and may stay.
-    pub fn ask_again(&self, anyway: bool) -> Option<Role> {
-        let mut seat = self.seat();
-        let seat = seat.as_mut()?;
-        let generation = self.gate.gatekeeper.generation();
-        if seat.role != Role::Device && (anyway || generation != seat.generation) {
-            let role = self.gate.role(seat.user.as_deref(), seat.password.as_deref());
-            let Some(role) = role.filter(|role| role.continues_as(&seat.role)) else {
-                self.shown_out.notify_one();
+    pub fn reauthenticate(&self, anyway: bool) -> Option<Role> {
+        let mut client = self.client();
+        let client = client.as_mut()?;
+        let generation = self.policy.authenticator.generation();
+        if client.role != Role::Device && (anyway || generation != client.generation) {
+            let role = self.policy.role(client.user.as_deref(), client.password.as_deref());
+            let Some(role) = role.filter(|role| role.continues_as(&client.role)) else {
+                self.revoked.notify_one();
                 return None;
             };
-            seat.role = role;
-            seat.generation = generation;
+            client.role = role;
+            client.generation = generation;
         }
-        Some(seat.role.clone())
+        Some(client.role.clone())
     }
 
     /// Who asks, after the wait that its rate imposes.
-    async fn asked(&self) -> Option<Role> {
-        if self.ask_again(false)? != Role::Device {
-            let wait = self.pace.lock().await.take_in_advance(Instant::now());
+    async fn current_role(&self) -> Option<Role> {
+        if self.reauthenticate(false)? != Role::Device {
+            let wait = self.message_rate.lock().await.take_in_advance(Instant::now());
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
         }
-        self.ask_again(false)
+        self.reauthenticate(false)
     }
 }
 
-impl Drop for Doorman {
+impl Drop for ConnectionAdmission {
     fn drop(&mut self) {
         if let Some(client_id) = self.client_id() {
-            self.gate.names().leave(Instant::now(), &client_id);
+            self.policy.client_ids().leave(Instant::now(), &client_id);
         }
     }
 }
 
-/// As the library wants to own it.
-pub(super) struct Provider(pub Arc<Doorman>);
+/// The same, as the library wants to own it.
+pub(super) struct AuthAdapter(pub Arc<ConnectionAdmission>);
 
-impl AuthProvider for Provider {
+impl AuthProvider for AuthAdapter {
     fn authenticate<'a>(
         &'a self,
         connect: &'a ConnectPacket,
         address: SocketAddr,
     ) -> Answer<'a, mqtt5::error::Result<AuthResult>> {
-        let result = match self.0.let_in(connect) {
+        let result = match self.0.admit_connection(connect) {
             Ok(Role::Device) => AuthResult::success_with_user(DEVICE_USER),
             Ok(Role::Client(_)) => AuthResult::success(),
             Err(reason) => {
@@ -188,8 +188,8 @@ impl AuthProvider for Provider {
     ) -> Answer<'a, bool> {
         let client_id = client_id.to_owned();
         Box::pin(async move {
-            let role = self.0.asked().await;
-            role.is_some_and(|role| self.0.gate.rules.may_publish(&role, &client_id, topic))
+            let role = self.0.current_role().await;
+            role.is_some_and(|role| self.0.policy.acl.may_publish(&role, &client_id, topic))
         })
     }
 
@@ -201,23 +201,23 @@ impl AuthProvider for Provider {
     ) -> Answer<'a, bool> {
         let client_id = client_id.to_owned();
         Box::pin(async move {
-            let role = self.0.asked().await;
-            role.is_some_and(|role| self.0.gate.rules.may_subscribe(&role, &client_id, filter))
+            let role = self.0.current_role().await;
+            role.is_some_and(|role| self.0.policy.acl.may_subscribe(&role, &client_id, filter))
         })
     }
 }
 
 /// Takes from clients' messages what only the device may ask of the broker: to keep them, and to have the
 /// device answer on somebody else's topic.
-pub(super) struct Plain(pub Topics);
+pub(super) struct PublishFilter(pub Topics);
 
-impl Plain {
+impl PublishFilter {
     fn may_be_answered_at(&self, client_id: &str, topic: &str) -> bool {
         Id::new(client_id).is_ok_and(|viewer| self.0.down(&viewer) == topic)
     }
 }
 
-impl BrokerEventHandler for Plain {
+impl BrokerEventHandler for PublishFilter {
     fn on_client_publish(&self, event: ClientPublishEvent) -> Answer<'_, PublishAction> {
         let answer_at =
             event.response_topic.as_deref().filter(|topic| self.may_be_answered_at(&event.client_id, topic));
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     async fn passed_on(user: Option<&str>, retain: bool, answer_at: Option<&str>) -> Option<PublishPacket> {
-        let plain = Plain(Topics::new("porthole", &Id::new("cam").unwrap()));
+        let plain = PublishFilter(Topics::new("porthole", &Id::new("cam").unwrap()));
         let event = ClientPublishEvent {
             client_id: "tab".into(),
             user_id: user.map(Into::into),

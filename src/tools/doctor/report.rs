@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 /// What a finding means for video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Verdict {
+pub(super) enum Severity {
     /// As it should be.
     Ok,
     /// Video works, but something will be missed sooner or later.
@@ -20,7 +20,7 @@ pub(super) enum Verdict {
     Skip,
 }
 
-impl Verdict {
+impl Severity {
     /// The first word of a line; what is wrong has to catch the eye.
     fn word(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Verdict {
 pub(super) struct Finding {
     /// Which part was looked at.
     pub area: &'static str,
-    pub verdict: Verdict,
+    pub verdict: Severity,
     /// What was found, in words.
     pub what: String,
     /// What to do next, where something is to be done.
@@ -49,24 +49,24 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn new(area: &'static str, verdict: Verdict, what: impl Into<String>) -> Self {
+    fn new(area: &'static str, verdict: Severity, what: impl Into<String>) -> Self {
         Self { area, verdict, what: what.into(), next: None, figures: Map::new() }
     }
 
     pub fn ok(area: &'static str, what: impl Into<String>) -> Self {
-        Self::new(area, Verdict::Ok, what)
+        Self::new(area, Severity::Ok, what)
     }
 
     pub fn warn(area: &'static str, what: impl Into<String>) -> Self {
-        Self::new(area, Verdict::Warn, what)
+        Self::new(area, Severity::Warn, what)
     }
 
     pub fn fail(area: &'static str, what: impl Into<String>) -> Self {
-        Self::new(area, Verdict::Fail, what)
+        Self::new(area, Severity::Fail, what)
     }
 
     pub fn skip(area: &'static str, what: impl Into<String>) -> Self {
-        Self::new(area, Verdict::Skip, what)
+        Self::new(area, Severity::Skip, what)
     }
 
     /// Adds what to do.
@@ -143,13 +143,13 @@ fn one_line(text: &str) -> String {
 
 /// Everything that was found, in the order it was looked for.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     findings: Vec<Finding>,
     /// Each line is printed as it is found: the whole takes a quarter of a minute.
     live: bool,
 }
 
-impl Report {
+impl DoctorReport {
     pub fn new(live: bool) -> Self {
         Self { findings: Vec::new(), live }
     }
@@ -165,33 +165,33 @@ impl Report {
         findings.into_iter().for_each(|finding| self.add(finding));
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
+    fn count(&self, verdict: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
     /// Whether a viewer would get video.
     pub fn video_would_work(&self) -> bool {
-        self.count(Verdict::Fail) == 0
+        self.count(Severity::Fail) == 0
     }
 
     /// The last line.
     pub fn summary(&self) -> String {
         let plural =
             |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-        let warnings = match self.count(Verdict::Warn) {
+        let warnings = match self.count(Severity::Warn) {
             0 => String::new(),
             count => format!(", {}", plural(count, "warning")),
         };
         if self.video_would_work() {
             return format!(
                 "Video works here: {} passed{warnings}.",
-                plural(self.count(Verdict::Ok), "check")
+                plural(self.count(Severity::Ok), "check")
             );
         }
         let areas: Vec<&str> = self
             .findings
             .iter()
-            .filter(|finding| finding.verdict == Verdict::Fail)
+            .filter(|finding| finding.verdict == Severity::Fail)
             .map(|finding| finding.area)
             .collect();
         let mut named = areas.clone();
@@ -221,8 +221,8 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn report(findings: Vec<Finding>) -> Report {
-        Report { findings, live: false }
+    fn report(findings: Vec<Finding>) -> DoctorReport {
+        DoctorReport { findings, live: false }
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn throttled(bits: u32) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Verdict;
+    use super::super::report::Severity;
     use super::*;
 
     fn at(seconds: u64) -> SystemTime {
@@ -197,12 +197,12 @@ mod tests {
 
     #[test]
     fn a_board_that_believes_in_1970_cannot_use_certificates() {
-        assert_eq!(clock(at(100), None, true).verdict, Verdict::Fail);
-        assert_eq!(clock(at(100), Some(true), false).verdict, Verdict::Warn);
+        assert_eq!(clock(at(100), None, true).verdict, Severity::Fail);
+        assert_eq!(clock(at(100), Some(true), false).verdict, Severity::Warn);
         let (now, know) = (at(1_800_000_000), |known| clock(at(1_800_000_000), known, true).verdict);
         assert_eq!(
             [know(Some(true)), know(Some(false)), know(None)],
-            [Verdict::Ok, Verdict::Warn, Verdict::Ok]
+            [Severity::Ok, Severity::Warn, Severity::Ok]
         );
         assert!(clock(now, None, true).what.starts_with("2027-01-15T"), "{:?}", clock(now, None, true));
     }
@@ -212,38 +212,38 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let inside = dir.path().join("made/later");
         let good = disk(&inside);
-        assert_eq!(good.verdict, Verdict::Ok, "{good:?}");
+        assert_eq!(good.verdict, Severity::Ok, "{good:?}");
         assert!(good.what.contains("made when needed") && !inside.exists(), "{good:?}");
         assert!(good.figures["free_bytes"].as_u64() > Some(0), "{good:?}");
         // A file where the folder should be: not even root can write there.
         let file = dir.path().join("file");
         fs::write(&file, "").expect("write");
         let bad = disk(&file.join("state"));
-        assert_eq!(bad.verdict, Verdict::Warn, "{bad:?}");
+        assert_eq!(bad.verdict, Severity::Warn, "{bad:?}");
         assert!(bad.what.contains("file/state") && bad.next.is_some(), "{bad:?}");
     }
 
     #[test]
     fn memory_is_read_from_the_kernel() {
         let low = memory("MemTotal:         443064 kB\nMemFree: 1 kB\nMemAvailable:      40000 kB\n");
-        assert_eq!((low.verdict, low.what.as_str()), (Verdict::Warn, "39 of 432 MiB available"));
+        assert_eq!((low.verdict, low.what.as_str()), (Severity::Warn, "39 of 432 MiB available"));
         assert_eq!(memory(&fs::read_to_string("/proc/meminfo").expect("/proc")).area, "memory");
-        assert_eq!(memory("").verdict, Verdict::Skip);
+        assert_eq!(memory("").verdict, Severity::Skip);
     }
 
     #[test]
     fn the_hottest_zone_counts() {
         let zones = [("cpu-thermal".to_owned(), 82.3), ("gpu".to_owned(), 50.0)];
         let hot = temperature(&zones);
-        assert_eq!(hot.verdict, Verdict::Warn);
+        assert_eq!(hot.verdict, Severity::Warn);
         assert!(hot.what.starts_with("82 °C (cpu-thermal)"), "{hot:?}");
-        assert_eq!(temperature(&zones[1..]).verdict, Verdict::Ok);
-        assert_eq!(temperature(&[]).verdict, Verdict::Skip);
+        assert_eq!(temperature(&zones[1..]).verdict, Severity::Ok);
+        assert_eq!(temperature(&[]).verdict, Severity::Skip);
     }
 
     #[test]
     fn the_firmwares_bits_are_put_into_words() {
-        assert_eq!(throttled(0).verdict, Verdict::Ok);
+        assert_eq!(throttled(0).verdict, Severity::Ok);
         let now = throttled(0x5_0005);
         assert_eq!(now.what, "now: too little voltage, processor throttled");
         assert!(now.next.is_some_and(|next| next.contains("power supply")));

@@ -122,7 +122,7 @@ pub(super) fn ports(config: &Config) -> Vec<Finding> {
         wanted.push(("broker.listen", config.broker.listen));
         wanted.push(("broker.websocket", config.broker.websocket));
     }
-    wanted.extend(config.http_listen.map(|address| ("http.listen", address)));
+    wanted.extend(config.http.listen.map(|address| ("http.listen", address)));
     wanted.extend(config.ice.tcp_port.map(|port| ("ice.tcp_port", (Ipv4Addr::UNSPECIFIED, port).into())));
     // Port 0 means any.
     wanted.retain(|(_, address)| address.port() != 0);
@@ -174,7 +174,7 @@ fn unusable(key: &str, address: SocketAddr, error: &std::io::Error, holders: &Ho
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Verdict;
+    use super::super::report::Severity;
     use super::*;
 
     fn asked(url: &str, works: bool) -> Asked {
@@ -187,13 +187,13 @@ mod tests {
         Asked { url: url.into(), result }
     }
 
-    fn verdicts(asked: &[Asked]) -> Vec<Verdict> {
+    fn verdicts(asked: &[Asked]) -> Vec<Severity> {
         servers(asked).into_iter().map(|finding| finding.verdict).collect()
     }
 
     #[test]
     fn a_dead_server_matters_where_no_other_does_its_work() {
-        use Verdict::{Fail, Ok, Warn};
+        use Severity::{Fail, Ok, Warn};
         assert_eq!(verdicts(&[asked("stun:a", false)]), [Fail]);
         assert_eq!(verdicts(&[asked("stun:a", false), asked("stun:b", true)]), [Warn, Ok]);
         assert_eq!(verdicts(&[asked("stun:a", false), asked("turn:b", true)]), [Warn, Ok]);
@@ -208,12 +208,12 @@ mod tests {
         let one = |kind: &str, address: &str| Gathered { kind: kind.into(), address: address.into() };
         let host = one("host", "192.168.1.5");
         let local = candidates(&[host.clone(), host.clone()], true);
-        assert_eq!(local.verdict, Verdict::Ok);
+        assert_eq!(local.verdict, Severity::Ok);
         assert!(local.what.starts_with("candidates: host (192.168.1.5); no STUN"), "{local:?}");
         let all = candidates(&[host, one("srflx", "203.0.113.7"), one("relay", "198.51.100.1")], false);
         assert_eq!(all.what, "candidates: host (192.168.1.5), relay (198.51.100.1), srflx (203.0.113.7)");
-        assert_eq!(candidates(&[one("host", "127.0.0.1")], true).verdict, Verdict::Warn);
-        assert_eq!(candidates(&[], false).verdict, Verdict::Fail);
+        assert_eq!(candidates(&[one("host", "127.0.0.1")], true).verdict, Severity::Warn);
+        assert_eq!(candidates(&[], false).verdict, Severity::Fail);
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         let address = taken.local_addr().expect("an address");
         let error = TcpListener::bind(address).expect_err("taken");
         let finding = unusable("http.listen", address, &error, &Holders::default());
-        assert_eq!(finding.verdict, Verdict::Fail);
+        assert_eq!(finding.verdict, Severity::Fail);
         assert!(
             finding.what.contains("http.listen") && finding.what.contains(&address.to_string()),
             "{finding:?}"

@@ -17,7 +17,7 @@ const NAL_FU_A: u8 = 28;
 
 /// What matters of an RTP packet.
 #[derive(Debug, Clone, Copy)]
-pub struct Packet<'a> {
+pub struct CountedPacket<'a> {
     /// RTP sequence number.
     pub sequence: u16,
     /// RTP timestamp.
@@ -30,7 +30,7 @@ pub struct Packet<'a> {
 
 /// The result.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Figures {
+pub struct ViewerFigures {
     /// Whole access units.
     pub frames: u64,
     /// Those that a decoder could show: whole, and so is what they refer to.
@@ -67,7 +67,7 @@ struct Kept {
 /// Counts one stream.
 #[derive(Default)]
 pub struct Counter {
-    figures: Figures,
+    figures: ViewerFigures,
     /// The next sequence number, unwrapped.
     next: Option<i64>,
     highest: i64,
@@ -90,7 +90,7 @@ struct Unit {
 
 impl Counter {
     /// Takes a packet that arrived at `now`.
-    pub fn packet(&mut self, now: Instant, packet: Packet<'_>) {
+    pub fn packet(&mut self, now: Instant, packet: CountedPacket<'_>) {
         self.first_packet.get_or_insert(now);
         self.last_packet = Some(now);
         let mut sequence = self.unwrap(packet.sequence);
@@ -138,7 +138,7 @@ impl Counter {
     }
 
     /// The figures at the end of watching.
-    pub fn finish(&self, now: Instant) -> Figures {
+    pub fn finish(&self, now: Instant) -> ViewerFigures {
         let mut figures = self.figures.clone();
         if let (Some(first), Some(last)) = (self.first_frame, self.last_frame) {
             figures.longest_gap = figures.longest_gap.max(now.saturating_duration_since(last));
@@ -271,9 +271,9 @@ mod tests {
     const FRAME: Duration = Duration::from_millis(40);
 
     /// A stream whose units have three packets each, the first unit being a key frame.
-    fn packet(n: u16) -> Packet<'static> {
+    fn packet(n: u16) -> CountedPacket<'static> {
         let unit = n / 3;
-        Packet {
+        CountedPacket {
             sequence: n.wrapping_add(65_530),
             timestamp: u32::from(unit) * 3600,
             marker: n % 3 == 2,
@@ -356,7 +356,7 @@ mod tests {
         let (mut counter, start) = (Counter::default(), Instant::now());
         feed(&mut counter, start, 0..6);
         for n in 0..6 {
-            counter.packet(start + FRAME * 3, Packet { sequence: 20_000 + n, ..packet(n) });
+            counter.packet(start + FRAME * 3, CountedPacket { sequence: 20_000 + n, ..packet(n) });
         }
         let figures = counter.finish(start + FRAME * 3);
         assert_eq!((figures.frames, figures.key_frames, figures.lost), (4, 2, 0));
@@ -377,7 +377,7 @@ mod tests {
             for n in numbers.filter(|n| *n != 4) {
                 let payload = if n == 9 { SETS } else { packet(n).payload };
                 let payload = if n == 10 { IDR } else { payload };
-                counter.packet(start, Packet { payload, ..packet(n) });
+                counter.packet(start, CountedPacket { payload, ..packet(n) });
             }
             let figures = counter.finish(start);
             (figures.shown, figures.frames, figures.key_frames, figures.broken, figures.lost)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::count::Figures;
+use super::count::ViewerFigures;
 
 /// What went wrong for one viewer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,19 +24,19 @@ pub(super) struct Row {
     pub connected: bool,
     /// From the published offer to the first whole key frame.
     pub first_frame: Option<Duration>,
-    pub figures: Figures,
+    pub figures: ViewerFigures,
     pub trouble: Vec<Trouble>,
 }
 
 /// The result of a run.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct WatchReport {
     /// How many viewers there should have been.
     viewers: u16,
     rows: Vec<Row>,
 }
 
-impl Report {
+impl WatchReport {
     pub(super) fn new(viewers: u16, rows: Vec<Row>) -> Self {
         Self { viewers, rows }
     }
@@ -50,7 +50,7 @@ impl Report {
         self.rows.iter().filter(|row| row.connected).count()
     }
 
-    fn sum(&self, figure: impl Fn(&Figures) -> u64) -> u64 {
+    fn sum(&self, figure: impl Fn(&ViewerFigures) -> u64) -> u64 {
         self.rows.iter().map(|row| figure(&row.figures)).sum()
     }
 
@@ -194,14 +194,14 @@ mod tests {
             viewer: format!("watch-{n}"),
             connected: true,
             first_frame: Some(Duration::from_millis(u64::from(n))),
-            figures: Figures {
+            figures: ViewerFigures {
                 frames: 100,
                 key_frames: 2,
                 lost: 1,
                 fps: 25.04,
                 bits_per_second: 2_000_000.4,
                 longest_gap: Duration::from_millis(u64::from(n) * 2),
-                ..Figures::default()
+                ..ViewerFigures::default()
             },
             trouble: Vec::new(),
         }
@@ -212,7 +212,7 @@ mod tests {
         Row {
             connected: false,
             first_frame: None,
-            figures: Figures::default(),
+            figures: ViewerFigures::default(),
             trouble: vec![trouble],
             ..row(n)
         }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_json_is_as_documented() {
-        let report = Report::new(100, (1..=100).map(row).collect());
+        let report = WatchReport::new(100, (1..=100).map(row).collect());
         let value: Value = serde_json::from_str(&report.json()).expect("json");
         assert_eq!(value["first_frame_ms"], json!({"p50": 50, "p95": 95, "max": 100}));
         assert_eq!(value["fps"], json!({"p50": 25.0, "min": 25.0}));
@@ -234,24 +234,24 @@ mod tests {
 
     #[test]
     fn one_black_viewer_fails_the_run_and_spoils_no_percentile() {
-        let report = Report::new(2, vec![row(7), black(2)]);
+        let report = WatchReport::new(2, vec![row(7), black(2)]);
         let value: Value = serde_json::from_str(&report.json()).expect("json");
         assert_eq!(value["first_frame_ms"]["p50"], json!(7));
         assert_eq!(value["errors"], json!([{"viewer": "watch-2", "code": "busy", "message": "full"}]));
         assert!(!report.all_got_video());
-        assert!(!Report::new(2, vec![row(1)]).all_got_video());
+        assert!(!WatchReport::new(2, vec![row(1)]).all_got_video());
     }
 
     #[test]
     fn nobody_gives_null() {
-        let value: Value = serde_json::from_str(&Report::new(1, vec![black(1)]).json()).expect("json");
+        let value: Value = serde_json::from_str(&WatchReport::new(1, vec![black(1)]).json()).expect("json");
         assert_eq!(value["first_frame_ms"], json!({"p50": null, "p95": null, "max": null}));
         assert_eq!(value["longest_gap_ms"], json!(null));
     }
 
     #[test]
     fn the_table_is_aligned_and_summed_up() {
-        let table = Report::new(2, vec![row(7), black(2)]).table();
+        let table = WatchReport::new(2, vec![row(7), black(2)]).table();
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0].len(), lines[1].len());
         assert_eq!(lines[1].len(), lines[2].len());

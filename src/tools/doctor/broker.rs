@@ -15,7 +15,7 @@ use crate::base::tasks::TaskGroup;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};
 use crate::signaling::broker_url::BrokerUrl;
-use crate::signaling::mqtt::probe::{Outcome, Probed, Tried, Use, probe};
+use crate::signaling::mqtt::probe::{Probed, TopicOutcome, Tried, Use, probe};
 use crate::signaling::mqtt::{LinkConfig, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
 
@@ -24,18 +24,18 @@ const AREA: &str = "broker";
 const LOCAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the checks found, and where the daemon's broker is if there is one now.
-pub(super) struct Checked {
+pub(super) struct BrokerFindings {
     pub findings: Vec<Finding>,
     /// Where a running daemon of this configuration would be spoken to.
     pub url: Option<BrokerUrl>,
 }
 
 /// Tries the configured broker. Takes half a minute at most.
-pub(super) async fn check(config: &Config) -> Checked {
+pub(super) async fn check(config: &Config) -> BrokerFindings {
     match &config.mqtt.broker {
         BrokerChoice::External(url) => {
             let findings = visit(config, url, &url.to_string()).await.0;
-            Checked { findings, url: Some(url.clone()) }
+            BrokerFindings { findings, url: Some(url.clone()) }
         }
         BrokerChoice::Embedded => Box::pin(embedded(config)).await,
     }
@@ -112,7 +112,7 @@ fn judge(config: &Config, url: &BrokerUrl, name: &str, probed: &Probed, me: &Id)
     }
     let base = topics_base(config);
     findings.extend(probed.topics.iter().filter_map(|tried| denied(tried, config, me)));
-    let passed = probed.topics.iter().filter(|tried| tried.outcome == Outcome::Passed).count();
+    let passed = probed.topics.iter().filter(|tried| tried.outcome == TopicOutcome::Passed).count();
     let all = probed.topics.len();
     let words = if passed == all {
         format!("a message made the round trip through each of the {all} topics under {base}")
@@ -134,15 +134,15 @@ fn denied(tried: &Tried, config: &Config, me: &Id) -> Option<Finding> {
     let Tried { topic, usage, outcome } = tried;
     let user = config.mqtt.username.as_deref().unwrap_or("this user");
     let words = match (outcome, usage) {
-        (Outcome::Passed, _) => return None,
-        (Outcome::SubscribeRefused, Use::Reads) => format!("the broker refuses to subscribe {topic}"),
-        (Outcome::NoEcho, Use::Reads) => format!("what is published on {topic} does not arrive"),
-        (Outcome::PublishRefused, Use::Writes) => format!("the broker refuses to publish on {topic}"),
-        (Outcome::NoAnswer, _) => format!("the broker did not acknowledge a message on {topic}"),
-        (Outcome::PublishRefused, Use::Reads) => {
+        (TopicOutcome::Passed, _) => return None,
+        (TopicOutcome::SubscribeRefused, Use::Reads) => format!("the broker refuses to subscribe {topic}"),
+        (TopicOutcome::NoEcho, Use::Reads) => format!("what is published on {topic} does not arrive"),
+        (TopicOutcome::PublishRefused, Use::Writes) => format!("the broker refuses to publish on {topic}"),
+        (TopicOutcome::NoAnswer, _) => format!("the broker did not acknowledge a message on {topic}"),
+        (TopicOutcome::PublishRefused, Use::Reads) => {
             format!("{topic}: subscribed, but {user} may not publish there, so that it arrives was not tried")
         }
-        (Outcome::NoEcho | Outcome::SubscribeRefused, Use::Writes) => {
+        (TopicOutcome::NoEcho | TopicOutcome::SubscribeRefused, Use::Writes) => {
             format!("{topic}: published, but {user} may not read it, so that it went through was not seen")
         }
     };
@@ -159,37 +159,38 @@ fn denied(tried: &Tried, config: &Config, me: &Id) -> Option<Finding> {
 }
 
 /// The built-in broker: the running daemon's, or one of our own to try it with.
-async fn embedded(config: &Config) -> Checked {
+async fn embedded(config: &Config) -> BrokerFindings {
     let listen = from_here(config.broker.listen);
     let url: Option<BrokerUrl> = format!("mqtt://{listen}").parse().ok();
     if let (Some(url), true) = (&url, is_open(listen).await) {
         let holders = holders_of_port(listen);
         if holders.porthole().is_some() && config.access == Mode::Grants {
             let what = "the built-in broker of the running daemon lets in only who was invited";
-            return Checked { findings: vec![Finding::skip(AREA, what)], url: Some(url.clone()) };
+            return BrokerFindings { findings: vec![Finding::skip(AREA, what)], url: Some(url.clone()) };
         }
         if holders.porthole().is_some() {
             let mut findings = visit(config, url, "the built-in broker of the running daemon").await.0;
             // Whether it was let in. Its topics are for the daemon's own connection, which no other can be.
             findings.truncate(1);
-            return Checked { findings, url: Some(url.clone()) };
+            return BrokerFindings { findings, url: Some(url.clone()) };
         }
         // Told by the line about ports.
         let what = format!(
             "the built-in broker cannot be tried at {listen}, which is in use by {}",
             holders.words()
         );
-        return Checked { findings: vec![Finding::skip(AREA, what)], url: None };
+        return BrokerFindings { findings: vec![Finding::skip(AREA, what)], url: None };
     }
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let addresses = Broker { listen: loopback, websocket: loopback };
     let (root, device) = (&config.mqtt.root, &config.device.id);
-    let broker = match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess), &TaskGroup::new())
-        .await
-    {
-        Ok(broker) => broker,
-        Err(error) => return Checked { findings: vec![Finding::fail(AREA, error.to_string())], url: None },
-    };
+    let broker =
+        match EmbeddedBroker::start(addresses, root, device, Arc::new(OpenAccess), &TaskGroup::new()).await {
+            Ok(broker) => broker,
+            Err(error) => {
+                return BrokerFindings { findings: vec![Finding::fail(AREA, error.to_string())], url: None };
+            }
+        };
     let findings = match format!("mqtt://{}", broker.tcp).parse() {
         Ok(url) => {
             let name = "the built-in broker, on a port of its own";
@@ -197,7 +198,7 @@ async fn embedded(config: &Config) -> Checked {
         }
         Err(_) => Vec::new(),
     };
-    Checked { findings, url: None }
+    BrokerFindings { findings, url: None }
 }
 
 async fn is_open(address: SocketAddr) -> bool {

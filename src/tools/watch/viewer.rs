@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::count::{Counter, Packet};
-use super::proof::{Proof, Sent};
+use super::count::{CountedPacket, Counter};
+use super::proof::{Proof, SentOffer};
 use super::report::{Row, Trouble};
 use crate::access::proof::Parties;
 use crate::base::tasks::TaskGroup;
@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(100);
 const KEY_FRAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What all viewers of one run have in common.
-pub(super) struct Plan {
+pub(super) struct WatchPlan {
     pub url: BrokerUrl,
     pub topics: Topics,
     pub device: Id,
@@ -83,12 +83,16 @@ impl Sink {
 impl PacketSink for Sink {
     fn packet(&self, packet: Received<'_>) {
         let Received { sequence, timestamp, marker, payload } = packet;
-        self.counter().packet(Instant::now(), Packet { sequence, timestamp, marker, payload });
+        self.counter().packet(Instant::now(), CountedPacket { sequence, timestamp, marker, payload });
     }
 }
 
 /// Watches once. Everything that goes wrong after the start is in the row.
-pub(super) async fn watch(plan: &Plan, id: &str, stopped: watch::Receiver<bool>) -> Result<Row, LinkError> {
+pub(super) async fn watch(
+    plan: &WatchPlan,
+    id: &str,
+    stopped: watch::Receiver<bool>,
+) -> Result<Row, LinkError> {
     let mut config = LinkConfig::new(plan.url.clone(), id);
     config.username.clone_from(&plan.username);
     config.password.clone_from(&plan.password);
@@ -136,7 +140,7 @@ struct Session {
     /// Candidates that overtook the answer.
     early: Vec<Candidate>,
     /// The offer as it was signed.
-    sent: Option<Sent>,
+    sent: Option<SentOffer>,
     /// When a key frame was last asked for.
     asked: Option<Instant>,
     trouble: Vec<Trouble>,
@@ -146,7 +150,7 @@ struct Session {
 type Next = std::ops::ControlFlow<()>;
 
 impl Session {
-    async fn run(&mut self, plan: &Plan, mut stopped: watch::Receiver<bool>) {
+    async fn run(&mut self, plan: &WatchPlan, mut stopped: watch::Receiver<bool>) {
         let reached = tokio::select! {
             reached = self.reach_broker() => reached,
             () = stop(&mut stopped) => return,
@@ -171,7 +175,7 @@ impl Session {
     }
 
     /// The fields of the offer, signed where a link says with what.
-    fn signed(&mut self, plan: &Plan, sdp: &str) -> Result<Value, String> {
+    fn signed(&mut self, plan: &WatchPlan, sdp: &str) -> Result<Value, String> {
         let mut fields = json!({ "sdp": sdp });
         let Some(proof) = &plan.proof else { return Ok(fields) };
         let (viewer, session) = self.names()?;
@@ -185,7 +189,7 @@ impl Session {
     }
 
     /// Refuses an answer that the link's device did not give to this offer.
-    fn verify(&self, plan: &Plan, sdp: &str, identity: Option<&AnswerIdentity>) -> Result<(), String> {
+    fn verify(&self, plan: &WatchPlan, sdp: &str, identity: Option<&AnswerIdentity>) -> Result<(), String> {
         let (Some(proof), Some(sent)) = (&plan.proof, &self.sent) else { return Ok(()) };
         let (viewer, session) = self.names()?;
         let parties = Parties { device: &plan.device, viewer: &viewer, session: &session };
@@ -218,7 +222,7 @@ impl Session {
         reached == Ok(true)
     }
 
-    async fn drive(&mut self, viewer: &mut Viewer, plan: &Plan, mut stopped: watch::Receiver<bool>) {
+    async fn drive(&mut self, viewer: &mut Viewer, plan: &WatchPlan, mut stopped: watch::Receiver<bool>) {
         let end = tokio::time::Instant::now() + plan.watch_for;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -246,7 +250,7 @@ impl Session {
         }
     }
 
-    async fn link_event(&mut self, plan: &Plan, viewer: &Viewer, event: LinkEvent) -> Next {
+    async fn link_event(&mut self, plan: &WatchPlan, viewer: &Viewer, event: LinkEvent) -> Next {
         match event {
             LinkEvent::Message(message) if message.topic == self.down => {
                 self.device_says(plan, viewer, &message).await
@@ -264,7 +268,7 @@ impl Session {
         }
     }
 
-    async fn device_says(&mut self, plan: &Plan, viewer: &Viewer, message: &Incoming) -> Next {
+    async fn device_says(&mut self, plan: &WatchPlan, viewer: &Viewer, message: &Incoming) -> Next {
         let Ok(said) = serde_json::from_slice::<Down>(&message.payload) else {
             let shown =
                 String::from_utf8_lossy(&message.payload[..message.payload.len().min(80)]).into_owned();
@@ -359,7 +363,7 @@ impl Session {
     }
 
     /// Names what was missing, if nothing else has been said about it.
-    fn conclude(&mut self, plan: &Plan) {
+    fn conclude(&mut self, plan: &WatchPlan) {
         if !self.trouble.is_empty() || self.sink.counter().first_key_frame().is_some() {
             return;
         }

@@ -11,11 +11,11 @@ use super::broker::tls;
 use super::report::Finding;
 use crate::access::gate::Mode;
 use crate::app::App;
-use crate::cli::watch::{Watched, first_frame};
 use crate::config::{Broker, BrokerChoice, Config, Ice};
 use crate::media::DeviceChoice;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Topics;
+use crate::tools::watch::{Watched, first_frame};
 
 const AREA: &str = "first frame";
 /// For the capture side to know its encoder.
@@ -29,7 +29,7 @@ const TEST_WIDTH: u32 = 640;
 
 /// Which pictures are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum TrialPath {
     /// A daemon inside this process, with what is configured.
     Own,
     /// The same with the test picture, because the camera gives none.
@@ -39,14 +39,14 @@ pub(super) enum Way {
 }
 
 /// Measures one viewer's first picture. Takes a minute and a half at the very most.
-pub(super) async fn check(config: &Config, way: &Way) -> Finding {
+pub(super) async fn check(config: &Config, way: &TrialPath) -> Finding {
     match way {
-        Way::Daemon(url) => {
+        TrialPath::Daemon(url) => {
             let outcome = first_frame(watched(config, url.clone()), LIMIT).await;
             judge(outcome, "through the running daemon and the broker", true)
         }
-        Way::Own => own(config.clone(), "through a broker and a viewer of its own").await,
-        Way::OwnTestPicture => {
+        TrialPath::Own => own(config.clone(), "through a broker and a viewer of its own").await,
+        TrialPath::OwnTestPicture => {
             let mut config = config.clone();
             let media = &mut config.media;
             media.device = DeviceChoice::Test;
@@ -78,9 +78,9 @@ fn private(config: Config, state_dir: PathBuf) -> Config {
     (config.mqtt.username, config.mqtt.password) = (None, None);
     (config.mqtt.ca_file, config.mqtt.client_cert_file, config.mqtt.client_key_file) = (None, None, None);
     config.broker = Broker { listen: loopback, websocket: loopback };
-    config.http_listen = None;
+    config.http.listen = None;
     config.ice = Ice::default();
-    config.max_viewers = 1;
+    config.viewers.max = 1;
     config.access = Mode::Open;
     config.device.state_dir = state_dir;
     config
@@ -173,19 +173,19 @@ fn advice(code: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Verdict;
+    use super::super::report::Severity;
     use super::*;
 
     #[test]
     fn a_slow_picture_is_a_warning_and_none_a_failure() {
         let took = |ms| judge(Ok(Duration::from_millis(ms)), "x", false);
-        assert_eq!((took(80).verdict, took(5000).verdict), (Verdict::Ok, Verdict::Warn));
+        assert_eq!((took(80).verdict, took(5000).verdict), (Severity::Ok, Severity::Warn));
         assert_eq!(took(80).figures["first_frame_ms"], 80);
         let none = |code: &str, others| judge(Err((code.into(), "why".into())), "x", others);
-        assert_eq!(none("no-connection", false).verdict, Verdict::Fail);
+        assert_eq!(none("no-connection", false).verdict, Severity::Fail);
         assert!(none("no-connection", false).next.is_some_and(|next| next.contains("firewall")));
-        assert_eq!(none("busy", true).verdict, Verdict::Skip);
-        assert_eq!(none("unauthorized", true).verdict, Verdict::Skip);
-        assert_eq!(none("busy", false).verdict, Verdict::Fail);
+        assert_eq!(none("busy", true).verdict, Severity::Skip);
+        assert_eq!(none("unauthorized", true).verdict, Severity::Skip);
+        assert_eq!(none("busy", false).verdict, Severity::Fail);
     }
 }

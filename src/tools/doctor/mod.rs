@@ -12,63 +12,49 @@ mod network;
 mod processes;
 mod report;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
-use super::{EXIT_BAD_CONFIGURATION, bad_configuration, in_runtime};
 use crate::app::may_stream;
 use crate::config::{BrokerChoice, Config, ConfigError, DEFAULT_FILE, Flavour};
 use crate::media::measure::{Outlook, outlook};
 use crate::media::{DeviceChoice, MediaConfig};
-use first_frame::Way;
-use report::{Finding, Report};
+use first_frame::TrialPath;
+use report::{DoctorReport, Finding};
 
-const MEANING: &str = "\
-One line for each thing: ok, warn (video works, but …), FAIL (it would not), - (not looked at), and below it what
-to do. It takes about a quarter of a minute, opens the camera for two seconds, and changes nothing; a running
-daemon may go on. docs/troubleshooting.md explains each line.
-Exit codes: 0 video would work, 1 it would not, 64 the configuration cannot be used.";
-
-/// What to check, and for whom to print it.
-#[derive(Debug, clap::Args)]
-#[command(after_help = MEANING)]
-pub(super) struct DoctorArgs {
-    /// Configuration file, as for `porthole run`; without any, what `porthole demo` would use is checked
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print one JSON object instead of lines
-    #[arg(long)]
-    json: bool,
+/// What is checked.
+pub struct Subject {
+    config: Config,
+    source: Source,
 }
 
-pub(super) fn run(args: &DoctorArgs) -> ExitCode {
-    let (config, source) = match load(args.config.as_deref()) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            if args.json {
-                let mut report = Report::new(false);
-                report.add(Finding::fail("config", error.to_string()));
-                report::print(&report.json(&shown(args.config.as_deref())));
-            }
-            return bad_configuration(&error);
-        }
-    };
-    // The findings are the output; the log only where it was asked for.
-    if std::env::var_os("PORTHOLE_LOG").is_some() {
-        crate::base::log::start();
+impl Subject {
+    /// The configuration that `run` would use, from `file` where one is named.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        load(file).map(|(config, source)| Self { config, source })
     }
-    let json = args.json;
-    in_runtime(async move {
-        let mut report = Report::new(!json);
+
+    /// Checks everything and prints what it finds. Whether video would work.
+    pub async fn check(&self, json: bool) -> bool {
+        let mut report = DoctorReport::new(!json);
         // Boxed: its future is 16 KB.
-        Box::pin(examine(&config, &source, &mut report)).await;
+        Box::pin(examine(&self.config, &self.source, &mut report)).await;
         if json {
-            report::print(&report.json(&source.words()));
+            report::print(&report.json(&self.source.words()));
         } else {
             report::print(&format!("\n{}", report.summary()));
         }
-        ExitCode::from(u8::from(!report.video_would_work()))
-    })
+        report.video_would_work()
+    }
+}
+
+/// Prints a report, as JSON, that says no more than that the configuration cannot be used.
+pub fn print_unusable(file: Option<&Path>, error: &ConfigError) {
+    let mut report = DoctorReport::new(false);
+    report.add(Finding::fail("config", error.to_string()));
+    report::print(&report.json(&shown(file)));
 }
 
 /// Where the configuration came from.
@@ -108,7 +94,7 @@ fn shown(file: Option<&Path>) -> String {
 }
 
 /// Every check in its order: what a later one builds on comes first.
-async fn examine(config: &Config, source: &Source, report: &mut Report) {
+async fn examine(config: &Config, source: &Source, report: &mut DoctorReport) {
     report.add(configuration(config, source));
     let may_capture = may_stream(&config.device.state_dir);
     if !may_capture {
@@ -126,15 +112,15 @@ async fn examine(config: &Config, source: &Source, report: &mut Report) {
             report.add(Finding::skip("first frame", "not tried: the privacy switch is off"));
             return;
         }
-        (true, Some(url)) => Way::Daemon(url),
-        _ if delivers => Way::Own,
-        _ => Way::OwnTestPicture,
+        (true, Some(url)) => TrialPath::Daemon(url),
+        _ if delivers => TrialPath::Own,
+        _ => TrialPath::OwnTestPicture,
     };
     report.add(first_frame::check(config, &way).await);
 }
 
 /// Camera, plugins and encoders. Whether the camera delivers, and whether a running daemon has it.
-async fn capture_side(media: &MediaConfig, may_capture: bool, report: &mut Report) -> (bool, bool) {
+async fn capture_side(media: &MediaConfig, may_capture: bool, report: &mut DoctorReport) -> (bool, bool) {
     let config = media.clone();
     let looked = blocking(move || outlook(&config, may_capture)).await;
     let outlook = match looked {
@@ -208,5 +194,3 @@ fn privacy(config: &Config) -> Finding {
     Finding::fail("privacy", "the privacy switch is off: nobody can watch, and the camera stays closed")
         .next(format!("mosquitto_pub -h BROKER -t {topic} -m ON, when people may watch again"))
 }
-
-const _: () = assert!(EXIT_BAD_CONFIGURATION == 64, "the help text names it");
