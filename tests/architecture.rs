@@ -29,7 +29,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// A module, and what alone it may import of ours.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("media", &["fanout", "media"]),
+    ("media", &["base", "fanout", "media"]),
     ("fanout", &["media::access_unit", "media::AccessUnit"]),
     ("signaling", &["signaling"]),
     ("first_boot", &["config", "first_boot"]),

@@ -24,6 +24,7 @@ use crate::access::AccessError;
 use crate::access::gate::{Gate, Mode};
 use crate::access::identity::Identity;
 use crate::access::store::Store;
+use crate::base::tasks::TaskGroup;
 use crate::broker::{BrokerError, EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};
 use crate::fanout::Fanout;
@@ -126,7 +127,7 @@ impl App {
 
         let privacy = PrivacySwitch::load(&config.device.state_dir);
         let fanout = Fanout::default();
-        let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
+        let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on(), &TaskGroup::new())?;
         let adjustments = Adjustments::load(&config.device.state_dir);
         adjustments.apply(&media, config.media.fps);
         let (event_tx, events) = mpsc::channel(EVENT_QUEUE);

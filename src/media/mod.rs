@@ -25,6 +25,7 @@ mod flow;
 mod font;
 pub mod h264;
 mod handle;
+mod inbox;
 pub mod key_frame_gate;
 mod libcamera;
 pub mod lifecycle;

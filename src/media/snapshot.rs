@@ -1,5 +1,6 @@
 //! One still picture as JPEG: made from a picture that the running pipeline had anyway, beside it.
 
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -56,6 +57,19 @@ pub fn encode(still: &Still, width: Option<u32>) -> Result<Snapshot, MediaError>
     }
     let bytes = smallest.unwrap_or_default();
     Err(failed(format!("it is still {bytes} bytes at the lowest quality; ask for a smaller width")))
+}
+
+/// Does `encode` on a thread of its own and tells `done` the outcome.
+pub fn on_its_thread(
+    encode: impl FnOnce() -> Result<Snapshot, MediaError> + Send + 'static,
+    done: impl FnOnce(Result<Snapshot, MediaError>) + Send + 'static,
+) -> Result<(), MediaError> {
+    let started = thread::Builder::new().name("snapshot".into()).spawn(move || done(encode()));
+    let system = |error: std::io::Error| MediaError::System {
+        what: "starting the thread of a snapshot",
+        reason: error.to_string(),
+    };
+    started.map(drop).map_err(system)
 }
 
 fn failed(reason: impl Into<String>) -> MediaError {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{MediaError, Snapshot};
 
 /// How many may wait at once.
-const MAX_WAITING: usize = 16;
+pub const MAX_WAITING: usize = 16;
 /// Least time between two pictures that are taken.
 const MIN_GAP: Duration = Duration::from_millis(500);
 /// A camera that was just started needs a moment for its exposure; its first pictures are often dark.

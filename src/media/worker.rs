@@ -6,25 +6,23 @@ mod report;
 mod still;
 mod tiers;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::flow::{Flow, PipelineEvent};
+use super::inbox::{Inbox, Message, Outbox};
 use super::key_frame_gate::KeyFrameGate;
 use super::lifecycle::{Action, Device, Input, Lifecycle};
 use super::pace::Pace;
 use super::pipeline::Pipeline;
 use super::planner::{Plan, Planner, Source};
-use super::stills::{Reply, Stills};
-use super::{CameraState, MediaConfig, MediaError, MediaStatus, Snapshot};
-use crate::fanout::{Fanout, KeyFrameReason, Tier};
+use super::stills::Stills;
+use super::{CameraState, MediaConfig, MediaError, MediaStatus};
+use crate::fanout::{Fanout, Tier};
 
-pub use adjust::ControlReply;
 use adjust::{BitrateWish, ControlDesk};
 pub use report::first_status;
 use tiers::Smaller;
@@ -40,53 +38,14 @@ const REPORT: Duration = Duration::from_secs(1);
 /// Failed starts in a row before another mode or encoder is tried.
 const START_FAILURES: u32 = 2;
 
-/// What the worker is told.
-pub enum Message {
-    /// This many sessions need pictures.
-    Demand(usize),
-    /// A subscriber needs a key frame of this rendition.
-    KeyFrame(Tier, KeyFrameReason),
-    /// Something changed under /dev.
-    DeviceChanged,
-    /// The privacy switch.
-    Streaming(bool),
-    /// Restart the pipeline.
-    Restart,
-    /// Keep running for this long.
-    Warm(Duration),
-    /// The bit rate in kbit/s that the network bears; `None`: whatever the ceiling is.
-    Bitrate(Option<u32>),
-    /// The most that a person allows, in kbit/s; `None` goes back to the plan's bit rate.
-    Ceiling(Option<u32>),
-    /// The configuration names another bit rate, in kbit/s.
-    PlannedBitrate(u32),
-    /// A control's name and the value as somebody wrote it.
-    Control(String, String, ControlReply),
-    /// Controls that were set in an earlier life.
-    KeepControls(BTreeMap<String, i64>),
-    /// Another size and rate.
-    Mode(Option<(u32, u32)>, Option<u32>),
-    /// Somebody wants a still picture of this width in pixels.
-    Still(Option<u32>, Reply),
-    /// It was made, or not.
-    StillMade(Result<Snapshot, MediaError>),
-    /// From the pipeline's threads; the number tells runs apart.
-    Pipeline(u64, PipelineEvent),
-    /// The same of the small rendition's.
-    Small(u64, PipelineEvent),
-    /// Viewers need the small rendition at so many kbit/s, or none does.
-    WantSmall(Option<u32>),
-    /// Answer, as a sign of life.
-    Ping(oneshot::Sender<()>),
-    /// Stop, answer, end.
-    Shutdown(oneshot::Sender<()>),
-}
+/// With nothing to do it waits for so long, and then looks once.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// What the worker owns.
 pub struct Worker {
-    inbox: Receiver<Message>,
+    inbox: Inbox,
     /// For the pipeline's callbacks.
-    outbox: Sender<Message>,
+    outbox: Outbox,
     status: watch::Sender<MediaStatus>,
     planner: Planner,
     life: Lifecycle,
@@ -113,14 +72,14 @@ impl Worker {
         config: MediaConfig,
         fanout: Fanout,
         streaming: bool,
-        channel: (Sender<Message>, Receiver<Message>),
+        (outbox, inbox): (Outbox, Inbox),
         status: watch::Sender<MediaStatus>,
     ) -> Self {
         let now = Instant::now();
         let (flow, tiers) = (Flow::new(fanout), config.tiers);
         Self {
-            inbox: channel.1,
-            outbox: channel.0,
+            inbox,
+            outbox,
             status,
             life: Lifecycle::new(config.linger, streaming),
             planner: Planner::new(config),
@@ -152,24 +111,23 @@ impl Worker {
         }
         self.look();
         loop {
-            let wait = self.deadline().saturating_duration_since(Instant::now());
-            match self.inbox.recv_timeout(wait) {
-                Ok(Message::Shutdown(done)) => {
+            match self.inbox.receive(self.deadline()) {
+                Some(Message::Shutdown(done)) => {
                     self.stop();
                     // The other side may have stopped waiting; both are fine.
                     let _ = done.send(());
                     return;
                 }
-                Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Some(message) => self.take(message),
+                None => {}
             }
             self.keep_time();
         }
     }
 
     fn wait_for_shutdown(&self) {
-        while let Ok(message) = self.inbox.recv() {
+        loop {
+            let Some(message) = self.inbox.receive(Instant::now() + LONGEST_WAIT) else { continue };
             match message {
                 Message::Shutdown(done) => {
                     let _ = done.send(());
@@ -194,12 +152,12 @@ impl Worker {
     fn deadline(&self) -> Instant {
         let look = self.planner.has_device().then_some(self.next_look);
         let report = self.pipeline.is_some().then_some(self.next_report);
-        let hour = Instant::now() + Duration::from_hours(1);
+        let longest = Instant::now() + LONGEST_WAIT;
         let still = self.stills.deadline(self.life.live_since());
         [self.life.deadline(), self.gate.deadline(), self.smaller.gate.deadline(), look, report, still]
             .into_iter()
             .flatten()
-            .fold(hour, Instant::min)
+            .fold(longest, Instant::min)
     }
 
     fn take(&mut self, message: Message) {
@@ -207,7 +165,7 @@ impl Worker {
             Message::Demand(count) => self.feed(Input::Demand(count)),
             Message::KeyFrame(Tier::Full, reason) => self.gate.request(reason),
             Message::KeyFrame(Tier::Small, reason) => self.small_key_frame(reason),
-            Message::Small(run, event) => self.small_event(run, event),
+            Message::Pipeline(Tier::Small, run, event) => self.small_event(run, event),
             Message::WantSmall(kbps) => self.want_small(kbps),
             Message::DeviceChanged => self.device_changed(),
             Message::Streaming(on) => self.set_streaming(on),
@@ -229,13 +187,15 @@ impl Worker {
             }
             Message::Still(width, reply) => self.ask_still(width, reply),
             Message::StillMade(result) => self.still_made(&result),
-            Message::Pipeline(run, event) if run == self.run => self.pipeline_event(event),
+            Message::Pipeline(Tier::Full, run, event) if run == self.run => self.pipeline_event(event),
             Message::Ping(done) => {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
             }
             // A late report of a run that is over; shutting down is handled by the caller.
             Message::Pipeline(..) | Message::Shutdown(_) => {}
+            #[cfg(test)]
+            Message::Panic => panic!("on purpose"),
         }
     }
 
@@ -293,8 +253,7 @@ impl Worker {
         let Some(plan) = &self.plan else { return };
         let (run, outbox) = (self.run, self.outbox.clone());
         let report = move |event| {
-            // The worker ends only after its pipeline did.
-            let _ = outbox.send(Message::Pipeline(run, event));
+            outbox.send(Message::Pipeline(Tier::Full, run, event));
         };
         match Pipeline::start(plan, &self.flow, report) {
             Ok(pipeline) => {
@@ -309,7 +268,7 @@ impl Worker {
             Err(error) => {
                 // The bus had the details first: they are in the inbox and come before this one.
                 let event = PipelineEvent::Failed { error, by_encoder: false };
-                let _ = self.outbox.send(Message::Pipeline(run, event));
+                self.outbox.send(Message::Pipeline(Tier::Full, run, event));
             }
         }
     }

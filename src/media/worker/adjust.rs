@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::Worker;
 use crate::media::controls::{self, ControlInfo};
+use crate::media::inbox::ControlReply;
 use crate::media::{CameraInfo, CameraState, MediaError};
 
-/// Where the outcome of setting a control goes: the value that the camera has now.
-pub type ControlReply = oneshot::Sender<Result<i64, MediaError>>;
 /// How often a live camera's controls are read again, for changes that come from elsewhere.
 const READ_CONTROLS: Duration = Duration::from_secs(2);
 

@@ -1,9 +1,9 @@
 //! The worker's part in still pictures: keeps the camera running for them, and has them made on a thread of their own.
 
-use std::thread;
 use std::time::Instant;
 
-use super::{Message, Worker};
+use super::Worker;
+use crate::media::inbox::Message;
 use crate::media::lifecycle::Input;
 use crate::media::planner::Source;
 use crate::media::snapshot::{self, Still};
@@ -42,14 +42,10 @@ impl Worker {
     pub(super) fn still_taken(&mut self, still: Still) {
         let Some(order) = self.stills.taken(Instant::now()) else { return };
         let outbox = self.outbox.clone();
-        let encode = move || {
-            let result = snapshot::encode(&still, order.width);
-            // Fails only after a shutdown.
-            let _ = outbox.send(Message::StillMade(result));
-        };
-        if let Err(error) = thread::Builder::new().name("snapshot".into()).spawn(encode) {
-            let reason = error.to_string();
-            self.still_made(&Err(MediaError::System { what: "starting the thread of a snapshot", reason }));
+        let encode = move || snapshot::encode(&still, order.width);
+        let done = move |result| outbox.send(Message::StillMade(result));
+        if let Err(error) = snapshot::on_its_thread(encode, done) {
+            self.still_made(&Err(error));
         }
     }
 

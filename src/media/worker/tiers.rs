@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Message, Worker};
-use crate::fanout::KeyFrameReason;
+use super::Worker;
+use crate::fanout::{KeyFrameReason, Tier};
 use crate::media::CameraState;
 use crate::media::flow::{Flow, PipelineEvent};
+use crate::media::inbox::Message;
 use crate::media::key_frame_gate::KeyFrameGate;
 use crate::media::pace::Pace;
 use crate::media::small::{self, SmallPipeline};
@@ -122,8 +123,7 @@ impl Worker {
         self.smaller.gate.reset();
         let (run, outbox) = (self.smaller.run, self.outbox.clone());
         let report = move |event| {
-            // The worker ends only after its pipelines did.
-            let _ = outbox.send(Message::Small(run, event));
+            outbox.send(Message::Pipeline(Tier::Small, run, event));
         };
         match SmallPipeline::start(main, plan, &self.smaller.flow, report) {
             Ok(pipeline) => {
