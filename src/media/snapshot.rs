@@ -1,5 +1,6 @@
 //! One still picture as JPEG: made from a picture that the running pipeline had anyway, beside it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,7 @@ use gstreamer_app::{AppSink, AppSrc};
 
 use super::MediaError;
 use super::encoder::{as_i32, filter, make, set};
+use crate::base::tasks::panic_text;
 
 /// The narrowest picture that can be asked for, in pixels.
 pub const MIN_WIDTH: u32 = 16;
@@ -59,12 +61,20 @@ pub fn encode(still: &Still, width: Option<u32>) -> Result<Snapshot, MediaError>
     Err(failed(format!("it is still {bytes} bytes at the lowest quality; ask for a smaller width")))
 }
 
-/// Does `encode` on a thread of its own and tells `done` the outcome.
+/// Does `encode` on a thread of its own and tells `done` the outcome, also where that is a panic.
 pub fn on_its_thread(
     encode: impl FnOnce() -> Result<Snapshot, MediaError> + Send + 'static,
     done: impl FnOnce(Result<Snapshot, MediaError>) + Send + 'static,
 ) -> Result<(), MediaError> {
-    let started = thread::Builder::new().name("snapshot".into()).spawn(move || done(encode()));
+    let work = move || {
+        let outcome = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|panic| {
+            let reason = panic_text(panic.as_ref());
+            tracing::error!(reason, "the thread of a snapshot failed; the next one gets a new one");
+            Err(failed(reason))
+        });
+        done(outcome);
+    };
+    let started = thread::Builder::new().name("snapshot".into()).spawn(work);
     let system = |error: std::io::Error| MediaError::System {
         what: "starting the thread of a snapshot",
         reason: error.to_string(),
@@ -193,6 +203,15 @@ mod tests {
             .build();
         pipeline.set_state(gst::State::Null).unwrap();
         Still { sample, taken_at: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_is_an_outcome_too() {
+        let (sender, outcome) = std::sync::mpsc::channel();
+        let encode = || panic!("an encoder with a defect");
+        on_its_thread(encode, move |result| sender.send(result).unwrap()).unwrap();
+        let outcome = outcome.recv().expect("whoever waits is told");
+        assert!(outcome.unwrap_err().to_string().contains("an encoder with a defect"));
     }
 
     fn assert_is_jpeg(snapshot: &Snapshot) {
