@@ -29,8 +29,8 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// A module, and what alone it may import of ours.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("media", &["base", "fanout", "media"]),
-    ("fanout", &["media::access_unit", "media::AccessUnit"]),
+    ("media", &["base", "media", "stream"]),
+    ("stream", &["stream"]),
     ("signaling", &["signaling"]),
     ("first_boot", &["config", "first_boot"]),
     ("access", &["signaling::message", "signaling::topic"]),
@@ -41,15 +41,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access",
             "config",
-            "fanout",
             "media::ProfileLevelId",
             "peer::PeerError",
             "peer::sending",
             "peer::socket",
             "signaling::message",
+            "stream",
         ],
     ),
-    ("peer::sending", &["fanout", "peer::PeerError", "peer::socket"]),
+    ("peer::sending", &["peer::PeerError", "peer::socket", "stream"]),
     ("peer::socket", &["peer::PeerError"]),
     ("rate", &[]),
     ("stats", &[]),

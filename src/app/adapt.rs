@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
 use crate::peer::Live;
 use crate::rate::tiers::{Decision, Tiers, Viewer};
 use crate::rate::{Bounds, is_starved};
 use crate::sessions::Sessions;
+use crate::stream::{Fanout, Tier};
 
 /// A few times within a second in which the picture should move again.
 const PERIOD: Duration = Duration::from_millis(200);

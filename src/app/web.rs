@@ -14,13 +14,13 @@ use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::Right;
 use crate::dashboard::documents::{StateParts, StateWriter, in_tier};
-use crate::fanout::{Fanout, Tier};
 use crate::http::{Door, Facts, Figures};
 use crate::media::{CameraState, Media};
 use crate::sessions::Sessions;
 use crate::sessions::stages::SendLatency;
 use crate::signaling::message::Refusal;
 use crate::stats::{self, System};
+use crate::stream::{Fanout, Tier};
 
 /// What was found out is good for as long as this: many who ask cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use crate::fanout::Tier;
 use crate::media::{CameraInfo, CameraState, ControlInfo, Latency, MediaStatus};
 use crate::peer::Live;
 use crate::sessions::SessionEvent;
@@ -14,6 +13,7 @@ use crate::sessions::stages::SendLatency;
 use crate::sessions::table::Key;
 use crate::signaling::message::VERSION;
 use crate::stats::{SystemFigures, round1};
+use crate::stream::Tier;
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
@@ -316,11 +316,11 @@ mod tests {
     fn the_small_rendition_is_shown_with_its_viewers() {
         let (small, full) = (live(), live());
         // Moved as the fan-out does it: at a key frame.
-        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.feedback.place));
+        let fanout = crate::stream::Fanout::default().at(Arc::clone(&small.feedback.place));
         let _subscription = fanout.subscribe();
         small.feedback.place.want(Tier::Small);
         let (now, data) = (Instant::now(), bytes::Bytes::new());
-        let unit = crate::media::AccessUnit::new(data, Duration::ZERO, now, now, true);
+        let unit = crate::stream::AccessUnit::new(data, Duration::ZERO, now, now, true);
         fanout.publish_to(Tier::Small, &unit);
         let media = MediaStatus {
             small: Some(SmallStatus {

@@ -14,11 +14,15 @@ use futures_util::StreamExt;
 use inotify::{Inotify, WatchMask};
 use tokio::sync::{oneshot, watch};
 
-use super::inbox::{Message, Outbox, channel};
-use super::worker::{Worker, first_status};
-use super::{DeviceChoice, MediaConfig, MediaError, MediaStatus, Snapshot};
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
-use crate::fanout::{Fanout, Tier};
+use crate::media::capture::choice::DeviceChoice;
+use crate::media::error::MediaError;
+use crate::media::life::inbox::{Message, Outbox, channel};
+use crate::media::life::worker::{Worker, first_status};
+use crate::media::plan::config::MediaConfig;
+use crate::media::status::MediaStatus;
+use crate::media::still::snapshot::Snapshot;
+use crate::stream::{Fanout, Tier};
 
 /// How long [`Media::shutdown`] waits for the device to be closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);

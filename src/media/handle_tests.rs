@@ -5,9 +5,11 @@ use std::time::Instant;
 use futures_util::FutureExt;
 
 use super::*;
-use crate::fanout::{Place, Subscription};
-use crate::media::h264;
-use crate::media::{AccessUnit, CameraState, EncoderChoice, EncoderKind};
+use crate::media::encode::choice::{EncoderChoice, EncoderKind};
+use crate::media::status::CameraState;
+use crate::stream::AccessUnit;
+use crate::stream::h264;
+use crate::stream::{Place, Subscription};
 
 /// Bound on waits for events, never reached on a working machine.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -28,9 +28,9 @@ use super::connect::factory::{Factory, PeerEvent};
 use super::connect::offer::VideoCodec;
 use super::sending::feedback::Feedback;
 use crate::config::Ice;
-use crate::fanout::Fanout;
 use crate::media::ProfileLevelId;
 use crate::signaling::message::{Candidate, IceServer};
+use crate::stream::Fanout;
 
 /// A name server that is away must not hold up the rest.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);

@@ -20,10 +20,10 @@ use super::path;
 use super::sender;
 use crate::access::identity::Identity;
 use crate::access::proof::{Nonce, Parties};
-use crate::fanout::Fanout;
 use crate::media::{CameraState, MediaStatus};
 use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
+use crate::stream::Fanout;
 
 /// A session that has not connected by then is closed (protocol.md section 2).
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);

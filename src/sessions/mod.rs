@@ -21,11 +21,11 @@ use crate::access::clock::Clock;
 use crate::access::gate::Gate;
 use crate::access::grant::Grant;
 use crate::access::proof::Nonce;
-use crate::fanout::Fanout;
 use crate::media::MediaStatus;
 use crate::peer::{self, Command, EndReason, Factory, Live, NewSession, Replies, Signer};
 use crate::signaling::message::{Down, ErrorCode, Refusal, UpKind};
 use crate::signaling::topic::Id;
+use crate::stream::Fanout;
 use table::{Action, Generation, Key, Limits, Table, WebMessage};
 use totals::{Registry, Totals};
 

@@ -19,7 +19,6 @@ use crate::broker::OwnCredentials;
 use crate::config::{BrokerChoice, Commands, Config, HomeAssistant, Snapshots};
 use crate::dashboard::documents::Identity;
 use crate::dashboard::homeassistant;
-use crate::fanout::Fanout;
 use crate::media::{self, Media};
 use crate::peer::Replies;
 use crate::sessions::{SessionEvent, Sessions};
@@ -27,6 +26,7 @@ use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::Down;
 use crate::signaling::mqtt::{self, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
+use crate::stream::Fanout;
 use announce::Announcer;
 use router::Router;
 

@@ -22,7 +22,6 @@ use super::certificate;
 use super::offer::VideoCodec;
 use super::track::{self, Track};
 use crate::config::Ice;
-use crate::fanout::Fanout;
 use crate::peer::PeerError;
 use crate::peer::sending::feedback::Feedback;
 use crate::peer::sending::forward::Forward;
@@ -35,6 +34,7 @@ use crate::peer::socket::udp_port::{MediaSink, UdpPort, UdpRoute};
 use crate::peer::socket::watched_socket::Heard;
 use crate::peer::socket::way::Way;
 use crate::signaling::message::Candidate;
+use crate::stream::Fanout;
 
 /// A peer that has been silent this long is `disconnected`; [`ICE_FAILED`] later it is gone.
 /// Together the 15 s of protocol.md section 2.

@@ -13,7 +13,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::rate::repair::Conditions;
 use super::rate::{Estimate, Report, UnderWay};
-use crate::fanout::{Fanout, Place};
+use crate::stream::{Fanout, Place};
 
 /// What a viewer's RTCP told, readable from anywhere.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::fanout::Tier;
+    use crate::stream::Tier;
 
     #[tokio::test]
     async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
