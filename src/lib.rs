@@ -47,7 +47,7 @@
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`rate`] and `peer::sending::rate` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_gate`,
+//! (who may watch), [`rate`] and `peer::sending::rate` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
 //! `media::plan::rank` (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
 //! `sessions`, `media::life::worker`, `peer::session`, `signaling::mqtt`, `app`.

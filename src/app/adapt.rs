@@ -12,7 +12,7 @@ use crate::peer::Live;
 use crate::rate::tiers::{Decision, Tiers, Viewer};
 use crate::rate::{Bounds, is_starved};
 use crate::sessions::Sessions;
-use crate::stream::{Fanout, Tier};
+use crate::stream::{Fanout, Rendition};
 
 /// A few times within a second in which the picture should move again.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -49,12 +49,12 @@ async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
             None => Decision { full: limits.measured, small: None, in_small: vec![false; viewers.len()] },
         };
         for (live, is_small) in live.iter().zip(&decision.in_small) {
-            seat(live, if *is_small { Tier::Small } else { Tier::Full }, &fanout);
+            seat(live, if *is_small { Rendition::Small } else { Rendition::Full }, &fanout);
         }
         let wanted = bits_per_s(limits.full.map_or(limits.measured, |full| full.ceiling));
         for (live, viewer) in live.iter().zip(&viewers) {
             let target = match (live.feedback.place.current(), decision.small) {
-                (Tier::Small, Some(small)) => small,
+                (Rendition::Small, Some(small)) => small,
                 _ => decision.full,
             };
             live.feedback.wanted.store(wanted, Ordering::Relaxed);
@@ -67,7 +67,7 @@ async fn run(sessions: Sessions, media: Media, fanout: Fanout, floor: f64) {
             media.set_bitrate_kbps(full);
         }
         // Whoever still has it waits for a key frame of the other one.
-        let is_needed = live.iter().any(|live| live.feedback.place.current() == Tier::Small);
+        let is_needed = live.iter().any(|live| live.feedback.place.current() == Rendition::Small);
         let small = decision.small.map(kbps).or(told.1.filter(|_| is_needed));
         if small != told.1 {
             media.want_small_kbps(small);
@@ -100,7 +100,7 @@ impl Limits {
 }
 
 /// Has a viewer moved at the next key frame, which is asked for.
-fn seat(live: &Live, tier: Tier, fanout: &Fanout) {
+fn seat(live: &Live, tier: Rendition, fanout: &Fanout) {
     if live.feedback.place.want(tier) && live.feedback.place.current() != tier {
         tracing::info!(viewer = %live.viewer, to = tier.as_str(), "another rendition for a viewer");
         fanout.request_key_frame_of(tier);

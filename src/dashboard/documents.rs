@@ -13,7 +13,7 @@ use crate::sessions::stages::SendLatency;
 use crate::sessions::table::Key;
 use crate::signaling::message::VERSION;
 use crate::stats::{SystemFigures, round1};
-use crate::stream::Tier;
+use crate::stream::Rendition;
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl StateWriter {
                     "bitrate": small.bitrate,
                     "target": small.target,
                     "ceiling": small.ceiling,
-                    "viewers": in_tier(parts.sessions, Tier::Small),
+                    "viewers": in_tier(parts.sessions, Rendition::Small),
                 })),
             })),
             "viewers": { "count": sessions.len(), "max": parts.max_viewers, "sessions": sessions },
@@ -184,7 +184,7 @@ impl StateWriter {
 }
 
 /// How many viewers get this rendition.
-pub fn in_tier(sessions: &[std::sync::Arc<Live>], tier: Tier) -> usize {
+pub fn in_tier(sessions: &[std::sync::Arc<Live>], tier: Rendition) -> usize {
     sessions.iter().filter(|live| live.feedback.place.current() == tier).count()
 }
 
@@ -318,10 +318,10 @@ mod tests {
         // Moved as the fan-out does it: at a key frame.
         let fanout = crate::stream::Fanout::default().at(Arc::clone(&small.feedback.place));
         let _subscription = fanout.subscribe();
-        small.feedback.place.want(Tier::Small);
+        small.feedback.place.want(Rendition::Small);
         let (now, data) = (Instant::now(), bytes::Bytes::new());
         let unit = crate::stream::AccessUnit::new(data, Duration::ZERO, now, now, true);
-        fanout.publish_to(Tier::Small, &unit);
+        fanout.publish_to(Rendition::Small, &unit);
         let media = MediaStatus {
             small: Some(SmallStatus {
                 width: 320,

@@ -22,7 +22,7 @@ use crate::media::life::worker::{Worker, first_status};
 use crate::media::plan::config::MediaConfig;
 use crate::media::status::MediaStatus;
 use crate::media::still::snapshot::Snapshot;
-use crate::stream::{Fanout, Tier};
+use crate::stream::{Fanout, Rendition};
 
 /// How long [`Media::shutdown`] waits for the device to be closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -109,7 +109,7 @@ impl Media {
     /// Viewers need the small rendition, at so many kbit/s; `None`: none does. Without effect where
     /// [`MediaStatus::small`] is `None`.
     pub fn want_small_kbps(&self, bitrate_kbps: Option<u32>) {
-        self.inner.send(Message::WantSmall(bitrate_kbps));
+        self.inner.send(Message::SmallBitrate(bitrate_kbps));
     }
 
     /// The most that [`Self::set_bitrate_kbps`] can reach, in kbit/s, as `set/bitrate` sets it; `None` goes back to the
@@ -210,8 +210,8 @@ async fn pass_requests_on(fanout: Fanout, outbox: Outbox, cancelled: impl Future
                 }
                 Message::Demand(*demand.borrow_and_update())
             }
-            reason = fanout.key_frame_wanted(Tier::Full) => Message::KeyFrame(Tier::Full, reason),
-            reason = fanout.key_frame_wanted(Tier::Small) => Message::KeyFrame(Tier::Small, reason),
+            reason = fanout.key_frame_wanted(Rendition::Full) => Message::KeyFrame(Rendition::Full, reason),
+            reason = fanout.key_frame_wanted(Rendition::Small) => Message::KeyFrame(Rendition::Small, reason),
         };
         outbox.send(message);
     }

@@ -9,7 +9,7 @@ use crate::media::encode::choice::{EncoderChoice, EncoderKind};
 use crate::media::status::CameraState;
 use crate::stream::AccessUnit;
 use crate::stream::h264;
-use crate::stream::{Place, Subscription};
+use crate::stream::{Subscription, ViewerRendition};
 
 /// Bound on waits for events, never reached on a working machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -348,7 +348,7 @@ async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_n
     let media =
         Media::start(MediaConfig { tiers: 2, ..config() }, fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
-    let place = Arc::new(Place::default());
+    let place = Arc::new(ViewerRendition::default());
     let (mut full, mut moved) = (fanout.subscribe(), fanout.at(Arc::clone(&place)).subscribe());
     let _demand = fanout.demand();
     let mut last = Duration::ZERO;
@@ -357,7 +357,7 @@ async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_n
     let small = live.small.expect("it can be had");
     assert!(!small.is_running && small.ceiling < live.ceiling);
 
-    place.want(Tier::Small);
+    place.want(Rendition::Small);
     media.want_small_kbps(Some(150));
     let first = next_of_size(&mut moved, (320, 180), &mut last).await;
     let sps = h264::find_sps(&first.data).unwrap();
@@ -378,14 +378,14 @@ async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_n
     let running = until(&mut status, |status| status.small.is_some_and(|small| small.bitrate > 0)).await;
     assert_eq!(running.small.map(|small| (small.is_running, small.target)), Some((true, 150_000)));
     last = *small_times.last().unwrap();
-    fanout.request_key_frame_of(Tier::Small);
+    fanout.request_key_frame_of(Rendition::Small);
     next_of_size(&mut moved, (320, 180), &mut last).await;
     media.restart();
     until(&mut status, |status| status.restarts == 1).await;
     next_of_size(&mut moved, (320, 180), &mut last).await;
 
-    place.want(Tier::Full);
-    fanout.request_key_frame_of(Tier::Full);
+    place.want(Rendition::Full);
+    fanout.request_key_frame_of(Rendition::Full);
     next_of_size(&mut moved, (640, 360), &mut last).await;
     media.want_small_kbps(None);
     until(&mut status, |status| status.small.is_some_and(|small| !small.is_running)).await;

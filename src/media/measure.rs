@@ -20,9 +20,9 @@ use crate::media::elements::{make, set};
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, order, parse_chain, raw_caps};
 use crate::media::error::MediaError;
+use crate::media::pipeline::bus_errors::explain;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
-use crate::media::pipeline::trouble::explain;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::{Plan, Planner, Source};
 use crate::media::plan::source::camera_elements;
@@ -377,7 +377,7 @@ fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
 ) -> Result<T, MediaError> {
     let failed = |reason: String| MediaError::System { what, reason };
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("measure".into())
         // Nobody waits any more when sending fails.

@@ -5,7 +5,7 @@
 //! for one. Demand (does anybody need pictures?) is counted here too, apart from subscriptions:
 //! a session demands pictures from the moment of its offer, but subscribes only once connected.
 //!
-//! There may be a second, smaller rendition of the same pictures. Each viewer has a [`Place`] in one of them, and is
+//! There may be a second, smaller rendition of the same pictures. Each viewer has a [`ViewerRendition`] in one of them, and is
 //! moved at the other one's next key frame.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::{AccessUnit, Place, Tier};
+use super::{AccessUnit, Rendition, ViewerRendition};
 
 /// Units a subscription may hold: two thirds of a second at 30 fps. A viewer further behind than
 /// that is better served by the next key frame than by a queue that turns into latency.
@@ -37,7 +37,7 @@ pub enum KeyFrameReason {
 pub struct Fanout {
     shared: Arc<Shared>,
     /// Of the viewer that this handle is for.
-    place: Arc<Place>,
+    place: Arc<ViewerRendition>,
 }
 
 /// Requests for key frames of one rendition.
@@ -71,7 +71,7 @@ impl Default for Shared {
 }
 
 struct Ring {
-    place: Arc<Place>,
+    place: Arc<ViewerRendition>,
     state: Mutex<RingState>,
     ready: Notify,
 }
@@ -95,17 +95,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Fanout {
     /// The same for a viewer that has its own place.
     #[must_use]
-    pub fn at(&self, place: Arc<Place>) -> Self {
+    pub fn at(&self, place: Arc<ViewerRendition>) -> Self {
         Self { shared: Arc::clone(&self.shared), place }
     }
 
     /// Gives `unit` of the full rendition to every subscription to it. Never blocks on a subscriber.
     pub fn publish(&self, unit: &AccessUnit) {
-        self.publish_to(Tier::Full, unit);
+        self.publish_to(Rendition::Full, unit);
     }
 
     /// Gives `unit` to every subscription that is in `tier`, or that waits to get there. Never blocks on a subscriber.
-    pub fn publish_to(&self, tier: Tier, unit: &AccessUnit) {
+    pub fn publish_to(&self, tier: Rendition, unit: &AccessUnit) {
         self.shared.published.fetch_add(1, Ordering::Relaxed);
         self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         let mut want_key_frame = false;
@@ -147,12 +147,12 @@ impl Fanout {
     }
 
     /// Asks for a key frame of `tier`.
-    pub fn request_key_frame_of(&self, tier: Tier) {
+    pub fn request_key_frame_of(&self, tier: Rendition) {
         self.shared.key_frames[tier as usize].notify.notify_one();
     }
 
     /// Resolves when at least one key frame of `tier` has been asked for since the last call.
-    pub async fn key_frame_wanted(&self, tier: Tier) -> KeyFrameReason {
+    pub async fn key_frame_wanted(&self, tier: Rendition) -> KeyFrameReason {
         let wanted = &self.shared.key_frames[tier as usize];
         wanted.notify.notified().await;
         if wanted.joining.swap(false, Ordering::AcqRel) { KeyFrameReason::Join } else { KeyFrameReason::Loss }
@@ -176,7 +176,7 @@ impl Fanout {
 
 impl Ring {
     /// Returns whether the subscriber now needs a key frame.
-    fn push(&self, tier: Tier, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
+    fn push(&self, tier: Rendition, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
         let mut state = lock(&self.state);
         if tier != self.place.current() {
             if tier != self.place.wanted() || !unit.key_frame {
@@ -266,7 +266,7 @@ mod tests {
     async fn a_subscriber_starts_at_a_key_frame_and_asks_for_one() {
         let fanout = Fanout::default();
         let mut subscription = fanout.subscribe();
-        assert_eq!(fanout.key_frame_wanted(Tier::Full).await, KeyFrameReason::Join);
+        assert_eq!(fanout.key_frame_wanted(Rendition::Full).await, KeyFrameReason::Join);
         fanout.publish(&unit(1, false));
         fanout.publish(&unit(2, true));
         fanout.publish(&unit(3, false));
@@ -279,14 +279,14 @@ mod tests {
         let fanout = Fanout::default();
         let mut slow = fanout.subscribe();
         let mut fast = fanout.subscribe();
-        fanout.key_frame_wanted(Tier::Full).await;
+        fanout.key_frame_wanted(Rendition::Full).await;
         fanout.publish(&unit(0, true));
         assert!(fast.next().await.key_frame);
         for number in 1..=30 {
             fanout.publish(&unit(number, false));
             assert_eq!(fast.next().await.media_time, Duration::from_millis(number));
         }
-        assert_eq!(fanout.key_frame_wanted(Tier::Full).await, KeyFrameReason::Loss);
+        assert_eq!(fanout.key_frame_wanted(Rendition::Full).await, KeyFrameReason::Loss);
         fanout.publish(&unit(31, true));
         let first = slow.next().await;
         assert!(first.key_frame);
@@ -298,50 +298,50 @@ mod tests {
 
     #[tokio::test]
     async fn a_viewer_is_moved_at_a_key_frame_and_its_time_goes_on_rising() {
-        let place = Arc::new(Place::default());
+        let place = Arc::new(ViewerRendition::default());
         let fanout = Fanout::default().at(Arc::clone(&place));
         let mut subscription = fanout.subscribe();
         fanout.publish(&unit(100, true));
-        fanout.publish_to(Tier::Small, &unit(100, true));
-        place.want(Tier::Small);
+        fanout.publish_to(Rendition::Small, &unit(100, true));
+        place.want(Rendition::Small);
         fanout.publish(&unit(200, false));
-        fanout.publish_to(Tier::Small, &unit(200, false));
+        fanout.publish_to(Rendition::Small, &unit(200, false));
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(100));
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(200));
-        assert_eq!(place.current(), Tier::Full);
+        assert_eq!(place.current(), Rendition::Full);
 
         fanout.publish(&unit(300, false));
-        fanout.publish_to(Tier::Small, &unit(200, true));
-        assert_eq!(place.current(), Tier::Small);
+        fanout.publish_to(Rendition::Small, &unit(200, true));
+        assert_eq!(place.current(), Rendition::Small);
         fanout.publish(&unit(400, true));
-        fanout.publish_to(Tier::Small, &unit(300, false));
+        fanout.publish_to(Rendition::Small, &unit(300, false));
         let first = subscription.next().await;
         assert!(first.key_frame, "what waited of the full rendition is left out");
         assert_eq!(first.media_time, Duration::from_millis(300) + MIN_STEP);
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(300) + MIN_STEP * 2);
         assert_eq!(subscription.dropped(), 0);
 
-        place.want(Tier::Full);
+        place.want(Rendition::Full);
         fanout.publish(&unit(500, true));
-        fanout.publish_to(Tier::Small, &unit(500, true));
+        fanout.publish_to(Rendition::Small, &unit(500, true));
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(500));
-        assert_eq!((place.current(), place.wanted()), (Tier::Full, Tier::Full));
+        assert_eq!((place.current(), place.wanted()), (Rendition::Full, Rendition::Full));
     }
 
     #[tokio::test]
     async fn key_frames_are_asked_of_the_rendition_that_a_viewer_gets() {
         let fanout = Fanout::default();
-        let place = Arc::new(Place::default());
+        let place = Arc::new(ViewerRendition::default());
         let mine = fanout.at(Arc::clone(&place));
-        place.want(Tier::Small);
+        place.want(Rendition::Small);
         let mut subscription = mine.subscribe();
-        assert_eq!(fanout.key_frame_wanted(Tier::Small).await, KeyFrameReason::Join);
-        fanout.publish_to(Tier::Small, &unit(1, true));
+        assert_eq!(fanout.key_frame_wanted(Rendition::Small).await, KeyFrameReason::Join);
+        fanout.publish_to(Rendition::Small, &unit(1, true));
         assert!(subscription.next().await.key_frame);
         mine.request_key_frame();
-        assert_eq!(fanout.key_frame_wanted(Tier::Small).await, KeyFrameReason::Loss);
+        assert_eq!(fanout.key_frame_wanted(Rendition::Small).await, KeyFrameReason::Loss);
         fanout.request_key_frame();
-        assert_eq!(fanout.key_frame_wanted(Tier::Full).await, KeyFrameReason::Loss);
+        assert_eq!(fanout.key_frame_wanted(Rendition::Full).await, KeyFrameReason::Loss);
     }
 
     #[tokio::test]

@@ -9,4 +9,4 @@ mod rendition;
 pub use access_unit::AccessUnit;
 pub use fanout::{Demand, Fanout, KeyFrameReason, Subscription};
 pub use profile::ProfileLevelId;
-pub use rendition::{Place, Tier};
+pub use rendition::{Rendition, ViewerRendition};

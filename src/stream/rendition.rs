@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A rendition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tier {
+pub enum Rendition {
     /// As the camera delivers it.
     #[default]
     Full = 0,
@@ -12,7 +12,7 @@ pub enum Tier {
     Small = 1,
 }
 
-impl Tier {
+impl Rendition {
     /// As `state` writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,29 +28,29 @@ impl Tier {
 
 /// One viewer's place. Two plain values: whoever reads an old one is told the new one a moment later.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct ViewerRendition {
     wanted: AtomicU8,
     current: AtomicU8,
 }
 
-impl Place {
+impl ViewerRendition {
     /// Moves the viewer at the next key frame of `tier`; returns whether that is news.
-    pub fn want(&self, tier: Tier) -> bool {
+    pub fn want(&self, tier: Rendition) -> bool {
         self.wanted.swap(tier as u8, Ordering::Relaxed) != tier as u8
     }
 
     /// What it is to get.
-    pub fn wanted(&self) -> Tier {
-        Tier::of(self.wanted.load(Ordering::Relaxed))
+    pub fn wanted(&self) -> Rendition {
+        Rendition::of(self.wanted.load(Ordering::Relaxed))
     }
 
     /// What it gets.
-    pub fn current(&self) -> Tier {
-        Tier::of(self.current.load(Ordering::Relaxed))
+    pub fn current(&self) -> Rendition {
+        Rendition::of(self.current.load(Ordering::Relaxed))
     }
 
     /// A key frame of `tier` is on its way.
-    pub(super) fn arrived(&self, tier: Tier) {
+    pub(super) fn arrived(&self, tier: Rendition) {
         self.current.store(tier as u8, Ordering::Relaxed);
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::media::capture::camera;
 use crate::media::capture::camera::CameraInfo;
-use crate::media::capture::driver::shown;
 use crate::media::capture::choice::DeviceChoice;
+use crate::media::capture::driver::shown;
 use crate::media::capture::libcamera;
 use crate::media::error::MediaError;
 

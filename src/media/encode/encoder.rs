@@ -234,7 +234,7 @@ impl EncoderSpec {
     /// of its own: a driver that hangs is given up after its time-out, thread and all.
     pub fn probe(&'static self, settings: EncodeSettings) -> Result<Sps, MediaError> {
         let failed = |reason: String| MediaError::Encoder { encoder: self.name, reason };
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("encoder-probe".into())
             .spawn(move || drop(sender.send(self.probe_here(&settings))))

@@ -1,7 +1,7 @@
 //! The encoders that are installed here, really encoding.
 
 use super::*;
-use crate::media::encode::throttle::Throttle;
+use crate::media::encode::encoder_bitrate::EncoderBitrate;
 
 fn settings(width: u32, height: u32) -> EncodeSettings {
     EncodeSettings {
@@ -76,7 +76,7 @@ fn figures_follow_size_and_rate() {
 fn made(name: &str, is_halved: bool) -> (usize, usize) {
     let settings = EncodeSettings { bitrate_kbps: 500, ..settings(320, 180) };
     let chain = spec(name).build(&settings).unwrap();
-    let throttle = Throttle::new(spec(name), chain.encoder.clone());
+    let throttle = EncoderBitrate::new(spec(name), chain.encoder.clone());
     throttle.set(500, is_halved);
     let source = make("videotestsrc", "x").unwrap();
     set(&source, "pattern", "snow");

@@ -2,6 +2,6 @@
 
 pub mod choice;
 pub mod encoder;
-pub mod pace;
+pub mod encoder_bitrate;
+pub mod frame_decimator;
 pub mod pass_through;
-pub mod throttle;

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::media::error::MediaError;
 use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::still::queue::{MAX_WAITING, Reply};
 use crate::media::still::snapshot::Snapshot;
-use crate::media::still::stills::{MAX_WAITING, Reply};
-use crate::stream::{KeyFrameReason, Tier};
+use crate::stream::{KeyFrameReason, Rendition};
 
 /// Controls that may wait to be set.
 const MAX_CONTROLS: usize = 32;
@@ -29,7 +29,7 @@ pub enum Message {
     /// This many sessions need pictures.
     Demand(usize),
     /// A subscriber needs a key frame of this rendition.
-    KeyFrame(Tier, KeyFrameReason),
+    KeyFrame(Rendition, KeyFrameReason),
     /// Something changed under /dev.
     DeviceChanged,
     /// The privacy switch.
@@ -45,7 +45,7 @@ pub enum Message {
     /// The configuration names another bit rate, in kbit/s.
     PlannedBitrate(u32),
     /// Viewers need the small rendition at so many kbit/s, or none does.
-    WantSmall(Option<u32>),
+    SmallBitrate(Option<u32>),
     /// Another size in pixels and rate in pictures per second.
     Mode(Option<(u32, u32)>, Option<u32>),
     /// Controls that were set in an earlier life of the process.
@@ -55,9 +55,9 @@ pub enum Message {
     /// Somebody wants a still picture of this width in pixels.
     Still(Option<u32>, Reply),
     /// It was made, or not.
-    StillMade(Result<Snapshot, MediaError>),
+    SnapshotEncoded(Result<Snapshot, MediaError>),
     /// From the threads of this rendition's pipeline; the number tells runs apart.
-    Pipeline(Tier, u64, PipelineEvent),
+    Pipeline(Rendition, u64, PipelineEvent),
     /// Answer, as a sign of life.
     Ping(oneshot::Sender<()>),
     /// Stop, answer, end.
@@ -71,7 +71,7 @@ pub enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Demand,
-    KeyFrame(Tier),
+    KeyFrame(Rendition),
     DeviceChanged,
     Streaming,
     Restart,
@@ -79,14 +79,14 @@ enum Slot {
     Bitrate,
     Ceiling,
     PlannedBitrate,
-    WantSmall,
+    SmallBitrate,
     Mode,
     KeepControls,
-    StillMade,
-    FirstPicture(Tier),
-    KeyFrameOut(Tier),
-    Still(Tier),
-    Failed(Tier),
+    SnapshotEncoded,
+    FirstPicture(Rendition),
+    KeyFrameOut(Rendition),
+    Still(Rendition),
+    Failed(Rendition),
     Shutdown,
 }
 
@@ -103,10 +103,10 @@ impl Message {
             Self::Bitrate(_) => Slot::Bitrate,
             Self::Ceiling(_) => Slot::Ceiling,
             Self::PlannedBitrate(_) => Slot::PlannedBitrate,
-            Self::WantSmall(_) => Slot::WantSmall,
+            Self::SmallBitrate(_) => Slot::SmallBitrate,
             Self::Mode(..) => Slot::Mode,
             Self::KeepControls(_) => Slot::KeepControls,
-            Self::StillMade(_) => Slot::StillMade,
+            Self::SnapshotEncoded(_) => Slot::SnapshotEncoded,
             Self::Pipeline(tier, _, PipelineEvent::FirstPicture { .. }) => Slot::FirstPicture(*tier),
             Self::Pipeline(tier, _, PipelineEvent::KeyFrame) => Slot::KeyFrameOut(*tier),
             Self::Pipeline(tier, _, PipelineEvent::Still(_)) => Slot::Still(*tier),

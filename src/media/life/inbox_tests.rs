@@ -1,6 +1,6 @@
 use super::*;
 
-const TIERS: [Tier; 2] = [Tier::Full, Tier::Small];
+const TIERS: [Rendition; 2] = [Rendition::Full, Rendition::Small];
 
 /// Everything that waits.
 fn take_all(inbox: &Inbox) -> Vec<Message> {
@@ -25,7 +25,7 @@ fn a_flood_of_everything_takes_bounded_room_and_the_latest_settings_stay() {
         outbox.send(Message::Bitrate(Some(round)));
         outbox.send(Message::Ceiling(Some(round)));
         outbox.send(Message::PlannedBitrate(round));
-        outbox.send(Message::WantSmall(Some(round)));
+        outbox.send(Message::SmallBitrate(Some(round)));
         outbox.send(Message::Mode(Some((round, round)), None));
         outbox.send(Message::KeepControls(BTreeMap::from([("gain".to_owned(), i64::from(round))])));
         for tier in TIERS {
@@ -59,23 +59,23 @@ fn a_flood_of_everything_takes_bounded_room_and_the_latest_settings_stay() {
 #[test]
 fn what_is_merged_loses_nothing() {
     let (outbox, inbox) = channel();
-    outbox.send(Message::KeyFrame(Tier::Full, KeyFrameReason::Join));
-    outbox.send(Message::KeyFrame(Tier::Full, KeyFrameReason::Loss));
-    outbox.send(Message::Warm(Duration::from_secs(60)));
+    outbox.send(Message::KeyFrame(Rendition::Full, KeyFrameReason::Join));
+    outbox.send(Message::KeyFrame(Rendition::Full, KeyFrameReason::Loss));
+    outbox.send(Message::Warm(Duration::from_mins(1)));
     outbox.send(Message::Warm(Duration::from_secs(5)));
-    outbox.send(Message::Pipeline(Tier::Full, 1, failure("the bus said why")));
-    outbox.send(Message::Pipeline(Tier::Full, 1, failure("it did not start")));
+    outbox.send(Message::Pipeline(Rendition::Full, 1, failure("the bus said why")));
+    outbox.send(Message::Pipeline(Rendition::Full, 1, failure("it did not start")));
     let left = take_all(&inbox);
-    let [Message::KeyFrame(Tier::Full, reason), Message::Warm(duration), failed] = &left[..] else {
+    let [Message::KeyFrame(Rendition::Full, reason), Message::Warm(duration), failed] = &left[..] else {
         panic!("{} messages", left.len());
     };
-    assert_eq!((*reason, *duration), (KeyFrameReason::Join, Duration::from_secs(60)));
-    let Message::Pipeline(Tier::Full, 1, PipelineEvent::Failed { error, .. }) = failed else { panic!() };
+    assert_eq!((*reason, *duration), (KeyFrameReason::Join, Duration::from_mins(1)));
+    let Message::Pipeline(Rendition::Full, 1, PipelineEvent::Failed { error, .. }) = failed else { panic!() };
     assert!(error.to_string().contains("the bus said why"), "{error}");
-    outbox.send(Message::Pipeline(Tier::Full, 1, failure("of the run before")));
-    outbox.send(Message::Pipeline(Tier::Full, 2, failure("of this run")));
+    outbox.send(Message::Pipeline(Rendition::Full, 1, failure("of the run before")));
+    outbox.send(Message::Pipeline(Rendition::Full, 2, failure("of this run")));
     let left = take_all(&inbox);
-    assert!(matches!(&left[..], [Message::Pipeline(Tier::Full, 2, _)]), "{} messages", left.len());
+    assert!(matches!(&left[..], [Message::Pipeline(Rendition::Full, 2, _)]), "{} messages", left.len());
 }
 
 #[test]

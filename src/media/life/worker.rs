@@ -3,8 +3,8 @@
 
 mod adjust;
 mod report;
+mod small_rendition;
 mod still;
-mod tiers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,22 +12,22 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use tokio::sync::watch;
 
-use crate::media::encode::pace::Pace;
+use crate::media::encode::frame_decimator::FrameDecimator;
 use crate::media::error::MediaError;
 use crate::media::life::inbox::{Inbox, Message, Outbox};
-use crate::media::life::key_frame_gate::KeyFrameGate;
+use crate::media::life::key_frame_limiter::KeyFrameLimiter;
 use crate::media::life::lifecycle::{Action, Device, Input, Lifecycle};
 use crate::media::pipeline::flow::{Flow, PipelineEvent};
 use crate::media::pipeline::running::Pipeline;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::{Plan, Planner, Source};
 use crate::media::status::{CameraState, MediaStatus};
-use crate::media::still::stills::Stills;
-use crate::stream::{Fanout, Tier};
+use crate::media::still::queue::SnapshotQueue;
+use crate::stream::{Fanout, Rendition};
 
 use adjust::{BitrateWish, ControlDesk};
 pub use report::first_status;
-use tiers::Smaller;
+use small_rendition::SmallRendition;
 
 /// How often an absent camera is looked for when inotify says nothing.
 const LOOK_ABSENT: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub struct Worker {
     status: watch::Sender<MediaStatus>,
     planner: Planner,
     life: Lifecycle,
-    gate: KeyFrameGate,
+    gate: KeyFrameLimiter,
     flow: Arc<Flow>,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
@@ -60,10 +60,10 @@ pub struct Worker {
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
     bitrate: BitrateWish,
-    pace: Pace,
-    smaller: Smaller,
+    pace: FrameDecimator,
+    smaller: SmallRendition,
     controls: ControlDesk,
-    stills: Stills,
+    stills: SnapshotQueue,
     next_look: Instant,
     next_report: Instant,
 }
@@ -85,8 +85,8 @@ impl Worker {
             status,
             life: Lifecycle::new(config.linger, streaming),
             planner: Planner::new(config),
-            gate: KeyFrameGate::default(),
-            smaller: Smaller::new(tiers > 1, &flow),
+            gate: KeyFrameLimiter::default(),
+            smaller: SmallRendition::new(tiers > 1, &flow),
             flow: Arc::new(flow),
             plan: None,
             pipeline: None,
@@ -94,9 +94,9 @@ impl Worker {
             failed_starts: 0,
             saw_picture: false,
             bitrate: BitrateWish::default(),
-            pace: Pace::default(),
+            pace: FrameDecimator::default(),
             controls: ControlDesk::new(now),
-            stills: Stills::new(),
+            stills: SnapshotQueue::new(),
             next_look: now,
             next_report: now,
         }
@@ -165,10 +165,10 @@ impl Worker {
     fn take(&mut self, message: Message) {
         match message {
             Message::Demand(count) => self.feed(Input::Demand(count)),
-            Message::KeyFrame(Tier::Full, reason) => self.gate.request(reason),
-            Message::KeyFrame(Tier::Small, reason) => self.small_key_frame(reason),
-            Message::Pipeline(Tier::Small, run, event) => self.small_event(run, event),
-            Message::WantSmall(kbps) => self.want_small(kbps),
+            Message::KeyFrame(Rendition::Full, reason) => self.gate.request(reason),
+            Message::KeyFrame(Rendition::Small, reason) => self.small_key_frame(reason),
+            Message::Pipeline(Rendition::Small, run, event) => self.small_event(run, event),
+            Message::SmallBitrate(kbps) => self.want_small(kbps),
             Message::DeviceChanged => self.device_changed(),
             Message::Streaming(on) => self.set_streaming(on),
             Message::Restart => {
@@ -188,8 +188,8 @@ impl Worker {
                 self.publish();
             }
             Message::Still(width, reply) => self.ask_still(width, reply),
-            Message::StillMade(result) => self.still_made(&result),
-            Message::Pipeline(Tier::Full, run, event) if run == self.run => self.pipeline_event(event),
+            Message::SnapshotEncoded(result) => self.still_made(&result),
+            Message::Pipeline(Rendition::Full, run, event) if run == self.run => self.pipeline_event(event),
             Message::Ping(done) => {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
@@ -255,7 +255,7 @@ impl Worker {
         let Some(plan) = &self.plan else { return };
         let (run, outbox) = (self.run, self.outbox.clone());
         let report = move |event| {
-            outbox.send(Message::Pipeline(Tier::Full, run, event));
+            outbox.send(Message::Pipeline(Rendition::Full, run, event));
         };
         match Pipeline::start(plan, &self.flow, report) {
             Ok(pipeline) => {
@@ -270,14 +270,14 @@ impl Worker {
             Err(error) => {
                 // The bus had the details first: they are in the inbox and come before this one.
                 let event = PipelineEvent::Failed { error, by_encoder: false };
-                self.outbox.send(Message::Pipeline(Tier::Full, run, event));
+                self.outbox.send(Message::Pipeline(Rendition::Full, run, event));
             }
         }
     }
 
     fn stop(&mut self) {
         self.stop_small();
-        self.pace = Pace::default();
+        self.pace = FrameDecimator::default();
         self.run += 1;
         self.gate.reset();
         self.pipeline = None;

@@ -14,7 +14,7 @@ use crate::media::pipeline::timeline::{Meter, Timeline};
 use crate::media::still::snapshot::Still;
 use crate::stream::AccessUnit;
 use crate::stream::h264;
-use crate::stream::{Fanout, Tier};
+use crate::stream::{Fanout, Rendition};
 
 /// Where a pipeline's events go.
 pub type Report = Arc<dyn Fn(PipelineEvent) + Send + Sync>;
@@ -42,7 +42,7 @@ pub enum PipelineEvent {
 
 /// What outlives single pipelines: where pictures go and what is counted.
 pub struct Flow {
-    tier: Tier,
+    tier: Rendition,
     fanout: Fanout,
     epoch: Instant,
     /// One for all renditions, so that the same picture has the same time in each.
@@ -61,7 +61,7 @@ impl Flow {
     pub fn new(fanout: Fanout) -> Self {
         let epoch = Instant::now();
         Self {
-            tier: Tier::Full,
+            tier: Rendition::Full,
             fanout,
             epoch,
             timeline: Arc::new(Mutex::new(Timeline::new(epoch))),
@@ -73,7 +73,7 @@ impl Flow {
     /// The flow of the smaller rendition of the same pictures.
     pub fn smaller(&self) -> Self {
         Self {
-            tier: Tier::Small,
+            tier: Rendition::Small,
             fanout: self.fanout.clone(),
             epoch: self.epoch,
             timeline: Arc::clone(&self.timeline),
@@ -94,7 +94,7 @@ impl Flow {
 
     /// A pipeline is about to start.
     pub fn start_run(&self) {
-        if self.tier == Tier::Full {
+        if self.tier == Rendition::Full {
             lock(&self.timeline).start_run();
         }
         self.meter().start_run();
@@ -107,8 +107,8 @@ impl Flow {
         let key_frame = kind.key_frame;
         let captured_at = now.checked_sub(age).unwrap_or(now);
         let media_time = match self.tier {
-            Tier::Full => lock(&self.timeline).media_time(stamp, captured_at),
-            Tier::Small => lock(&self.timeline).same_time(stamp, captured_at),
+            Rendition::Full => lock(&self.timeline).media_time(stamp, captured_at),
+            Rendition::Small => lock(&self.timeline).same_time(stamp, captured_at),
         };
         self.meter().frame(now, data.len(), key_frame, age);
         let since_epoch = now.saturating_duration_since(self.epoch).as_millis();

@@ -12,13 +12,13 @@ use crate::media::capture::mode::Handling;
 use crate::media::elements::{bits_per_s, make, set, set_v4l2_controls};
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::{EncoderSpec, parse_chain};
-use crate::media::encode::throttle::Throttle;
+use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
+use crate::media::pipeline::bus_errors::listen;
 use crate::media::pipeline::flow::{Flow, PipelineEvent, Report, sink};
 use crate::media::pipeline::tap::Tap;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
-use crate::media::pipeline::trouble::listen;
 use crate::media::plan::planner::{Plan, Source};
 use crate::media::plan::source::camera_elements;
 
@@ -26,7 +26,7 @@ use crate::media::plan::source::camera_elements;
 pub struct Pipeline {
     elements: gst::Pipeline,
     key_frames: KeyFrameSource,
-    encoder: Option<Throttle>,
+    encoder: Option<EncoderBitrate>,
     /// A camera that encodes itself and has a control for its bit rate.
     rated_camera: Option<gst::Element>,
     /// Draws the test picture; stopped first.
@@ -61,7 +61,7 @@ impl Pipeline {
         let (mut encoder, mut raw) = (None, None);
         if let Some(spec) = plan.encoder {
             let chain = spec.build(&plan.settings)?;
-            encoder = Some(Throttle::new(spec, chain.encoder));
+            encoder = Some(EncoderBitrate::new(spec, chain.encoder));
             raw = elements.last().and_then(|element| element.static_pad("src"));
             elements.extend(chain.elements);
         }

@@ -12,7 +12,7 @@ use crate::media::capture::mode::ModeChoice;
 use crate::media::elements::filter;
 use crate::media::encode::choice::EncoderChoice;
 use crate::media::encode::encoder::EncodeSettings;
-use crate::media::pipeline::trouble::explain;
+use crate::media::pipeline::bus_errors::explain;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::Planner;
 use crate::stream::Fanout;

@@ -11,11 +11,11 @@ use gstreamer_app::AppSrc;
 use crate::media::elements::{as_i32, filter, make, set};
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::{EncodeSettings, parse_chain};
-use crate::media::encode::throttle::Throttle;
+use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
+use crate::media::pipeline::bus_errors::listen;
 use crate::media::pipeline::flow::{Flow, PipelineEvent, Report, sink};
 use crate::media::pipeline::running::{KeyFrameSource, Pipeline};
-use crate::media::pipeline::trouble::listen;
 use crate::media::plan::planner::Plan;
 
 /// What it gets of the full rendition's bit rate: a quarter of the pixels needs somewhat more than a quarter of the bits.
@@ -36,7 +36,7 @@ pub fn settings(plan: &Plan) -> Option<EncodeSettings> {
 /// The rendition while it runs. It ends when this is dropped, which may block.
 pub struct SmallPipeline {
     elements: gst::Pipeline,
-    encoder: Throttle,
+    encoder: EncoderBitrate,
     key_frames: KeyFrameSource,
     feed: Option<Feed>,
 }
@@ -102,7 +102,7 @@ impl SmallPipeline {
         let mut running = Self {
             elements: pipeline,
             key_frames: KeyFrameSource::of(spec, chain.encoder.clone()),
-            encoder: Throttle::new(spec, chain.encoder),
+            encoder: EncoderBitrate::new(spec, chain.encoder),
             feed: None,
         };
         let started = running.elements.set_state(gst::State::Playing);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use crate::media::capture::camera::CameraInfo;
-use crate::media::capture::controls;
 use crate::media::capture::control::{ControlInfo, control_value};
+use crate::media::capture::controls;
 use crate::media::error::MediaError;
 use crate::media::life::inbox::ControlReply;
 use crate::media::status::CameraState;

@@ -7,10 +7,10 @@ use crate::media::error::MediaError;
 use crate::media::life::inbox::Message;
 use crate::media::life::lifecycle::Input;
 use crate::media::plan::planner::Source;
+use crate::media::still::queue::Reply;
 use crate::media::still::snapshot;
 use crate::media::still::snapshot::Snapshot;
 use crate::media::still::snapshot::Still;
-use crate::media::still::stills::Reply;
 
 impl Worker {
     pub(super) fn ask_still(&mut self, width: Option<u32>, reply: Reply) {
@@ -45,7 +45,7 @@ impl Worker {
         let Some(order) = self.stills.taken(Instant::now()) else { return };
         let outbox = self.outbox.clone();
         let encode = move || snapshot::encode(&still, order.width);
-        let done = move |result| outbox.send(Message::StillMade(result));
+        let done = move |result| outbox.send(Message::SnapshotEncoded(result));
         if let Err(error) = snapshot::on_its_thread(encode, done) {
             self.still_made(&Err(error));
         }

@@ -4,27 +4,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Worker;
-use crate::media::encode::pace::Pace;
+use crate::media::encode::frame_decimator::FrameDecimator;
 use crate::media::life::inbox::Message;
-use crate::media::life::key_frame_gate::KeyFrameGate;
+use crate::media::life::key_frame_limiter::KeyFrameLimiter;
 use crate::media::pipeline::flow::{Flow, PipelineEvent};
 use crate::media::pipeline::small;
 use crate::media::pipeline::small::SmallPipeline;
 use crate::media::status::CameraState;
 use crate::media::status::SmallStatus;
-use crate::stream::{KeyFrameReason, Tier};
+use crate::stream::{KeyFrameReason, Rendition};
 
 /// One that failed is not tried again for so long.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// What the worker has of the small rendition.
-pub(super) struct Smaller {
+pub(super) struct SmallRendition {
     /// Whether the configuration allows it.
     allowed: bool,
     /// Bit rate in kbit/s that somebody needs it at.
     wanted_kbps: Option<u32>,
-    pub(super) gate: KeyFrameGate,
-    pace: Pace,
+    pub(super) gate: KeyFrameLimiter,
+    pace: FrameDecimator,
     pub(super) flow: Arc<Flow>,
     pipeline: Option<SmallPipeline>,
     run: u64,
@@ -35,13 +35,13 @@ pub(super) struct Smaller {
     said: bool,
 }
 
-impl Smaller {
+impl SmallRendition {
     pub fn new(allowed: bool, flow: &Flow) -> Self {
         Self {
             allowed,
             wanted_kbps: None,
-            gate: KeyFrameGate::default(),
-            pace: Pace::default(),
+            gate: KeyFrameLimiter::default(),
+            pace: FrameDecimator::default(),
             flow: Arc::new(flow.smaller()),
             pipeline: None,
             run: 0,
@@ -124,7 +124,7 @@ impl Worker {
         self.smaller.gate.reset();
         let (run, outbox) = (self.smaller.run, self.outbox.clone());
         let report = move |event| {
-            outbox.send(Message::Pipeline(Tier::Small, run, event));
+            outbox.send(Message::Pipeline(Rendition::Small, run, event));
         };
         match SmallPipeline::start(main, plan, &self.smaller.flow, report) {
             Ok(pipeline) => {
@@ -140,7 +140,7 @@ impl Worker {
     pub(super) fn stop_small(&mut self) {
         self.smaller.run += 1;
         self.smaller.gate.reset();
-        self.smaller.pace = Pace::default();
+        self.smaller.pace = FrameDecimator::default();
         if self.smaller.pipeline.take().is_some() {
             tracing::info!("the small rendition stops");
         }

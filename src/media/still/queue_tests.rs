@@ -7,7 +7,7 @@ use super::*;
 
 type Answer = Receiver<Result<Snapshot, MediaError>>;
 
-fn ask(stills: &mut Stills, now: Instant, width: Option<u32>) -> Answer {
+fn ask(stills: &mut SnapshotQueue, now: Instant, width: Option<u32>) -> Answer {
     let (reply, answer) = oneshot::channel();
     stills.ask(now, width, reply);
     answer
@@ -19,7 +19,7 @@ fn picture() -> Snapshot {
 
 #[test]
 fn a_cold_camera_settles_first_and_those_who_ask_together_share() {
-    let (mut stills, start) = (Stills::new(), Instant::now());
+    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
     assert!(!stills.need_camera());
     let mut first = ask(&mut stills, start, None);
     let mut second = ask(&mut stills, start, None);
@@ -37,7 +37,7 @@ fn a_cold_camera_settles_first_and_those_who_ask_together_share() {
 
 #[test]
 fn another_width_is_another_picture_after_the_gap() {
-    let (mut stills, start) = (Stills::new(), Instant::now());
+    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
     stills.set_settles(false);
     let mut wide = ask(&mut stills, start, None);
     let mut narrow = ask(&mut stills, start, Some(160));
@@ -56,7 +56,7 @@ fn another_width_is_another_picture_after_the_gap() {
 
 #[test]
 fn too_many_are_told_at_once_and_too_late_ones_why() {
-    let (mut stills, start) = (Stills::new(), Instant::now());
+    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
     let mut answers: Vec<Answer> = (0..MAX_WAITING).map(|_| ask(&mut stills, start, None)).collect();
     let mut more = ask(&mut stills, start, None);
     assert!(matches!(more.try_recv().unwrap(), Err(MediaError::SnapshotBusy)));
@@ -70,7 +70,7 @@ fn too_many_are_told_at_once_and_too_late_ones_why() {
 
 #[test]
 fn who_goes_away_is_not_waited_for() {
-    let (mut stills, start) = (Stills::new(), Instant::now());
+    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
     drop(ask(&mut stills, start, None));
     stills.set_settles(false);
     assert!(!stills.poll(start, Some(start)));
@@ -79,7 +79,7 @@ fn who_goes_away_is_not_waited_for() {
 
 #[test]
 fn a_picture_from_before_the_privacy_switch_is_for_nobody() {
-    let (mut stills, start) = (Stills::new(), Instant::now());
+    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
     stills.set_settles(false);
     let mut before = ask(&mut stills, start, None);
     assert!(stills.poll(start, Some(start)));
@@ -94,7 +94,7 @@ fn a_picture_from_before_the_privacy_switch_is_for_nobody() {
 
 #[test]
 fn a_pipeline_that_stops_is_asked_again() {
-    let (mut stills, start) = (Stills::new(), Instant::now());
+    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
     stills.set_settles(false);
     let _answer = ask(&mut stills, start, None);
     assert!(stills.poll(start, Some(start)));

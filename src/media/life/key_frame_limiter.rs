@@ -19,13 +19,13 @@ const RETRY: Duration = Duration::from_secs(1);
 /// after a key frame waits for the gap's end (the trailing edge), because its viewer has missed
 /// that key frame and would stay black until the next interval.
 #[derive(Debug, Default)]
-pub struct KeyFrameGate {
+pub struct KeyFrameLimiter {
     pending: Option<KeyFrameReason>,
     last_out: Option<Instant>,
     last_forced: Option<Instant>,
 }
 
-impl KeyFrameGate {
+impl KeyFrameLimiter {
     /// Somebody needs a key frame. Whoever waits for a first picture goes before damage.
     pub fn request(&mut self, reason: KeyFrameReason) {
         if self.pending != Some(KeyFrameReason::Join) {
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn the_first_picture_answers_everything_before_it() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.request(KeyFrameReason::Loss);
         assert!(!gate.poll(start), "the first picture is a key frame: nothing to force");
         assert_eq!(gate.deadline(), None);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_request_long_after_a_key_frame_is_passed_on_at_once_and_only_once() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.key_frame_out(start);
         gate.request(KeyFrameReason::Loss);
         assert!(gate.poll(start + ms(1500)));
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_request_within_the_gap_waits_for_its_end() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.key_frame_out(start);
         gate.request(KeyFrameReason::Loss);
         assert!(!gate.poll(start + ms(50)));
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_request_that_brings_nothing_is_repeated() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.key_frame_out(start);
         gate.request(KeyFrameReason::Loss);
         assert!(gate.poll(start + ms(1300)));
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_restart_forgets_the_past() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.key_frame_out(start);
         gate.request(KeyFrameReason::Loss);
         gate.reset();
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_flood_of_requests_gives_one_key_frame_a_second_at_most() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.key_frame_out(start);
         let mut forced = 0;
         for step in 0..5000 {
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_first_picture_waits_less_than_a_damaged_one() {
         let start = Instant::now();
-        let mut gate = KeyFrameGate::default();
+        let mut gate = KeyFrameLimiter::default();
         gate.key_frame_out(start);
         gate.request(KeyFrameReason::Loss);
         assert_eq!(gate.deadline(), Some(start + LOSS_GAP));

@@ -18,12 +18,12 @@ const ALL_AFTER: Duration = Duration::from_secs(3);
 
 /// Decides for one encoder.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct FrameDecimator {
     is_halved: bool,
     due_since: Option<Instant>,
 }
 
-impl Pace {
+impl FrameDecimator {
     /// Whether every other picture is left out, as last decided.
     pub fn is_halved(&self) -> bool {
         self.is_halved
@@ -75,7 +75,7 @@ mod tests {
     }
 
     /// The decision after `seconds` of five looks each.
-    fn after(pace: &mut Pace, now: &mut Instant, target_kbps: u32, seconds: u32) -> bool {
+    fn after(pace: &mut FrameDecimator, now: &mut Instant, target_kbps: u32, seconds: u32) -> bool {
         for _ in 0..seconds * 5 {
             *now += Duration::from_millis(200);
             pace.step(*now, &settings(30), target_kbps, 2500);
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn few_bits_halve_the_pictures_and_many_bring_them_back() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut pace, mut now) = (FrameDecimator::default(), Instant::now());
         assert!(!after(&mut pace, &mut now, 2500, 10));
         assert!(!after(&mut pace, &mut now, 700, 10), "0.025 bits are enough");
         assert!(after(&mut pace, &mut now, 400, 2));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_moment_changes_nothing() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut pace, mut now) = (FrameDecimator::default(), Instant::now());
         for _ in 0..20 {
             for _ in 0..4 {
                 now += Duration::from_millis(200);
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_configured_so_and_what_is_slow_already_is_left_alone() {
         for (fps, target_kbps, ceiling_kbps) in [(30, 400, 400), (30, 300, 500), (15, 100, 2500)] {
-            let (mut pace, mut now) = (Pace::default(), Instant::now());
+            let (mut pace, mut now) = (FrameDecimator::default(), Instant::now());
             for _ in 0..50 {
                 now += Duration::from_millis(200);
                 assert!(!pace.step(now, &settings(fps), target_kbps, ceiling_kbps));

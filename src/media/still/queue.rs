@@ -45,7 +45,7 @@ enum Work {
 }
 
 /// The queue.
-pub struct Stills {
+pub struct SnapshotQueue {
     waiting: Vec<Waiting>,
     work: Work,
     last_taken: Option<Instant>,
@@ -53,7 +53,7 @@ pub struct Stills {
     settles: bool,
 }
 
-impl Stills {
+impl SnapshotQueue {
     /// Nobody waits.
     pub fn new() -> Self {
         Self { waiting: Vec::new(), work: Work::None, last_taken: None, settles: true }
@@ -168,5 +168,5 @@ impl Stills {
 }
 
 #[cfg(test)]
-#[path = "stills_tests.rs"]
+#[path = "queue_tests.rs"]
 mod tests;

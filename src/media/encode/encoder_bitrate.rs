@@ -9,14 +9,14 @@ use gstreamer::prelude::*;
 use crate::media::encode::encoder::EncoderSpec;
 
 /// The encoder and what goes in.
-pub struct Throttle {
+pub struct EncoderBitrate {
     /// The encoder.
     pub encoder: gst::Element,
     spec: &'static EncoderSpec,
     is_halved: Arc<AtomicBool>,
 }
 
-impl Throttle {
+impl EncoderBitrate {
     /// Of `encoder`, before it runs.
     pub fn new(spec: &'static EncoderSpec, encoder: gst::Element) -> Self {
         let is_halved = Arc::new(AtomicBool::new(false));
