@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use porthole::fanout::Fanout;
-use porthole::media::AccessUnit;
 use porthole::peer::{offer, payloads};
 use porthole::signaling::message::Up;
+use porthole::stream::AccessUnit;
+use porthole::stream::Fanout;
 
 /// A picture of 2 Mbit/s at 30 fps.
 const UNIT_BYTES: usize = 2_000_000 / 8 / 30;

@@ -5,7 +5,7 @@
 //! Folders are roles on the data path, in its order.
 //!
 //! ```text
-//! camera ─v4l2→ media (GStreamer) ─AccessUnit→ fanout ─Subscription→ peer ─SRTP→ viewer
+//! camera ─v4l2→ media (GStreamer) ─AccessUnit→ stream ─Subscription→ peer ─SRTP→ viewer
 //!                  ↑ start/stop, key frame ←───── Demand ──┘
 //! MQTT ↔ signaling::mqtt ─Request→ sessions (table, cap, expiry) ─offer→ peer ─Down→ signaling::mqtt ↔ MQTT
 //! ```
@@ -14,7 +14,7 @@
 //! |---|---|
 //! | [`config`] | the documented configuration, parsed into checked types before anything opens |
 //! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
-//! | [`fanout`] | one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
+//! | [`stream`] | the encoded picture on its way: one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
 //! | [`peer`] | one viewer: its peer connection, its sender, its feedback; all of them on one UDP port and one thread |
 //! | [`adaptation`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
 //! | [`sessions`] | the table of sessions: cap, expiry, routing |
@@ -47,10 +47,10 @@
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`adaptation`] and `peer::sending::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
-//! [`media::mode`] (what the camera is asked for), [`peer::offer`] (what an offer may get),
+//! (who may watch), [`adaptation`] and `peer::sending::rate` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
+//! `media::plan::rank` (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
-//! `sessions`, `media::worker`, `peer::session`, `signaling::mqtt`, `app`.
+//! `sessions`, `media::life::worker`, `peer::session`, `signaling::mqtt`, `app`.
 //!
 //! # The other side
 //!
@@ -68,11 +68,11 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod dashboard;
-pub mod fanout;
 pub mod first_boot;
 pub mod http;
 pub mod media;
 pub mod peer;
 pub mod sessions;
 pub mod signaling;
+pub mod stream;
 pub mod tools;

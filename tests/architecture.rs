@@ -29,8 +29,8 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// A module, and what alone it may import of ours.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("media", &["fanout", "media"]),
-    ("fanout", &["media::access_unit", "media::AccessUnit"]),
+    ("media", &["base", "media", "stream"]),
+    ("stream", &["stream"]),
     ("signaling", &["base", "signaling"]),
     ("first_boot", &["config", "first_boot"]),
     ("access", &["signaling::message", "signaling::topic"]),
@@ -42,17 +42,17 @@ const ARROWS: &[(&str, &[&str])] = &[
             "access",
             "base",
             "config",
-            "fanout",
             "media::ProfileLevelId",
             "peer::PeerError",
             "peer::sending",
             "peer::socket",
             "signaling::message",
+            "stream",
         ],
     ),
-    ("peer::sending", &["fanout", "peer::PeerError", "peer::socket"]),
+    ("peer::sending", &["peer::PeerError", "peer::socket", "stream"]),
     ("peer::socket", &["base", "peer::PeerError"]),
-    ("adaptation", &["adaptation", "base", "fanout::Tier"]),
+    ("adaptation", &["adaptation", "base", "stream::Rendition"]),
     ("base", &[]),
 ];
 
@@ -212,7 +212,7 @@ fn this_test_sees_what_it_looks_for() {
     assert!(!names_crate("use webrtc::ice;", "rtc"));
     assert!(!names_crate("porthole::rtc::x", "rtc"));
     assert_eq!(imports("use crate::peer::{self, X};"), ["peer"]);
-    assert_eq!(imports("use crate::media::AccessUnit;"), ["media::AccessUnit"]);
+    assert_eq!(imports("use crate::stream::AccessUnit;"), ["stream::AccessUnit"]);
     assert_eq!(imports("use crate::{app, media::Media};"), ["app", "media::Media"]);
     assert_eq!(imports("crate::log::start();"), ["log::start"]);
     assert_eq!(imports("pub(in crate::peer) struct X;"), [""; 0]);

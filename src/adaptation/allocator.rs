@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::encoder_target::EncoderTarget;
 use super::{Bounds, SHARE, STARVED_BELOW, ViewerPath};
 use crate::base::bitrate::Bitrate;
-use crate::fanout::Tier as Rendition;
+use crate::stream::Rendition;
 
 /// A path has to be too narrow for so long before its viewer is moved.
 const DOWN_AFTER: Duration = Duration::from_secs(1);

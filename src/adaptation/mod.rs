@@ -12,7 +12,7 @@ pub mod encoder_target;
 use std::time::Instant;
 
 use crate::base::bitrate::Bitrate;
-use crate::fanout::Tier as Rendition;
+use crate::stream::Rendition;
 use allocator::{Allocation, BitrateAllocator};
 
 /// The stream's share of what a path carries; headers, repairs and key frames need the rest.

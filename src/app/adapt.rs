@@ -9,10 +9,10 @@ use tokio::time::sleep;
 
 use crate::adaptation::{Adaptation, EncoderLimits, ViewerPath};
 use crate::base::bitrate::Bitrate;
-use crate::fanout::{Fanout, Tier};
 use crate::media::{Media, MediaStatus};
 use crate::peer::SessionStats;
 use crate::sessions::Sessions;
+use crate::stream::{Fanout, Rendition};
 
 /// A few times within a second in which the picture should move again.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -77,8 +77,8 @@ impl Follower {
     }
 
     /// Has a viewer moved at the next key frame, which is asked for.
-    fn move_to(&self, live: &SessionStats, rendition: Tier) {
-        if live.control.place.want(rendition) && live.control.place.current() != rendition {
+    fn move_to(&self, live: &SessionStats, rendition: Rendition) {
+        if live.control.rendition.want(rendition) && live.control.rendition.current() != rendition {
             tracing::info!(viewer = %live.viewer, to = rendition.as_str(), "another rendition for a viewer");
             self.fanout.request_key_frame_of(rendition);
         }
@@ -89,7 +89,7 @@ fn viewer_path(live: &SessionStats, now: Instant) -> ViewerPath {
     ViewerPath {
         id: live.generation,
         rate: live.feedback.rate(now).map(Bitrate::from_bps_f64),
-        rendition: live.control.place.current(),
+        rendition: live.control.rendition.current(),
         is_starved: live.control.starved.load(Ordering::Relaxed),
     }
 }

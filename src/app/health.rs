@@ -6,9 +6,9 @@ use tokio::sync::watch;
 
 use super::gateway::{Presence, Pulse};
 use crate::base::tasks::{EndedEarly, TaskGroup};
-use crate::fanout::Fanout;
 use crate::media::{CameraState, Media, MediaStatus};
 use crate::sessions::Sessions;
+use crate::stream::Fanout;
 
 /// How long a part may take to answer one question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);

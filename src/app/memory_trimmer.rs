@@ -7,7 +7,7 @@ use tokio::time::sleep_until;
 use crate::base::memory::{MemoryTrimmer, give_back};
 use crate::base::tasks::blocking;
 use crate::base::{clock, stats};
-use crate::fanout::Fanout;
+use crate::stream::Fanout;
 
 /// Follows how many want pictures. Ends with the fanout.
 pub(super) async fn run(fanout: Fanout) {

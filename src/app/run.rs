@@ -16,11 +16,11 @@ use super::{App, AppError, Groups, adapt, address, memory_trimmer};
 use crate::access::gate::OfferAuthorizer;
 use crate::base::tasks::TaskGroup;
 use crate::config::Config;
-use crate::fanout::Fanout;
 use crate::http::{Listener, Server, Services};
 use crate::media::Media;
 use crate::peer::{Factory, Signer};
 use crate::sessions::{Parts, SessionEvent, Sessions};
+use crate::stream::Fanout;
 
 /// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
 const EVENT_QUEUE: usize = 2048;
@@ -30,7 +30,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     let Opened { identity, store, stamp, grants, privacy, runtime_settings } = opened;
     let Bound { authenticator, broker, listener, url } = bound;
     let fanout = Fanout::default();
-    let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on())?;
+    let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on(), &groups.all)?;
     runtime_settings.apply(&media, config.media.fps);
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(&config, url, own, identity.key(), &groups.all)?;

@@ -13,11 +13,11 @@ use super::state::StateSource;
 use crate::base::clock;
 use crate::base::stats;
 use crate::dashboard::state::in_tier;
-use crate::fanout::{Fanout, Tier};
 use crate::http::{Facts, Figures};
 use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::sessions::stages::SendLatency;
+use crate::stream::{Fanout, Rendition};
 
 /// What was found out is good for as long as this: many who ask cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Facts for DaemonFacts {
             dropped_frames: self.fanout.dropped(),
             viewers: live.len(),
             connected_viewers: loss.clone().count(),
-            small_viewers: in_tier(&live, Tier::Small),
+            small_viewers: in_tier(&live, Rendition::Small),
             max_viewers: self.sessions.max_viewers(),
             worst_round_trip: paths
                 .map(|path| Duration::try_from_secs_f64(path.rtt / 1e3).unwrap_or_default())

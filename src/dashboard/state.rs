@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::events::rfc3339;
 use crate::base::stats::{SystemFigures, round1};
-use crate::fanout::Tier;
 use crate::media::{Latency, MediaStatus};
 use crate::peer::SessionStats;
 use crate::sessions::stages::SendLatency;
 use crate::signaling::message::VERSION;
+use crate::stream::Rendition;
 
 /// Bit rates are measured over at least this long: over less, one picture more or less would double them.
 const MIN_MEASURED: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ impl StateWriter {
                     "bitrate": small.bitrate,
                     "target": small.target,
                     "ceiling": small.ceiling,
-                    "viewers": in_tier(parts.sessions, Tier::Small),
+                    "viewers": in_tier(parts.sessions, Rendition::Small),
                 })),
             })),
             "viewers": { "count": sessions.len(), "max": parts.max_viewers, "sessions": sessions },
@@ -116,7 +116,7 @@ impl StateWriter {
             "bitrate": self.bitrate(now, live),
             "estimate": live.feedback.rate(now).map(f64::round),
             "skipped": live.skipped.load(Ordering::Relaxed),
-            "tier": live.control.place.current().as_str(),
+            "tier": live.control.rendition.current().as_str(),
             "first_frame": live.first_frame.get().map(|time| round1(time.as_secs_f64() * 1e3)),
         })
     }
@@ -135,8 +135,8 @@ impl StateWriter {
 }
 
 /// How many viewers get this rendition.
-pub fn in_tier(sessions: &[Arc<SessionStats>], tier: Tier) -> usize {
-    sessions.iter().filter(|live| live.control.place.current() == tier).count()
+pub fn in_tier(sessions: &[Arc<SessionStats>], tier: Rendition) -> usize {
+    sessions.iter().filter(|live| live.control.rendition.current() == tier).count()
 }
 
 fn rounded(latency: Latency) -> Latency {
@@ -201,12 +201,12 @@ mod tests {
     fn the_small_rendition_is_shown_with_its_viewers() {
         let (small, full) = (live(), live());
         // Moved as the fan-out does it: at a key frame.
-        let fanout = crate::fanout::Fanout::default().at(Arc::clone(&small.control.place));
+        let fanout = crate::stream::Fanout::default().at(Arc::clone(&small.control.rendition));
         let _subscription = fanout.subscribe();
-        small.control.place.want(Tier::Small);
+        small.control.rendition.want(Rendition::Small);
         let (now, data) = (Instant::now(), bytes::Bytes::new());
-        let unit = crate::media::AccessUnit::new(data, Duration::ZERO, now, now, true);
-        fanout.publish_to(Tier::Small, &unit);
+        let unit = crate::stream::AccessUnit::new(data, Duration::ZERO, now, now, true);
+        fanout.publish_to(Rendition::Small, &unit);
         let media = MediaStatus {
             small: Some(SmallStatus {
                 width: 320,

@@ -2,21 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use inotify::{Inotify, WatchMask};
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
 
-use super::worker::{Message, Worker, first_status};
-use super::{DeviceChoice, MediaConfig, MediaError, MediaStatus, Snapshot};
-use crate::fanout::{Fanout, Tier};
+use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
+use crate::media::capture::choice::DeviceChoice;
+use crate::media::error::MediaError;
+use crate::media::life::inbox::{Message, Outbox, channel};
+use crate::media::life::worker::{Worker, first_status};
+use crate::media::plan::config::MediaConfig;
+use crate::media::status::MediaStatus;
+use crate::media::still::snapshot::Snapshot;
+use crate::stream::{Fanout, Rendition};
 
 /// How long [`Media::shutdown`] waits for the device to be closed.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The capture thread's name.
+const THREAD: &str = "media";
 /// Room for a few dozen inotify events; more than fit stay in the kernel.
 const INOTIFY_BUFFER_BYTES: usize = 4096;
 
@@ -27,35 +38,46 @@ pub struct Media {
 }
 
 struct Inner {
-    /// `mpsc::Sender` is `Sync`, but a lock keeps the order of messages plain.
-    outbox: Mutex<Sender<Message>>,
+    outbox: Outbox,
     status: watch::Receiver<MediaStatus>,
-    bridge: AbortHandle,
+    /// What carries requests to the thread.
+    tasks: TaskGroup,
 }
 
 impl Media {
     /// Starts the capture thread. `GStreamer`, cameras and encoders are looked at there, in the
     /// background ([`MediaStatus::ready`] says when it is done); an absent camera is no error.
-    /// `streaming` is the privacy switch. Must be called inside a tokio runtime.
-    pub fn start(config: MediaConfig, fanout: Fanout, streaming: bool) -> Result<Self, MediaError> {
+    /// `streaming` is the privacy switch. What helps that thread runs in `tasks`, where its own early end is
+    /// reported too. Must be called inside a tokio runtime.
+    pub fn start(
+        config: MediaConfig,
+        fanout: Fanout,
+        streaming: bool,
+        tasks: &TaskGroup,
+    ) -> Result<Self, MediaError> {
         config.check()?;
-        let system =
-            |what| move |error: std::io::Error| MediaError::System { what, reason: error.to_string() };
-        let (outbox, inbox) = mpsc::channel();
+        let (outbox, inbox) = channel();
         let (status_sender, status) = watch::channel(first_status(&config, streaming));
+        let tasks = tasks.child();
         if config.device != DeviceChoice::Test
-            && let Err(error) = watch_dev(outbox.clone())
+            && let Err(error) = follow_dev(&tasks, outbox.clone())
         {
             tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
         }
-        let bridge = tokio::spawn(bridge(fanout.clone(), outbox.clone())).abort_handle();
-        let channel = (outbox.clone(), inbox);
-        let worker = Worker::new(config, fanout, streaming, channel, status_sender);
-        thread::Builder::new()
-            .name("media".into())
-            .spawn(move || worker.work())
-            .map_err(system("starting the capture thread"))?;
-        Ok(Self { inner: Arc::new(Inner { outbox: Mutex::new(outbox), status, bridge }) })
+        tasks.spawn("media-requests", pass_requests_on(fanout.clone(), outbox.clone(), tasks.cancelled()));
+        let worker = Worker::new(config, fanout, streaming, (outbox.clone(), inbox), status_sender);
+        let group = tasks.clone();
+        let work = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.work())) {
+                group.report(EndedEarly { task: THREAD, reason: panic_text(panic.as_ref()) });
+            }
+        };
+        let system = |error: io::Error| MediaError::System {
+            what: "starting the capture thread",
+            reason: error.to_string(),
+        };
+        thread::Builder::new().name(THREAD.into()).spawn(work).map_err(system)?;
+        Ok(Self { inner: Arc::new(Inner { outbox, status, tasks }) })
     }
 
     /// The capture side's condition, updated on every change and once a second while live.
@@ -87,7 +109,7 @@ impl Media {
     /// Viewers need the small rendition, at so many kbit/s; `None`: none does. Without effect where
     /// [`MediaStatus::small`] is `None`.
     pub fn want_small_kbps(&self, bitrate_kbps: Option<u32>) {
-        self.inner.send(Message::WantSmall(bitrate_kbps));
+        self.inner.send(Message::SmallBitrate(bitrate_kbps));
     }
 
     /// The most that [`Self::set_bitrate_kbps`] can reach, in kbit/s, as `set/bitrate` sets it; `None` goes back to the
@@ -152,7 +174,7 @@ impl Media {
     /// even if a driver hangs.
     pub async fn shutdown(&self) {
         let (done, closed) = oneshot::channel();
-        self.inner.bridge.abort();
+        self.inner.tasks.cancel();
         self.inner.send(Message::Shutdown(done));
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, closed).await.is_err() {
             tracing::warn!("the camera did not close within {SHUTDOWN_TIMEOUT:?}; leaving it to the kernel");
@@ -162,58 +184,61 @@ impl Media {
 
 impl Inner {
     fn send(&self, message: Message) {
-        let outbox = self.outbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // After a shutdown nobody listens, and nothing is left to be done.
-        let _ = outbox.send(message);
+        self.outbox.send(message);
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.bridge.abort();
+        self.tasks.cancel();
         self.send(Message::Shutdown(oneshot::channel().0));
     }
 }
 
-/// Carries demand and key-frame requests from the async world to the worker.
-async fn bridge(fanout: Fanout, outbox: Sender<Message>) {
+/// Carries demand and key-frame requests from the viewers' threads to the worker, until `cancelled`.
+async fn pass_requests_on(fanout: Fanout, outbox: Outbox, cancelled: impl Future<Output = ()>) {
+    let mut cancelled = pin!(cancelled);
     let mut demand = fanout.watch_demand();
     demand.mark_changed();
     loop {
         let message = tokio::select! {
+            () = &mut cancelled => return,
             changed = demand.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 Message::Demand(*demand.borrow_and_update())
             }
-            reason = fanout.key_frame_wanted(Tier::Full) => Message::KeyFrame(Tier::Full, reason),
-            reason = fanout.key_frame_wanted(Tier::Small) => Message::KeyFrame(Tier::Small, reason),
+            reason = fanout.key_frame_wanted(Rendition::Full) => Message::KeyFrame(Rendition::Full, reason),
+            reason = fanout.key_frame_wanted(Rendition::Small) => Message::KeyFrame(Rendition::Small, reason),
         };
-        if outbox.send(message).is_err() {
-            return;
-        }
+        outbox.send(message);
     }
 }
 
-/// Watches /dev for video nodes and their links on a thread of its own. It sits in a blocking
-/// read, so after a shutdown it ends with the next event, or with the process.
-fn watch_dev(outbox: Sender<Message>) -> std::io::Result<()> {
-    let mut inotify = Inotify::init()?;
+/// Tells the worker of video nodes and their links that come and go under /dev.
+fn follow_dev(tasks: &TaskGroup, outbox: Outbox) -> io::Result<()> {
+    let inotify = Inotify::init()?;
     // ATTRIB: udev creates the node first and gives it its group afterwards.
     let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ATTRIB | WatchMask::MOVED_TO;
     inotify.watches().add("/dev", mask)?;
-    let is_video =
-        |name: Option<&OsStr>| name.and_then(OsStr::to_str).is_some_and(|name| name.starts_with('v'));
-    thread::Builder::new().name("dev-watch".into()).spawn(move || {
-        let mut buffer = [0; INOTIFY_BUFFER_BYTES];
-        while let Ok(events) = inotify.read_events_blocking(&mut buffer) {
-            let changed = events.filter(|event| is_video(event.name)).count() > 0;
-            if changed && outbox.send(Message::DeviceChanged).is_err() {
-                return;
+    let mut events = inotify.into_event_stream([0; INOTIFY_BUFFER_BYTES])?;
+    let cancelled = tasks.cancelled();
+    tasks.spawn("dev-watch", async move {
+        let mut cancelled = pin!(cancelled);
+        loop {
+            let event = tokio::select! {
+                () = &mut cancelled => return,
+                event = events.next() => event,
+            };
+            let Some(Ok(event)) = event else { break };
+            if event.name.as_deref().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('v')) {
+                outbox.send(Message::DeviceChanged);
             }
         }
-    })?;
+        tracing::warn!("inotify tells nothing of /dev any more; cameras are looked for every second");
+        cancelled.await;
+    });
     Ok(())
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::Instant;
 
+use futures_util::FutureExt;
+
 use super::*;
-use crate::fanout::{Place, Subscription};
-use crate::media::h264;
-use crate::media::{AccessUnit, CameraState, EncoderChoice, EncoderKind};
+use crate::media::encode::choice::{EncoderChoice, EncoderKind};
+use crate::media::status::CameraState;
+use crate::stream::AccessUnit;
+use crate::stream::h264;
+use crate::stream::{Subscription, ViewerRendition};
 
 /// Bound on waits for events, never reached on a working machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,7 +42,7 @@ async fn next(subscription: &mut Subscription) -> AccessUnit {
 #[tokio::test]
 async fn the_first_picture_is_a_key_frame_of_the_promised_profile() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
     let ready = until(&mut status, |status| status.ready).await;
     assert_eq!(ready.state, CameraState::Idle);
@@ -66,7 +70,7 @@ async fn the_first_picture_is_a_key_frame_of_the_promised_profile() {
 #[tokio::test]
 async fn a_late_joiner_gets_a_key_frame_and_the_first_one_gets_only_one() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut first = fanout.subscribe();
     let _demand = fanout.demand();
     assert!(next(&mut first).await.key_frame);
@@ -79,9 +83,22 @@ async fn a_late_joiner_gets_a_key_frame_and_the_first_one_gets_only_one() {
 }
 
 #[tokio::test]
+async fn a_panic_of_the_capture_thread_is_reported_and_is_no_sign_of_life() {
+    let tasks = TaskGroup::new();
+    let media = Media::start(config(), Fanout::default(), true, &tasks).unwrap();
+    media.ping().await;
+    media.inner.send(Message::Panic);
+    let mut ended = tasks.ended_early();
+    let ended = tokio::time::timeout(PATIENCE, ended.wait_for(Option::is_some)).await.expect("in time");
+    assert_eq!(ended.unwrap().as_ref().map(|ended| ended.task), Some("media"));
+    assert_eq!(media.ping().now_or_never(), None);
+    assert!(media.snapshot(None).await.is_err());
+}
+
+#[tokio::test]
 async fn nothing_runs_without_viewers() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
     let demand = fanout.demand();
     until(&mut status, |status| status.state == CameraState::Live).await;
@@ -100,7 +117,7 @@ async fn nothing_runs_without_viewers() {
 #[tokio::test]
 async fn another_size_is_used_at_once_by_the_same_subscription() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     next(&mut subscription).await;
@@ -125,7 +142,7 @@ async fn another_size_is_used_at_once_by_the_same_subscription() {
 #[tokio::test]
 async fn a_restart_goes_on_in_the_same_subscription_with_rising_time() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     let mut last = next(&mut subscription).await.media_time;
@@ -149,7 +166,8 @@ async fn a_restart_goes_on_in_the_same_subscription_with_rising_time() {
 async fn it_stops_after_lingering() {
     let fanout = Fanout::default();
     let linger = Duration::from_millis(300);
-    let media = Media::start(MediaConfig { linger, ..config() }, fanout.clone(), true).unwrap();
+    let media =
+        Media::start(MediaConfig { linger, ..config() }, fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
     let demand = fanout.demand();
     until(&mut status, |status| status.state == CameraState::Live).await;
@@ -161,7 +179,7 @@ async fn it_stops_after_lingering() {
 #[tokio::test]
 async fn the_privacy_switch_stops_and_starts_it() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), false).unwrap();
+    let media = Media::start(config(), fanout.clone(), false, &TaskGroup::new()).unwrap();
     let mut status = media.status();
     let _demand = fanout.demand();
     until(&mut status, |status| status.ready).await;
@@ -176,7 +194,7 @@ async fn the_privacy_switch_stops_and_starts_it() {
 #[tokio::test]
 async fn warm_runs_without_viewers() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     media.warm(Duration::from_mins(10));
     until(&mut media.status(), |status| status.state == CameraState::Live).await;
     media.shutdown().await;
@@ -186,7 +204,8 @@ async fn warm_runs_without_viewers() {
 async fn a_camera_that_is_not_there_is_lost_and_not_fatal() {
     let device = DeviceChoice::Path("/dev/v4l/by-id/none".into());
     let fanout = Fanout::default();
-    let media = Media::start(MediaConfig { device, ..config() }, fanout.clone(), true).unwrap();
+    let media =
+        Media::start(MediaConfig { device, ..config() }, fanout.clone(), true, &TaskGroup::new()).unwrap();
     let _demand = fanout.demand();
     let mut status = media.status();
     let lost = until(&mut status, |status| status.state == CameraState::Lost).await;
@@ -201,7 +220,7 @@ async fn the_time_in_the_picture_is_the_time_it_was_made() {
     // the order is asserted, because a busy machine may be slow.
     let before = Instant::now();
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     let unit = next(&mut subscription).await;
@@ -212,7 +231,7 @@ async fn the_time_in_the_picture_is_the_time_it_was_made() {
 #[tokio::test]
 async fn the_bit_rate_changes_without_a_key_frame() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     assert!(next(&mut subscription).await.key_frame);
@@ -229,13 +248,13 @@ async fn the_bit_rate_changes_without_a_key_frame() {
 #[tokio::test]
 async fn an_impossible_configuration_is_refused_at_once() {
     let small = MediaConfig { width: Some(320), height: Some(240), ..config() };
-    assert!(Media::start(small, Fanout::default(), true).is_err());
+    assert!(Media::start(small, Fanout::default(), true, &TaskGroup::new()).is_err());
 }
 
 #[tokio::test]
 async fn a_snapshot_starts_an_idle_camera_for_a_moment() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
     let (whole, small) = tokio::join!(media.snapshot(None), media.snapshot(Some(160)));
     let (whole, small) = (whole.unwrap(), small.unwrap());
@@ -249,7 +268,7 @@ async fn a_snapshot_starts_an_idle_camera_for_a_moment() {
 #[tokio::test]
 async fn a_snapshot_of_a_running_camera_costs_viewers_nothing() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     assert!(next(&mut subscription).await.key_frame);
@@ -268,7 +287,7 @@ async fn a_snapshot_of_a_running_camera_costs_viewers_nothing() {
 
 #[tokio::test]
 async fn no_snapshot_behind_the_privacy_switch_or_without_a_camera() {
-    let media = Media::start(config(), Fanout::default(), false).unwrap();
+    let media = Media::start(config(), Fanout::default(), false, &TaskGroup::new()).unwrap();
     assert!(matches!(media.snapshot(None).await, Err(MediaError::Private)));
     media.shutdown().await;
     assert!(media.snapshot(None).await.is_err(), "after the end");
@@ -276,7 +295,7 @@ async fn no_snapshot_behind_the_privacy_switch_or_without_a_camera() {
 
 #[tokio::test]
 async fn the_network_stays_below_what_a_person_allows() {
-    let media = Media::start(config(), Fanout::default(), true).unwrap();
+    let media = Media::start(config(), Fanout::default(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
     media.set_ceiling_kbps(Some(700));
     until(&mut status, |status| status.ceiling == 700_000 && status.target == 700_000).await;
@@ -292,7 +311,7 @@ async fn the_network_stays_below_what_a_person_allows() {
 
 #[tokio::test]
 async fn the_test_picture_has_modes_but_no_controls() {
-    let media = Media::start(config(), Fanout::default(), true).unwrap();
+    let media = Media::start(config(), Fanout::default(), true, &TaskGroup::new()).unwrap();
     let ready = until(&mut media.status(), |status| status.ready).await;
     assert!(ready.modes().iter().any(|mode| (mode.width, mode.height) == (1280, 720)));
     let error = media.set_control("brightness".into(), "7".into()).await.unwrap_err().to_string();
@@ -326,9 +345,10 @@ async fn next_of_size(
 #[tokio::test]
 async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_needed() {
     let fanout = Fanout::default();
-    let media = Media::start(MediaConfig { tiers: 2, ..config() }, fanout.clone(), true).unwrap();
+    let media =
+        Media::start(MediaConfig { tiers: 2, ..config() }, fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut status = media.status();
-    let place = Arc::new(Place::default());
+    let place = Arc::new(ViewerRendition::default());
     let (mut full, mut moved) = (fanout.subscribe(), fanout.at(Arc::clone(&place)).subscribe());
     let _demand = fanout.demand();
     let mut last = Duration::ZERO;
@@ -337,7 +357,7 @@ async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_n
     let small = live.small.expect("it can be had");
     assert!(!small.is_running && small.ceiling < live.ceiling);
 
-    place.want(Tier::Small);
+    place.want(Rendition::Small);
     media.want_small_kbps(Some(150));
     let first = next_of_size(&mut moved, (320, 180), &mut last).await;
     let sps = h264::find_sps(&first.data).unwrap();
@@ -358,14 +378,14 @@ async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_n
     let running = until(&mut status, |status| status.small.is_some_and(|small| small.bitrate > 0)).await;
     assert_eq!(running.small.map(|small| (small.is_running, small.target)), Some((true, 150_000)));
     last = *small_times.last().unwrap();
-    fanout.request_key_frame_of(Tier::Small);
+    fanout.request_key_frame_of(Rendition::Small);
     next_of_size(&mut moved, (320, 180), &mut last).await;
     media.restart();
     until(&mut status, |status| status.restarts == 1).await;
     next_of_size(&mut moved, (320, 180), &mut last).await;
 
-    place.want(Tier::Full);
-    fanout.request_key_frame_of(Tier::Full);
+    place.want(Rendition::Full);
+    fanout.request_key_frame_of(Rendition::Full);
     next_of_size(&mut moved, (640, 360), &mut last).await;
     media.want_small_kbps(None);
     until(&mut status, |status| status.small.is_some_and(|small| !small.is_running)).await;
@@ -375,7 +395,7 @@ async fn the_small_rendition_is_of_the_same_pictures_and_runs_only_while_it_is_n
 #[tokio::test]
 async fn there_is_no_small_rendition_unless_it_is_configured() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let _demand = fanout.demand();
     media.want_small_kbps(Some(150));
     let live = until(&mut media.status(), |status| status.state == CameraState::Live).await;
@@ -386,7 +406,7 @@ async fn there_is_no_small_rendition_unless_it_is_configured() {
 #[tokio::test]
 async fn with_few_bits_every_other_picture_is_left_out() {
     let fanout = Fanout::default();
-    let media = Media::start(config(), fanout.clone(), true).unwrap();
+    let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     next(&mut subscription).await;

@@ -12,13 +12,20 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc};
 
-use super::encoder::{EncodeSettings, EncoderSpec, make, order, parse_chain, raw_caps, set};
-use super::mode::Handling;
-use super::pipeline::camera_elements;
-use super::planner::{Plan, Planner, Source};
-use super::test_source::{self, Feeder};
-use super::trouble::explain;
-use super::{CameraInfo, DeviceChoice, EncoderKind, MediaConfig, MediaError, libcamera};
+use crate::media::capture::camera::CameraInfo;
+use crate::media::capture::choice::DeviceChoice;
+use crate::media::capture::libcamera;
+use crate::media::capture::mode::Handling;
+use crate::media::elements::{make, set};
+use crate::media::encode::choice::EncoderKind;
+use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, order, parse_chain, raw_caps};
+use crate::media::error::MediaError;
+use crate::media::pipeline::bus_errors::explain;
+use crate::media::pipeline::test_source;
+use crate::media::pipeline::test_source::Feeder;
+use crate::media::plan::config::MediaConfig;
+use crate::media::plan::planner::{Plan, Planner, Source};
+use crate::media::plan::source::camera_elements;
 
 /// How long a device or an encoder may take for its first picture; some cameras need seconds.
 const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
@@ -370,7 +377,7 @@ fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
 ) -> Result<T, MediaError> {
     let failed = |reason: String| MediaError::System { what, reason };
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("measure".into())
         // Nobody waits any more when sending fails.

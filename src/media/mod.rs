@@ -1,66 +1,58 @@
-//! Camera to H.264. The only folder that names gstreamer and v4l.
+//! Camera to H.264. The only folder that names gstreamer, v4l and inotify.
+//!
+//! A room knows those left of it, never one to its right:
 //!
 //! ```text
-//! camera, libcamera ─→ find ─→ mode (pure) ─→ planner ─Plan→ worker ─→ pipeline ─AccessUnit→ fanout
-//!                  encoder (probe) ───┘            ↑↓
-//!                                     lifecycle, key_frame_gate (pure)
+//! error, board, latency, elements ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
 //! ```
 //!
-//! With `video.tiers = 2` the pipeline's raw pictures also go to `small`, which has an encoder of its own.
-//! `pace` (pure) decides when an encoder gets only every other picture.
+//! | room | what is in it |
+//! |---|---|
+//! | `capture` | which cameras there are (V4L2, libcamera), their modes and controls |
+//! | `test_picture` | the picture that stands in for a camera |
+//! | `encode` | the encoders: settings, probing, and what a running one is asked for |
+//! | `plan` | which camera, mode and encoder: one plan that the pipeline follows |
+//! | `still` | still pictures as JPEG |
+//! | `pipeline` | the running pipelines of both renditions, up to the fan-out |
+//! | `life` | when the camera runs, and the thread that owns everything that may block |
 //!
-//! [`Media`] is the handle; one thread (`worker`) owns everything that may block: GStreamer's
-//! state changes and the camera's ioctls. Decisions are pure functions and state machines that
-//! take the time as an argument.
+//! [`Media`] is the handle. Decisions are pure functions and state machines that take the time as an argument.
 #![cfg_attr(
     room_lint,
     allow(clippy::disallowed_methods, reason = "a thread of its own, and drivers that block by nature")
 )]
 
-pub mod access_unit;
 pub mod board;
-pub mod camera;
-pub mod config;
-pub mod controls;
-pub mod encoder;
+mod capture;
+mod elements;
+mod encode;
 pub mod error;
-mod find;
-mod flow;
-mod font;
-pub mod h264;
 mod handle;
-pub mod key_frame_gate;
-mod libcamera;
-pub mod lifecycle;
+mod latency;
+mod life;
 pub mod measure;
-pub mod mode;
-mod pace;
-pub mod pass_through;
 mod pipeline;
-mod planner;
-mod proposal;
-mod small;
-pub mod snapshot;
+mod plan;
 pub mod status;
-mod stills;
-mod tap;
-pub mod test_picture;
-mod test_source;
-mod throttle;
-mod timeline;
-mod trouble;
-mod worker;
+mod still;
+mod test_picture;
 
-pub use access_unit::AccessUnit;
 pub use board::board;
-pub use camera::{CameraInfo, CaptureApi};
-pub use config::{DeviceChoice, EncoderChoice, FormatChoice, MediaConfig};
-pub use controls::{ControlInfo, ControlType, set_control};
+pub use capture::camera::{CameraInfo, CaptureApi};
+pub use capture::choice::{DeviceChoice, FormatChoice};
+pub use capture::control::{ControlInfo, ControlType};
+pub use capture::controls::set_control;
+pub use capture::find::cameras;
+pub use capture::{camera, controls, mode};
+pub use encode::choice::{EncoderChoice, EncoderKind, EncoderStatus};
+pub use encode::encoder;
 pub use error::MediaError;
-pub use find::cameras;
 pub use handle::Media;
-pub use proposal::{Proposal, propose};
-pub use snapshot::{MAX_WIDTH as MAX_SNAPSHOT_WIDTH, MIN_WIDTH as MIN_SNAPSHOT_WIDTH, Snapshot};
-pub use status::{
-    CameraState, EncoderKind, EncoderStatus, Latency, MediaStatus, ProfileLevelId, SmallStatus,
-};
+pub use latency::Latency;
+pub use plan::config::MediaConfig;
+pub use plan::proposal::{Proposal, propose};
+pub use status::{CameraState, MediaStatus, SmallStatus};
+pub use still::snapshot;
+pub use still::snapshot::{MAX_WIDTH as MAX_SNAPSHOT_WIDTH, MIN_WIDTH as MIN_SNAPSHOT_WIDTH, Snapshot};
+
+pub use crate::stream::ProfileLevelId;

@@ -5,8 +5,13 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::mode::{self, Mode};
-use super::{CameraInfo, test_picture};
+use crate::media::capture::camera::CameraInfo;
+use crate::media::capture::mode;
+use crate::media::capture::mode::Mode;
+use crate::media::encode::choice::EncoderStatus;
+use crate::media::latency::Latency;
+use crate::media::test_picture;
+use crate::stream::ProfileLevelId;
 
 /// The camera's condition (protocol.md section 3.2, `camera.state`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,83 +46,6 @@ impl std::fmt::Display for CameraState {
             Self::Error => "error",
             Self::Off => "off",
         })
-    }
-}
-
-/// Which kind of encoder makes the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EncoderKind {
-    /// An encoder block of the board (V4L2 memory-to-memory).
-    Hardware,
-    /// An encoder on the processor.
-    Software,
-    /// The camera itself encodes.
-    Passthrough,
-}
-
-/// The encoder in use, or chosen for the next start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EncoderStatus {
-    /// GStreamer element name, or `camera` for pass-through.
-    pub name: String,
-    /// Hardware, software or pass-through.
-    pub kind: EncoderKind,
-}
-
-/// H.264 `profile-level-id` (RFC 6184 section 8.1), e.g. `42e01f`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProfileLevelId {
-    /// `profile_idc` of the SPS.
-    pub profile_idc: u8,
-    /// The constraint flags byte that follows it (`profile-iop`).
-    pub profile_iop: u8,
-    /// `level_idc` of the SPS.
-    pub level_idc: u8,
-}
-
-impl ProfileLevelId {
-    /// The form browsers offer. Encoders mark the same profile with different constraint flags
-    /// (x264 writes Constrained Baseline as `42c0..`, browsers as `42e0..`), and an answer is
-    /// compared with the offer byte by byte, the level aside.
-    #[must_use]
-    pub fn as_offered(self) -> Self {
-        let set0 = self.profile_iop & 0x80 != 0;
-        let set1 = self.profile_iop & 0x40 != 0;
-        let (profile_idc, profile_iop) = match self.profile_idc {
-            0x42 if set1 => (0x42, 0xe0),
-            0x4d if set0 => (0x42, 0xe0),
-            0x64 if self.profile_iop & 0x0c == 0x0c => (0x64, 0x0c),
-            other => (other, 0x00),
-        };
-        Self { profile_idc, profile_iop, level_idc: self.level_idc }
-    }
-}
-
-/// How long pictures take over a part of their way, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Latency {
-    /// Half of the pictures were faster.
-    #[serde(rename = "p50")]
-    pub p50_ms: f64,
-    /// 95 of 100 pictures were faster.
-    #[serde(rename = "p95")]
-    pub p95_ms: f64,
-}
-
-impl Latency {
-    /// Of these times in microseconds; `None` if there are none.
-    pub fn of(mut times_us: Vec<u32>) -> Option<Self> {
-        times_us.sort_unstable();
-        let last = times_us.len().checked_sub(1)?;
-        let at_ms = |percent: usize| f64::from(times_us[(times_us.len() * percent / 100).min(last)]) / 1e3;
-        Some(Self { p50_ms: at_ms(50), p95_ms: at_ms(95) })
-    }
-}
-
-impl std::fmt::Display for ProfileLevelId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:02x}{:02x}{:02x}", self.profile_idc, self.profile_iop, self.level_idc)
     }
 }
 
@@ -202,7 +130,10 @@ impl MediaStatus {
             width: 640,
             height: 480,
             fps: 30.0,
-            encoder: Some(EncoderStatus { name: "x264enc".to_owned(), kind: EncoderKind::Software }),
+            encoder: Some(EncoderStatus {
+                name: "x264enc".to_owned(),
+                kind: crate::media::EncoderKind::Software,
+            }),
             ready: true,
             camera: None,
             profile: ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f },
@@ -215,27 +146,6 @@ impl MediaStatus {
             restarts: 0,
             error: None,
             since: SystemTime::UNIX_EPOCH,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn profiles_are_written_as_browsers_offer_them() {
-        for (made, offered) in [
-            ([0x42, 0xc0, 0x1e], "42e01e"),
-            ([0x42, 0x00, 0x1f], "42001f"),
-            ([0x4d, 0x40, 0x28], "4d0028"),
-            ([0x4d, 0x80, 0x28], "42e028"),
-            ([0x64, 0x00, 0x28], "640028"),
-            ([0x64, 0x0c, 0x28], "640c28"),
-        ] {
-            let [profile_idc, profile_iop, level_idc] = made;
-            let profile = ProfileLevelId { profile_idc, profile_iop, level_idc };
-            assert_eq!(profile.as_offered().to_string(), offered);
         }
     }
 }

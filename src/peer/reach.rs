@@ -30,9 +30,9 @@ use super::connect::offer::VideoCodec;
 use super::sending::feedback::Feedback;
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
-use crate::fanout::Fanout;
 use crate::media::ProfileLevelId;
 use crate::signaling::message::{Candidate, IceServer};
+use crate::stream::Fanout;
 
 /// A name server that is away must not hold up the rest.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);

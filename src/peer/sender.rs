@@ -17,8 +17,7 @@ use super::sending::rate::{Pacer, Path, Picture, Thinner, UnderWay, Verdict};
 use super::sending::stream::Packet;
 use super::socket::way::Unsent;
 use super::stats::{SessionStats, ms};
-use crate::fanout::{Fanout, Subscription};
-use crate::media::AccessUnit;
+use crate::stream::{AccessUnit, Fanout, Subscription};
 
 /// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
 /// extensions, RTX header) within the 1200 bytes that every path on the internet carries.
@@ -96,8 +95,8 @@ fn rtp_time(media_time: Duration) -> u32 {
 
 /// The RTP payloads of `unit` (RFC 6184 packetization mode 1), made once for all viewers.
 pub fn payloads(unit: &AccessUnit) -> &[Bytes] {
-    unit.payloads.get_or_init(|| {
-        H264Payloader::default().payload(MAX_PAYLOAD_BYTES, &unit.data).unwrap_or_else(|error| {
+    unit.payloads(|data| {
+        H264Payloader::default().payload(MAX_PAYLOAD_BYTES, data).unwrap_or_else(|error| {
             tracing::warn!(%error, "an access unit could not be packetised and is skipped");
             Vec::new()
         })

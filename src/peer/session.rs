@@ -17,10 +17,10 @@ use super::sender;
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
-use crate::fanout::Fanout;
 use crate::media::{CameraState, MediaStatus};
 use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
+use crate::stream::Fanout;
 
 /// A session that has not connected by then is closed (protocol.md section 2).
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -278,7 +278,7 @@ impl Session {
         let MediaPath { outbound, guide, playout_delay_ms } = media;
         let live = &new.live;
         tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let fanout = new.fanout.at(Arc::clone(&live.control.place));
+        let fanout = new.fanout.at(Arc::clone(&live.control.rendition));
         let viewer = sender::Viewer { outbound, playout_delay_ms, live: Arc::clone(live) };
         let sending = sender::run(viewer, guide, fanout.subscribe(), fanout);
         self.connection.send_with(sending.in_current_span());

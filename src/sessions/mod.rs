@@ -25,13 +25,13 @@ use crate::access::clock::Clock;
 use crate::access::gate::OfferAuthorizer;
 use crate::access::grant::Grant;
 use crate::base::tasks::TaskGroup;
-use crate::fanout::Fanout;
 use crate::media::MediaStatus;
 use crate::peer::{
     self, AcceptedOffer, EndReason, Factory, NewSession, Replies, SessionCommand, SessionStats, Signer,
 };
 use crate::signaling::message::{Down, Refusal, UpKind};
 use crate::signaling::topic::Id;
+use crate::stream::Fanout;
 use events::EventQueue;
 pub use events::SessionEvent;
 use outbox::Outbox;

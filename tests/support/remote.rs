@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use porthole::cli::watch::count::{CountedPacket, Counter};
-use porthole::media::h264;
 use porthole::peer::viewer::{PacketSink, Received, Viewer as Peer, ViewerEvent};
 use porthole::signaling::message::Candidate;
+use porthole::stream::h264;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};

@@ -16,11 +16,11 @@ use crate::base::clock::now;
 use crate::config::Commands;
 use crate::dashboard::coalesce::{Coalescer, Offered};
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
-use crate::fanout::Fanout;
 use crate::media::{Media, MediaError, mode};
 use crate::sessions::Sessions;
 use crate::signaling::mqtt::AnswerTo;
 use crate::signaling::topic::Inbound;
+use crate::stream::Fanout;
 
 /// Restarts of the pipeline are not worth more often than this.
 const RESTART_GAP: Duration = Duration::from_secs(1);

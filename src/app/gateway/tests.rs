@@ -44,11 +44,11 @@ fn world() -> World {
     let file = dir.path().join("porthole.toml");
     std::fs::write(&file, text).unwrap();
     let config = Config::load(Some(&file), Flavour::Run).unwrap();
+    let tasks = TaskGroup::new();
     let fanout = Fanout::default();
-    let media = Media::start(config.media.clone(), fanout.clone(), true).unwrap();
+    let media = Media::start(config.media.clone(), fanout.clone(), true, &tasks).unwrap();
     let identity = Arc::new(Identity::load_or_make(dir.path()).unwrap());
     let topics = Arc::new(Topics::new("porthole", &config.device.id));
-    let tasks = TaskGroup::new();
     let (status, watched) = watch::channel(MediaStatus::sample(CameraState::Idle));
     let parts = Parts {
         max_viewers: 8,

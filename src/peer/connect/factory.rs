@@ -24,7 +24,6 @@ use super::offer::VideoCodec;
 use super::track::{self, Track};
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
-use crate::fanout::Fanout;
 use crate::peer::PeerError;
 use crate::peer::sending::feedback::Feedback;
 use crate::peer::sending::forward::Forward;
@@ -36,6 +35,7 @@ use crate::peer::socket::tcp_port::{Listeners, TcpPort};
 use crate::peer::socket::udp_port::{MediaSink, UdpPort, UdpRoute};
 use crate::peer::socket::way::Way;
 use crate::signaling::message::Candidate;
+use crate::stream::Fanout;
 
 /// A peer that has been silent this long is `disconnected`; [`ICE_FAILED`] later it is gone.
 /// Together the 15 s of protocol.md section 2.

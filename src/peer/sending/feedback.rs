@@ -14,7 +14,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use super::control::ViewerControl;
 use super::rate::repair::Conditions;
 use super::rate::{Estimate, Report, UnderWay};
-use crate::fanout::Fanout;
+use crate::stream::Fanout;
 
 /// What a viewer's RTCP told, readable from anywhere.
 #[derive(Debug)]
@@ -143,13 +143,13 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::fanout::Tier;
+    use crate::stream::Rendition;
 
     #[tokio::test]
     async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
         let (fanout, feedback) = (Fanout::default(), Feedback::default());
         let asks = || feedback.take(Instant::now(), &PictureLossIndication::default(), None, &fanout);
-        let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Tier::Full));
+        let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Rendition::Full));
         feedback.is_skipping.store(true, Ordering::Relaxed);
         asks();
         assert!(wanted().await.is_err());

@@ -18,12 +18,12 @@ use super::feedback::Feedback;
 use super::keys::SrtpKeys;
 use super::latency;
 use super::stream::{Negotiated, Packet, Stream, log_failure};
-use crate::fanout::Fanout;
 use crate::peer::PeerError;
 use crate::peer::socket::batch::Batch;
 use crate::peer::socket::udp_port::MediaSink;
 use crate::peer::socket::watched_socket::Heard;
 use crate::peer::socket::way::{Unsent, Way};
+use crate::stream::Fanout;
 
 thread_local! {
     /// Where packets are made, for all viewers of a thread one after another.
@@ -43,7 +43,7 @@ pub(in crate::peer) struct Outbound {
 impl Outbound {
     /// Nothing is sent before [`Self::start`].
     pub fn new(feedback: Arc<Feedback>, fanout: &Fanout, heard: Heard, way: Arc<Way>) -> Self {
-        let fanout = fanout.at(Arc::clone(&feedback.control.place));
+        let fanout = fanout.at(Arc::clone(&feedback.control.rendition));
         Self { feedback, fanout, heard, way, stream: Mutex::default() }
     }
 

@@ -1,0 +1,7 @@
+//! Raw pictures to H.264: the encoders, what is asked of them, and what came out.
+
+pub mod choice;
+pub mod encoder;
+pub mod encoder_bitrate;
+pub mod frame_decimator;
+pub mod pass_through;

@@ -1,0 +1,169 @@
+//! Merges requests for key frames: never two within the minimum gap, never one forgotten. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::stream::KeyFrameReason;
+
+/// Least time between two key frames when a picture was damaged: one that is on its way may repair
+/// it, and a bad network would otherwise ask for nothing but key frames.
+const LOSS_GAP: Duration = Duration::from_secs(1);
+/// Least time between two key frames when somebody waits for a first picture: only long enough to
+/// merge those who join together.
+const JOIN_GAP: Duration = Duration::from_millis(30);
+/// A request that brought no key frame for this long is made again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Decides when the encoder is asked for a key frame.
+///
+/// A key frame that comes out answers every request made before it. A request within the gap
+/// after a key frame waits for the gap's end (the trailing edge), because its viewer has missed
+/// that key frame and would stay black until the next interval.
+#[derive(Debug, Default)]
+pub struct KeyFrameLimiter {
+    pending: Option<KeyFrameReason>,
+    last_out: Option<Instant>,
+    last_forced: Option<Instant>,
+}
+
+impl KeyFrameLimiter {
+    /// Somebody needs a key frame. Whoever waits for a first picture goes before damage.
+    pub fn request(&mut self, reason: KeyFrameReason) {
+        if self.pending != Some(KeyFrameReason::Join) {
+            self.pending = Some(reason);
+        }
+    }
+
+    /// A key frame came out at `now`, asked for or not.
+    pub fn key_frame_out(&mut self, now: Instant) {
+        self.pending = None;
+        self.last_out = Some(now);
+        self.last_forced = None;
+    }
+
+    /// The first picture of a run was none a decoder can start at (a camera's own stream).
+    pub fn begins_without_key_frame(&mut self, now: Instant) {
+        self.last_out = Some(now);
+        self.pending = Some(KeyFrameReason::Join);
+    }
+
+    /// The pipeline stopped or starts anew: the first picture will be a key frame anyway.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When [`Self::poll`] will next say yes, if it will.
+    pub fn deadline(&self) -> Option<Instant> {
+        let gap = match self.pending? {
+            KeyFrameReason::Join => JOIN_GAP,
+            KeyFrameReason::Loss => LOSS_GAP,
+        };
+        let after_out = self.last_out.map(|at| at + gap);
+        let after_forced = self.last_forced.map(|at| at + RETRY);
+        // Before the first picture there is nothing to force: `last_out` is not set.
+        after_out.max(after_forced).filter(|_| self.last_out.is_some())
+    }
+
+    /// Whether to ask the encoder now. Saying yes counts as having asked.
+    pub fn poll(&mut self, now: Instant) -> bool {
+        let due = self.deadline().is_some_and(|at| now >= at);
+        if due {
+            self.last_forced = Some(now);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_first_picture_answers_everything_before_it() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.request(KeyFrameReason::Loss);
+        assert!(!gate.poll(start), "the first picture is a key frame: nothing to force");
+        assert_eq!(gate.deadline(), None);
+        gate.key_frame_out(start + ms(30));
+        assert!(!gate.poll(start + ms(1000)));
+    }
+
+    #[test]
+    fn a_request_long_after_a_key_frame_is_passed_on_at_once_and_only_once() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.key_frame_out(start);
+        gate.request(KeyFrameReason::Loss);
+        assert!(gate.poll(start + ms(1500)));
+        gate.request(KeyFrameReason::Loss);
+        assert!(!gate.poll(start + ms(1501)));
+        gate.key_frame_out(start + ms(1530));
+        assert!(!gate.poll(start + ms(3000)));
+    }
+
+    #[test]
+    fn a_request_within_the_gap_waits_for_its_end() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.key_frame_out(start);
+        gate.request(KeyFrameReason::Loss);
+        assert!(!gate.poll(start + ms(50)));
+        assert_eq!(gate.deadline(), Some(start + ms(1000)));
+        assert!(gate.poll(start + ms(1000)));
+    }
+
+    #[test]
+    fn a_request_that_brings_nothing_is_repeated() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.key_frame_out(start);
+        gate.request(KeyFrameReason::Loss);
+        assert!(gate.poll(start + ms(1300)));
+        assert_eq!(gate.deadline(), Some(start + ms(2300)));
+        assert!(gate.poll(start + ms(2300)));
+    }
+
+    #[test]
+    fn a_restart_forgets_the_past() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.key_frame_out(start);
+        gate.request(KeyFrameReason::Loss);
+        gate.reset();
+        assert_eq!(gate.deadline(), None);
+    }
+
+    #[test]
+    fn a_flood_of_requests_gives_one_key_frame_a_second_at_most() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.key_frame_out(start);
+        let mut forced = 0;
+        for step in 0..5000 {
+            let now = start + ms(step);
+            gate.request(KeyFrameReason::Loss);
+            if gate.poll(now) {
+                forced += 1;
+                gate.key_frame_out(now);
+            }
+        }
+        assert_eq!(forced, 4);
+    }
+
+    #[test]
+    fn a_first_picture_waits_less_than_a_damaged_one() {
+        let start = Instant::now();
+        let mut gate = KeyFrameLimiter::default();
+        gate.key_frame_out(start);
+        gate.request(KeyFrameReason::Loss);
+        assert_eq!(gate.deadline(), Some(start + LOSS_GAP));
+        gate.request(KeyFrameReason::Join);
+        gate.request(KeyFrameReason::Loss);
+        assert_eq!(gate.deadline(), Some(start + JOIN_GAP));
+        assert!(gate.poll(start + JOIN_GAP));
+    }
+}

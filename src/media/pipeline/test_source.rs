@@ -1,0 +1,154 @@
+//! Feeds the test picture into a pipeline at its rate, from a thread of its own.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::AppSrc;
+
+use crate::media::capture::mode::Rate;
+use crate::media::elements::set;
+use crate::media::encode::encoder::{EncodeSettings, raw_caps};
+use crate::media::error::MediaError;
+use crate::media::test_picture::picture::TestPicture;
+
+/// Pictures in flight between drawing and encoding; one more is skipped, never waited for.
+const POOL_PICTURES: u32 = 3;
+
+/// The element that the pictures are pushed into. It keeps only the newest picture: the leaky
+/// queue before the encoder.
+pub fn element(settings: &EncodeSettings) -> gst::Element {
+    let source = AppSrc::builder()
+        .caps(&raw_caps(settings))
+        .format(gst::Format::Time)
+        .is_live(true)
+        .block(false)
+        .build();
+    let source: gst::Element = source.upcast();
+    for (property, value) in [("max-buffers", "1"), ("max-bytes", "0"), ("leaky-type", "downstream")] {
+        set(&source, property, value);
+    }
+    source
+}
+
+/// The feeding thread; it ends when this is dropped.
+pub struct Feeder {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Feeder {
+    /// Starts feeding `source`, an element made by [`element`] that is playing already.
+    pub fn start(source: gst::Element, settings: EncodeSettings) -> Result<Self, MediaError> {
+        let picture = TestPicture::new(settings.width, settings.height)?;
+        let pool = pool(&settings).ok_or(MediaError::System {
+            what: "allocating test pictures",
+            reason: "no buffer pool".into(),
+        })?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("test-picture".into())
+            .spawn(move || {
+                if let Ok(source) = source.downcast::<AppSrc>() {
+                    feed(&source, &pool, picture, settings.rate, &stopped);
+                }
+                // Without effect when that fails: the pool is about to be dropped.
+                let _ = pool.set_active(false);
+            })
+            .map_err(|error| MediaError::System {
+                what: "starting the thread of the test picture",
+                reason: error.to_string(),
+            })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A panic in there was already printed; there is nothing left to clean up.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn pool(settings: &EncodeSettings) -> Option<gst::BufferPool> {
+    let pool = gst::BufferPool::new();
+    let mut config = pool.config();
+    let size = settings.width * settings.height * 3 / 2;
+    config.set_params(Some(&raw_caps(settings)), size, 1, POOL_PICTURES);
+    pool.set_config(config).ok()?;
+    pool.set_active(true).ok()?;
+    Some(pool)
+}
+
+fn feed(
+    source: &AppSrc,
+    pool: &gst::BufferPool,
+    mut picture: TestPicture,
+    rate: Rate,
+    stopped: &mpsc::Receiver<()>,
+) {
+    let start = Instant::now();
+    let mut number = 0;
+    loop {
+        let pushed = push(source, pool, &mut picture);
+        if pushed == Err(gst::FlowError::Flushing) || pushed == Err(gst::FlowError::Eos) {
+            return;
+        }
+        number = next_due(number, start.elapsed(), rate);
+        let wait = (start + due_at(number, rate)).saturating_duration_since(Instant::now());
+        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+/// When picture `number` is due, counted from the start: computed afresh for each, so that
+/// rounding never adds up to a drift.
+fn due_at(number: u64, rate: Rate) -> Duration {
+    let nanos = u128::from(number) * 1_000_000_000 * u128::from(rate.den) / u128::from(rate.num.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The picture after `number`. One that is late by a whole interval is skipped, not made up for.
+fn next_due(number: u64, elapsed: Duration, rate: Rate) -> u64 {
+    let current = elapsed.as_nanos() * u128::from(rate.num) / (1_000_000_000 * u128::from(rate.den.max(1)));
+    (number + 1).max(u64::try_from(current).unwrap_or(u64::MAX))
+}
+
+fn push(source: &AppSrc, pool: &gst::BufferPool, picture: &mut TestPicture) -> Result<(), gst::FlowError> {
+    let params = gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
+    let stamp = source.current_running_time();
+    let data = picture.advance(SystemTime::now());
+    // A full pool means that the encoder is behind: this picture is left out.
+    let Ok(mut buffer) = pool.acquire_buffer(Some(&params)) else { return Ok(()) };
+    {
+        let buffer = buffer.make_mut();
+        buffer.set_pts(stamp);
+        let mut map = buffer.map_writable().map_err(|_| gst::FlowError::Error)?;
+        let room = map.as_mut_slice().get_mut(..data.len()).ok_or(gst::FlowError::Error)?;
+        room.copy_from_slice(data);
+    }
+    source.push_buffer(buffer).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_come_at_their_rate_without_drift_or_bursts() {
+        let rate = Rate { num: 30000, den: 1001 };
+        assert_eq!(due_at(30_000, rate), Duration::from_secs(1001));
+        let thirty = Rate::whole(30);
+        assert_eq!(next_due(0, Duration::from_millis(1), thirty), 1);
+        assert_eq!(next_due(5, due_at(5, thirty) + Duration::from_millis(20), thirty), 6);
+        // Held up for ten intervals: go on with the current one.
+        assert_eq!(next_due(5, due_at(15, thirty) + Duration::from_millis(1), thirty), 15);
+        assert!(due_at(15, thirty) < due_at(15, thirty) + Duration::from_millis(1));
+    }
+}

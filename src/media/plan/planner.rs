@@ -1,0 +1,399 @@
+//! From configuration, board, cameras and encoders to one plan that the pipeline follows.
+//!
+//! Planning opens devices and may take seconds, so it happens when something changed, never
+//! between an offer and its first picture.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::media::board;
+use crate::media::board::BoardClass;
+use crate::media::capture::camera::CameraInfo;
+use crate::media::capture::choice::DeviceChoice;
+use crate::media::capture::driver::shown;
+use crate::media::capture::find;
+use crate::media::capture::mode::{Handling, ModeChoice, Rate};
+use crate::media::encode::choice::{EncoderChoice, EncoderKind, EncoderStatus};
+use crate::media::encode::encoder;
+use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, default_bitrate_kbps};
+use crate::media::encode::pass_through;
+use crate::media::error::MediaError;
+use crate::media::plan::config::MediaConfig;
+use crate::media::plan::rank::{self, Wish};
+use crate::media::plan::source::camera_elements;
+use crate::media::test_picture;
+use crate::stream::ProfileLevelId;
+use crate::stream::h264::Sps;
+
+/// How long a camera may take to show its H.264; some need seconds to start.
+const PASS_THROUGH_TIMEOUT: Duration = Duration::from_secs(8);
+/// Pictures looked at: enough to meet a B frame if there are any.
+const PASS_THROUGH_PICTURES: usize = 8;
+/// Until something was probed: what the encoders of the table make.
+pub const USUAL_PROFILE: ProfileLevelId =
+    ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
+
+/// Where pictures come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The test picture.
+    Test,
+    /// The camera of the plan, in this mode.
+    Camera {
+        /// What it is asked to deliver.
+        mode: ModeChoice,
+    },
+}
+
+/// Everything needed to start a pipeline at once.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where pictures come from.
+    pub source: Source,
+    /// The device for people: a path, or `test`.
+    pub device: String,
+    /// The camera; `None` for the test picture.
+    pub camera: Option<Arc<CameraInfo>>,
+    /// `None` when the camera encodes.
+    pub encoder: Option<&'static EncoderSpec>,
+    /// Size, rate and bit rate (the latter two without meaning when the camera encodes).
+    pub settings: EncodeSettings,
+    /// What will come out; `None` when the privacy switch forbade to look.
+    pub profile: Option<ProfileLevelId>,
+}
+
+impl Plan {
+    /// For the status.
+    pub fn encoder_status(&self) -> EncoderStatus {
+        match self.encoder {
+            Some(spec) => EncoderStatus { name: spec.name.into(), kind: spec.kind },
+            None => EncoderStatus { name: "camera".into(), kind: EncoderKind::Passthrough },
+        }
+    }
+}
+
+/// Makes plans and remembers what was found out.
+pub struct Planner {
+    config: MediaConfig,
+    board: BoardClass,
+    cores: usize,
+    /// The first encoder of the table that worked.
+    encoder: Option<&'static EncoderSpec>,
+    /// Encoders that failed, in a probe or in use, with the reason.
+    bad_encoders: Vec<(&'static str, String)>,
+    /// What probes found, by what was asked.
+    probed: Vec<(&'static str, EncodeSettings, Sps)>,
+    /// Verdicts on cameras' own H.264, by camera and mode.
+    pass_through: Vec<(String, Option<ProfileLevelId>)>,
+    /// Modes that failed to start, by camera and mode.
+    bad_modes: Vec<String>,
+}
+
+impl Planner {
+    /// Nothing is probed yet.
+    pub fn new(config: MediaConfig) -> Self {
+        let cores = board::cores();
+        let board = board::classify(&board::board(), std::env::consts::ARCH, cores);
+        Self {
+            config,
+            board,
+            cores,
+            encoder: None,
+            bad_encoders: Vec::new(),
+            probed: Vec::new(),
+            pass_through: Vec::new(),
+            bad_modes: Vec::new(),
+        }
+    }
+
+    /// Looks at cameras and encoders and decides. `may_capture` says whether the privacy switch
+    /// lets a camera run for a moment, to see what its H.264 is.
+    pub fn plan(&mut self, may_capture: bool) -> Result<Plan, MediaError> {
+        let encoder = self.working_encoder();
+        let kind = encoder.as_ref().map_or(EncoderKind::Software, |spec| spec.kind);
+        let wish = self.wish(kind);
+        match self.find_camera(&wish)? {
+            None => self.plan_test(encoder?, &wish),
+            Some(camera) => self.plan_camera(Arc::new(camera), &encoder, &wish, may_capture),
+        }
+    }
+
+    /// The camera and the mode that would be tried first, for an encoder of this kind that need not
+    /// exist; nothing is probed.
+    pub fn plan_source(&self, kind: EncoderKind) -> Result<Plan, MediaError> {
+        let wish = self.wish(kind);
+        let Some(camera) = self.find_camera(&wish)? else {
+            let (settings, device) = (self.usual_settings(kind), "test".into());
+            return Ok(Plan {
+                source: Source::Test,
+                device,
+                camera: None,
+                encoder: None,
+                settings,
+                profile: None,
+            });
+        };
+        let device = shown(&camera.path);
+        let Some(mode) = rank::rank(&camera.modes, &wish).into_iter().next() else {
+            return Err(no_mode(device, &camera, &wish));
+        };
+        let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(wish.fps)));
+        let (source, camera) = (Source::Camera { mode }, Some(Arc::new(camera)));
+        Ok(Plan { source, device, camera, encoder: None, settings, profile: None })
+    }
+
+    /// What an encoder of this kind would be asked to do, whatever the camera can.
+    pub fn usual_settings(&self, kind: EncoderKind) -> EncodeSettings {
+        let wish = self.wish(kind);
+        self.settings(wish.width & !1, wish.height & !1, Rate::whole(wish.fps))
+    }
+
+    /// Wants another size (pixels) and rate; `None` lets the board decide.
+    pub fn want(&mut self, size: Option<(u32, u32)>, fps: Option<u32>) {
+        (self.config.width, self.config.height) = (size.map(|s| s.0), size.map(|s| s.1));
+        self.config.fps = fps;
+    }
+
+    /// The configured bit rate has changed, in kbit/s.
+    pub fn set_bitrate(&mut self, kbps: u32) {
+        self.config.bitrate_kbps = Some(kbps);
+    }
+
+    /// The encoder that would be used, and what it makes, while there is no plan.
+    pub fn encoder(&self) -> Option<(EncoderStatus, ProfileLevelId)> {
+        let spec = self.encoder?;
+        let (_, _, sps) = self.probed.iter().find(|probe| probe.0 == spec.name)?;
+        let status = EncoderStatus { name: spec.name.into(), kind: spec.kind };
+        Some((status, sps.profile.as_offered()))
+    }
+
+    /// Whether the device of `plan` is still where the configuration means it.
+    pub fn is_there(&self, plan: &Plan) -> bool {
+        plan.camera.as_ref().is_none_or(|camera| find::is_there(&self.config.device, camera))
+    }
+
+    /// Whether there is a device that can come and go.
+    pub fn has_device(&self) -> bool {
+        self.config.device != DeviceChoice::Test
+    }
+
+    /// The configured device, for people.
+    pub fn device_name(&self) -> Option<String> {
+        match &self.config.device {
+            DeviceChoice::Path(path) => Some(shown(path)),
+            DeviceChoice::Test => Some("test".into()),
+            DeviceChoice::Libcamera(_) => Some(self.config.device.to_string()),
+            DeviceChoice::Auto | DeviceChoice::AutoOrTest => None,
+        }
+    }
+
+    /// `plan` failed to start again and again: the next plan tries another encoder or mode.
+    pub fn demote(&mut self, plan: &Plan, by_encoder: bool, reason: &str) {
+        match (plan.encoder, &plan.source) {
+            (Some(spec), source) if by_encoder || *source == Source::Test => {
+                tracing::warn!(encoder = spec.name, reason, "encoder given up, trying the next one");
+                self.bad_encoders.push((spec.name, reason.to_owned()));
+                self.encoder = None;
+            }
+            (_, Source::Camera { mode }) => {
+                tracing::warn!(device = plan.device, %mode, reason, "mode given up, trying the next one");
+                self.bad_modes.push(key(plan.camera.as_deref(), mode));
+            }
+            _ => {}
+        }
+    }
+
+    fn working_encoder(&mut self) -> Result<&'static EncoderSpec, MediaError> {
+        if let Some(spec) = self.encoder {
+            return Ok(spec);
+        }
+        for attempt in 0..2 {
+            for spec in encoder::order(self.config.encoder) {
+                if self.bad_encoders.iter().any(|(name, _)| *name == spec.name) {
+                    continue;
+                }
+                let (width, height, fps) = rank::default_wish(self.board, spec.kind);
+                let (width, height) = self.config.size_or((width, height));
+                let rate = Rate::whole(self.config.fps.unwrap_or(fps));
+                match self.probe(spec, &self.settings(width & !1, height & !1, rate)) {
+                    Ok(_) => {
+                        tracing::info!(encoder = spec.name, kind = ?spec.kind, "encoder chosen");
+                        self.encoder = Some(spec);
+                        return Ok(spec);
+                    }
+                    Err(error @ MediaError::MissingElement { .. })
+                        if self.config.encoder == EncoderChoice::Auto =>
+                    {
+                        // Most machines lack some of the table; only a choice that is not met
+                        // deserves a warning.
+                        tracing::info!(%error, "encoder not available, trying the next");
+                        self.bad_encoders.push((spec.name, error.to_string()));
+                    }
+                    Err(error) => {
+                        tracing::warn!(encoder = spec.name, %error, "encoder does not work, trying the next");
+                        self.bad_encoders.push((spec.name, error.to_string()));
+                    }
+                }
+            }
+            // All have failed at some time: what failed in use may work by now.
+            if attempt == 0 && self.probed.is_empty() {
+                break;
+            }
+            if attempt == 0 {
+                self.bad_encoders.clear();
+            }
+        }
+        let tried: Vec<&str> = self.bad_encoders.iter().map(|(_, why)| why.as_str()).collect();
+        let error = MediaError::NoEncoder { tried: tried.join("; ") };
+        // Looked at afresh next time: a package may have been installed meanwhile.
+        self.bad_encoders.clear();
+        Err(error)
+    }
+
+    fn probe(&mut self, spec: &'static EncoderSpec, settings: &EncodeSettings) -> Result<Sps, MediaError> {
+        let known = |probe: &&(&str, EncodeSettings, Sps)| probe.0 == spec.name && probe.1 == *settings;
+        if let Some((_, _, sps)) = self.probed.iter().find(known) {
+            return Ok(*sps);
+        }
+        let sps = spec.probe(*settings)?;
+        self.probed.push((spec.name, *settings, sps));
+        Ok(sps)
+    }
+
+    fn settings(&self, width: u32, height: u32, rate: Rate) -> EncodeSettings {
+        let bitrate_kbps =
+            self.config.bitrate_kbps.unwrap_or_else(|| default_bitrate_kbps(width, height, rate));
+        EncodeSettings {
+            width,
+            height,
+            rate,
+            bitrate_kbps,
+            keyframe_interval_s: self.config.keyframe_interval_s,
+            board: self.board,
+            cores: self.cores,
+        }
+    }
+
+    fn wish(&self, encoder: EncoderKind) -> Wish {
+        let (width, height, fps) = rank::default_wish(self.board, encoder);
+        let (width, height) = self.config.size_or((width, height));
+        Wish {
+            width,
+            height,
+            size_is_explicit: self.config.width.is_some() || self.config.height.is_some(),
+            fps: self.config.fps.unwrap_or(fps),
+            format: self.config.format.clone(),
+        }
+    }
+
+    /// `None` means the test picture.
+    fn find_camera(&self, wish: &Wish) -> Result<Option<CameraInfo>, MediaError> {
+        let size = Some((wish.width, wish.height));
+        find::find(&self.config.device, size)
+    }
+
+    fn plan_test(&mut self, spec: &'static EncoderSpec, wish: &Wish) -> Result<Plan, MediaError> {
+        test_picture::check_size(wish.width, wish.height)?;
+        let settings = self.settings(wish.width, wish.height, Rate::whole(wish.fps));
+        let sps = self.probe(spec, &settings)?;
+        Ok(Plan {
+            source: Source::Test,
+            device: "test".into(),
+            camera: None,
+            encoder: Some(spec),
+            settings,
+            profile: Some(sps.profile.as_offered()),
+        })
+    }
+
+    fn plan_camera(
+        &mut self,
+        camera: Arc<CameraInfo>,
+        encoder: &Result<&'static EncoderSpec, MediaError>,
+        wish: &Wish,
+        may_capture: bool,
+    ) -> Result<Plan, MediaError> {
+        let device = match &self.config.device {
+            DeviceChoice::Path(path) => shown(path),
+            _ => shown(&camera.path),
+        };
+        let mut ranked = rank::rank(&camera.modes, wish);
+        if ranked.iter().all(|mode| self.is_bad(&camera, mode)) {
+            self.bad_modes.clear();
+        }
+        ranked.retain(|mode| !self.is_bad(&camera, mode));
+        for mode in ranked {
+            let rate = mode.rate.unwrap_or(Rate::whole(wish.fps));
+            let settings = self.settings(mode.width, mode.height, rate);
+            let (encoder, profile) = if mode.handling == Handling::PassThrough {
+                match self.pass_through(&camera, &mode, may_capture)? {
+                    Verdict::Fits(profile) => (None, Some(profile)),
+                    Verdict::Unknown => (None, None),
+                    Verdict::Unfit => continue,
+                }
+            } else {
+                let spec = encoder.clone()?;
+                (Some(spec), Some(self.probe(spec, &settings)?.profile.as_offered()))
+            };
+            tracing::info!(device, card = camera.card, %mode, "camera mode chosen");
+            let source = Source::Camera { mode };
+            return Ok(Plan { source, device, camera: Some(camera), encoder, settings, profile });
+        }
+        Err(no_mode(device, &camera, wish))
+    }
+
+    fn is_bad(&self, camera: &CameraInfo, mode: &ModeChoice) -> bool {
+        self.bad_modes.contains(&key(Some(camera), mode))
+    }
+
+    fn pass_through(
+        &mut self,
+        camera: &CameraInfo,
+        mode: &ModeChoice,
+        may_capture: bool,
+    ) -> Result<Verdict, MediaError> {
+        let key = key(Some(camera), mode);
+        if let Some((_, known)) = self.pass_through.iter().find(|verdict| verdict.0 == key) {
+            return Ok(known.map_or(Verdict::Unfit, Verdict::Fits));
+        }
+        if !may_capture {
+            return Ok(Verdict::Unknown);
+        }
+        let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(30)));
+        let elements = camera_elements(camera, mode, &settings)?;
+        let device = shown(&camera.path);
+        let units = encoder::capture(elements, PASS_THROUGH_PICTURES, PASS_THROUGH_TIMEOUT)
+            .map_err(|reason| MediaError::Pipeline { device: device.clone(), reason })?;
+        let verdict = pass_through::judge(&units);
+        if let Err(reason) = &verdict {
+            let error = MediaError::PassThroughUnfit { device, reason: reason.clone() };
+            tracing::warn!(%mode, %error, "another mode is taken");
+        }
+        let verdict = verdict.ok();
+        self.pass_through.push((key, verdict));
+        Ok(verdict.map_or(Verdict::Unfit, Verdict::Fits))
+    }
+}
+
+enum Verdict {
+    Fits(ProfileLevelId),
+    Unfit,
+    /// Not looked at: the privacy switch is off.
+    Unknown,
+}
+
+/// Names a camera (not its node, which changes) in one mode.
+fn key(camera: Option<&CameraInfo>, mode: &ModeChoice) -> String {
+    let camera = camera.map_or("", |camera| camera.bus_info.as_str());
+    format!("{camera} {mode}")
+}
+
+fn no_mode(device: String, camera: &CameraInfo, wish: &Wish) -> MediaError {
+    let mut offered: Vec<&str> = camera.modes.iter().map(|mode| mode.format.as_str()).collect();
+    offered.dedup();
+    MediaError::NoMode { device, wanted: wish.format.to_string(), offered: offered.join(", ") }
+}
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

@@ -1,0 +1,84 @@
+//! What the capture side would choose by itself, for those who write it down.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use gstreamer as gst;
+
+use crate::media::encode::choice::EncoderChoice;
+use crate::media::error::MediaError;
+use crate::media::plan::config::MediaConfig;
+use crate::media::plan::planner::{Planner, Source};
+
+/// Longer than every probe that a plan may try, one after the other. A driver may block for ever.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// A choice that was tried on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Pictures per second, rounded.
+    pub fps: u32,
+    /// The encoder that worked; `Auto` where the camera encodes.
+    pub encoder: EncoderChoice,
+}
+
+/// Plans as the daemon would, which opens the camera and runs encoders for a moment.
+///
+/// # Errors
+/// No camera, no encoder, or no answer within a minute.
+pub fn propose(config: MediaConfig) -> Result<Proposal, MediaError> {
+    config.check()?;
+    let (answer, answered) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("proposal".into())
+        .spawn(move || {
+            // Nobody listens any more after the limit, which is fine.
+            let _ = answer.send(plan(config));
+        })
+        .map_err(|error| MediaError::System { what: "starting a thread", reason: error.to_string() })?;
+    answered.recv_timeout(LIMIT).unwrap_or_else(|_| {
+        Err(MediaError::System { what: "trying camera and encoder", reason: "no answer in time".into() })
+    })
+}
+
+fn plan(config: MediaConfig) -> Result<Proposal, MediaError> {
+    gst::init().map_err(|error| MediaError::Framework { reason: error.to_string() })?;
+    let plan = Planner::new(config).plan(true)?;
+    let (width, height, rate) = match &plan.source {
+        Source::Camera { mode } => (mode.width, mode.height, mode.rate.unwrap_or(plan.settings.rate)),
+        Source::Test => (plan.settings.width, plan.settings.height, plan.settings.rate),
+    };
+    let encoder = match plan.encoder {
+        Some(spec) => spec.name.parse()?,
+        None => EncoderChoice::Auto,
+    };
+    let fps = rate.num.div_ceil(rate.den.max(1)).max(1);
+    Ok(Proposal { width, height, fps, encoder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::capture::choice::DeviceChoice;
+
+    #[test]
+    fn the_test_picture_is_proposed_with_an_encoder_that_works() {
+        let config = MediaConfig { device: DeviceChoice::Test, fps: Some(12), ..MediaConfig::default() };
+        let proposal = propose(config).expect("some encoder");
+        assert!(proposal.width >= 640 && proposal.height >= 360, "{proposal:?}");
+        assert_eq!(proposal.fps, 12);
+        assert_ne!(proposal.encoder, EncoderChoice::Auto);
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_said() {
+        let device = DeviceChoice::Path("/dev/v4l/by-id/none".into());
+        let refusal = propose(MediaConfig { device, ..MediaConfig::default() });
+        assert!(matches!(refusal, Err(MediaError::DeviceMissing { .. })), "{refusal:?}");
+    }
+}

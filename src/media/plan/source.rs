@@ -1,0 +1,52 @@
+//! The elements by which a camera delivers what a plan asks of it.
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use crate::media::capture::camera::CameraInfo;
+use crate::media::capture::libcamera;
+use crate::media::capture::mode::{Handling, ModeChoice};
+use crate::media::elements::{as_i32, bits_per_s, filter, make, set_v4l2_controls};
+use crate::media::encode::encoder::EncodeSettings;
+use crate::media::error::MediaError;
+
+/// The camera's element and the caps of `mode`.
+pub fn camera_elements(
+    camera: &CameraInfo,
+    mode: &ModeChoice,
+    settings: &EncodeSettings,
+) -> Result<Vec<gst::Element>, MediaError> {
+    if camera.is_libcamera() {
+        let source = make(libcamera::ELEMENT, libcamera::PACKAGE)?;
+        source.set_property("camera-name", &camera.bus_info);
+        // It lists no rates, but takes one.
+        let rate = mode.rate.unwrap_or(settings.rate);
+        return Ok(vec![source, filter(camera_caps(&ModeChoice { rate: Some(rate), ..mode.clone() }))?]);
+    }
+    let source = make("v4l2src", "gstreamer1.0-plugins-good")?;
+    source.set_property("device", camera.path.display().to_string());
+    if mode.handling == Handling::PassThrough {
+        // Cameras with an encoder of the Raspberry Pi's kind; others ignore what they lack.
+        let wanted = [
+            ("repeat_sequence_header", 1),
+            ("h264_profile", 1), // constrained baseline: what every browser takes
+            ("h264_i_frame_period", as_i32(settings.keyframe_interval())),
+            // The Pi's default is 10 Mbit/s.
+            ("video_bitrate", bits_per_s(settings.bitrate_kbps)),
+        ];
+        let known: Vec<_> = wanted.into_iter().filter(|(name, _)| camera.has_control(name)).collect();
+        set_v4l2_controls(&source, &known);
+    }
+    Ok(vec![source, filter(camera_caps(mode))?])
+}
+
+fn camera_caps(mode: &ModeChoice) -> gst::Caps {
+    let caps = match mode.handling {
+        Handling::PassThrough => gst::Caps::builder("video/x-h264"),
+        Handling::Jpeg => gst::Caps::builder("image/jpeg"),
+        Handling::Raw(format) => gst::Caps::builder("video/x-raw").field("format", format),
+    };
+    let caps = caps.field("width", as_i32(mode.width)).field("height", as_i32(mode.height));
+    let rate = mode.rate.map(|rate| gst::Fraction::new(as_i32(rate.num), as_i32(rate.den)));
+    caps.field_if_some("framerate", rate).build()
+}

@@ -1,0 +1,4 @@
+//! Still pictures: who waits for one, and how it becomes a JPEG.
+
+pub mod queue;
+pub mod snapshot;
