@@ -121,7 +121,7 @@ test: test-packages test-deb ## installs what is missing, runs every test
 	echo "make: the daemon's tests"
 	if cargo nextest --version >/dev/null 2>&1; then
 	  rm -f target/nextest/default/junit.xml # always below the workspace, wherever cargo builds
-	  cargo nextest run --locked --no-fail-fast || failed=1
+	  cargo nextest run --locked --no-fail-fast --test-threads $$(( 2 * $$(nproc) )) || failed=1
 	  cp target/nextest/default/junit.xml $(LOGS)/daemon 2>/dev/null || failed=1
 	  cargo test --locked --doc --quiet || failed=1
 	else

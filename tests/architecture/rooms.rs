@@ -1,0 +1,125 @@
+//! The plan of the house as data: the rooms in the order of their floors, and who may know what.
+
+/// A top room of `src/` and the rooms below whose names it may use. Its own floor is its place in [`ROOMS`].
+pub struct Room {
+    pub name: &'static str,
+    pub may_import: &'static [&'static str],
+}
+
+const fn room(name: &'static str, may_import: &'static [&'static str]) -> Room {
+    Room { name, may_import }
+}
+
+/// From the ground floor up. A room may import only from rooms above its own line, and of those only the ones it lists.
+pub const ROOMS: &[Room] = &[
+    room("base", &[]),
+    room("signaling", &["base"]),
+    room("stream", &["base"]),
+    room("access", &["base", "signaling"]),
+    room("media", &["base", "stream"]),
+    room("adaptation", &["base", "stream"]),
+    room("config", &["base", "signaling", "stream", "access", "media", "adaptation"]),
+    room("peer", &["base", "signaling", "stream", "access", "media", "adaptation", "config"]),
+    room("sessions", &["base", "signaling", "stream", "access", "media", "adaptation", "config", "peer"]),
+    room(
+        "dashboard",
+        &["base", "signaling", "stream", "access", "media", "adaptation", "config", "peer", "sessions"],
+    ),
+    room("broker", &["base", "signaling", "access", "config"]),
+    room("http", &["base", "signaling", "access", "media", "config", "peer", "sessions"]),
+    room(
+        "app",
+        &[
+            "base",
+            "signaling",
+            "stream",
+            "access",
+            "media",
+            "adaptation",
+            "config",
+            "peer",
+            "sessions",
+            "dashboard",
+            "broker",
+            "http",
+        ],
+    ),
+    room("first_boot", &["base", "config"]),
+    room(
+        "tools",
+        &["base", "signaling", "stream", "access", "media", "config", "peer", "sessions", "broker", "app"],
+    ),
+    room(
+        "cli",
+        &[
+            "base",
+            "signaling",
+            "stream",
+            "access",
+            "media",
+            "adaptation",
+            "config",
+            "peer",
+            "sessions",
+            "dashboard",
+            "broker",
+            "http",
+            "app",
+            "first_boot",
+            "tools",
+        ],
+    ),
+];
+
+/// Inside a top room, folders that know less than the room may: (folder, what alone it may import).
+/// A prefix stands for everything below it, and a folder always knows itself.
+pub const INNER: &[(&str, &[&str])] = &[
+    ("broker", &["base", "config", "signaling::topic"]),
+    ("peer::sending", &["base", "stream", "fanout", "peer::error", "peer::socket"]),
+    ("peer::socket", &["base", "peer::error"]),
+];
+
+/// An arrow that the plan forbids and that stays: (from, to, why).
+pub const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+
+/// A crate, the rooms where alone it may be named.
+pub const CRATES: &[(&str, &[&str])] = &[
+    ("gstreamer", &["media"]),
+    ("gstreamer_app", &["media"]),
+    ("gstreamer_video", &["media"]),
+    ("v4l", &["media"]),
+    ("inotify", &["media"]),
+    ("libc", &["memory", "base::memory"]),
+    ("webrtc", &["peer"]),
+    ("rtc", &["peer"]),
+    ("rumqttc", &["signaling::mqtt"]),
+    ("mqtt5", &["broker"]),
+    ("tokio_tungstenite", &["broker"]),
+    ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("tokio_rustls", &["http"]),
+    ("prometheus_client", &["http"]),
+    ("figment", &["config"]),
+    ("clap", &["cli"]),
+    ("sd_notify", &["systemd", "base::systemd"]),
+];
+
+/// The one line without the compiler's guard.
+pub const UNSAFE: &[&str] = &["memory", "base::memory"];
+
+/// Queues without a bound, by whole path or by last name.
+pub const UNBOUNDED: &[&str] =
+    &["std::sync::mpsc::channel", "unbounded", "unbounded_channel", "UnboundedSender", "UnboundedReceiver"];
+
+/// What starts a task that nobody owns. `spawn_blocking` is not among them: its closure ends by itself, and who awaits it
+/// hears of a panic.
+pub const BARE_SPAWN: &[&str] = &["tokio::spawn", "tokio::task::spawn", "tokio::task::spawn_local"];
+
+/// Where tasks are started for all others.
+pub const TASKS: &str = "base::tasks";
+
+/// Lines a source file may have.
+pub const LONGEST_FILE: usize = 450;
+
+/// Lines a function may have, blank ones and comments not counted.
+pub const LONGEST_FUNCTION: usize = 75;
