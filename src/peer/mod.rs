@@ -1,21 +1,22 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 //!
-//! Three rooms, each of which knows only those after it: `connect` (how a connection comes about), `sending` (what a viewer is
-//! sent, and what its reports ask for), `socket` (where packets go in and out). What is outside of them knows all three: a
-//! session's life, its sender, and the viewer of `porthole watch`.
+//! Four rooms, each of which knows only those after it: `driver` (the one thread that all connections live on), `connect` (how a
+//! connection comes about), `sending` (what a viewer is sent, and what its reports ask for), `net` (where packets go in and out).
+//! What is outside of them knows all: a session's life, and the viewer of `porthole watch`.
 
 mod connect;
+mod driver;
+mod factory;
 mod live;
-mod path;
+mod net;
 pub mod reach;
 mod sender;
 mod sending;
 mod session;
-mod socket;
 pub mod viewer;
 
-pub use connect::factory::Factory;
 pub use connect::offer;
+pub use factory::Factory;
 pub use live::{EndReason, Live, PathStats, Sent};
 pub use sender::payloads;
 pub use sending::latency;
@@ -36,6 +37,9 @@ pub enum PeerError {
     /// The system lets no more threads be made.
     #[error("the thread that sends to viewers cannot be started: {0}")]
     Thread(std::io::Error),
+    /// The connection, or the thread of all of them, has ended.
+    #[error("the connection has ended")]
+    Gone,
     /// The TCP port is taken or forbidden.
     #[error("ice.tcp_port {port} cannot be bound: {reason}; choose another or leave the key out")]
     TcpPort {

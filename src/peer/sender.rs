@@ -7,17 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
-use tokio::time::timeout;
 
 use super::live::{Live, ms};
-use super::sending::guide::{Guide, Guided};
+use super::net::Net;
 use super::sending::latency::ntp_q32;
-use super::sending::outbound::Outbound;
+use super::sending::media_sender::MediaSender;
 use super::sending::packet::CLOCK_RATE_HZ;
 use super::sending::rate::{Pacer, Path, Picture, Thinner, UnderWay, Verdict};
 use super::sending::stream::Packet;
-use super::socket::way::Unsent;
-use crate::fanout::{Fanout, Subscription};
+use crate::fanout::Fanout;
 use crate::media::AccessUnit;
 
 /// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
@@ -113,50 +111,8 @@ struct Outgoing {
     is_last: bool,
 }
 
-/// What a sender needs of its session.
-pub(super) struct Viewer {
-    pub outbound: Arc<Outbound>,
-    /// Told how long to hold a picture, in ms.
-    pub playout_delay_ms: u32,
-    pub live: Arc<Live>,
-}
-
-/// Sends until the task is aborted.
-pub(super) async fn run(viewer: Viewer, guide: Guide, mut subscription: Subscription, fanout: Fanout) {
-    let Viewer { outbound, playout_delay_ms, live } = viewer;
-    let mut sending = Sending {
-        stamp: Stamp::new(playout_delay_ms),
-        fanout,
-        live,
-        thinner: Thinner::default(),
-        pacer: Pacer::default(),
-        is_key_frame_waiting: false,
-        first_out: None,
-        last: None,
-    };
-    let mut guide = Guided::new(guide);
-    loop {
-        if guide.ask(Instant::now(), outbound.way(), outbound.heard()).await.is_err() {
-            return;
-        }
-        let rate = sending.live.feedback.rate(Instant::now());
-        let unit = if sending.pacer.is_empty() {
-            Some(subscription.next().await)
-        } else {
-            timeout(sending.pacer.wait(rate), subscription.next()).await.ok()
-        };
-        let now = Instant::now();
-        if let Some(unit) = unit {
-            sending.take(now, &unit, rate);
-        }
-        for unsent in sending.send(now, rate, &outbound).into_iter().flatten() {
-            unsent.finish().await;
-        }
-    }
-}
-
 /// What one viewer's packets are made with, and those that wait.
-struct Sending {
+pub(super) struct Sending {
     stamp: Stamp,
     fanout: Fanout,
     live: Arc<Live>,
@@ -171,8 +127,27 @@ struct Sending {
 }
 
 impl Sending {
+    /// For a viewer that is told to hold each picture for `playout_delay_ms`. Key frames are asked of `fanout`.
+    pub fn new(playout_delay_ms: u32, fanout: Fanout, live: Arc<Live>) -> Self {
+        Self {
+            stamp: Stamp::new(playout_delay_ms),
+            fanout,
+            live,
+            thinner: Thinner::default(),
+            pacer: Pacer::default(),
+            is_key_frame_waiting: false,
+            first_out: None,
+            last: None,
+        }
+    }
+
+    /// How long until [`Self::send`] has something to do, if no picture comes; `None`: nothing waits.
+    pub fn wait(&self, rate: Option<f64>) -> Option<Duration> {
+        (!self.pacer.is_empty()).then(|| self.pacer.wait(rate))
+    }
+
     /// Makes packets of `unit`, if this viewer gets it.
-    fn take(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) {
+    pub fn take(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) {
         if !self.wants(now, unit, rate) {
             return;
         }
@@ -198,8 +173,8 @@ impl Sending {
         self.is_key_frame_waiting |= unit.key_frame;
     }
 
-    /// Sends what may leave now. Gives what finds no room.
-    fn send(&mut self, now: Instant, rate: Option<f64>, outbound: &Outbound) -> [Option<Unsent>; 2] {
+    /// Sends what may leave now.
+    pub fn send(&mut self, now: Instant, rate: Option<f64>, media: &mut MediaSender, net: &mut Net) {
         self.pacer.fill(now, rate);
         let (mut bytes, mut marks) = (0, Vec::new());
         let pacer = &mut self.pacer;
@@ -209,10 +184,11 @@ impl Sending {
             marks.push((out.encoded_at, out.is_first, out.is_last));
             Some(out.packet)
         });
-        let unsent = outbound.send(now, leaving);
+        media.send(net, now, leaving);
         self.is_key_frame_waiting &= !self.pacer.is_empty();
-        let report =
-            self.last.and_then(|(timestamp, captured_at)| outbound.report(now, timestamp, captured_at));
+        if let Some((timestamp, captured_at)) = self.last {
+            media.report(net, now, timestamp, captured_at);
+        }
         for mark in marks {
             self.has_left(mark);
         }
@@ -221,9 +197,8 @@ impl Sending {
             self.live.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
         if bytes > 0 && rate.is_some() && self.pacer.is_empty() {
-            outbound.probe(now);
+            media.probe(net, now);
         }
-        [unsent, report]
     }
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rtc::peer_connection::state::RTCPeerConnectionState;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep_until, timeout};
-use tracing::Instrument;
-use webrtc::peer_connection::{RTCPeerConnectionState, RTCSessionDescription};
 
 use super::PeerError;
-use super::connect::answer::{with_candidates, with_first_section, with_told};
-use super::connect::factory::{Connection, Factory, PeerEvent};
+use super::connect::answer::with_candidates;
 use super::connect::offer::{self, VideoCodec};
+use super::driver::{Connection, PeerEvent};
+use super::factory::Factory;
 use super::live::{EndReason, Live, ms};
-use super::path;
-use super::sender;
 use crate::access::identity::Identity;
 use crate::access::proof::{Nonce, Parties};
 use crate::fanout::Fanout;
@@ -134,13 +131,12 @@ async fn establish(new: &mut NewSession) -> Result<Session, Refusal> {
     let codec = codec(new).await?;
     let factory = Arc::clone(&new.factory);
     let connection =
-        factory.connect(&codec, Arc::clone(&new.live.feedback)).await.map_err(|error| internal(&error))?;
+        factory.connect(&codec, Some(Arc::clone(&new.live))).await.map_err(|error| internal(&error))?;
     let mut session = Session {
         connection,
         answered: None,
         remote_candidates: 0,
         held: VecDeque::new(),
-        sending: None,
         connect_deadline: new.live.offered_at + CONNECT_LIMIT,
         connected: false,
     };
@@ -161,7 +157,6 @@ struct Session {
     remote_candidates: usize,
     /// What became of the connection while candidates were gathered.
     held: VecDeque<RTCPeerConnectionState>,
-    sending: Option<AbortHandle>,
     connect_deadline: Instant,
     connected: bool,
 }
@@ -178,18 +173,7 @@ impl Session {
         let bad = |error: &dyn std::fmt::Display| {
             Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
         };
-        let peer = &self.connection.peer;
-        let offer = RTCSessionDescription::offer(sdp.clone()).map_err(|error| bad(&error))?;
-        peer.set_remote_description(offer).await.map_err(|error| bad(&error))?;
-        let answer = peer.create_answer(None).await.map_err(|error| bad(&error))?;
-        peer.set_local_description(answer.clone()).await.map_err(|error| bad(&error))?;
-        let told = &self.connection.told;
-        let answer = with_told(&answer.sdp, |candidate| told.candidates(candidate));
-        let mut answer = self.connection.track.complete(&with_first_section(&sdp, &answer));
-        told.register(&answer);
-        if let Some(tcp) = &mut self.connection.tcp {
-            tcp.register(&answer);
-        }
+        let mut answer = self.connection.answer(sdp.clone()).await.map_err(|error| bad(&error))?;
         if full_ice {
             answer = with_candidates(&answer, &self.gathered().await);
         }
@@ -220,7 +204,7 @@ impl Session {
         let mut stats = interval(STATS_PERIOD);
         loop {
             while let Some(state) = self.held.pop_front() {
-                if let Some(end) = self.event(new, PeerEvent::State(state)).await {
+                if let Some(end) = self.event(new, PeerEvent::State(state)) {
                     return end;
                 }
             }
@@ -229,7 +213,7 @@ impl Session {
                 closed = &mut new.closed => return closed.unwrap_or(EndReason::Shutdown),
                 Some(command) = new.commands.recv() => self.command(new, command).await,
                 event = self.connection.events.recv() => match event {
-                    Some(event) => if let Some(end) = self.event(new, event).await { return end },
+                    Some(event) => if let Some(end) = self.event(new, event) { return end },
                     None => return EndReason::ViewerGone,
                 },
                 () = sleep_until(deadline), if !self.connected => return EndReason::NeverConnected,
@@ -237,7 +221,7 @@ impl Session {
                     if changed.is_err() { return EndReason::Shutdown }
                     if let Some(end) = camera_never_came(new) { return end }
                 }
-                _ = stats.tick(), if self.connected => path::read(&self.connection, &new.live).await,
+                _ = stats.tick(), if self.connected => self.read_path(&new.live).await,
             }
         }
     }
@@ -275,10 +259,7 @@ impl Session {
         if self.remote_candidates > MAX_REMOTE_CANDIDATES || !self.is_current(&candidate) {
             return;
         }
-        // Browsers also send kinds that this side does not speak (ssltcp, foreign extensions).
-        if let Err(error) = self.connection.peer.add_ice_candidate(candidate.into()).await {
-            tracing::debug!(%error, "a candidate of the viewer was not usable");
-        }
+        self.connection.add_candidate(candidate).await;
     }
 
     /// A late candidate of a former ICE generation would only be checked in vain.
@@ -289,16 +270,16 @@ impl Session {
         }
     }
 
-    async fn event(&mut self, new: &NewSession, event: PeerEvent) -> Option<EndReason> {
+    fn event(&mut self, new: &NewSession, event: PeerEvent) -> Option<EndReason> {
         match event {
             PeerEvent::Candidate(candidate) => reply(new, Down::Candidate(Some(candidate))),
             PeerEvent::GatheringComplete => reply(new, Down::Candidate(None)),
             PeerEvent::State(RTCPeerConnectionState::Connected) => {
+                if !self.connected {
+                    tracing::info!(ms = ms(new.live.offered_at.elapsed()), "connected");
+                }
                 self.connected = true;
                 new.live.connected.store(true, Ordering::Relaxed);
-                if let Err(refusal) = self.start_sending(new).await {
-                    return Some(EndReason::Refused(refusal));
-                }
             }
             PeerEvent::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
                 return Some(if self.connected { EndReason::ViewerGone } else { EndReason::NeverConnected });
@@ -308,37 +289,17 @@ impl Session {
         None
     }
 
-    async fn start_sending(&mut self, new: &NewSession) -> Result<(), Refusal> {
-        if self.sending.is_some() {
-            return Ok(());
+    async fn read_path(&self, live: &Live) {
+        let Some(path) = self.connection.path().await else { return };
+        let is_new = live.path().and_then(|known| known.remote) != path.remote;
+        if is_new {
+            tracing::info!(from = path.remote, path = path.path, "the viewer's address");
         }
-        let connection = &self.connection;
-        let (negotiated, keys) = (connection.track.negotiated().await, connection.keys.agreed());
-        let Some((negotiated, keys)) = negotiated.zip(keys) else {
-            return Err(Refusal::new(ErrorCode::Internal, "the connection has no keys for media"));
-        };
-        connection.outbound.start(&negotiated, &keys).map_err(|error| internal(&error))?;
-        let live = &new.live;
-        tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let viewer = sender::Viewer {
-            outbound: Arc::clone(&connection.outbound),
-            playout_delay_ms: connection.playout_delay_ms,
-            live: Arc::clone(live),
-        };
-        let fanout = new.fanout.at(Arc::clone(&live.feedback.place));
-        let guide = connection.track.guide(negotiated.payload_type);
-        let sending = sender::run(viewer, guide, fanout.subscribe(), fanout);
-        self.sending = Some(new.factory.spawn(sending.in_current_span()));
-        Ok(())
+        live.set_path(path);
     }
 
-    async fn close(mut self) {
-        if let Some(sending) = self.sending.take() {
-            sending.abort();
-        }
-        if let Err(error) = self.connection.peer.close().await {
-            tracing::debug!(%error, "closing the peer connection");
-        }
+    async fn close(self) {
+        self.connection.close().await;
     }
 }
 

@@ -2,11 +2,9 @@
 
 pub mod fec;
 pub mod feedback;
-pub mod forward;
-pub mod guide;
 pub mod keys;
 pub mod latency;
-pub mod outbound;
+pub mod media_sender;
 pub mod packet;
 pub mod rate;
 mod repair;

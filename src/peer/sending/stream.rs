@@ -17,7 +17,7 @@ use super::sender_report::SenderReports;
 use super::srtp::Srtp;
 use super::transport_cc::Departures;
 use crate::peer::PeerError;
-use crate::peer::socket::batch::Batch;
+use crate::peer::net::batch::Batch;
 
 /// What was negotiated for one viewer.
 #[derive(Clone, Debug)]

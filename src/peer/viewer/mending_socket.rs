@@ -1,4 +1,4 @@
-//! A connection's socket: it mends the handshake, hears who sends, and lets no media of the library's out.
+//! A connection's socket that mends its handshake: lost flights go out again soon, and no repeat stalls it.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -9,44 +9,23 @@ use std::time::Instant;
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
-use super::handshake::{FIRST_REPEAT, Handshake, Verdict};
-use super::relayed::{Wrap, is_media};
-use super::way::{Path, Way};
+use crate::peer::connect::handshake::{FIRST_REPEAT, Handshake, Verdict};
+use crate::peer::net::demux::is_media;
 
-/// Whom a connection's UDP sockets have heard last, media or its handshake: the library does not tell the
-/// address of a viewer that it knows from its packets alone (peer-reflexive, RFC 8445 section 7.3.1.3).
-#[derive(Clone, Debug, Default)]
-pub(in crate::peer) struct Heard(Arc<Mutex<Option<SocketAddr>>>);
-
-impl Heard {
-    /// The address, unless everything came through a relay.
-    pub fn address(&self) -> Option<SocketAddr> {
-        *lock(&self.0)
-    }
-
-    /// `datagram` came from there.
-    pub fn note(&self, datagram: &[u8], from: SocketAddr) {
-        // DTLS, or SRTP and SRTCP (RFC 7983 section 7): what a relay sends looks different.
-        if matches!(datagram.first(), Some(20..=63 | 128..=191)) {
-            *lock(&self.0) = Some(from);
-        }
-    }
-}
-
-/// A socket that looks on while its connection shakes hands, and mends that; media only shows it the way.
-pub(in crate::peer) struct WatchedSocket {
+/// A socket that looks on while its connection shakes hands.
+pub(super) struct MendingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     mending: Arc<Mutex<Mending>>,
-    heard: Heard,
-    way: Option<Arc<Way>>,
 }
 
 /// Sends a datagram once more without taking a waker from the library.
-pub(in crate::peer) type Repeats = Box<dyn Fn(SocketAddr, &[u8]) + Send>;
+pub(super) type Repeats = Box<dyn Fn(SocketAddr, &[u8]) + Send>;
 
 /// What mends one socket's handshake.
 struct Mending {
     handshake: Handshake,
+    /// Where the last flight went.
+    to: Option<SocketAddr>,
     /// Gone when done, and a second descriptor with it.
     repeats: Option<Repeats>,
     /// Somebody waits to repeat.
@@ -55,7 +34,7 @@ struct Mending {
 
 impl Mending {
     fn new(repeats: Repeats) -> Self {
-        Self { handshake: Handshake::default(), repeats: Some(repeats), watched: false }
+        Self { handshake: Handshake::default(), to: None, repeats: Some(repeats), watched: false }
     }
 
     /// Forgets the socket with the handshake.
@@ -68,12 +47,12 @@ impl Mending {
     /// Sends again what is due. Gives whether there is more to come.
     fn repeat(&mut self, now: Instant) -> bool {
         let repeated = self.handshake.repeat(now);
-        if let Some(send) = &self.repeats {
-            for (to, datagram) in repeated {
+        if let (Some(send), Some(to)) = (&self.repeats, self.to) {
+            for datagram in repeated {
                 send(to, &datagram);
             }
         }
-        self.watched = self.handshake.is_waiting();
+        self.watched = self.handshake.poll_timeout().is_some();
         self.watched
     }
 }
@@ -94,32 +73,16 @@ async fn watch(mending: Weak<Mutex<Mending>>) {
     }
 }
 
-impl fmt::Debug for WatchedSocket {
+impl fmt::Debug for MendingSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WatchedSocket({:?})", self.inner)
+        write!(f, "MendingSocket({:?})", self.inner)
     }
 }
 
-impl WatchedSocket {
-    /// Watches `inner`. Flights that nobody answers go out again through `repeats`, media shows `way`.
-    pub fn new(
-        inner: Arc<dyn AsyncUdpSocket>,
-        repeats: Repeats,
-        heard: Heard,
-        way: Option<Arc<Way>>,
-    ) -> Self {
-        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))), heard, way }
-    }
-
-    /// Whether this is media, which is not to leave: what the library would protect has numbers that media uses too.
-    fn shows_way(&self, transmit: &Transmit<'_>) -> bool {
-        let Some(way) = &self.way else { return false };
-        let wrap = Wrap::of(transmit.contents);
-        let shows = wrap.is_some() || is_media(transmit.contents);
-        if shows {
-            way.set(Path::Udp { socket: Arc::clone(&self.inner), to: transmit.destination, wrap });
-        }
-        shows
+impl MendingSocket {
+    /// Looks on at `inner`. Flights that nobody answers go out again through `repeats`.
+    pub fn new(inner: Arc<dyn AsyncUdpSocket>, repeats: Repeats) -> Self {
+        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))) }
     }
 
     fn sent(&self, transmit: &Transmit<'_>) {
@@ -130,10 +93,17 @@ impl WatchedSocket {
         let now = Instant::now();
         let length = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(length) {
-            mending.handshake.sent(transmit.destination, datagram, now);
+            if is_media(datagram) {
+                mending.handshake.media_sent();
+            }
+            // DTLS (RFC 7983 section 7).
+            if matches!(datagram.first(), Some(20..=63)) {
+                mending.to = Some(transmit.destination);
+            }
+            mending.handshake.sent(datagram, now);
         }
         mending.settle();
-        if mending.handshake.is_waiting() && !mending.watched {
+        if mending.handshake.poll_timeout().is_some() && !mending.watched {
             mending.watched = true;
             tokio::spawn(watch(Arc::downgrade(&self.mending)));
         }
@@ -147,7 +117,12 @@ impl WatchedSocket {
         }
         let datagrams = datagrams.get(..meta.len).unwrap_or_default();
         let verdicts =
-            datagrams.chunks(meta.stride.max(1)).map(|datagram| mending.handshake.received(datagram));
+            datagrams.chunks(meta.stride.max(1)).map(|datagram| {
+                if is_media(datagram) {
+                    mending.handshake.media_received();
+                }
+                mending.handshake.received(datagram)
+            });
         // All are asked: each of them counts.
         let stale = verdicts.filter(|verdict| *verdict == Verdict::Stale).count();
         if stale > 0 && stale == datagrams.len().div_ceil(meta.stride.max(1)) {
@@ -157,17 +132,13 @@ impl WatchedSocket {
     }
 }
 
-impl AsyncUdpSocket for WatchedSocket {
+impl AsyncUdpSocket for MendingSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        let sent = if self.shows_way(transmit) {
-            Poll::Ready(Ok(transmit.contents.len()))
-        } else {
-            self.inner.poll_send(cx, transmit)
-        };
+        let sent = self.inner.poll_send(cx, transmit);
         if matches!(sent, Poll::Ready(Ok(_))) {
             self.sent(transmit);
         }
@@ -183,7 +154,6 @@ impl AsyncUdpSocket for WatchedSocket {
         let received = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = received {
             for (buf, meta) in bufs.iter().zip(meta).take(count) {
-                self.heard.note(buf, meta.addr);
                 self.received(buf, meta);
             }
         }
@@ -203,12 +173,10 @@ impl AsyncUdpSocket for WatchedSocket {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
-    use std::time::Duration;
 
     use webrtc::runtime::Runtime;
 
-    use super::super::runtime::PeerRuntime;
-    use super::super::tcp_port::Listeners;
+    use super::super::runtime::ViewerRuntime;
     use super::*;
 
     /// A ClientHello's head: one plain record with one message.
@@ -217,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_nobody_answers_is_sent_again() {
         let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let runtime = PeerRuntime::new(Listeners::default(), None);
+        let runtime = ViewerRuntime;
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
         let mut seen = [0; 1500];
@@ -228,43 +196,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn media_of_the_library_shows_the_way_and_stays() {
-        let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let to = peer.local_addr().unwrap();
-        let way = Arc::new(Way::default());
-        let runtime = PeerRuntime::new(Listeners::default(), None).showing(Arc::clone(&way));
-        let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        let relayed = Wrap::Channel([0x40, 1]).around(&[128, 102, 0, 2]);
-        for datagram in [&[128, 102, 0, 1][..], &[128, 200, 0, 1], &relayed, HELLO] {
-            socket.send_to(datagram, to).await.unwrap();
-        }
-        assert!(way.known(Duration::ZERO).await);
-        let mut seen = [0; 1500];
-        let length = peer.recv_from(&mut seen).await.unwrap().0;
-        assert_eq!(&seen[..length], HELLO, "nothing else left");
-    }
-
-    #[tokio::test]
-    async fn whoever_sends_media_is_heard() {
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let runtime = PeerRuntime::new(Listeners::default(), None);
-        let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        assert_eq!(runtime.heard().address(), None);
-        // The head of a sender report.
-        peer.send_to(&[0x80, 200, 0, 6], socket.local_addr().unwrap()).unwrap();
-        socket.recv_from(&mut [0; 1500]).await.unwrap();
-        assert_eq!(runtime.heard().address(), Some(peer.local_addr().unwrap()));
-    }
-
-    #[tokio::test]
     async fn an_ended_connection_repeats_nothing() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let runtime = PeerRuntime::new(Listeners::default(), None);
+        let runtime = ViewerRuntime;
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         let mut mending = Mending::new(Box::new(|_, _| {}));
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
-        mending.handshake.sent(peer.local_addr().unwrap(), HELLO, Instant::now());
-        mending.handshake.sent(peer.local_addr().unwrap(), &[0x80; 20], Instant::now());
+        mending.handshake.sent(HELLO, Instant::now());
+        mending.handshake.media_sent();
         mending.settle();
         assert!(mending.repeats.is_none(), "a second descriptor is closed");
         let weak = {

@@ -3,11 +3,10 @@
 //! The library repeats a flight after a whole second. Worse, it forgets that timer when any
 //! handshake message arrives that does not complete the peer's flight, such as the peer's repeat of
 //! an earlier one; if our flight was lost too, both sides then wait for ever. [`Handshake`] looks at
-//! the datagrams of one socket and says what to send again, byte by byte as it was, and which of the
+//! the datagrams of one connection and says what to send again, byte by byte as it was, and which of the
 //! peer's repeats to keep from the library. A record that did arrive is dropped by its receiver
 //! (RFC 6347 section 4.1.2.6), so repeating costs only the datagrams.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The first repeat; each later one waits twice as long. Browsers begin with 50 ms too.
@@ -21,9 +20,6 @@ const RECORD_HEADER_BYTES: usize = 13;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-
-/// A datagram and where it was sent.
-pub(in crate::peer) type Sent = (SocketAddr, Vec<u8>);
 
 /// What to do with a datagram that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +38,10 @@ enum Role {
     Client,
 }
 
-/// The handshake of one socket.
+/// The handshake of one connection.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Handshake {
-    flight: Vec<Sent>,
+    flight: Vec<Vec<u8>>,
     /// The peer said something since our last flight began: what we send next is a new flight.
     answered: bool,
     role: Role,
@@ -62,25 +58,32 @@ impl Handshake {
         self.done
     }
 
-    /// Whether [`Self::repeat`] will have something to send, if no answer comes before.
-    pub fn is_waiting(&self) -> bool {
-        self.next_repeat.is_some()
+    /// When [`Self::repeat`] will have something to send, if no answer comes before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_repeat
+    }
+
+    /// Media leaves, which it does only once this side is through. A client is the last to know; a server's last flight may
+    /// still be lost.
+    pub fn media_sent(&mut self) {
+        if self.role == Role::Client {
+            self.finish();
+        }
+    }
+
+    /// The viewer's reports came. It has the keys only when a server's last flight arrived.
+    pub fn media_received(&mut self) {
+        if self.role == Role::Server && self.finished_sent {
+            self.finish();
+        }
     }
 
     /// Sees what is sent.
-    pub fn sent(&mut self, to: SocketAddr, datagram: &[u8], now: Instant) {
-        if self.done {
+    pub fn sent(&mut self, datagram: &[u8], now: Instant) {
+        if self.done || !is_handshake(datagram) {
             return;
         }
-        if !is_handshake(datagram) {
-            // Media goes out only once this side is through. A client is the last to know; a
-            // server's last flight may still be lost.
-            if is_media(datagram) && self.role == Role::Client {
-                self.finish();
-            }
-            return;
-        }
-        let repeated_by_library = self.flight.first().is_some_and(|(_, first)| begins_same(first, datagram));
+        let repeated_by_library = self.flight.first().is_some_and(|first| begins_same(first, datagram));
         if self.answered || repeated_by_library {
             self.flight.clear();
         }
@@ -93,21 +96,14 @@ impl Handshake {
         }
         self.finished_sent |= records(datagram).any(|record| record.epoch > 0);
         if self.flight.len() < MAX_DATAGRAMS {
-            self.flight.push((to, datagram.to_vec()));
+            self.flight.push(datagram.to_vec());
         }
         self.schedule(now);
     }
 
     /// Sees what arrived.
     pub fn received(&mut self, datagram: &[u8]) -> Verdict {
-        if self.done {
-            return Verdict::Keep;
-        }
-        if !is_handshake(datagram) {
-            // A server gets media only when its last flight arrived.
-            if is_media(datagram) && self.role == Role::Server && self.finished_sent {
-                self.finish();
-            }
+        if self.done || !is_handshake(datagram) {
             return Verdict::Keep;
         }
         // After its last flight a client waits for ChangeCipherSpec and an encrypted record only.
@@ -120,7 +116,7 @@ impl Handshake {
     }
 
     /// The flight that was not answered in time, to be sent as it was.
-    pub fn repeat(&mut self, now: Instant) -> Vec<Sent> {
+    pub fn repeat(&mut self, now: Instant) -> Vec<Vec<u8>> {
         if self.done || self.next_repeat.is_none_or(|at| at > now) {
             return Vec::new();
         }
@@ -159,11 +155,6 @@ fn is_handshake(datagram: &[u8]) -> bool {
         && datagram.len() > RECORD_HEADER_BYTES
 }
 
-/// SRTP, SRTCP, or data inside DTLS.
-fn is_media(datagram: &[u8]) -> bool {
-    matches!(datagram.first(), Some(&(23 | 128..=191)))
-}
-
 /// The type of the first message, where it can be read.
 fn message_type(datagram: &[u8]) -> Option<u8> {
     let record = records(datagram).next()?;
@@ -186,14 +177,9 @@ fn begins_same(one: &[u8], other: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const MEDIA: &[u8] = &[0x80, 96, 0, 1];
     const STUN: &[u8] = &[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0];
     const SERVER_HELLO: u8 = 2;
     const CERTIFICATE: u8 = 11;
-
-    fn peer() -> SocketAddr {
-        "192.0.2.1:5000".parse().unwrap()
-    }
 
     fn record(content_type: u8, epoch: u16, body: &[u8]) -> Vec<u8> {
         let mut record = vec![content_type, 254, 253];
@@ -219,10 +205,10 @@ mod tests {
     /// A client whose last flight is out.
     fn client(now: Instant) -> Handshake {
         let mut handshake = Handshake::default();
-        handshake.sent(peer(), &message(CLIENT_HELLO, 0), now);
+        handshake.sent(&message(CLIENT_HELLO, 0), now);
         assert_eq!(handshake.received(&message(SERVER_HELLO, 0)), Verdict::Keep);
-        handshake.sent(peer(), &message(CERTIFICATE, 1), now);
-        handshake.sent(peer(), &finished(), now);
+        handshake.sent(&message(CERTIFICATE, 1), now);
+        handshake.sent(&finished(), now);
         handshake
     }
 
@@ -234,32 +220,32 @@ mod tests {
         for ms in 0..60_000 {
             let repeated = handshake.repeat(after(start, ms));
             if !repeated.is_empty() {
-                assert_eq!(repeated, [(peer(), message(CERTIFICATE, 1)), (peer(), finished())]);
+                assert_eq!(repeated, [message(CERTIFICATE, 1), finished()]);
                 times.push(ms);
             }
         }
         assert_eq!(times, [50, 150, 350, 750, 1550, 3150, 6350]);
-        assert!(!handshake.is_waiting());
+        assert_eq!(handshake.poll_timeout(), None);
     }
 
     #[test]
     fn an_answer_begins_the_next_flight() {
         let start = Instant::now();
         let mut handshake = Handshake::default();
-        handshake.sent(peer(), &message(CLIENT_HELLO, 0), start);
-        assert_eq!(handshake.repeat(after(start, 50)), [(peer(), message(CLIENT_HELLO, 0))]);
+        handshake.sent(&message(CLIENT_HELLO, 0), start);
+        assert_eq!(handshake.repeat(after(start, 50)), [message(CLIENT_HELLO, 0)]);
         handshake.received(&message(SERVER_HELLO, 0));
-        handshake.sent(peer(), &message(CERTIFICATE, 1), after(start, 60));
-        assert_eq!(handshake.repeat(after(start, 109)), []);
-        assert_eq!(handshake.repeat(after(start, 110)), [(peer(), message(CERTIFICATE, 1))]);
+        handshake.sent(&message(CERTIFICATE, 1), after(start, 60));
+        assert!(handshake.repeat(after(start, 109)).is_empty());
+        assert_eq!(handshake.repeat(after(start, 110)), [message(CERTIFICATE, 1)]);
     }
 
     #[test]
     fn the_librarys_own_repeat_takes_the_flights_place() {
         let start = Instant::now();
         let mut handshake = client(start);
-        handshake.sent(peer(), &message(CERTIFICATE, 1), after(start, 1000));
-        handshake.sent(peer(), &finished(), after(start, 1000));
+        handshake.sent(&message(CERTIFICATE, 1), after(start, 1000));
+        handshake.sent(&finished(), after(start, 1000));
         assert_eq!(handshake.repeat(after(start, 2000)).len(), 2);
     }
 
@@ -276,10 +262,10 @@ mod tests {
         let start = Instant::now();
         let mut server = Handshake::default();
         server.received(&message(CLIENT_HELLO, 0));
-        server.sent(peer(), &message(SERVER_HELLO, 0), start);
+        server.sent(&message(SERVER_HELLO, 0), start);
         server.received(&message(CERTIFICATE, 1));
         server.received(&finished());
-        server.sent(peer(), &finished(), start);
+        server.sent(&finished(), start);
         assert_eq!(server.received(&message(CERTIFICATE, 1)), Verdict::Keep);
     }
 
@@ -287,18 +273,18 @@ mod tests {
     fn media_shows_that_the_other_side_is_through() {
         let start = Instant::now();
         let mut handshake = client(start);
-        handshake.received(MEDIA);
+        handshake.media_received();
         assert!(!handshake.is_done(), "a server may send before the client knows");
-        handshake.sent(peer(), MEDIA, start);
+        handshake.media_sent();
         assert!(handshake.is_done());
-        assert_eq!(handshake.repeat(after(start, 50)), []);
+        assert!(handshake.repeat(after(start, 50)).is_empty());
 
         let mut server = Handshake::default();
         server.received(&message(CLIENT_HELLO, 0));
-        server.sent(peer(), &finished(), start);
-        server.sent(peer(), MEDIA, start);
+        server.sent(&finished(), start);
+        server.media_sent();
         assert!(!server.is_done(), "its last flight may be lost");
-        server.received(MEDIA);
+        server.media_received();
         assert!(server.is_done());
     }
 
@@ -312,7 +298,7 @@ mod tests {
         }
         for sequence in 0..200 {
             handshake.answered = false;
-            handshake.sent(peer(), &message(CERTIFICATE, sequence), start);
+            handshake.sent(&message(CERTIFICATE, sequence), start);
         }
         assert_eq!(handshake.flight.len(), MAX_DATAGRAMS);
     }

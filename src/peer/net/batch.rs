@@ -68,6 +68,15 @@ impl Batch {
         Self { bytes: self.bytes.clone(), runs: self.runs.get(sent..).unwrap_or_default().to_vec() }
     }
 
+    /// Adds all of `other`.
+    pub fn append(&mut self, other: &Self) {
+        for (run, bytes) in other.runs() {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes);
+            self.runs.push(Run { start, end: self.bytes.len(), packet_bytes: run.packet_bytes });
+        }
+    }
+
     /// How many runs.
     pub fn len(&self) -> usize {
         self.runs.len()

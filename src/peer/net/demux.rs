@@ -30,7 +30,8 @@ const CHECK_EVERY: Duration = Duration::from_millis(20);
 /// Addresses that one session may check: more than it may have of them.
 const MAX_CHECKED: usize = 256;
 
-type Transaction = [u8; 12];
+/// What a STUN request is known by (RFC 8489 section 5).
+pub(in crate::peer) type Transaction = [u8; 12];
 
 /// The table of one socket; bounded by its owners, and empty when they are gone.
 #[derive(Debug, Default)]
@@ -71,6 +72,10 @@ impl Routes {
         }
         held.push_back(fragment.to_owned());
         self.fragments.insert(fragment.to_owned(), owner);
+        // A new generation of ICE has other addresses to check.
+        if let Some(held) = self.by_owner.get_mut(&owner) {
+            held.checked.clear();
+        }
     }
 
     /// Sees what `owner` sends, and remembers whose the answer is. `false`: it must not go out now.
@@ -159,9 +164,12 @@ impl Routes {
         }
     }
 
-    #[cfg(test)]
+    /// Whether nobody has anything here.
     pub fn is_empty(&self) -> bool {
-        self.fragments.is_empty() && self.addresses.is_empty() && self.transactions.is_empty()
+        self.by_owner.is_empty()
+            && self.fragments.is_empty()
+            && self.addresses.is_empty()
+            && self.transactions.is_empty()
     }
 }
 
@@ -180,21 +188,22 @@ impl Owned {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Class {
+/// What a STUN message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::peer) enum Class {
     Request,
     Response,
     Indication,
 }
 
 /// The head of a STUN message (RFC 8489 section 5).
-struct Stun {
-    class: Class,
-    transaction: Transaction,
+pub(in crate::peer) struct Stun {
+    pub class: Class,
+    pub transaction: Transaction,
 }
 
 impl Stun {
-    fn of(datagram: &[u8]) -> Option<Self> {
+    pub fn of(datagram: &[u8]) -> Option<Self> {
         const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
         let head = datagram.first_chunk::<20>()?;
         let kind = u16::from_be_bytes([head[0], head[1]]);
@@ -216,38 +225,35 @@ pub(in crate::peer) fn is_stun(datagram: &[u8]) -> bool {
     Stun::of(datagram).is_some()
 }
 
-/// Whether `datagram` is part of a talk with a TURN server: a STUN method other than Binding, or ChannelData
-/// (RFC 8656 sections 12 and 17).
-pub(in crate::peer) fn is_for_relay(datagram: &[u8]) -> bool {
-    const METHOD: u16 = 0x3eef;
-    const BINDING: u16 = 1;
-    match datagram {
-        [64..=79, ..] => true,
-        [high, low, ..] => {
-            Stun::of(datagram).is_some() && u16::from_be_bytes([*high, *low]) & METHOD != BINDING
+/// SRTP and SRTCP by their first byte (RFC 7983 section 7).
+pub(in crate::peer) fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(128..=191))
+}
+
+/// The value of the first attribute of `kind` in a STUN message.
+pub(in crate::peer) fn attribute(message: &[u8], kind: [u8; 2]) -> Option<&[u8]> {
+    Stun::of(message)?;
+    let mut attributes = message.get(20..)?;
+    while let Some(&[kind_high, kind_low, length_high, length_low]) = attributes.first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+        let value = attributes.get(4..4 + length)?;
+        if [kind_high, kind_low] == kind {
+            return Some(value);
         }
-        _ => false,
+        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
     }
+    None
 }
 
 /// Our user fragment out of a STUN Binding request: USERNAME is `ours:theirs` (RFC 8445 section 7.2.2).
 pub(in crate::peer) fn local_fragment(request: &[u8]) -> Option<&str> {
     const BINDING_REQUEST: [u8; 2] = [0, 1];
     const USERNAME: [u8; 2] = [0, 6];
-    if request.get(..2)? != BINDING_REQUEST || Stun::of(request).is_none() {
+    if request.get(..2)? != BINDING_REQUEST {
         return None;
     }
-    let mut attributes = request.get(20..)?;
-    while let Some(&[kind_high, kind_low, length_high, length_low]) = attributes.first_chunk::<4>() {
-        let length = usize::from(u16::from_be_bytes([length_high, length_low]));
-        let value = attributes.get(4..4 + length)?;
-        if [kind_high, kind_low] == USERNAME {
-            let (ours, _) = std::str::from_utf8(value).ok()?.split_once(':')?;
-            return Some(ours);
-        }
-        attributes = attributes.get(4 + length.next_multiple_of(4)..)?;
-    }
-    None
+    let (ours, _) = std::str::from_utf8(attribute(request, USERNAME)?).ok()?.split_once(':')?;
+    Some(ours)
 }
 
 /// A Binding request with this USERNAME, for tests.
@@ -391,13 +397,24 @@ mod tests {
     }
 
     #[test]
-    fn talk_with_a_relay_is_known_by_its_method() {
-        // Allocate, Refresh, Send, CreatePermission, ChannelBind, ChannelData.
-        for kind in [[0, 3], [0, 4], [0, 0x16], [0, 8], [0, 9]] {
-            assert!(is_for_relay(&stun(kind, 1)), "{kind:?}");
+    fn each_ice_generation_may_check_as_many_addresses() {
+        let (mut routes, now) = (Routes::default(), Instant::now());
+        let mut port = 0;
+        for generation in 0..3 {
+            routes.name(1, &format!("generation {generation}"));
+            for _ in 0..MAX_CHECKED {
+                port += 1;
+                assert!(routes.sends(1, &stun([0, 1], 1), from(port), now), "{port}");
+            }
+            assert!(!routes.sends(1, &stun([0, 1], 1), from(port + 1), now), "one more than may be");
+            routes.name(1, &format!("generation {generation}"));
+            assert!(!routes.sends(1, &stun([0, 1], 1), from(port + 1), now), "the same generation again");
         }
-        assert!(is_for_relay(&[0x40, 0, 0, 4, 1, 2, 3, 4]));
-        assert!(!is_for_relay(&stun([0, 1], 1)) && !is_for_relay(&stun([1, 1], 1)));
-        assert!(!is_for_relay(MEDIA) && !is_for_relay(&[22, 254, 253]) && !is_for_relay(&[]));
+    }
+
+    #[test]
+    fn media_is_known_by_its_first_byte() {
+        assert!(is_media(MEDIA) && is_media(&[191]));
+        assert!(!is_media(&[]) && !is_media(&[22, 254, 253]) && !is_media(&stun([0, 1], 1)));
     }
 }
