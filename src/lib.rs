@@ -30,9 +30,9 @@
 //! | [`stats`], [`memory`], [`log`], [`systemd`] | figures of the process, pulled when wanted; what its allocator keeps; where log lines go; what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
-//! protected with the keys of its handshake and sent by `peer::sending::outbound`, a picture a system call; RTCP comes back to it from the
-//! socket, without the library. Which path ICE has chosen is learnt from a packet that the library is given and that
-//! never leaves (`peer::sending::guide`, `peer::socket::way`).
+//! protected with the keys of its handshake and sent by `peer::sending::media_sender`, a picture a system call; RTCP comes back to it from
+//! the socket. One thread owns all of that (`peer::driver`): the library is a state machine there, which is given datagrams and time, and
+//! tells what to send and which path ICE has chosen.
 //!
 //! # Invariants
 //!
@@ -42,7 +42,7 @@
 //! - No viewer, no open device: the pipeline runs only while something demands it.
 //! - Nothing that arrives from outside can panic the process; every refusal has a code.
 //! - Control plane and data plane meet in one place: where a session is made.
-//! - What the WebRTC library would send as media never leaves (`peer::socket::watched_socket`): its packets would use numbers of ours under the same key.
+//! - Media never passes the WebRTC library (`peer::driver::peer`): its packets would use numbers of ours under the same key.
 //!
 //! # Decisions and edges
 //!

@@ -5,6 +5,7 @@
 
 mod gather;
 mod nomination;
+mod path;
 mod peer;
 mod sending;
 mod state;

@@ -1,6 +1,6 @@
 //! One viewer's connection: the library's state machine, its candidates, its handshake and its media.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceGatheringState, RTCPeerConnectionState};
-use rtc::peer_connection::transport::{RTCIceCandidateInit, RTCIceCandidateType, RTCIceProtocol};
+use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use super::PeerEvent;
 use super::gather::{self, Gathering};
 use super::nomination::{Nominations, nomination};
+use super::path;
 use crate::peer::PeerError;
 use crate::peer::connect::answer::{with_first_section, with_told};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
@@ -206,13 +207,7 @@ impl Peer {
     }
 
     /// Takes what came over any path: media goes to its sender, the rest to the library.
-    pub fn received(
-        &mut self,
-        net: &mut Net,
-        transport: TransportContext,
-        datagram: &[u8],
-        now: Instant,
-    ) {
+    pub fn received(&mut self, net: &mut Net, transport: TransportContext, datagram: &[u8], now: Instant) {
         if is_media(datagram) {
             if self.new.media.received(net, datagram, transport.peer_addr, now) && !self.handshake.is_done() {
                 self.handshake.media_received();
@@ -387,35 +382,13 @@ impl Peer {
 
     fn selected_path(&mut self, net: &Net) -> Option<SelectedPath> {
         let pair = self.new.track.selected_pair(&mut self.new.pc)?;
-        let (local, remote) = (pair.local(), pair.remote());
-        let address = |address: &str, port| Some(SocketAddr::new(address.parse().ok()?, port));
-        let to = address(&remote.address, remote.port)?;
-        if local.protocol == RTCIceProtocol::Tcp {
-            return Some(SelectedPath::Tcp(net.tcp.link(self.owner, to)?));
-        }
-        let own = address(&local.address, local.port)?;
-        Some(match local.typ {
-            RTCIceCandidateType::Relay => SelectedPath::Relay { from: own, to },
-            // Sent from the socket that a server saw at another address.
-            RTCIceCandidateType::Srflx | RTCIceCandidateType::Prflx => {
-                let from = address(&local.related_address, local.related_port).unwrap_or(own);
-                SelectedPath::Udp { from, to }
-            }
-            _ => SelectedPath::Udp { from: own, to },
-        })
+        path::of(&pair, |peer| net.tcp.link(self.owner, peer))
     }
 
     /// The path and what is known of it, once connected.
     pub fn path_stats(&mut self) -> Option<PathStats> {
         let pair = self.new.track.selected_pair(&mut self.new.pc)?;
-        let (local, remote) = (pair.local(), pair.remote());
-        let rtt = self.round_trip.unwrap_or_default().as_secs_f64();
-        Some(PathStats {
-            path: local.typ.to_string(),
-            protocol: local.protocol.to_string(),
-            rtt: (rtt * 10_000.0).round() / 10.0,
-            remote: Some(format!("{} port {}", remote.address, remote.port)),
-        })
+        Some(path::stats(&pair, self.round_trip))
     }
 
     /// When [`Self::timeout`] is due.

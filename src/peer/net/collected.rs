@@ -19,7 +19,7 @@ pub(in crate::peer) enum Came {
     Accepted(Accepted),
     Tcp(LinkId, Vec<u8>),
     Closed(LinkId),
-    Relay(RelayId, Vec<u8>),
+    Relay,
     Mdns,
 }
 
@@ -84,8 +84,8 @@ impl Inbox for Collected {
         self.put(Came::Closed(link));
     }
 
-    fn relay(&self, relay: RelayId, datagram: &[u8]) {
-        self.put(Came::Relay(relay, datagram.to_vec()));
+    fn relay(&self, _relay: RelayId, _datagram: &[u8]) {
+        self.put(Came::Relay);
     }
 
     fn mdns(&self, _from: SocketAddr, _datagram: &[u8]) {

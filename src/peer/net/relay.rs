@@ -12,6 +12,7 @@ use rtc::crypto::default_provider;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc::stun::message::TransactionId;
 use rtc::turn::client::{Client, ClientConfig, Event};
 use rustix::net::{SendFlags, send};
 use tokio::net::UdpSocket;
@@ -64,6 +65,8 @@ struct Relay {
     /// The request was answered, or given up.
     is_settled: bool,
     waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Permissions that are asked for.
+    permissions: HashMap<TransactionId, SocketAddr>,
     reader: JoinHandle<()>,
 }
 
@@ -106,6 +109,7 @@ impl Relays {
             relayed: None,
             is_settled: false,
             waiting: VecDeque::new(),
+            permissions: HashMap::new(),
             reader,
         };
         relay.flush();
@@ -197,10 +201,12 @@ impl Relay {
         let Ok(mut allocation) = self.client.relay(relayed) else { return };
         match allocation.send_to(now, packet, to) {
             Err(Error::ErrNoPermission) => {
-                // Asked once for each peer; what is under way already is not asked for again.
-                let asked = allocation.create_permission(now, to);
-                if let Err(error) = asked {
-                    tracing::debug!(%error, %to, "a permission at a TURN server");
+                // Once at a time for each peer.
+                if !self.permissions.values().any(|asked| *asked == to) {
+                    match allocation.create_permission(now, to) {
+                        Ok(asked) => self.permissions.extend(asked.map(|transaction| (transaction, to))),
+                        Err(error) => tracing::debug!(%error, %to, "a permission at a TURN server"),
+                    }
                 }
                 if self.waiting.len() == MAX_WAITING {
                     self.waiting.pop_front();
@@ -231,7 +237,8 @@ impl Relay {
                     self.is_settled = true;
                     events.push(RelayEvent::Failed);
                 }
-                Event::CreatePermissionResponse(_, peer) => {
+                Event::CreatePermissionResponse(transaction, peer) => {
+                    self.permissions.remove(&transaction);
                     let (now_allowed, rest) =
                         std::mem::take(&mut self.waiting).into_iter().partition(|(to, _)| *to == peer);
                     self.waiting = rest;
@@ -240,13 +247,19 @@ impl Relay {
                         self.send(to, &packet, now);
                     }
                 }
-                Event::CreatePermissionError(_, error) => {
+                Event::TransactionTimeout(transaction) => {
+                    self.permissions.remove(&transaction);
+                }
+                Event::CreatePermissionError(transaction, error) => {
+                    self.permissions.remove(&transaction);
                     tracing::debug!(%error, server = %self.server, "no permission at the TURN server");
                 }
                 Event::DataIndicationOrChannelData(_, from, datagram) => {
-                    events.extend(
-                        self.relayed.map(|relayed| RelayEvent::Received { relayed, from, datagram }),
-                    );
+                    events.extend(self.relayed.map(|relayed| RelayEvent::Received {
+                        relayed,
+                        from,
+                        datagram,
+                    }));
                 }
                 _ => {}
             }

@@ -73,7 +73,10 @@ async fn a_connection_reaches_the_session_of_its_name() {
         viewer.write_all(&[first_frame(), b"\x00\x03abc".to_vec()].concat()).await.unwrap();
         let first = accepted(&collected).await;
         assert_eq!(first.first, request(b"ours:theirs"), "the first request is not lost");
-        assert_eq!((first.local, first.peer), (([127, 0, 0, 1], number).into(), viewer.local_addr().unwrap()));
+        assert_eq!(
+            (first.local, first.peer),
+            (([127, 0, 0, 1], number).into(), viewer.local_addr().unwrap())
+        );
         let (link, owner) = links.accepted(first).unwrap();
         assert_eq!((owner, links.link(7, viewer.local_addr().unwrap())), (7, Some(link)));
         assert!(matches!(collected.next().await, Came::Tcp(of, frame) if of == link && frame == b"abc"));

@@ -50,10 +50,7 @@ async fn viewers_on_one_port_reach_the_session_they_name() {
         let (first, second, stranger) = (viewer().await, viewer().await, viewer().await);
         for (viewer, fragment, owner) in [(&first, "one:x", 1), (&second, "two:x", 2)] {
             viewer.send_to(&request(fragment.as_bytes()), (HERE, number)).await.unwrap();
-            assert_eq!(
-                heard(&mut port, &collected).await,
-                (Some(owner), request(fragment.as_bytes()))
-            );
+            assert_eq!(heard(&mut port, &collected).await, (Some(owner), request(fragment.as_bytes())));
         }
         stranger.send_to(b"nonsense", (HERE, number)).await.unwrap();
         assert_eq!(heard(&mut port, &collected).await.0, None);

@@ -141,7 +141,11 @@ async fn a_repair_carries_the_old_number_in_a_stream_of_its_own() {
         assert_eq!(repair.payload[..2], second.header.sequence_number.to_be_bytes());
         assert_eq!(repair.payload[2..], second.payload[..]);
         assert_eq!((repair.header.timestamp, repair.header.marker), (90_000, true));
-        assert_eq!(transport_cc(&repair), transport_cc(&first).wrapping_add(2), "congestion control hears of it");
+        assert_eq!(
+            transport_cc(&repair),
+            transport_cc(&first).wrapping_add(2),
+            "congestion control hears of it"
+        );
         assert_eq!(viewer.media.feedback.repaired_packets.load(Ordering::Relaxed), 1);
     };
     LocalSet::new().run_until(all).await;

@@ -116,13 +116,12 @@ impl MendingSocket {
             return;
         }
         let datagrams = datagrams.get(..meta.len).unwrap_or_default();
-        let verdicts =
-            datagrams.chunks(meta.stride.max(1)).map(|datagram| {
-                if is_media(datagram) {
-                    mending.handshake.media_received();
-                }
-                mending.handshake.received(datagram)
-            });
+        let verdicts = datagrams.chunks(meta.stride.max(1)).map(|datagram| {
+            if is_media(datagram) {
+                mending.handshake.media_received();
+            }
+            mending.handshake.received(datagram)
+        });
         // All are asked: each of them counts.
         let stale = verdicts.filter(|verdict| *verdict == Verdict::Stale).count();
         if stale > 0 && stale == datagrams.len().div_ceil(meta.stride.max(1)) {
