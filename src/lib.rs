@@ -30,7 +30,7 @@
 //! | [`stats`], [`memory`], [`log`], [`systemd`] | figures of the process, pulled when wanted; what its allocator keeps; where log lines go; what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
-//! protected with the keys of its handshake and sent by `peer::sending::media_sender`, a picture a system call; RTCP comes back to it from
+//! protected with the keys of its handshake and sent by `peer::send::media_sender`, a picture a system call; RTCP comes back to it from
 //! the socket. One thread owns all of that (`peer::driver`): the library is a state machine there, which is given datagrams and time, and
 //! tells what to send and which path ICE has chosen.
 //!
@@ -47,7 +47,7 @@
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`rate`] and `peer::sending::rate` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
+//! (who may watch), [`rate`] and `peer::bwe` (how much is sent to whom), [`media::lifecycle`] (when the camera runs), [`media::key_frame_gate`],
 //! [`media::mode`] (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
 //! `sessions`, `media::worker`, `peer::session`, `signaling::mqtt`, `app`.

@@ -16,9 +16,9 @@ use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
 use super::driver::{Connection, Driver, Parts};
-use super::live::Live;
 use super::net::tcp_port;
-use super::sending::keys::{KeyProvider, Keys};
+use super::rtp::keys::{KeyProvider, Keys};
+use super::stats::Live;
 use crate::config::Ice;
 use crate::fanout::Fanout;
 
@@ -94,7 +94,7 @@ impl Factory {
         &self,
         codec: &VideoCodec,
         keys: &Keys,
-    ) -> Result<(RTCPeerConnection, Track), PeerError> {
+    ) -> Result<(Box<RTCPeerConnection>, Track), PeerError> {
         let (engine, video) = track::media_engine(codec)?;
         let configuration = RTCConfigurationBuilder::default();
         let configuration = match &self.certificate {
@@ -115,6 +115,6 @@ impl Factory {
             .with_interceptor_registry(Registry::new())
             .build(Instant::now())?;
         let track = Track::add(&mut pc, video, codec)?;
-        Ok((pc, track))
+        Ok((Box::new(pc), track))
     }
 }

@@ -1,27 +1,28 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 //!
-//! Four rooms, each of which knows only those after it: `driver` (the one thread that all connections live on), `connect` (how a
-//! connection comes about), `sending` (what a viewer is sent, and what its reports ask for), `net` (where packets go in and out).
-//! What is outside of them knows all: a session's life, and the viewer of `porthole watch`.
+//! Rooms, each of which knows only those after it: `driver` (the one thread that all connections live on), `connect` (how a connection
+//! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `net`
+//! (where packets go in and out). What is outside of them knows all: a session's life, and the viewer of `porthole watch`.
 
+mod bwe;
 mod connect;
 mod driver;
 mod factory;
-mod live;
 mod net;
 pub mod reach;
-mod sender;
-mod sending;
+mod rtp;
+mod send;
 mod session;
+mod stats;
 pub mod viewer;
 
 pub use connect::offer;
 pub use factory::Factory;
-pub use live::{EndReason, Live, PathStats, Sent};
-pub use sender::payloads;
-pub use sending::latency;
+pub use send::latency;
+pub use send::pictures::payloads;
 pub(crate) use session::camera_refusal;
 pub use session::{Command, NewSession, Replies, Signer, run};
+pub use stats::{EndReason, Live, PathStats, Sent};
 
 /// Why a peer connection could not be made or used.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use super::connect::answer::with_candidates;
 use super::connect::offer::{self, VideoCodec};
 use super::driver::{Connection, PeerEvent};
 use super::factory::Factory;
-use super::live::{EndReason, Live, ms};
+use super::stats::{EndReason, Live, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::{Nonce, Parties};
 use crate::fanout::Fanout;

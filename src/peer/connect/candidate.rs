@@ -59,7 +59,7 @@ pub(in crate::peer) fn with_public_address(candidate: &Candidate, public: IpAddr
 /// The name of multicast DNS that stands for the address of a viewer's `candidate`.
 pub(in crate::peer) fn hidden_name(candidate: &str) -> Option<&str> {
     let name = candidate.split_ascii_whitespace().nth(ADDRESS)?;
-    name.ends_with(".local").then_some(name)
+    name.strip_suffix(".local").map(|_| name)
 }
 
 /// `candidate` at `address`.

@@ -13,9 +13,9 @@ use rtc::rtp_transceiver::rtp_sender::{
 use super::answer::with_repairs;
 use super::offer::VideoCodec;
 use crate::peer::PeerError;
-use crate::peer::sending::fec::Fec;
-use crate::peer::sending::packet::{CLOCK_RATE_HZ, Extensions};
-use crate::peer::sending::stream::Negotiated;
+use crate::peer::rtp::fec::Fec;
+use crate::peer::rtp::packet::{CLOCK_RATE_HZ, Extensions};
+use crate::peer::rtp::stream::Negotiated;
 
 /// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
 /// picture as soon as it is decoded.
@@ -30,7 +30,7 @@ pub(in crate::peer) const ABS_CAPTURE_TIME_URI: &str =
 pub(in crate::peer) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// What the library knows of the one stream. It only negotiates it: [`crate::peer::sending::media_sender`] sends.
+/// What the library knows of the one stream. It only negotiates it: [`crate::peer::send::media_sender`] sends.
 pub(in crate::peer) struct Track {
     sender: RTCRtpSenderId,
     ssrc: u32,

@@ -108,7 +108,7 @@ impl Gathering {
 
     /// Requests that are to leave now.
     pub fn poll_write(&mut self) -> Option<TaggedBytesMut> {
-        self.stun.iter_mut().find_map(|client| client.poll_write())
+        self.stun.iter_mut().find_map(Protocol::poll_write)
     }
 
     /// Candidates that were found since the last call.
@@ -117,15 +117,13 @@ impl Gathering {
         self.stun.retain_mut(|client| {
             let (from, server) = (client.local_addr(), client.peer_addr());
             let Some(event) = client.poll_event() else { return true };
-            match event {
-                StunEvent::Message(message) => {
-                    let mut seen = XorMappedAddress::default();
-                    if seen.get_from(&message).is_ok() {
-                        let seen = SocketAddr::new(seen.ip, seen.port);
-                        found.extend(server_reflexive(seen, from));
-                    }
-                }
-                _ => tracing::warn!(%server, %from, "the STUN server does not answer"),
+            let mut seen = XorMappedAddress::default();
+            let StunEvent::Message(message) = event else {
+                tracing::warn!(%server, %from, "the STUN server does not answer");
+                return false;
+            };
+            if seen.get_from(&message).is_ok() {
+                found.extend(server_reflexive(SocketAddr::new(seen.ip, seen.port), from));
             }
             false
         });
@@ -134,7 +132,7 @@ impl Gathering {
 
     /// When [`Self::timeout`] is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.stun.iter_mut().filter_map(|client| client.poll_timeout()).min()
+        self.stun.iter_mut().filter_map(Protocol::poll_timeout).min()
     }
 
     /// Repeats requests, or gives them up.

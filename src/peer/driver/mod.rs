@@ -30,13 +30,13 @@ use self::peer::NewPeer;
 use self::state::{Lookup, State};
 use super::PeerError;
 use super::connect::track::Track;
-use super::live::{Live, PathStats};
 use super::net::demux::Owner;
 use super::net::relay::RelayId;
 use super::net::tcp_port::{self, Accepted, LinkId};
 use super::net::{Inbox, Net};
-use super::sending::keys::Keys;
-use super::sending::media_sender::MediaSender;
+use super::rtp::keys::Keys;
+use super::send::media_sender::MediaSender;
+use super::stats::{Live, PathStats};
 use crate::config::Ice;
 use crate::fanout::Fanout;
 use crate::signaling::message::Candidate;
@@ -61,7 +61,8 @@ pub(in crate::peer) enum PeerEvent {
 
 /// What a connection is made of.
 pub(in crate::peer) struct Parts {
-    pub pc: RTCPeerConnection,
+    /// Boxed: it takes 17 KB.
+    pub pc: Box<RTCPeerConnection>,
     pub track: Track,
     pub keys: Keys,
     /// The pictures, from the viewer's place.

@@ -7,9 +7,9 @@ use rtc::peer_connection::transport::{
     RTCIceCandidate, RTCIceCandidatePair, RTCIceCandidateType, RTCIceProtocol,
 };
 
-use crate::peer::live::PathStats;
 use crate::peer::net::SelectedPath;
 use crate::peer::net::tcp_port::LinkId;
+use crate::peer::stats::PathStats;
 
 fn address(address: &str, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.parse().ok()?, port))

@@ -24,12 +24,12 @@ use crate::peer::connect::answer::{with_first_section, with_told};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
 use crate::peer::connect::handshake::{Handshake, Verdict};
 use crate::peer::connect::track::Track;
-use crate::peer::live::{Live, PathStats};
 use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::{Net, SelectedPath};
-use crate::peer::sending::keys::Keys;
-use crate::peer::sending::media_sender::MediaSender;
+use crate::peer::rtp::keys::Keys;
+use crate::peer::send::media_sender::MediaSender;
+use crate::peer::stats::{Live, PathStats};
 use crate::signaling::message::Candidate;
 
 /// Names of multicast DNS that one viewer may have asked for in one generation of ICE.
@@ -41,7 +41,7 @@ const COARSE: Duration = Duration::from_millis(100);
 
 /// What a connection is made of.
 pub(super) struct NewPeer {
-    pub pc: RTCPeerConnection,
+    pub pc: Box<RTCPeerConnection>,
     pub track: Track,
     pub keys: Keys,
     pub media: MediaSender,

@@ -11,9 +11,9 @@ use tracing::Instrument;
 use super::Shared;
 use super::peer::NewPeer;
 use crate::fanout::{Fanout, Subscription};
-use crate::peer::live::Live;
 use crate::peer::net::demux::Owner;
-use crate::peer::sender::Sending;
+use crate::peer::send::pictures::Sending;
+use crate::peer::stats::Live;
 
 /// How soon packets that found no room are tried again.
 const ROOM_EVERY: Duration = Duration::from_millis(2);

@@ -17,7 +17,7 @@ use crate::peer::net::relay::{RelayId, Server};
 use crate::peer::net::server_url::ServerUrl;
 use crate::peer::net::tcp_port::{Accepted, LinkId};
 use crate::peer::net::{Inbox, Net};
-use crate::peer::sending::media_sender::MediaSender;
+use crate::peer::send::media_sender::MediaSender;
 
 /// A server's address that is to be looked up for a connection.
 pub(super) struct Lookup {

@@ -50,7 +50,7 @@ pub(in crate::peer) enum RelayEvent {
 
 /// All sessions' relayed addresses.
 pub(in crate::peer) struct Relays {
-    relays: HashMap<RelayId, Relay>,
+    all: HashMap<RelayId, Relay>,
     next: RelayId,
     inbox: Weak<dyn Inbox>,
 }
@@ -78,7 +78,7 @@ impl Drop for Relay {
 
 impl Relays {
     pub fn new(inbox: Weak<dyn Inbox>) -> Self {
-        Self { relays: HashMap::new(), next: 0, inbox }
+        Self { all: HashMap::new(), next: 0, inbox }
     }
 
     /// Asks `server` for a relayed address.
@@ -113,27 +113,27 @@ impl Relays {
             reader,
         };
         relay.flush();
-        self.relays.insert(id, relay);
+        self.all.insert(id, relay);
         Ok(())
     }
 
     fn of(&mut self, owner: Owner) -> impl Iterator<Item = &mut Relay> {
-        self.relays.values_mut().filter(move |relay| relay.owner == owner)
+        self.all.values_mut().filter(move |relay| relay.owner == owner)
     }
 
     /// Whether `address` is a relayed one of `owner`.
     pub fn is_relayed(&self, owner: Owner, address: SocketAddr) -> bool {
-        self.relays.values().any(|relay| relay.owner == owner && relay.relayed == Some(address))
+        self.all.values().any(|relay| relay.owner == owner && relay.relayed == Some(address))
     }
 
     /// Whether an answer of a server is still to come.
     pub fn is_asking(&self, owner: Owner) -> bool {
-        self.relays.values().any(|relay| relay.owner == owner && !relay.is_settled)
+        self.all.values().any(|relay| relay.owner == owner && !relay.is_settled)
     }
 
     /// Whether `owner` has asked the server at this address.
     pub fn has_asked(&self, owner: Owner, server: SocketAddr) -> bool {
-        self.relays.values().any(|relay| relay.owner == owner && relay.server == server)
+        self.all.values().any(|relay| relay.owner == owner && relay.server == server)
     }
 
     /// Sends `packet` from the relayed address `from`.
@@ -151,7 +151,7 @@ impl Relays {
         datagram: &[u8],
         now: Instant,
     ) -> Option<(Owner, Vec<RelayEvent>)> {
-        let relay = self.relays.get_mut(&id)?;
+        let relay = self.all.get_mut(&id)?;
         let transport = TransportContext {
             local_addr: relay.base,
             peer_addr: relay.server,
@@ -191,7 +191,7 @@ impl Relays {
             }
             relay.flush();
         }
-        self.relays.retain(|_, relay| relay.owner != owner);
+        self.all.retain(|_, relay| relay.owner != owner);
     }
 }
 

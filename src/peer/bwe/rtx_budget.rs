@@ -13,7 +13,7 @@ const TOO_OLD: Duration = Duration::from_secs(2);
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// The same while the round trip is not known.
 const USUAL_WAIT: Duration = Duration::from_millis(100);
-/// Repairs' share of the path's rate, and of what is sent while no limit is known.
+/// RtxCache' share of the path's rate, and of what is sent while no limit is known.
 const SHARE: f64 = 0.3;
 const SHARE_UNLIMITED: f64 = 1.0;
 /// What may have been saved up: this long, and a few packets at least.

@@ -12,12 +12,12 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 use tokio::net::UdpSocket;
 use tokio::task::LocalSet;
 
-use super::super::keys::Master;
-use super::super::keys::tests::agreed;
-use super::super::packet::Extensions;
-use super::super::rate::Report;
 use super::*;
+use crate::peer::bwe::Report;
 use crate::peer::net::collected::Collected;
+use crate::peer::rtp::keys::Master;
+use crate::peer::rtp::keys::tests::agreed;
+use crate::peer::rtp::packet::Extensions;
 
 const SSRC: u32 = 7;
 const RTX_SSRC: u32 = 8;

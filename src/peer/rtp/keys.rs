@@ -1,6 +1,6 @@
 //! The SRTP keys that a connection agrees on: the library derives them through its crypto provider, and this one remembers.
 //!
-//! The library protects and sends packet by packet, through a dozen layers. Media is sent without it ([`super::media_sender`]), under
+//! The library protects and sends packet by packet, through a dozen layers. Media is sent without it ([`crate::peer::send::media_sender`]), under
 //! the keys of its DTLS handshake. It exports them nowhere, but takes a provider of cryptography for each connection,
 //! and derives all SRTP session keys from the master keys there (RFC 3711 section 4.3).
 

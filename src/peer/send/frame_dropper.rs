@@ -70,7 +70,7 @@ impl Path {
 
 /// Decides picture by picture.
 #[derive(Debug, Default)]
-pub struct Thinner {
+pub struct FrameDropper {
     ahead_bits: f64,
     last: Option<Instant>,
     is_skipping: bool,
@@ -79,7 +79,7 @@ pub struct Thinner {
     asked: Option<Instant>,
 }
 
-impl Thinner {
+impl FrameDropper {
     /// Nothing is sent up to a key frame.
     pub fn is_skipping(&self) -> bool {
         self.is_skipping
@@ -150,14 +150,14 @@ mod tests {
 
     /// 10 s of a stream of `stream` bit/s in 30 pictures a second over `rate`; what was sent and the verdicts.
     fn watch(stream: f64, rate: Option<f64>, is_starved: bool) -> (f64, Vec<(Verdict, bool)>) {
-        let (mut thinner, mut now, mut sent, mut verdicts) =
-            (Thinner::default(), Instant::now(), 0.0, vec![]);
+        let (mut frame_dropper, mut now, mut sent, mut verdicts) =
+            (FrameDropper::default(), Instant::now(), 0.0, vec![]);
         let mut key_frame = true;
         for _ in 0..300 {
             let bits = stream * 0.033 * if key_frame { 5.0 } else { 1.0 };
             let path =
                 Path { rate, backlog: Duration::ZERO, queue: Duration::ZERO, overflowed: None, is_starved };
-            let verdict = thinner.judge(now, path, picture(bits, key_frame));
+            let verdict = frame_dropper.judge(now, path, picture(bits, key_frame));
             verdicts.push((verdict, key_frame));
             if verdict == Verdict::Send {
                 sent += bits;
@@ -193,21 +193,21 @@ mod tests {
 
     #[test]
     fn a_queue_in_the_path_is_let_drain() {
-        let (mut thinner, now) = (Thinner::default(), Instant::now());
+        let (mut frame_dropper, now) = (FrameDropper::default(), Instant::now());
         let path = |ms| path(1e6, ms, None);
-        assert_eq!(thinner.judge(now, path(0), picture(1e4, true)), Verdict::Send);
-        assert_eq!(thinner.judge(now, path(700), picture(1e4, false)), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(300), picture(1e4, true)), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(50), picture(1e4, false)), Verdict::SkipAndAsk);
-        assert_eq!(thinner.judge(now, path(50), picture(1e4, false)), Verdict::Skip);
-        assert_eq!(thinner.judge(now, path(50), picture(1e4, true)), Verdict::Send);
+        assert_eq!(frame_dropper.judge(now, path(0), picture(1e4, true)), Verdict::Send);
+        assert_eq!(frame_dropper.judge(now, path(700), picture(1e4, false)), Verdict::Skip);
+        assert_eq!(frame_dropper.judge(now, path(300), picture(1e4, true)), Verdict::Skip);
+        assert_eq!(frame_dropper.judge(now, path(50), picture(1e4, false)), Verdict::SkipAndAsk);
+        assert_eq!(frame_dropper.judge(now, path(50), picture(1e4, false)), Verdict::Skip);
+        assert_eq!(frame_dropper.judge(now, path(50), picture(1e4, true)), Verdict::Send);
     }
 
     #[test]
     fn what_follows_pictures_that_found_no_room_is_left_out_once() {
-        let (mut thinner, start) = (Thinner::default(), Instant::now());
+        let (mut frame_dropper, start) = (FrameDropper::default(), Instant::now());
         let mut judge = |frame, ms, key_frame| {
-            thinner.judge(
+            frame_dropper.judge(
                 start + FRAME * frame,
                 path(0.5e6, ms, Some(start + FRAME)),
                 picture(1e4, key_frame),
@@ -224,7 +224,7 @@ mod tests {
     fn pictures_of_before_the_path_became_narrow_do_not_keep_it_full() {
         let now = Instant::now();
         let judge = |rate, ms, bits, key_frame| {
-            Thinner::default().judge(now, path(rate, ms, None), picture(bits, key_frame))
+            FrameDropper::default().judge(now, path(rate, ms, None), picture(bits, key_frame))
         };
         assert_eq!(judge(0.5e6, 110, 1.6e5, false), Verdict::Skip);
         assert_eq!(judge(0.5e6, 110, 1.6e5, true), Verdict::Send, "a key frame is what helps");
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(judge(0.5e6, 110, 1.6e4, false), Verdict::Send);
         let unheard = Path { queue: Duration::ZERO, ..path(0.5e6, 110, None) };
         assert_eq!(
-            Thinner::default().judge(now, unheard, picture(1.6e5, false)),
+            FrameDropper::default().judge(now, unheard, picture(1.6e5, false)),
             Verdict::Send,
             "a report was lost"
         );
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn what_nothing_refers_to_is_left_out_first() {
         // Every other picture is one that nothing refers to, and the path carries two thirds of all.
-        let (mut thinner, mut now, mut left_out) = (Thinner::default(), Instant::now(), 0);
+        let (mut frame_dropper, mut now, mut left_out) = (FrameDropper::default(), Instant::now(), 0);
         for number in 0..300 {
             let picture = Picture { bits: 2e6 * 0.033, key_frame: number == 0, disposable: number % 2 == 1 };
             let narrow = Path {
@@ -252,7 +252,7 @@ mod tests {
                 overflowed: None,
                 is_starved: true,
             };
-            let verdict = thinner.judge(now, narrow, picture);
+            let verdict = frame_dropper.judge(now, narrow, picture);
             assert!(
                 verdict == Verdict::Send || (verdict == Verdict::LeaveOut && picture.disposable),
                 "{number}"
@@ -262,7 +262,7 @@ mod tests {
         }
         assert!((70..=110).contains(&left_out), "{left_out}");
         let disposable = Picture { disposable: true, ..picture(1e4, false) };
-        let judge = |ms| Thinner::default().judge(now, path(1e6, ms, None), disposable);
+        let judge = |ms| FrameDropper::default().judge(now, path(1e6, ms, None), disposable);
         assert_eq!((judge(50), judge(150)), (Verdict::Send, Verdict::LeaveOut));
     }
 }

@@ -8,7 +8,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
 };
 
-use super::rate::Report;
+use super::Report;
 
 /// Packets that may wait for a report: two seconds of a fast stream.
 const MOST: usize = 4096;
@@ -19,7 +19,7 @@ const REFERENCE: Duration = Duration::from_millis(64);
 
 /// Packets that were not reported yet, oldest first, one number after another.
 #[derive(Debug, Default)]
-pub(in crate::peer) struct Departures {
+pub(in crate::peer) struct SendHistory {
     next: u16,
     waiting: VecDeque<Departure>,
 }
@@ -38,7 +38,7 @@ enum Arrival {
     Known(Option<Duration>),
 }
 
-impl Departures {
+impl SendHistory {
     /// The number of a packet of `bytes` that leaves now.
     pub fn number(&mut self, now: Instant, bytes: usize) -> u16 {
         let is_forgotten = |old: &Departure| now.saturating_duration_since(old.at) > FORGOTTEN;
@@ -149,37 +149,37 @@ mod tests {
         }
     }
 
-    fn sent(count: u16, start: Instant) -> Departures {
-        let mut departures = Departures { next: 65_530, ..Default::default() };
+    fn sent(count: u16, start: Instant) -> SendHistory {
+        let mut history = SendHistory { next: 65_530, ..Default::default() };
         for number in 0..count {
-            assert_eq!(departures.number(start + ms(number.into()), 1000), number.wrapping_add(65_530));
+            assert_eq!(history.number(start + ms(number.into()), 1000), number.wrapping_add(65_530));
         }
-        departures
+        history
     }
 
     #[test]
     fn each_packet_is_told_once_with_its_times() {
         let start = Instant::now();
-        let mut departures = sent(10, start);
-        let first = departures.reported(&feedback(65_530, &[CAME, LOST, CAME, LOST]));
+        let mut history = sent(10, start);
+        let first = history.reported(&feedback(65_530, &[CAME, LOST, CAME, LOST]));
         assert_eq!(first.len(), 3, "nothing is known yet of what left after the newest that came");
         assert_eq!(first.iter().map(|report| report.arrived).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(first[2].departure, start + ms(2));
         assert_eq!(first[0].arrival, Some(ms(641)));
         assert_eq!(first[2].arrival, Some(ms(642)));
-        let rest = departures.reported(&feedback(65_532, &[CAME, LOST, CAME, CAME, CAME, CAME]));
+        let rest = history.reported(&feedback(65_532, &[CAME, LOST, CAME, CAME, CAME, CAME]));
         assert_eq!(
             rest.iter().map(|report| report.arrived).collect::<Vec<_>>(),
             [false, true, true, true, true]
         );
-        assert!(departures.reported(&feedback(65_532, &[CAME, CAME])).is_empty(), "told before");
-        assert_eq!(departures.waiting.len(), 2);
+        assert!(history.reported(&feedback(65_532, &[CAME, CAME])).is_empty(), "told before");
+        assert_eq!(history.waiting.len(), 2);
     }
 
     #[test]
     fn what_was_never_sent_is_not_told_whatever_the_report_says() {
-        let mut departures = sent(10, Instant::now());
-        assert!(departures.reported(&feedback(100, &[CAME; 7])).is_empty());
+        let mut history = sent(10, Instant::now());
+        assert!(history.reported(&feedback(100, &[CAME; 7])).is_empty());
         let mut run = feedback(65_530, &[]);
         run.packet_status_count = u16::MAX;
         run.packet_chunks = vec![
@@ -190,7 +190,7 @@ mod tests {
             });
             20
         ];
-        let reports = departures.reported(&run);
+        let reports = history.reported(&run);
         assert_eq!(reports.len(), 10);
         assert!(reports.iter().all(|report| report.arrived && report.arrival.is_none()), "without times");
     }
@@ -198,12 +198,12 @@ mod tests {
     #[test]
     fn what_is_never_reported_is_forgotten() {
         let start = Instant::now();
-        let mut departures = sent(10, start);
-        departures.number(start + FORGOTTEN + ms(5), 1000);
-        assert_eq!(departures.waiting.len(), 6);
+        let mut history = sent(10, start);
+        history.number(start + FORGOTTEN + ms(5), 1000);
+        assert_eq!(history.waiting.len(), 6);
         for _ in 0..2 * MOST {
-            departures.number(start + FORGOTTEN, 1000);
+            history.number(start + FORGOTTEN, 1000);
         }
-        assert_eq!(departures.waiting.len(), MOST);
+        assert_eq!(history.waiting.len(), MOST);
     }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use super::sending::feedback::Feedback;
-use super::sending::latency::Stages;
+use super::bwe::feedback::Feedback;
+use super::send::latency::Stages;
 use crate::signaling::message::Refusal;
 use crate::signaling::topic::Id;
 
@@ -80,7 +80,7 @@ impl Live {
         self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_path(&self, path: PathStats) {
+    pub(in crate::peer) fn set_path(&self, path: PathStats) {
         *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
     }
 }
@@ -142,6 +142,6 @@ impl EndReason {
 }
 
 /// Whole milliseconds, for logs.
-pub(super) fn ms(duration: Duration) -> u64 {
+pub(in crate::peer) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

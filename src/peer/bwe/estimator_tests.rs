@@ -44,7 +44,7 @@ fn a_queue_drains_while_nothing_is_sent_and_stands_while_the_path_is_full() {
     sim.link.rate = 0.5e6;
     sim.run(SECOND, 4e6);
     let now = sim.estimate.at(sim.now);
-    let standing = |estimate: &Estimate, at| estimate.standing.at(at, &estimate.sent);
+    let standing = |estimate: &Estimator, at| estimate.standing.at(at, &estimate.sent);
     let seen = standing(&sim.estimate, now);
     assert!(seen > SECOND / 4, "{seen:?}");
     assert!(standing(&sim.estimate, now + seen / 2) < seen * 6 / 10);
@@ -154,7 +154,7 @@ fn probes_of_a_narrow_path_find_nothing_and_build_no_queue() {
 #[test]
 fn silence_brings_the_rate_down_and_feedback_brings_it_back() {
     let start = Instant::now();
-    let mut estimate = Estimate::new(start);
+    let mut estimate = Estimator::new(start);
     let report = |at| Report { departure: at, arrival: Some(at - start), arrived: true, bytes: 1000 };
     let mut now = start;
     for _ in 0..30 {
@@ -182,9 +182,9 @@ fn silence_brings_the_rate_down_and_feedback_brings_it_back() {
 #[test]
 fn without_feedback_reports_and_the_viewers_own_estimate_count() {
     let start = Instant::now();
-    let mut estimate = Estimate::new(start);
+    let mut estimate = Estimator::new(start);
     let mut now = start;
-    let mut second = |estimate: &mut Estimate, fraction| {
+    let mut second = |estimate: &mut Estimator, fraction| {
         for _ in 0..30 {
             estimate.sent(now, 8_000);
             now += Duration::from_millis(33);
@@ -210,8 +210,8 @@ fn without_feedback_reports_and_the_viewers_own_estimate_count() {
 #[test]
 fn a_viewer_of_key_frames_alone_gets_out_of_it_by_what_they_show() {
     let start = Instant::now();
-    let (mut estimate, mut now, mut queue) = (Estimate::new(start), start, Duration::ZERO);
-    let mut picture = |estimate: &mut Estimate, wait: Duration, is_slow: bool| {
+    let (mut estimate, mut now, mut queue) = (Estimator::new(start), start, Duration::ZERO);
+    let mut picture = |estimate: &mut Estimator, wait: Duration, is_slow: bool| {
         now += wait;
         queue = if is_slow { queue + Duration::from_millis(40) } else { Duration::ZERO };
         estimate.sent(now, 60_000);
@@ -253,7 +253,7 @@ fn an_outage_is_no_reason_to_send_less_afterwards() {
 
 #[test]
 fn a_viewers_clock_that_jumps_back_leaves_nothing_standing() {
-    let (mut estimate, start) = (Estimate::new(Instant::now()), Instant::now());
+    let (mut estimate, start) = (Estimator::new(Instant::now()), Instant::now());
     for step in 0..20_000_u64 {
         let now = start + Duration::from_millis(step);
         let hour = Duration::from_secs(3600 * (20 - step / 1000));
@@ -264,6 +264,6 @@ fn a_viewers_clock_that_jumps_back_leaves_nothing_standing() {
             bytes: 1000,
         };
         estimate.feedback(now, &[report]);
-        assert!(estimate.arrivals.kept() < 5000, "{step}");
+        assert!(estimate.delay.kept() < 5000, "{step}");
     }
 }

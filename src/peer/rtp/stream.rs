@@ -10,13 +10,13 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use super::fec::{Fec, Full, Group, Parity};
 use super::keys::SrtpKeys;
 use super::packet::{Extensions, Head, Numbers};
-use super::rate::Report;
-use super::rate::repair::Conditions;
-use super::repair::{Kept, Repairs};
+use super::rtx_cache::{Kept, RtxCache};
 use super::sender_report::SenderReports;
 use super::srtp::Srtp;
-use super::transport_cc::Departures;
 use crate::peer::PeerError;
+use crate::peer::bwe::Report;
+use crate::peer::bwe::rtx_budget::Conditions;
+use crate::peer::bwe::send_history::SendHistory;
 use crate::peer::net::batch::Batch;
 
 /// What was negotiated for one viewer.
@@ -26,7 +26,7 @@ pub(in crate::peer) struct Negotiated {
     pub payload_type: u8,
     /// SSRC and payload type of what is sent again (RFC 4588).
     pub rtx: Option<(u32, u8)>,
-    /// Repairs that come unasked.
+    /// RtxCache that come unasked.
     pub fec: Option<Fec>,
     /// The viewer may ask for packets again.
     pub nack: bool,
@@ -46,10 +46,10 @@ pub(in crate::peer) struct Packet {
 }
 
 /// What one viewer's packets are made with.
-pub(super) struct Stream {
+pub(in crate::peer) struct Stream {
     writer: Writer,
-    departures: Departures,
-    repairs: Repairs,
+    history: SendHistory,
+    repairs: RtxCache,
     reports: SenderReports,
     srtp: Srtp,
     protection: Option<Protecting>,
@@ -95,8 +95,8 @@ impl Stream {
         };
         Ok(Self {
             writer,
-            departures: Departures::default(),
-            repairs: Repairs::default(),
+            history: SendHistory::default(),
+            repairs: RtxCache::default(),
             reports: SenderReports::new(ssrc),
             srtp: Srtp::new(keys, provider.crypto())?,
             protection,
@@ -108,14 +108,14 @@ impl Stream {
         self.writer.media.ssrc
     }
 
-    /// Repairs may come unasked.
+    /// RtxCache may come unasked.
     pub fn can_protect(&self) -> bool {
         self.protection.is_some()
     }
 
     /// Takes the viewer's report of packets that left.
     pub fn departed(&mut self, feedback: &TransportLayerCc) -> Vec<Report> {
-        self.departures.reported(feedback)
+        self.history.reported(feedback)
     }
 
     /// Opens the viewer's RTCP.
@@ -153,22 +153,22 @@ impl Stream {
         on: Conditions,
         nack: &TransportLayerNack,
     ) -> (u64, usize) {
-        let Self { repairs, writer, departures, srtp, .. } = self;
+        let Self { repairs, writer, history, srtp, .. } = self;
         let mut packets = 0;
         let bytes = repairs.asked(now, on, nack, |kept| {
             packets += 1;
-            log_failure(writer.again(batch, now, kept, departures, srtp));
+            log_failure(writer.again(batch, now, kept, history, srtp));
         });
         (packets, bytes)
     }
 
     /// Adds the last packets once more, so many that they have `bits`. Gives how many, and their bytes.
     pub fn newest_again(&mut self, batch: &mut Batch, now: Instant, bits: f64) -> (u64, usize) {
-        let Self { repairs, writer, departures, srtp, .. } = self;
+        let Self { repairs, writer, history, srtp, .. } = self;
         let mut added = (0, 0);
         for kept in repairs.newest(bits) {
             added = (added.0 + 1, added.1 + kept.payload.len());
-            log_failure(writer.again(batch, now, kept, departures, srtp));
+            log_failure(writer.again(batch, now, kept, history, srtp));
         }
         added
     }
@@ -193,7 +193,7 @@ impl Stream {
             sequence_number,
             timestamp,
             marker,
-            transport_cc: self.writer.number(now, &mut self.departures, payload.len()),
+            transport_cc: self.writer.number(now, &mut self.history, payload.len()),
             playout_delay,
             capture_time,
         };
@@ -213,14 +213,14 @@ impl Stream {
         is_last: bool,
         spacing: Option<u8>,
     ) -> (u64, usize) {
-        let Self { writer, departures, repairs, srtp, protection: Some(protection), .. } = self else {
+        let Self { writer, history, repairs, srtp, protection: Some(protection), .. } = self else {
             return (0, 0);
         };
         let Some(full) = protection.group.count(now, is_last, spacing) else { return (0, 0) };
         let mut added = (0, 0);
         for number in 0..full.repairs {
             let Some(timestamp) = protection.repair(writer, repairs, full, number) else { continue };
-            let transport_cc = writer.number(now, departures, protection.scratch.len());
+            let transport_cc = writer.number(now, history, protection.scratch.len());
             let Numbers { ssrc, payload_type, .. } = protection.numbers;
             let (index, sequence_number) = protection.numbers.take();
             let head =
@@ -234,7 +234,7 @@ impl Stream {
 
 impl Protecting {
     /// Makes a repair of the last packets, in `scratch`. Gives the newest packet's time.
-    fn repair(&mut self, writer: &Writer, repairs: &Repairs, full: Full, number: u8) -> Option<u32> {
+    fn repair(&mut self, writer: &Writer, repairs: &RtxCache, full: Full, number: u8) -> Option<u32> {
         self.parity.clear();
         let packets = (0..).zip(repairs.last(full.packets));
         for (place, kept) in packets.skip(number.into()).step_by(full.repairs.into()) {
@@ -252,10 +252,10 @@ impl Protecting {
 }
 
 impl Writer {
-    fn number(&self, now: Instant, departures: &mut Departures, payload_bytes: usize) -> Option<u16> {
+    fn number(&self, now: Instant, history: &mut SendHistory, payload_bytes: usize) -> Option<u16> {
         /// A head with the extension for this number.
         const HEAD_BYTES: usize = 20;
-        self.extensions.transport_cc.map(|_| departures.number(now, HEAD_BYTES + payload_bytes))
+        self.extensions.transport_cc.map(|_| history.number(now, HEAD_BYTES + payload_bytes))
     }
 
     /// Adds a packet once more: over RTX a new one around the old payload; without, the very same, because
@@ -265,13 +265,13 @@ impl Writer {
         batch: &mut Batch,
         now: Instant,
         kept: &Kept,
-        departures: &mut Departures,
+        history: &mut SendHistory,
         srtp: &mut Srtp,
     ) -> Result<(), PeerError> {
         if self.rtx.is_none() {
             return self.write(batch, srtp, &kept.head, kept.index, &[&kept.payload]);
         }
-        let transport_cc = self.number(now, departures, kept.payload.len() + 2);
+        let transport_cc = self.number(now, history, kept.payload.len() + 2);
         let Some(rtx) = &mut self.rtx else { return Ok(()) };
         let (index, sequence_number) = rtx.take();
         let head = Head {
@@ -307,7 +307,7 @@ impl Writer {
 }
 
 /// Tells of a packet that is left out.
-pub(super) fn log_failure(result: Result<(), PeerError>) {
+pub(in crate::peer) fn log_failure(result: Result<(), PeerError>) {
     if let Err(error) = result {
         tracing::warn!(%error, "a packet could not be protected and is skipped");
     }

@@ -55,7 +55,7 @@ impl Train {
 
 /// Delay and rate as the far end sees them.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct Delay {
     base: VecDeque<(Duration, f64)>,
     recent: VecDeque<(Duration, f64)>,
     /// When the newest packet left, and its delay in ms.
@@ -72,7 +72,7 @@ pub struct Arrivals {
     capacity: Option<(Duration, f64)>,
 }
 
-impl Default for Arrivals {
+impl Default for Delay {
     fn default() -> Self {
         Self {
             base: VecDeque::new(),
@@ -89,7 +89,7 @@ impl Default for Arrivals {
     }
 }
 
-impl Arrivals {
+impl Delay {
     /// A packet of `bits` that left at `departure` came at `arrival`, each on its own clock.
     pub fn packet(&mut self, departure: Duration, arrival: Duration, bits: f64) {
         self.delivered.add(arrival, bits);

@@ -11,8 +11,8 @@ use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEs
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
-use super::rate::repair::Conditions;
-use super::rate::{Estimate, Report, UnderWay};
+use super::rtx_budget::Conditions;
+use super::{Estimator, Report, UnderWay};
 use crate::fanout::{Fanout, Place};
 
 /// What a viewer's RTCP told, readable from anywhere.
@@ -26,7 +26,7 @@ pub struct Feedback {
     pub(in crate::peer) is_skipping: AtomicBool,
     /// Packets sent again.
     pub repaired_packets: AtomicU64,
-    /// Repairs sent unasked.
+    /// RtxCache sent unasked.
     pub unasked_repairs: AtomicU64,
     /// Packets sent once more to find out what the path carries.
     pub probe_packets: AtomicU64,
@@ -36,7 +36,7 @@ pub struct Feedback {
     packets_lost: AtomicU32,
     /// Which rendition of the picture it gets; key frames are asked of that one.
     pub place: Arc<Place>,
-    estimate: Mutex<Estimate>,
+    estimate: Mutex<Estimator>,
 }
 
 impl Default for Feedback {
@@ -52,7 +52,7 @@ impl Default for Feedback {
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
             place: Arc::default(),
-            estimate: Mutex::new(Estimate::new(Instant::now())),
+            estimate: Mutex::new(Estimator::new(Instant::now())),
         }
     }
 }
@@ -123,7 +123,7 @@ impl Feedback {
         }
     }
 
-    fn estimate(&self) -> MutexGuard<'_, Estimate> {
+    fn estimate(&self) -> MutexGuard<'_, Estimator> {
         self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

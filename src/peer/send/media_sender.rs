@@ -13,15 +13,15 @@ use rtc::rtcp;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
-use super::feedback::Feedback;
-use super::keys::SrtpKeys;
 use super::latency;
-use super::stream::{Negotiated, Packet, Stream, log_failure};
 use crate::fanout::Fanout;
 use crate::peer::PeerError;
+use crate::peer::bwe::feedback::Feedback;
 use crate::peer::net::batch::Batch;
 use crate::peer::net::demux::Owner;
 use crate::peer::net::{Net, SelectedPath};
+use crate::peer::rtp::keys::SrtpKeys;
+use crate::peer::rtp::stream::{Negotiated, Packet, Stream, log_failure};
 
 /// How long packets wait for room in a socket before they are lost.
 const ROOM_LIMIT: Duration = Duration::from_millis(500);
@@ -70,11 +70,11 @@ impl MediaSender {
         let stream = self.stream.as_mut()?;
         let mut batch = std::mem::take(&mut net.scratch);
         batch.clear();
-        let made = make(stream, &self.feedback, &mut batch);
+        let done = make(stream, &self.feedback, &mut batch);
         let sent = self.path.map_or(batch.len(), |path| net.send(self.owner, path, &batch, now));
         let rest = (sent < batch.len()).then(|| batch.after(sent));
         net.scratch = batch;
-        Some((made, rest))
+        Some((done, rest))
     }
 
     /// Keeps what found no room for [`Self::finish`], in order.

@@ -24,14 +24,14 @@ pub struct Queue {
 
 /// The queue as the last feedback told it.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct StandingQueue {
     queue: Option<Queue>,
     overflowed: Option<Instant>,
     /// Reports of that kind in a row.
     in_a_row: u32,
 }
 
-impl Standing {
+impl StandingQueue {
     /// Takes what a feedback with these `reports` told: `None` if no queue stands.
     pub fn observe(&mut self, queue: Option<Queue>, reports: &[Report]) {
         self.queue = queue;
@@ -81,7 +81,7 @@ mod tests {
             (0..16).map(report).collect()
         };
         let queue = Some(Queue { departure: Duration::ZERO, wait_s: 0.1, rate: 1e6 });
-        let mut standing = Standing::default();
+        let mut standing = StandingQueue::default();
         for lost in [10, 1, 10, 0, 7, 7] {
             standing.observe(queue, &reports(lost));
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Estimate, Report};
+use super::{Estimator, Report};
 
 const PACKET_BYTES: usize = 1200;
 const FRAME: Duration = Duration::from_millis(33);
@@ -24,7 +24,7 @@ pub struct Link {
 /// A sender that sends what it is allowed, over a link that can be changed.
 pub struct Simulation {
     pub link: Link,
-    pub estimate: Estimate,
+    pub estimate: Estimator,
     /// Bit/s for which the path is tried.
     pub wanted: f64,
     pub now: Instant,
@@ -43,7 +43,7 @@ impl Simulation {
         let now = Instant::now();
         Self {
             link,
-            estimate: Estimate::new(now),
+            estimate: Estimator::new(now),
             wanted: 0.0,
             now,
             start: now,

@@ -1,4 +1,4 @@
-//! Access units of the fan-out to RTP packets of one viewer.
+//! Access units of the fan-out to RTP packets of one viewer: which it gets, in which order, and when they leave.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,15 +8,17 @@ use bytes::Bytes;
 use rtc::rtp::codec::h264::H264Payloader;
 use rtc::rtp::packetizer::Payloader;
 
-use super::live::{Live, ms};
-use super::net::Net;
-use super::sending::latency::ntp_q32;
-use super::sending::media_sender::MediaSender;
-use super::sending::packet::CLOCK_RATE_HZ;
-use super::sending::rate::{Pacer, Path, Picture, Thinner, UnderWay, Verdict};
-use super::sending::stream::Packet;
+use super::frame_dropper::{FrameDropper, Path, Picture, Verdict};
+use super::latency::ntp_q32;
+use super::media_sender::MediaSender;
+use super::pacer::Pacer;
 use crate::fanout::Fanout;
 use crate::media::AccessUnit;
+use crate::peer::bwe::UnderWay;
+use crate::peer::net::Net;
+use crate::peer::rtp::packet::CLOCK_RATE_HZ;
+use crate::peer::rtp::stream::Packet;
+use crate::peer::stats::{Live, ms};
 
 /// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
 /// extensions, RTX header) within the 1200 bytes that every path on the internet carries.
@@ -35,7 +37,7 @@ const BLOCKED_QUEUE: Duration = Duration::from_millis(100);
 
 /// Makes the packets of pictures, all but their numbers.
 #[derive(Debug)]
-struct Stamp {
+struct RtpExtensions {
     playout_delay: [u8; 3],
     /// Since when it is told.
     playout_delay_told: Option<Instant>,
@@ -43,7 +45,7 @@ struct Stamp {
     timestamp_base: u32,
 }
 
-impl Stamp {
+impl RtpExtensions {
     fn new(playout_delay_ms: u32) -> Self {
         Self {
             playout_delay: playout_delay(playout_delay_ms),
@@ -112,11 +114,11 @@ struct Outgoing {
 }
 
 /// What one viewer's packets are made with, and those that wait.
-pub(super) struct Sending {
-    stamp: Stamp,
+pub(in crate::peer) struct Sending {
+    extensions: RtpExtensions,
     fanout: Fanout,
     live: Arc<Live>,
-    thinner: Thinner,
+    frame_dropper: FrameDropper,
     pacer: Pacer<Outgoing>,
     /// Some of a key frame's packets wait.
     is_key_frame_waiting: bool,
@@ -130,10 +132,10 @@ impl Sending {
     /// For a viewer that is told to hold each picture for `playout_delay_ms`. Key frames are asked of `fanout`.
     pub fn new(playout_delay_ms: u32, fanout: Fanout, live: Arc<Live>) -> Self {
         Self {
-            stamp: Stamp::new(playout_delay_ms),
+            extensions: RtpExtensions::new(playout_delay_ms),
             fanout,
             live,
-            thinner: Thinner::default(),
+            frame_dropper: FrameDropper::default(),
             pacer: Pacer::default(),
             is_key_frame_waiting: false,
             first_out: None,
@@ -152,9 +154,9 @@ impl Sending {
             return;
         }
         let payloads = payloads(unit);
-        let timestamp = self.stamp.timestamp(unit);
+        let timestamp = self.extensions.timestamp(unit);
         let (mut playout_delay, mut capture_time) =
-            (self.stamp.playout_delay(unit, now), self.stamp.capture_time(unit, now));
+            (self.extensions.playout_delay(unit, now), self.extensions.capture_time(unit, now));
         let last = payloads.len().saturating_sub(1);
         for (index, payload) in payloads.iter().enumerate() {
             let packet = Packet {
@@ -216,8 +218,8 @@ impl Sending {
             key_frame: unit.key_frame,
             disposable: unit.disposable,
         };
-        let verdict = self.thinner.judge(now, path, picture);
-        self.live.feedback.is_skipping.store(self.thinner.is_skipping(), Ordering::Relaxed);
+        let verdict = self.frame_dropper.judge(now, path, picture);
+        self.live.feedback.is_skipping.store(self.frame_dropper.is_skipping(), Ordering::Relaxed);
         if verdict == Verdict::SkipAndAsk {
             self.fanout.request_key_frame();
         }
@@ -286,12 +288,12 @@ mod tests {
 
     #[test]
     fn the_first_pictures_key_frames_and_one_a_second_tell_more() {
-        let mut stamp = Stamp::new(100);
+        let mut extensions = RtpExtensions::new(100);
         let start = Instant::now();
         let mut tells = |key_frame, ms| {
             let at = start + Duration::from_millis(ms);
             let unit = AccessUnit::new(Bytes::new(), Duration::ZERO, at, at, key_frame);
-            (stamp.capture_time(&unit, at).is_some(), stamp.playout_delay(&unit, at).is_some())
+            (extensions.capture_time(&unit, at).is_some(), extensions.playout_delay(&unit, at).is_some())
         };
         let seen = [(false, 0), (false, 33), (true, 66), (false, 900), (false, 1066), (true, 1100)];
         let told = seen.map(|(key, ms)| tells(key, ms));

@@ -30,14 +30,14 @@ struct Counts {
 
 /// Decides for one viewer that takes such repairs.
 #[derive(Debug, Default)]
-pub struct Protection {
+pub struct FecRate {
     counts: Counts,
     counted: Option<Instant>,
     was_lost: bool,
     spacing: Option<u8>,
 }
 
-impl Protection {
+impl FecRate {
     /// Takes what became of packets in the order in which they left: whether each arrived.
     pub fn heard(&mut self, now: Instant, arrived: impl Iterator<Item = bool>) {
         let passed = now.saturating_duration_since(self.counted.replace(now).unwrap_or(now));
@@ -99,14 +99,14 @@ mod tests {
 
     /// A path of 200 packets a second on which `lost` in a row of each `of` are lost.
     struct Path {
-        protection: Protection,
+        protection: FecRate,
         now: Instant,
         sent: u32,
     }
 
     impl Path {
         fn new() -> Self {
-            Self { protection: Protection::default(), now: Instant::now(), sent: 0 }
+            Self { protection: FecRate::default(), now: Instant::now(), sent: 0 }
         }
 
         /// For ten seconds. Gives the spacing in the end and how often it changed.

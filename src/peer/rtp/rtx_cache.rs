@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 
 use super::packet::Head;
-use super::rate::repair::{Budget, Conditions, Packet};
+use crate::peer::bwe::rtx_budget::{Budget, Conditions, Packet};
 
 /// Packets kept at most, and how long: nobody waits for older ones.
 const KEPT_MOST: usize = 1024;
@@ -29,12 +29,12 @@ pub(in crate::peer) struct Kept {
 
 /// The packets of one stream that may be asked for again, one number after another.
 #[derive(Debug, Default)]
-pub(in crate::peer) struct Repairs {
+pub(in crate::peer) struct RtxCache {
     kept: VecDeque<Kept>,
     budget: Budget,
 }
 
-impl Repairs {
+impl RtxCache {
     /// Remembers a packet that leaves now.
     pub fn keep(&mut self, now: Instant, head: Head, index: u64, payload: Bytes) {
         // Numbers without a gap are what finding one relies on.
@@ -102,20 +102,20 @@ mod tests {
     /// Indexes across the numbers' turn.
     const FIRST: u64 = 65_526;
 
-    fn keep(repairs: &mut Repairs, now: Instant, index: u64) {
+    fn keep(repairs: &mut RtxCache, now: Instant, index: u64) {
         #[allow(clippy::cast_possible_truncation)]
         let head = Head { sequence_number: index as u16, ..Default::default() };
         repairs.keep(now, head, index, Bytes::from_static(&[1; 1000]));
     }
 
-    fn repairs(now: Instant) -> Repairs {
-        let mut repairs = Repairs::default();
+    fn repairs(now: Instant) -> RtxCache {
+        let mut repairs = RtxCache::default();
         (FIRST..FIRST + 20).for_each(|index| keep(&mut repairs, now, index));
         repairs
     }
 
     /// Which of those asked for are sent again, counted from [`FIRST`].
-    fn ask(repairs: &mut Repairs, now: Instant, numbers: &[u16]) -> Vec<u64> {
+    fn ask(repairs: &mut RtxCache, now: Instant, numbers: &[u16]) -> Vec<u64> {
         #[allow(clippy::cast_possible_truncation)]
         let numbers: Vec<u16> = numbers.iter().map(|number| number.wrapping_add(FIRST as u16)).collect();
         let nacks = nack_pairs_from_sequence_numbers(&numbers);
@@ -140,7 +140,7 @@ mod tests {
     fn the_newest_packets_are_those_that_have_so_many_bits() {
         let now = Instant::now();
         let mut repairs = repairs(now);
-        let of = |repairs: &Repairs, bits| -> Vec<u64> {
+        let of = |repairs: &RtxCache, bits| -> Vec<u64> {
             repairs.newest(bits).map(|kept| kept.index - FIRST).collect()
         };
         assert_eq!(of(&repairs, 3.0 * 8560.0), [17, 18, 19]);
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(of(&repairs, 1e9).len(), 20);
         (0..20).for_each(|number| keep(&mut repairs, now, FIRST + 20 + number));
         assert_eq!(of(&repairs, 1e9).len(), PROBE_MOST);
-        assert_eq!(of(&Repairs::default(), 1e9), [0; 0]);
+        assert_eq!(of(&RtxCache::default(), 1e9), [0; 0]);
     }
 
     #[test]

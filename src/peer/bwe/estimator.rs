@@ -6,13 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::arrivals::Arrivals;
+use super::delay::Delay;
+use super::fec_rate::FecRate;
 use super::loss::{Batch, LossPart, LossSign};
 use super::probe::Probing;
-use super::protection::Protection;
-use super::repair::Conditions;
 use super::report::Report;
-use super::standing::{Queue, Standing};
+use super::rtx_budget::Conditions;
+use super::standing_queue::{Queue, StandingQueue};
 use super::window::RateWindow;
 
 /// Lowest estimate, bit/s.
@@ -68,10 +68,10 @@ pub struct UnderWay {
 
 /// What is known of one viewer's path.
 #[derive(Debug)]
-pub struct Estimate {
+pub struct Estimator {
     epoch: Instant,
     limit: Option<f64>,
-    arrivals: Arrivals,
+    delay: Delay,
     loss: LossPart,
     sent: RateWindow,
     first_sent: Option<Duration>,
@@ -82,7 +82,7 @@ pub struct Estimate {
     /// The same, but begun anew with what is sent after the others were given up.
     under_way_since: Option<Duration>,
     last_feedback: Option<Duration>,
-    standing: Standing,
+    standing: StandingQueue,
     last_update: Duration,
     last_cut: Option<Duration>,
     overuse_since: Option<Duration>,
@@ -92,17 +92,17 @@ pub struct Estimate {
     /// There and back, the viewer's wait before it reports included.
     round_trip: Option<Duration>,
     /// `None`: the viewer takes no repairs that come unasked.
-    protection: Option<Protection>,
+    protection: Option<FecRate>,
     probing: Probing,
 }
 
-impl Estimate {
+impl Estimator {
     /// Nothing is known at `now`.
     pub fn new(now: Instant) -> Self {
         Self {
             epoch: now,
             limit: None,
-            arrivals: Arrivals::default(),
+            delay: Delay::default(),
             loss: LossPart::default(),
             sent: RateWindow::new(SENT_SPAN),
             first_sent: None,
@@ -110,7 +110,7 @@ impl Estimate {
             unheard_since: None,
             under_way_since: None,
             last_feedback: None,
-            standing: Standing::default(),
+            standing: StandingQueue::default(),
             last_update: Duration::ZERO,
             last_cut: None,
             overuse_since: None,
@@ -158,10 +158,10 @@ impl Estimate {
                 last_arrived = report.arrived;
             }
             if let Some(arrival) = report.arrival {
-                self.arrivals.packet(self.at(report.departure), arrival, report.bytes as f64 * 8.0);
+                self.delay.packet(self.at(report.departure), arrival, report.bytes as f64 * 8.0);
             }
         }
-        self.arrivals.settle(at);
+        self.delay.settle(at);
         self.look_at_queue(now, reports);
         self.loss.batch(at, batch);
         if was_away {
@@ -184,7 +184,7 @@ impl Estimate {
 
     /// How many packets share a repair that comes unasked; `None`: there are none.
     pub fn repair_spacing(&self) -> Option<u8> {
-        self.protection.as_ref().and_then(Protection::spacing)
+        self.protection.as_ref().and_then(FecRate::spacing)
     }
 
     /// The newest packet that came is the one that waited least to be reported, and tells the queue of now.
@@ -194,9 +194,9 @@ impl Estimate {
         let seen = now.saturating_duration_since(newest);
         let known = self.round_trip.unwrap_or(seen);
         self.round_trip = Some(seen.min(known + seen.saturating_sub(known).mul_f64(ROUND_TRIP_RISE)));
-        let stands = self.arrivals.queue_ms() > self.arrivals.threshold_ms();
-        let rate = self.arrivals.delivered().max(FLOOR);
-        let queue = self.arrivals.newest().filter(|_| stands);
+        let stands = self.delay.queue_ms() > self.delay.threshold_ms();
+        let rate = self.delay.delivered().max(FLOOR);
+        let queue = self.delay.newest().filter(|_| stands);
         let queue = queue.map(|(departure, wait_ms)| Queue { departure, wait_s: wait_ms / 1e3, rate });
         self.standing.observe(queue, reports);
     }
@@ -226,11 +226,11 @@ impl Estimate {
     }
 
     fn control(&mut self, now: Duration) {
-        let queue_ms = self.arrivals.queue_ms();
-        if queue_ms > self.arrivals.threshold_ms() {
+        let queue_ms = self.delay.queue_ms();
+        if queue_ms > self.delay.threshold_ms() {
             let since = *self.overuse_since.get_or_insert(now);
             if now.saturating_sub(since) > LONG_OVERUSE {
-                self.arrivals.accept_if_steady();
+                self.delay.accept_if_steady();
             }
             self.cut_for_delay(now);
             self.last_update = now;
@@ -261,7 +261,7 @@ impl Estimate {
             && self.standing.queue().is_none()
             && self.loss.sign() == LossSign::Clear;
         let bits = (is_heard && is_clear).then(|| self.probing.due(at, limit)).flatten()?;
-        self.arrivals.probe(at);
+        self.delay.probe(at);
         Some(bits)
     }
 
@@ -269,7 +269,7 @@ impl Estimate {
     fn take_probe(&mut self, now: Duration) {
         let (Some(limit), Some(round_trip)) = (self.limit, self.round_trip) else { return };
         if self.probing.answer_due(now, round_trip) {
-            self.limit = Some(self.probing.judge(now, limit, self.arrivals.probed()));
+            self.limit = Some(self.probing.judge(now, limit, self.delay.probed()));
         }
     }
 
@@ -288,9 +288,9 @@ impl Estimate {
         if self.since_cut(now) < CUT_EVERY {
             return;
         }
-        let delivered = self.arrivals.delivered();
+        let delivered = self.delay.delivered();
         self.knee = Some(delivered);
-        let length = (self.arrivals.queue_ms() / 1e3).min(1.0);
+        let length = (self.delay.queue_ms() / 1e3).min(1.0);
         let carried = self.limit.filter(|_| self.carried_all(now, delivered));
         self.cut_to(now, carried.unwrap_or(delivered) * (BACK_OFF - (BACK_OFF - BACK_OFF_LONG) * length));
     }
@@ -336,8 +336,8 @@ impl Estimate {
         if self.knee.is_some_and(|knee| limit >= knee * 1.15) {
             self.knee = None;
         }
-        let burst = self.arrivals.burst(now).unwrap_or(0.0) * MOST_OF_BURST;
-        let shown = burst.max(self.arrivals.delivered());
+        let burst = self.delay.burst(now).unwrap_or(0.0) * MOST_OF_BURST;
+        let shown = burst.max(self.delay.delivered());
         let most = limit.max(self.sent_peak.1 * MOST_OF_SENT).max(shown);
         if grown > most {
             // Not yet justified: to be caught up with when it is.
@@ -366,7 +366,7 @@ impl Estimate {
 
     /// What of [`Self::rate`] is for pictures.
     pub fn pictures_rate(&self, now: Instant) -> Option<f64> {
-        let share = self.protection.as_ref().map_or(1.0, Protection::pictures_share);
+        let share = self.protection.as_ref().map_or(1.0, FecRate::pictures_share);
         self.rate(now).map(|rate| rate * share)
     }
 
@@ -400,5 +400,5 @@ impl Estimate {
 }
 
 #[cfg(test)]
-#[path = "estimate_tests.rs"]
+#[path = "estimator_tests.rs"]
 mod tests;
