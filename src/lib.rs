@@ -30,9 +30,9 @@
 //! | [`base`] | what every floor may use: tasks that are watched over, files that survive a power cut, limits, figures of the process, what its allocator keeps, where log lines go, what the service manager is told |
 //!
 //! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
-//! protected with the keys of its handshake and sent by `peer::sending::outbound`, a picture a system call; RTCP comes back to it from the
-//! socket, without the library. Which path ICE has chosen is learnt from a packet that the library is given and that
-//! never leaves (`peer::sending::guide`, `peer::socket::way`).
+//! protected with the keys of its handshake and sent by `peer::send::media_sender`, a picture a system call; RTCP comes back to it from
+//! the socket. One thread owns all of that (`peer::driver`): the library is a state machine there, which is given datagrams and time, and
+//! tells what to send and which path ICE has chosen.
 //!
 //! # Invariants
 //!
@@ -42,12 +42,12 @@
 //! - No viewer, no open device: the pipeline runs only while something demands it.
 //! - Nothing that arrives from outside can panic the process; every refusal has a code.
 //! - Control plane and data plane meet in one place: where a session is made.
-//! - What the WebRTC library would send as media never leaves (`peer::socket::watched_socket`): its packets would use numbers of ours under the same key.
+//! - Media never passes the WebRTC library (`peer::driver::peer`): its packets would use numbers of ours under the same key.
 //!
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`adaptation`] and `peer::sending::rate` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
+//! (who may watch), [`adaptation`] and `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
 //! `media::plan::rank` (what the camera is asked for), [`peer::offer`] (what an offer may get),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
 //! `sessions`, `media::life::worker`, `peer::session`, `signaling::mqtt`, `app`.

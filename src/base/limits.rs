@@ -79,8 +79,10 @@ impl TokenBucket {
 pub struct Capacity {
     /// In all.
     pub all: usize,
-    /// For one host. This machine is exempt: behind a proxy on it everybody is this machine.
+    /// For one host.
     pub one_host: usize,
+    /// This machine is exempt from `one_host`: behind a proxy on it everybody is this machine.
+    pub is_own_exempt: bool,
     /// Beyond `all`, for this machine: strangers cannot take these.
     pub own: usize,
 }
@@ -117,7 +119,8 @@ impl PerHost {
         let room = self.capacity.all + if is_own { self.capacity.own } else { 0 };
         let mut taken = self.lock();
         let count = taken.by_host.get(&host).copied().unwrap_or(0);
-        if taken.all >= room || (!is_own && count >= self.capacity.one_host) {
+        if taken.all >= room || (!(is_own && self.capacity.is_own_exempt) && count >= self.capacity.one_host)
+        {
             return None;
         }
         taken.all += 1;
@@ -147,7 +150,7 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    const CAPACITY: Capacity = Capacity { all: 256, one_host: 64, own: 16 };
+    const CAPACITY: Capacity = Capacity { all: 256, one_host: 64, is_own_exempt: true, own: 16 };
 
     /// As many places as `address` can have, and no more than asked for.
     fn take(places: &PerHost, address: IpAddr, at_most: usize) -> Vec<Slot> {

@@ -143,39 +143,68 @@ impl TaskGroup {
         self.start(runtime, name, false, future)
     }
 
+    /// [`Self::spawn`], on this thread's [`tokio::task::LocalSet`].
+    pub fn spawn_local<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let id = self.reserve();
+        let task = self.tracker.spawn_local(self.clone().watched(id, name, true, future));
+        self.remember(id, name, task)
+    }
+
+    /// [`Self::spawn_finite`], on this thread's [`tokio::task::LocalSet`].
+    pub fn spawn_local_finite<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let id = self.reserve();
+        let task = self.tracker.spawn_local(self.clone().watched(id, name, false, future));
+        self.remember(id, name, task)
+    }
+
     fn start<F>(&self, runtime: &Handle, name: &'static str, is_endless: bool, future: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let id = self.reserve();
+        let task = self.tracker.spawn_on(self.clone().watched(id, name, is_endless, future), runtime);
+        self.remember(id, name, task)
+    }
+
+    /// `future`, with its polls counted and its end told.
+    fn watched<F: Future<Output = ()>>(
+        self,
+        id: u64,
+        name: &'static str,
+        is_endless: bool,
+        future: F,
+    ) -> impl Future<Output = ()> {
         let polls = Arc::clone(
             self.shared.polls.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default(),
         );
         let future = Counted { polls, future: Box::pin(future) };
-        let (group, id) = (self.clone(), self.reserve());
-        let task = self.tracker.spawn_on(
-            async move {
-                let outcome = AssertUnwindSafe(future).catch_unwind().await;
-                group.forget(id);
-                match outcome {
-                    Err(panic) if is_endless => {
-                        group.report(EndedEarly { task: name, reason: panic_text(panic.as_ref()) });
-                    }
-                    Err(panic) => {
-                        group.shared.panics.fetch_add(1, Ordering::Relaxed);
-                        tracing::error!(
-                            task = name,
-                            reason = panic_text(panic.as_ref()),
-                            "a task failed; the others go on"
-                        );
-                    }
-                    Ok(()) if is_endless && !group.is_cancelled() => {
-                        group.report(EndedEarly { task: name, reason: "it returned".to_owned() });
-                    }
-                    Ok(()) => {}
+        async move {
+            let outcome = AssertUnwindSafe(future).catch_unwind().await;
+            self.forget(id);
+            match outcome {
+                Err(panic) if is_endless => {
+                    self.report(EndedEarly { task: name, reason: panic_text(panic.as_ref()) });
                 }
-            },
-            runtime,
-        );
+                Err(panic) => {
+                    self.shared.panics.fetch_add(1, Ordering::Relaxed);
+                    let reason = panic_text(panic.as_ref());
+                    tracing::error!(task = name, reason, "a task failed; the others go on");
+                }
+                Ok(()) if is_endless && !self.is_cancelled() => {
+                    self.report(EndedEarly { task: name, reason: "it returned".to_owned() });
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+
+    fn remember(&self, id: u64, name: &'static str, task: JoinHandle<()>) -> JoinHandle<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.is_finished() {
             running.tasks.insert(id, (name, task.abort_handle()));

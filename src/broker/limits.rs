@@ -16,7 +16,12 @@ const MESSAGES: TokenRate = TokenRate { burst: 200.0, per_second: 100.0 };
 
 /// Counts connections.
 pub(super) fn connections() -> PerHost {
-    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_CONNECTIONS_PER_HOST, own: OWN_CONNECTIONS })
+    PerHost::new(Capacity {
+        all: MAX_CONNECTIONS,
+        one_host: MAX_CONNECTIONS_PER_HOST,
+        is_own_exempt: true,
+        own: OWN_CONNECTIONS,
+    })
 }
 
 /// What a client that has just come may send.

@@ -191,5 +191,5 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
 
 /// Places for connections of all hosts, free.
 pub(super) fn places() -> PerHost {
-    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, own: 0 })
+    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, is_own_exempt: true, own: 0 })
 }

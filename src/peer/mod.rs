@@ -1,25 +1,27 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 //!
-//! Three rooms, each of which knows only those after it: `connect` (how a connection comes about), `sending` (what a viewer is
-//! sent, and what its reports ask for), `socket` (where packets go in and out). What is outside of them knows all three: a
-//! session's life, its sender, and the viewer of `porthole watch`.
+//! Rooms, each of which knows only those after it: `driver` (the one thread that all connections live on), `connect` (how a connection
+//! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `net`
+//! (where packets go in and out). What is outside of them knows all: a session's life, and the viewer of `porthole watch`.
 
+mod bwe;
 mod connect;
-mod path;
+mod driver;
+mod factory;
+mod net;
 pub mod reach;
-mod sender;
-mod sending;
+mod rtp;
+mod send;
 mod session;
-mod socket;
 mod stats;
 pub mod viewer;
 
-pub use connect::factory::Factory;
+pub use bwe::control::ViewerControl;
 pub use connect::offer;
 pub use connect::offer::AcceptedOffer;
-pub use sender::payloads;
-pub use sending::control::ViewerControl;
-pub use sending::latency;
+pub use factory::Factory;
+pub use send::latency;
+pub use send::pictures::payloads;
 pub(crate) use session::camera_refusal;
 pub use session::{NewSession, Replies, SessionCommand, Signer, run};
 pub use stats::{EndReason, PathStats, Sent, SessionStats};
@@ -38,6 +40,9 @@ pub enum PeerError {
     /// The system lets no more threads be made.
     #[error("the thread that sends to viewers cannot be started: {0}")]
     Thread(std::io::Error),
+    /// The connection, or the thread of all of them, has ended.
+    #[error("the connection has ended")]
+    Gone,
     /// The TCP port is taken or forbidden.
     #[error("ice.tcp_port {port} cannot be bound: {reason}; choose another or leave the key out")]
     TcpPort {
@@ -46,9 +51,6 @@ pub enum PeerError {
         /// What the system said.
         reason: std::io::Error,
     },
-    /// The handshake is not over, or agreed on nothing that media can be protected with.
-    #[error("the connection has no keys for media")]
-    NoKeys,
     /// The certificate of the media connections.
     #[error(transparent)]
     Certificate(#[from] crate::access::AccessError),

@@ -3,8 +3,7 @@
 //! Gathering alone does not tell why a candidate is missing, so each server is also asked directly:
 //! one binding (RFC 8489), or one allocation (RFC 8656) that is given back at once.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rtc::crypto::default_provider;
@@ -20,22 +19,20 @@ use rtc::turn::proto::lifetime::Lifetime;
 use rtc::turn::proto::relayaddr::RelayedAddress;
 use rtc::turn::proto::reqtrans::RequestedTransport;
 use rtc::turn::proto::{PROTO_UDP, allocate_request, refresh_request};
-use tokio::net::{UdpSocket, lookup_host};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, timeout_at};
 
 use super::PeerError;
-use super::connect::connection::PeerEvent;
-use super::connect::factory::Factory;
 use super::connect::offer::VideoCodec;
-use super::sending::feedback::Feedback;
+use super::driver::PeerEvent;
+use super::factory::Factory;
+use super::net::server_url::ServerUrl;
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::media::ProfileLevelId;
 use crate::signaling::message::{Candidate, IceServer};
 use crate::stream::Fanout;
 
-/// A name server that is away must not hold up the rest.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 /// When a request is sent, and sent again; the last one waits as long as the one before.
 const RESENDS_MS: [u64; 4] = [0, 300, 900, 2000];
 const ANSWER_LIMIT: Duration = Duration::from_secs(4);
@@ -47,8 +44,6 @@ const STALE_NONCE: u16 = 438;
 const WRONG_CREDENTIALS: u16 = 441;
 const QUOTA_REACHED: u16 = 486;
 const NO_CAPACITY: u16 = 508;
-/// RFC 8489 section 9 and RFC 8656 section 4.
-const DEFAULT_PORT: u16 = 3478;
 const MAX_DATAGRAM_BYTES: usize = 1500;
 
 /// What a server gave.
@@ -119,43 +114,14 @@ pub enum ReachError {
     },
 }
 
-/// One address of a server, taken apart.
-#[derive(Debug, PartialEq, Eq)]
-struct ServerUrl<'a> {
-    turn: bool,
-    udp: bool,
-    host: &'a str,
-    port: u16,
-}
-
-impl<'a> ServerUrl<'a> {
-    /// `stun:host[:port]`, `turn:host[:port][?transport=…]`, `turns:…` (RFC 7064, RFC 7065).
-    fn parse(url: &'a str) -> Option<Self> {
-        let (scheme, rest) = url.split_once(':')?;
-        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, port) = match address.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, rest) = bracketed.split_once(']')?;
-                (host, rest.strip_prefix(':'))
-            }
-            None => address.rsplit_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map_or(Some(DEFAULT_PORT), |port| port.parse().ok())?;
-        let udp = scheme != "turns" && !query.eq_ignore_ascii_case("transport=tcp");
-        let known = ["stun", "turn", "turns"].contains(&scheme) && !host.is_empty();
-        known.then_some(Self { turn: scheme != "stun", udp, host, port })
-    }
-}
-
 /// Asks one address (`url`) of `server` for what it is there for.
 pub async fn reach(url: &str, server: &IceServer) -> Result<Reached, ReachError> {
     let parsed = ServerUrl::parse(url).ok_or(ReachError::NoAddress)?;
     if !parsed.udp {
         return Err(ReachError::NotUsed);
     }
-    let unknown = || ReachError::UnknownHost { host: parsed.host.to_owned() };
-    let found = timeout(LOOKUP_LIMIT, lookup_host((parsed.host, parsed.port))).await;
-    let address = found.map_err(|_| unknown())?.map_err(|_| unknown())?.next().ok_or_else(unknown)?;
+    let found = parsed.resolve().await;
+    let address = *found.first().ok_or_else(|| ReachError::UnknownHost { host: parsed.host.clone() })?;
     let asking = Asking::new(address).await?;
     if parsed.turn { asking.allocate(server).await } else { asking.bind().await }
 }
@@ -334,11 +300,8 @@ pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerErr
     let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default(), &TaskGroup::new())?;
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
     let codec = VideoCodec { payload_type: 102, rtx_payload_type: None, fec_payload_type: None, profile };
-    let mut connection = factory.connect(&codec, Arc::<Feedback>::default()).await?;
-    let offered = match connection.library().create_offer(None).await {
-        Ok(offer) => connection.library().set_local_description(offer).await,
-        Err(error) => Err(error),
-    };
+    let mut connection = factory.connect(&codec, None).await?;
+    let offered = connection.offer().await;
     let mut found = Vec::new();
     let deadline = Instant::now() + limit;
     while offered.is_ok()
@@ -358,9 +321,7 @@ pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerErr
 fn gathered(candidate: &Candidate) -> Option<Gathered> {
     let mut words = candidate.candidate.split_ascii_whitespace().skip(4);
     let address = words.next()?;
-    // Where there is no IPv6 the library names its wildcard, which nobody can connect to.
-    let is_wildcard = address.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-    let address = Some(address.to_owned()).filter(|_| !is_wildcard)?;
+    let address = address.to_owned();
     let kind = words.skip_while(|word| *word != "typ").nth(1)?.to_owned();
     Some(Gathered { kind, address })
 }

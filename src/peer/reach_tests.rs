@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn addresses_of_servers_are_taken_apart() {
-    let url = |turn, udp, host, port| Some(ServerUrl { turn, udp, host, port });
+    let url = |turn, udp, host: &str, port| Some(ServerUrl { turn, udp, host: String::from(host), port });
     assert_eq!(ServerUrl::parse("stun:stun.example.org"), url(false, true, "stun.example.org", 3478));
     assert_eq!(ServerUrl::parse("stun:[2001:db8::1]:99"), url(false, true, "2001:db8::1", 99));
     assert_eq!(ServerUrl::parse("turn:t:1?transport=udp"), url(true, true, "t", 1));

@@ -6,14 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, sleep_until, timeout};
-use tracing::Instrument;
 
 use super::PeerError;
-use super::connect::connection::{Connection, MediaPath, PeerEvent};
-use super::connect::factory::Factory;
 use super::connect::offer::{AcceptedOffer, VideoCodec};
-use super::path;
-use super::sender;
+use super::driver::{Connection, PeerEvent};
+use super::factory::Factory;
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
@@ -107,7 +104,7 @@ async fn connect(
         reason = closed => return Err(reason.unwrap_or(EndReason::Shutdown)),
         codec = codec(new) => codec.map_err(EndReason::Refused)?,
     };
-    let connection = new.factory.connect(&codec, Arc::clone(&new.live.feedback)).await;
+    let connection = new.factory.connect(&codec, Some(Arc::clone(&new.live))).await;
     Ok(Session {
         connection: connection.map_err(|error| EndReason::Refused(internal(&error)))?,
         answered: None,
@@ -201,7 +198,7 @@ impl Session {
             tokio::select! {
                 Some(command) = new.commands.recv() => self.command(new, command).await,
                 event = self.connection.next_event() => match event {
-                    Some(event) => if let Some(end) = self.event(new, event).await { return end },
+                    Some(event) => if let Some(end) = self.event(new, event) { return end },
                     None => return EndReason::ViewerGone,
                 },
                 () = sleep_until(deadline), if !self.connected => return EndReason::NeverConnected,
@@ -209,7 +206,7 @@ impl Session {
                     if changed.is_err() { return EndReason::Shutdown }
                     if let Some(end) = camera_never_came(new) { return end }
                 }
-                _ = stats.tick(), if self.connected => path::read(&self.connection, &new.live).await,
+                _ = stats.tick(), if self.connected => self.read_path(&new.live).await,
             }
         }
     }
@@ -248,19 +245,19 @@ impl Session {
         }
     }
 
-    async fn event(&mut self, new: &mut NewSession, event: PeerEvent) -> Option<EndReason> {
+    fn event(&mut self, new: &mut NewSession, event: PeerEvent) -> Option<EndReason> {
         match event {
             PeerEvent::Candidate(candidate) => reply(new, Down::Candidate(Some(candidate))),
             PeerEvent::GatheringComplete => reply(new, Down::Candidate(None)),
             PeerEvent::Connected => {
+                if !self.connected {
+                    tracing::info!(ms = ms(new.live.offered_at.elapsed()), "connected");
+                }
                 self.connected = true;
                 new.live.connected.store(true, Ordering::Relaxed);
                 if let Some(connected) = new.connected.take() {
                     // The table may end.
                     let _ = connected.send(());
-                }
-                if let Err(refusal) = self.start_sending(new).await {
-                    return Some(EndReason::Refused(refusal));
                 }
             }
             PeerEvent::Ended if self.connected => return Some(EndReason::ViewerGone),
@@ -270,19 +267,13 @@ impl Session {
         None
     }
 
-    async fn start_sending(&mut self, new: &NewSession) -> Result<(), Refusal> {
-        if self.connection.is_sending() {
-            return Ok(());
+    async fn read_path(&self, live: &SessionStats) {
+        let Some(path) = self.connection.path().await else { return };
+        let is_new = live.path().and_then(|known| known.remote) != path.remote;
+        if is_new {
+            tracing::info!(from = path.remote, path = path.path, "the viewer's address");
         }
-        let media = self.connection.start_media().await.map_err(|error| internal(&error))?;
-        let MediaPath { outbound, guide, playout_delay_ms } = media;
-        let live = &new.live;
-        tracing::info!(ms = ms(live.offered_at.elapsed()), "connected");
-        let fanout = new.fanout.at(Arc::clone(&live.control.rendition));
-        let viewer = sender::Viewer { outbound, playout_delay_ms, live: Arc::clone(live) };
-        let sending = sender::run(viewer, guide, fanout.subscribe(), fanout);
-        self.connection.send_with(sending.in_current_span());
-        Ok(())
+        live.set_path(path);
     }
 }
 

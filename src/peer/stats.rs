@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use super::sending::control::ViewerControl;
-use super::sending::feedback::Feedback;
-use super::sending::latency::Stages;
+use super::bwe::control::ViewerControl;
+use super::bwe::feedback::Feedback;
+use super::send::latency::Stages;
 use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
@@ -82,7 +82,7 @@ impl SessionStats {
         self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_path(&self, path: PathStats) {
+    pub(in crate::peer) fn set_path(&self, path: PathStats) {
         *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
     }
 }
@@ -150,6 +150,6 @@ impl EndReason {
 }
 
 /// Whole milliseconds, for logs.
-pub(super) fn ms(duration: Duration) -> u64 {
+pub(in crate::peer) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

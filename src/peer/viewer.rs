@@ -1,6 +1,8 @@
 //! The receiving side of a peer connection, for `porthole watch`: offers to receive, hands packets on.
 
+mod mending_socket;
 mod retransmitted;
+mod runtime;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +25,9 @@ use webrtc::peer_connection::{
 
 use super::PeerError;
 use super::connect::track::TRANSPORT_CC_URI;
-use super::socket::runtime::PeerRuntime;
-use super::socket::tcp_port::Listeners;
 use crate::signaling::message::Candidate;
 use retransmitted::Retransmitted;
+use runtime::ViewerRuntime;
 
 /// The profiles that browsers offer, with the payload types of each and of its retransmissions.
 const PROFILES: [(&str, u8, u8); 4] =
@@ -110,7 +111,7 @@ impl Viewer {
                     ),
             )
             .with_handler(Arc::new(handler))
-            .with_runtime(Arc::new(PeerRuntime::new(Listeners::default(), None)))
+            .with_runtime(Arc::new(ViewerRuntime))
             .with_udp_addrs(udp_addresses())
             .build();
         // Its future is large, and there are many viewers.

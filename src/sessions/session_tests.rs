@@ -181,7 +181,7 @@ async fn a_panic_ends_one_session_and_leaves_nothing_of_it() {
     world.say("good", trickle(OFFER.to_owned())).await;
     world.answer("good").await;
     assert_eq!(world.event().await, "good started");
-    let before = world.factory.media_tasks();
+    let before = world.factory.connections().await;
     world.say("bad", trickle(OFFER.to_owned())).await;
     assert_eq!(world.event().await, "bad started");
     assert_eq!(world.event().await, "bad refused: internal");
@@ -193,7 +193,7 @@ async fn a_panic_ends_one_session_and_leaves_nothing_of_it() {
     assert_eq!((world.tasks.panics(), world.tasks.ended_early().borrow().clone()), (1, None));
     // Its connection is closed behind it.
     let closed = async {
-        while world.factory.media_tasks() > before {
+        while world.factory.connections().await > before {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -1,6 +1,6 @@
 //! The answer as players should see it: with what the library leaves out. Pure.
 
-use crate::peer::sending::fec::Fec;
+use crate::peer::rtp::fec::Fec;
 use crate::signaling::message::Candidate;
 
 /// `sdp` with all candidates in its first living media section, the one that everything is bundled on.

@@ -1,4 +1,4 @@
-//! Candidates between the wire and the library, and ours as viewers should see them. Pure.
+//! Candidates between the wire and the library, and what viewers are told of ours. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,40 +56,18 @@ pub(in crate::peer) fn with_public_address(candidate: &Candidate, public: IpAddr
     Some(Candidate { candidate: words.join(" "), ..candidate.clone() })
 }
 
-/// What viewers are told of a TCP candidate: the passive one at the shared port (RFC 6544). `None`
-/// for active ones, since this side never opens TCP connections. UDP passes unchanged.
-pub(in crate::peer) fn with_tcp_port(candidate: Candidate, port: Option<u16>) -> Option<Candidate> {
-    let mut words = words(&candidate);
-    if !is_host(&words, "tcp") {
-        return Some(candidate);
-    }
-    let passive = words.windows(2).any(|pair| pair[0] == "tcptype" && pair[1] == "passive");
-    let port = port.filter(|_| passive)?;
-    *words.get_mut(PORT)? = port.to_string();
-    Some(Candidate { candidate: words.join(" "), ..candidate })
+/// The name of multicast DNS that stands for the address of a viewer's `candidate`.
+pub(in crate::peer) fn hidden_name(candidate: &str) -> Option<&str> {
+    let name = candidate.split_ascii_whitespace().nth(ADDRESS)?;
+    name.strip_suffix(".local").map(|_| name)
 }
 
-/// What viewers are told of a UDP candidate: where the shared port is at its address. `None` for a host candidate
-/// whose address has no such port. Others pass, with the port that a server-reflexive one is based on.
-pub(in crate::peer) fn with_udp_port(
-    candidate: Candidate,
-    port_at: impl Fn(IpAddr) -> Option<u16>,
-) -> Option<Candidate> {
-    let mut words = words(&candidate);
-    if is_host(&words, "udp") {
-        // Names of multicast DNS are no addresses; the library only asks for them.
-        let port = words.get(ADDRESS)?.parse().ok().and_then(port_at)?;
-        *words.get_mut(PORT)? = port.to_string();
-    } else if words.get(TYPE).is_some_and(|word| word == "srflx") {
-        let base = words.windows(2).find(|pair| pair[0] == "raddr").and_then(|pair| pair[1].parse().ok());
-        let at = words.iter().position(|word| word == "rport");
-        if let (Some(port), Some(at)) = (base.and_then(port_at), at)
-            && let Some(rport) = words.get_mut(at + 1)
-        {
-            *rport = port.to_string();
-        }
-    }
-    Some(Candidate { candidate: words.join(" "), ..candidate })
+/// `candidate` at `address`.
+pub(in crate::peer) fn with_address(candidate: &str, address: IpAddr) -> String {
+    let address = address.to_string();
+    let words = candidate.split_ascii_whitespace().enumerate();
+    let words: Vec<&str> = words.map(|(at, word)| if at == ADDRESS { &address } else { word }).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -121,37 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn tcp_candidates_are_passive_and_at_the_shared_port() {
-        let passive = candidate("candidate:1 1 tcp 1 192.168.1.5 40001 typ host tcptype passive");
-        let seen = with_tcp_port(passive.clone(), Some(8443)).unwrap();
-        assert_eq!(seen.candidate, "candidate:1 1 tcp 1 192.168.1.5 8443 typ host tcptype passive");
-        assert_eq!(with_tcp_port(passive, None), None);
-        let active = candidate("candidate:1 1 tcp 1 192.168.1.5 9 typ host tcptype active");
-        assert_eq!(with_tcp_port(active, Some(8443)), None);
-        let udp = candidate("candidate:1 1 udp 1 192.168.1.5 50000 typ host");
-        assert_eq!(with_tcp_port(udp.clone(), None), Some(udp));
-    }
-
-    #[test]
-    fn udp_candidates_are_at_the_shared_port_of_their_address() {
-        let here = |ip: IpAddr| (ip == IpAddr::from([192, 168, 1, 5])).then_some(50_000);
-        let seen = |text: &str| with_udp_port(candidate(text), here).map(|candidate| candidate.candidate);
-        assert_eq!(
-            seen("candidate:1 1 udp 2130706431 192.168.1.5 40001 typ host").as_deref(),
-            Some("candidate:1 1 udp 2130706431 192.168.1.5 50000 typ host")
-        );
-        assert_eq!(seen("candidate:1 1 udp 2130706431 0.0.0.0 40001 typ host"), None);
-        assert_eq!(seen("candidate:1 1 udp 2130706431 nonsense 40001 typ host"), None);
-        assert_eq!(
-            seen("candidate:2 1 udp 1 203.0.113.7 61000 typ srflx raddr 192.168.1.5 rport 40001").as_deref(),
-            Some("candidate:2 1 udp 1 203.0.113.7 61000 typ srflx raddr 192.168.1.5 rport 50000")
-        );
-        for other in [
-            "candidate:3 1 udp 1 203.0.113.9 3000 typ relay raddr 192.168.1.5 rport 40001",
-            "candidate:1 1 tcp 1 192.168.1.5 8443 typ host tcptype passive",
-            "nonsense",
-        ] {
-            assert_eq!(seen(other).as_deref(), Some(other));
-        }
+    fn an_address_takes_the_place_of_its_name() {
+        let hidden = "candidate:1 1 udp 2122260223 4e1a-77.local 50000 typ host";
+        assert_eq!(hidden_name(hidden), Some("4e1a-77.local"));
+        let plain = with_address(hidden, "192.168.1.9".parse().unwrap());
+        assert_eq!(plain, "candidate:1 1 udp 2122260223 192.168.1.9 50000 typ host");
+        assert_eq!(hidden_name(&plain), None);
+        assert_eq!(hidden_name("nonsense"), None);
     }
 }

@@ -1,9 +1,8 @@
-//! How a connection comes about: what an offer may get, what the answer says, and the library's peer connection behind it.
+//! How a connection comes about: what an offer may get, what the answer says, and what the library negotiates.
 
 pub mod answer;
-mod candidate;
-mod certificate;
-pub mod connection;
-pub mod factory;
+pub mod candidate;
+pub mod certificate;
+pub mod handshake;
 pub mod offer;
 pub mod track;

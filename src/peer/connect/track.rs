@@ -1,25 +1,21 @@
 //! The one stream of a connection as the library negotiates it: codec, repairs, extensions.
 
-use std::sync::Arc;
-
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX, MediaEngine};
+use rtc::peer_connection::transport::RTCIceCandidatePair;
+use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
 };
-use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::peer_connection::{MediaEngine, PeerConnection};
-use webrtc::rtp_transceiver::RtpSender;
 
 use super::answer::with_repairs;
 use super::offer::VideoCodec;
 use crate::peer::PeerError;
-use crate::peer::sending::fec::Fec;
-use crate::peer::sending::guide::Guide;
-use crate::peer::sending::packet::{CLOCK_RATE_HZ, Extensions};
-use crate::peer::sending::stream::Negotiated;
+use crate::peer::rtp::fec::Fec;
+use crate::peer::rtp::packet::{CLOCK_RATE_HZ, Extensions};
+use crate::peer::rtp::stream::Negotiated;
 
 /// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
 /// picture as soon as it is decoded.
@@ -34,10 +30,9 @@ pub(in crate::peer) const ABS_CAPTURE_TIME_URI: &str =
 pub(in crate::peer) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// What the library knows of the one stream. It only negotiates it: [`crate::peer::sending::outbound`] sends.
+/// What the library knows of the one stream. It only negotiates it: [`crate::peer::send::media_sender`] sends.
 pub(in crate::peer) struct Track {
-    local: Arc<TrackLocalStaticRTP>,
-    sender: Arc<dyn RtpSender>,
+    sender: RTCRtpSenderId,
     ssrc: u32,
     rtx_ssrc: u32,
     rtx_payload_type: Option<u8>,
@@ -46,8 +41,9 @@ pub(in crate::peer) struct Track {
 
 impl Track {
     /// Reads what was negotiated; call after the local description is set.
-    pub async fn negotiated(&self) -> Option<Negotiated> {
-        let parameters = self.sender.get_parameters().await.ok()?.rtp_parameters;
+    pub fn negotiated(&self, pc: &mut RTCPeerConnection) -> Option<Negotiated> {
+        let mut sender = pc.rtp_sender(self.sender)?;
+        let parameters = &sender.get_parameters().rtp_parameters;
         let id_of = |uri| {
             let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
             u8::try_from(extension.id).ok()
@@ -73,14 +69,14 @@ impl Track {
         self.fec.map_or_else(|| answer.to_owned(), |fec| with_repairs(answer, self.ssrc, fec))
     }
 
-    /// What the way to the viewer is asked with.
-    pub fn guide(&self, payload_type: u8) -> Guide {
-        Guide { track: Arc::clone(&self.local), ssrc: self.ssrc, payload_type }
+    /// The pair of candidates that ICE has chosen.
+    pub fn selected_pair(&self, pc: &mut RTCPeerConnection) -> Option<RTCIceCandidatePair> {
+        pc.rtp_sender(self.sender)?.transport()?.ice_transport().get_selected_candidate_pair()
     }
 
-    /// Adds it to `peer`.
-    pub async fn add(
-        peer: &dyn PeerConnection,
+    /// Adds it to `pc`.
+    pub fn add(
+        pc: &mut RTCPeerConnection,
         codec: RTCRtpCodec,
         offered: &VideoCodec,
     ) -> Result<Self, PeerError> {
@@ -98,15 +94,14 @@ impl Track {
             codec,
             ..Default::default()
         };
-        let local = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        let sender = pc.add_track(MediaStreamTrack::new(
             "porthole".to_owned(),
             "video".to_owned(),
             "camera".to_owned(),
             RtpCodecKind::Video,
             vec![encoding],
-        )));
-        let sender = peer.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await?;
-        Ok(Self { local, sender, ssrc, rtx_ssrc, rtx_payload_type, fec })
+        ))?;
+        Ok(Self { sender, ssrc, rtx_ssrc, rtx_payload_type, fec })
     }
 }
 

@@ -1,0 +1,161 @@
+//! What the viewer's RTCP tells: key-frame requests, loss, and what its path carries.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+
+use super::control::ViewerControl;
+use super::rtx_budget::Conditions;
+use super::{Estimator, Report, UnderWay};
+use crate::stream::Fanout;
+
+/// What a viewer's RTCP told, readable from anywhere.
+#[derive(Debug)]
+pub struct Feedback {
+    /// Key frames asked for (PLI and FIR).
+    pub key_frame_requests: AtomicU64,
+    /// Packets asked for again (NACK).
+    pub nacked_packets: AtomicU64,
+    /// Pictures are left out up to a key frame, which the sender asks for as soon as the path has room.
+    pub(in crate::peer) is_skipping: AtomicBool,
+    /// Packets sent again.
+    pub repaired_packets: AtomicU64,
+    /// RtxCache sent unasked.
+    pub unasked_repairs: AtomicU64,
+    /// Packets sent once more to find out what the path carries.
+    pub probe_packets: AtomicU64,
+    fraction_lost: AtomicU8,
+    packets_lost: AtomicU32,
+    /// What the viewer is to get.
+    pub(in crate::peer) control: Arc<ViewerControl>,
+    estimate: Mutex<Estimator>,
+}
+
+impl Default for Feedback {
+    fn default() -> Self {
+        Self::of(Arc::default())
+    }
+}
+
+impl Feedback {
+    /// Of a viewer that is to get what `control` says.
+    pub(in crate::peer) fn of(control: Arc<ViewerControl>) -> Self {
+        Self {
+            key_frame_requests: AtomicU64::default(),
+            nacked_packets: AtomicU64::default(),
+            is_skipping: AtomicBool::default(),
+            repaired_packets: AtomicU64::default(),
+            unasked_repairs: AtomicU64::default(),
+            probe_packets: AtomicU64::default(),
+            fraction_lost: AtomicU8::default(),
+            packets_lost: AtomicU32::default(),
+            control,
+            estimate: Mutex::new(Estimator::new(Instant::now())),
+        }
+    }
+
+    /// What the path carries of pictures, bit/s; `None`: no limit was seen.
+    pub fn rate(&self, now: Instant) -> Option<f64> {
+        self.estimate().pictures_rate(now)
+    }
+
+    /// The viewer takes repairs that come unasked.
+    pub(in crate::peer) fn allow_protection(&self) {
+        self.estimate().allow_protection();
+    }
+
+    /// How many packets share a repair that comes unasked; `None`: there are none.
+    pub(in crate::peer) fn repair_spacing(&self) -> Option<u8> {
+        self.estimate().repair_spacing()
+    }
+
+    /// What is under way, at a look.
+    pub(in crate::peer) fn under_way(&self, now: Instant) -> UnderWay {
+        self.estimate().under_way(now)
+    }
+
+    /// Bits to send at once, if the path is to be tried for more than it is known to carry.
+    pub(in crate::peer) fn probe(&self, now: Instant) -> Option<f64> {
+        let wanted = self.control.wanted.load(Ordering::Relaxed);
+        self.estimate().probe(now, wanted as f64)
+    }
+
+    /// What repairs have to go by.
+    pub(in crate::peer) fn conditions(&self, now: Instant) -> Conditions {
+        self.estimate().conditions(now)
+    }
+
+    /// `bytes` were sent.
+    pub(in crate::peer) fn sent(&self, now: Instant, bytes: usize) {
+        self.estimate().sent(now, bytes);
+    }
+
+    /// What became of packets that left.
+    pub(in crate::peer) fn departed(&self, now: Instant, reports: &[Report]) {
+        self.estimate().feedback(now, reports);
+    }
+
+    /// Takes one RTCP packet of a viewer that gets the stream `ssrc`; key frames are asked of `fanout`.
+    pub(in crate::peer) fn take(&self, now: Instant, packet: &dyn Any, ssrc: Option<u32>, fanout: &Fanout) {
+        if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
+            self.key_frame_requests.fetch_add(1, Ordering::Relaxed);
+            // One that comes now would be left out too, and the next one could be had only after a while.
+            if !self.is_skipping.load(Ordering::Relaxed) {
+                fanout.request_key_frame();
+            }
+        } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+            // Its repairs are streams of their own, with reports of their own.
+            if let Some(report) = report.reports.iter().find(|report| Some(report.ssrc) == ssrc) {
+                self.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
+                self.packets_lost.store(report.total_lost, Ordering::Relaxed);
+                self.estimate().receiver_report(now, self.loss());
+            }
+        } else if let Some(remb) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.estimate().remb(now, f64::from(remb.bitrate));
+        } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            let asked: u64 =
+                nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
+            self.nacked_packets.fetch_add(asked, Ordering::Relaxed);
+        }
+    }
+
+    fn estimate(&self) -> MutexGuard<'_, Estimator> {
+        self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loss in the last report interval, 0 to 1 (RFC 3550 section 6.4.1, before repair).
+    pub fn loss(&self) -> f64 {
+        f64::from(self.fraction_lost.load(Ordering::Relaxed)) / 256.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::stream::Rendition;
+
+    #[tokio::test]
+    async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
+        let (fanout, feedback) = (Fanout::default(), Feedback::default());
+        let asks = || feedback.take(Instant::now(), &PictureLossIndication::default(), None, &fanout);
+        let wanted = || timeout(Duration::ZERO, fanout.key_frame_wanted(Rendition::Full));
+        feedback.is_skipping.store(true, Ordering::Relaxed);
+        asks();
+        assert!(wanted().await.is_err());
+        feedback.is_skipping.store(false, Ordering::Relaxed);
+        asks();
+        assert!(wanted().await.is_ok());
+        assert_eq!(feedback.key_frame_requests.load(Ordering::Relaxed), 2);
+    }
+}

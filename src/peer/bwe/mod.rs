@@ -1,0 +1,19 @@
+//! What one viewer's path can carry, learnt from its feedback (bandwidth estimation).
+
+pub mod control;
+mod delay;
+mod estimator;
+mod fec_rate;
+pub mod feedback;
+mod loss;
+mod probe;
+mod report;
+pub mod rtx_budget;
+pub mod send_history;
+#[cfg(test)]
+mod simulated;
+mod standing_queue;
+mod window;
+
+pub use estimator::{Estimator, UnderWay};
+pub use report::Report;

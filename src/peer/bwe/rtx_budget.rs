@@ -1,0 +1,147 @@
+//! Which lost packets are sent again: not faster than the path answers, and within a share of what it carries. Pure.
+//!
+//! A viewer asks again and again until a packet comes. Answered each time, the repairs of one picture
+//! fill a narrow path many times over, and nothing new comes through any more.
+
+use std::time::{Duration, Instant};
+
+/// A packet is sent again so often at most.
+pub const TRIES: u8 = 8;
+/// Older packets belong to pictures that nobody waits for any more.
+const TOO_OLD: Duration = Duration::from_secs(2);
+/// Least time between two repairs of one packet, whatever the round trip.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
+/// The same while the round trip is not known.
+const USUAL_WAIT: Duration = Duration::from_millis(100);
+/// RtxCache' share of the path's rate, and of what is sent while no limit is known.
+const SHARE: f64 = 0.3;
+const SHARE_UNLIMITED: f64 = 1.0;
+/// What may have been saved up: this long, and a few packets at least.
+const SAVED: Duration = Duration::from_millis(300);
+const LEAST_SAVED_BITS: f64 = 10.0 * 9_600.0;
+/// While more than this is under way, a repair only makes everything later.
+const BACKLOG_MOST: Duration = Duration::from_millis(400);
+
+/// What the path is like when something is asked for again.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    /// Bit/s that it carries; `None`: no limit known.
+    pub limit: Option<f64>,
+    /// Bit/s that were sent lately.
+    pub sent: f64,
+    /// How long what is under way still takes.
+    pub backlog: Duration,
+    /// There and back, if known.
+    pub round_trip: Option<Duration>,
+}
+
+/// What became of one packet so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// When it left first.
+    pub sent_at: Instant,
+    /// When it was sent again last.
+    pub repaired_at: Option<Instant>,
+    /// How often it was sent again.
+    pub tries: u8,
+}
+
+/// What repairs may still cost.
+#[derive(Debug, Default)]
+pub struct Budget {
+    bits: f64,
+    filled: Option<Instant>,
+}
+
+impl Budget {
+    /// Lets time pass, up to `now`. Call before [`Self::allows`].
+    pub fn fill(&mut self, now: Instant, on: Conditions) {
+        let rate = on.limit.map_or(on.sent * SHARE_UNLIMITED, |limit| limit * SHARE);
+        let most = (rate * SAVED.as_secs_f64()).max(LEAST_SAVED_BITS);
+        self.bits = match self.filled.replace(now) {
+            Some(at) => (self.bits + rate * now.saturating_duration_since(at).as_secs_f64()).min(most),
+            None => most,
+        };
+    }
+
+    /// Whether `packet` of `bits` is sent again at `now`, and takes its cost if so.
+    pub fn allows(&mut self, now: Instant, on: Conditions, packet: Packet, bits: f64) -> bool {
+        let wait = on.round_trip.unwrap_or(USUAL_WAIT).max(LEAST_WAIT);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let is_wanted = packet.tries < TRIES
+            && since(packet.sent_at) < TOO_OLD
+            && packet.repaired_at.is_none_or(|at| since(at) >= wait);
+        let allows = is_wanted && on.backlog < BACKLOG_MOST && self.bits >= bits;
+        if allows {
+            self.bits -= bits;
+        }
+        allows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BITS: f64 = 9_600.0;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn on(limit: Option<f64>) -> Conditions {
+        Conditions { limit, sent: 2e6, backlog: Duration::ZERO, round_trip: Some(ms(50)) }
+    }
+
+    /// Bit/s of repairs for somebody who asks for 100 packets every 20 ms, for as long as they are wanted.
+    fn storm(on: Conditions) -> f64 {
+        let (start, mut budget, mut repaired) = (Instant::now(), Budget::default(), 0.0);
+        let fresh = Packet { sent_at: start, repaired_at: None, tries: 0 };
+        let mut packets = [fresh; 100];
+        for step in 0..50 {
+            let now = start + ms(step * 20);
+            budget.fill(now, on);
+            for packet in &mut packets {
+                if budget.allows(now, on, *packet, BITS) {
+                    packet.repaired_at = Some(now);
+                    packet.tries += 1;
+                    repaired += BITS;
+                }
+            }
+        }
+        repaired
+    }
+
+    #[test]
+    fn a_storm_of_requests_costs_a_share_of_the_path() {
+        let narrow = storm(on(Some(0.4e6)));
+        assert!(narrow > 0.1e6 && narrow < 0.4e6 * SHARE + LEAST_SAVED_BITS + BITS, "{narrow}");
+        let wide = storm(on(None));
+        assert!(wide <= 2e6 * (1.0 + SAVED.as_secs_f64()) + BITS, "{wide}");
+    }
+
+    #[test]
+    fn a_packet_is_not_sent_again_before_the_path_can_have_answered() {
+        let (now, mut budget) = (Instant::now(), Budget::default());
+        let sent = Packet { sent_at: now, repaired_at: None, tries: 0 };
+        budget.fill(now, on(None));
+        assert!(budget.allows(now, on(None), sent, BITS));
+        let again = Packet { repaired_at: Some(now), tries: 1, ..sent };
+        assert!(!budget.allows(now + ms(49), on(None), again, BITS));
+        assert!(budget.allows(now + ms(50), on(None), again, BITS));
+        let unknown = Conditions { round_trip: None, ..on(None) };
+        assert!(!budget.allows(now + ms(99), unknown, again, BITS));
+        assert!(!budget.allows(now + ms(500), on(None), Packet { tries: TRIES, ..again }, BITS));
+        assert!(!budget.allows(now + TOO_OLD, on(None), sent, BITS));
+    }
+
+    #[test]
+    fn a_full_path_gets_no_repairs() {
+        let (now, mut budget) = (Instant::now(), Budget::default());
+        let sent = Packet { sent_at: now, repaired_at: None, tries: 0 };
+        let full = Conditions { backlog: BACKLOG_MOST, ..on(Some(1e6)) };
+        budget.fill(now, full);
+        assert!(!budget.allows(now, full, sent, BITS));
+        assert!(budget.allows(now, on(Some(1e6)), sent, BITS));
+    }
+}

@@ -1,0 +1,99 @@
+//! One viewer's connection as its session sees it: it answers offers, takes candidates, tells what happens.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::command::{Command, PeerEvent};
+use crate::peer::PeerError;
+use crate::peer::connect::answer::with_candidates;
+use crate::peer::net::demux::Owner;
+use crate::peer::stats::PathStats;
+use crate::signaling::message::Candidate;
+
+/// How long an `"ice":"full"` answer may wait for STUN and TURN servers.
+const GATHER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A session's end of its connection, which is closed when this is dropped.
+pub(in crate::peer) struct Connection {
+    owner: Owner,
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<PeerEvent>,
+    /// What happened while candidates were gathered.
+    held: VecDeque<PeerEvent>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        owner: Owner,
+        commands: mpsc::Sender<Command>,
+        events: mpsc::Receiver<PeerEvent>,
+    ) -> Self {
+        Self { owner, commands, events, held: VecDeque::new() }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| PeerError::Gone)?;
+        answer.await.map_err(|_| PeerError::Gone)
+    }
+
+    /// The answer to `offer`, the first one or a later one of the same browser-side connection; with all of our candidates
+    /// in it if it is to be `full`. May be dropped at any time if the connection is closed then.
+    ///
+    /// # Errors
+    /// The offer cannot be used.
+    pub async fn answer(&mut self, offer: &str, full: bool) -> Result<String, PeerError> {
+        let answer = self.ask(|reply| Command::Answer(self.owner, offer.to_owned(), reply)).await??;
+        Ok(if full { with_candidates(&answer, &self.gathered().await) } else { answer })
+    }
+
+    /// All of our candidates, or those that came within [`GATHER_LIMIT`]: an unreachable STUN
+    /// server must not hold the answer back for ever.
+    async fn gathered(&mut self) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        let collect = async {
+            while let Some(event) = self.events.recv().await {
+                match event {
+                    PeerEvent::Candidate(candidate) => candidates.push(candidate),
+                    PeerEvent::GatheringComplete => break,
+                    // Of an earlier answer's connection.
+                    other => self.held.push_back(other),
+                }
+            }
+        };
+        let _ = timeout(GATHER_LIMIT, collect).await;
+        candidates
+    }
+
+    /// Gathers candidates without a viewer.
+    pub async fn offer(&self) -> Result<(), PeerError> {
+        self.ask(|reply| Command::Offer(self.owner, reply)).await?
+    }
+
+    /// Takes a candidate of the viewer.
+    pub async fn add_candidate(&self, candidate: Candidate) {
+        // When the thread is gone, so is everything else.
+        let _ = self.commands.send(Command::Candidate(self.owner, candidate)).await;
+    }
+
+    /// What happens next; `None` when nothing more can. Nothing is lost when this is dropped.
+    pub async fn next_event(&mut self) -> Option<PeerEvent> {
+        match self.held.pop_front() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
+    }
+
+    /// The path that ICE has chosen, and what is known of it.
+    pub async fn path(&self) -> Option<PathStats> {
+        self.ask(|reply| Command::Path(self.owner, reply)).await.ok().flatten()
+    }
+
+    /// Ends it: the viewer is told, and nothing is left.
+    pub async fn close(self) {
+        let _ = self.ask(|reply| Command::Close(self.owner, reply)).await;
+    }
+}

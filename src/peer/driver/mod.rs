@@ -1,0 +1,310 @@
+//! One thread, `porthole-peers`, that all viewers' connections live on: their sockets, their timers, and their media.
+//!
+//! The library is a state machine without sockets or clock; this gives it both. Whatever happens (a datagram, a picture, a deadline,
+//! a command of a session) is done to the end before the next thing, so that nothing here needs a lock.
+
+mod command;
+mod connection;
+mod gather;
+mod nomination;
+mod path;
+mod peer;
+mod sending;
+mod state;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rtc::peer_connection::RTCPeerConnection;
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio::time::sleep_until;
+
+use self::command::Command;
+pub(in crate::peer) use self::command::PeerEvent;
+pub(in crate::peer) use self::connection::Connection;
+use self::peer::NewPeer;
+use self::state::{Lookup, State};
+use super::PeerError;
+use super::connect::track::Track;
+use super::net::demux::Owner;
+use super::net::relay::RelayId;
+use super::net::tcp_port::{self, Accepted, LinkId};
+use super::net::{Inbox, Net};
+use super::rtp::keys::Keys;
+use super::send::media_sender::MediaSender;
+use super::stats::SessionStats;
+use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
+use crate::config::Ice;
+use crate::stream::Fanout;
+
+/// The thread's name.
+const THREAD: &str = "porthole-peers";
+/// Commands that wait for the thread; whoever has one more waits.
+const COMMAND_QUEUE: usize = 256;
+/// Events kept for a session that is busy; gathering a board with many addresses stays below.
+const EVENT_QUEUE: usize = 128;
+/// The system has called a new socket writable by then.
+const SOCKET_READY: Duration = Duration::from_millis(1);
+
+/// What a connection is made of.
+pub(in crate::peer) struct Parts {
+    /// Boxed: it takes 17 KB.
+    pub pc: Box<RTCPeerConnection>,
+    pub track: Track,
+    pub keys: Keys,
+    /// The pictures, from the viewer's place.
+    pub fanout: Fanout,
+    /// What is told of it; `None`: nothing is sent.
+    pub live: Option<Arc<SessionStats>>,
+    /// Told with our candidates.
+    pub public_ip: Option<IpAddr>,
+    /// How long the viewer is asked to hold a picture.
+    pub playout_delay_ms: u32,
+}
+
+/// The thread; it ends when this and all connections are dropped.
+#[derive(Debug)]
+pub(in crate::peer) struct Driver {
+    commands: mpsc::Sender<Command>,
+    next: AtomicU64,
+}
+
+impl Driver {
+    /// Starts the thread, whose tasks run in `tasks`. Viewers find the TCP port behind `listeners`, if `ice` has one.
+    pub fn start(ice: Ice, listeners: Vec<std::net::TcpListener>, tasks: &TaskGroup) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
+        let tasks = tasks.clone();
+        std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+            let served = AssertUnwindSafe(|| {
+                LocalSet::new().block_on(&runtime, serve(ice, listeners, queue, tasks.clone()));
+            });
+            if let Err(panic) = catch_unwind(served) {
+                tasks.report(EndedEarly { task: THREAD, reason: panic_text(panic.as_ref()) });
+            }
+            // What still runs there belongs to connections that are gone.
+            tasks.cancel();
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { commands, next: AtomicU64::new(0) })
+    }
+
+    /// Makes sure that there are sockets for one more connection.
+    pub async fn bind(&self) -> Result<(), PeerError> {
+        let (reply, bound) = oneshot::channel();
+        self.commands.send(Command::Bind(reply)).await.map_err(|_| PeerError::Gone)?;
+        bound.await.map_err(|_| PeerError::Gone)?
+    }
+
+    /// How many connections there are.
+    #[cfg(test)]
+    pub async fn connections(&self) -> usize {
+        let (reply, count) = oneshot::channel();
+        let _ = self.commands.send(Command::Count(reply)).await;
+        count.await.unwrap_or_default()
+    }
+
+    /// Takes a connection.
+    pub async fn open(&self, parts: Parts) -> Result<Connection, PeerError> {
+        let owner = self.next.fetch_add(1, Ordering::Relaxed);
+        let (events, reported) = mpsc::channel(EVENT_QUEUE);
+        let Parts { pc, track, keys, fanout, live, public_ip, playout_delay_ms } = parts;
+        let feedback = live.as_ref().map(|live| Arc::clone(&live.feedback)).unwrap_or_default();
+        let media = MediaSender::new(owner, feedback, fanout);
+        let span = tracing::Span::current();
+        let new = NewPeer { pc, track, keys, media, events, public_ip, live, playout_delay_ms, span };
+        let command = Command::Open(owner, Box::new(new));
+        self.commands.send(command).await.map_err(|_| PeerError::Gone)?;
+        Ok(Connection::new(owner, self.commands.clone(), reported))
+    }
+}
+
+/// What all tasks of the thread share.
+struct Shared {
+    state: RefCell<State>,
+    /// A deadline came nearer.
+    earlier: Notify,
+    /// What the timer sleeps for.
+    sleeps_until: RefCell<Option<Instant>>,
+    me: Weak<Shared>,
+    tasks: TaskGroup,
+}
+
+impl Shared {
+    fn new(ice: Ice, tasks: TaskGroup) -> Rc<Self> {
+        Rc::new_cyclic(|me: &Weak<Self>| {
+            let inbox: Weak<dyn Inbox> = me.clone();
+            Self {
+                state: RefCell::new(State::new(ice, &inbox, &tasks)),
+                earlier: Notify::new(),
+                sleeps_until: RefCell::default(),
+                me: me.clone(),
+                tasks,
+            }
+        })
+    }
+
+    /// Does `what`, starts the media that may begin, and sees to the timer.
+    fn with<T>(&self, what: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.borrow_mut();
+        let done = what(&mut state);
+        for owner in std::mem::take(&mut state.starting) {
+            if let (Some(shared), Some(peer)) = (self.me.upgrade(), state.peers.get_mut(&owner)) {
+                peer.sending = sending::start(shared, owner, &peer.new);
+            }
+        }
+        let due = state.poll_timeout();
+        let sleeps_until = *self.sleeps_until.borrow();
+        if due.is_some_and(|due| sleeps_until.is_none_or(|until| due < until)) {
+            self.earlier.notify_one();
+        }
+        done
+    }
+
+    async fn timer(self: Rc<Self>) {
+        loop {
+            let due = self.state.borrow_mut().poll_timeout();
+            *self.sleeps_until.borrow_mut() = due;
+            let sleep = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => self.with(|state| state.timeouts(Instant::now())),
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    fn look_up(&self, lookups: Vec<Lookup>) {
+        for lookup in lookups {
+            let shared = self.me.clone();
+            self.tasks.spawn_local_finite("look-up", async move {
+                let found = lookup.url.resolve().await;
+                if let Some(shared) = shared.upgrade() {
+                    shared.with(|state| state.resolved(&lookup, &found, Instant::now()));
+                }
+            });
+        }
+    }
+
+    /// The session has gone without a word.
+    fn close_when_dropped(&self, owner: Owner, events: mpsc::Sender<PeerEvent>) {
+        let shared = self.me.clone();
+        self.tasks.spawn_local_finite("connection", async move {
+            events.closed().await;
+            if let Some(shared) = shared.upgrade() {
+                shared.with(|state| state.close(owner, Instant::now()));
+            }
+        });
+    }
+
+    async fn command(&self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Bind(reply) => {
+                let bound = self.with(|state| state.bind(now));
+                if let Ok(true) = bound {
+                    tokio::time::sleep(SOCKET_READY).await;
+                }
+                let _ = reply.send(bound.map(|_| ()));
+            }
+            Command::Open(owner, new) => {
+                self.close_when_dropped(owner, new.events.clone());
+                self.with(|state| state.open(owner, *new));
+            }
+            Command::Answer(owner, offer, reply) => {
+                let answered = self.with(|state| state.answer(owner, &offer, now));
+                let answered = answered.unwrap_or(Err(PeerError::Gone));
+                let _ = reply.send(answered.map(|(answer, lookups)| {
+                    self.look_up(lookups);
+                    answer
+                }));
+            }
+            Command::Offer(owner, reply) => {
+                let offered = self.with(|state| state.offer(owner, now)).unwrap_or(Err(PeerError::Gone));
+                let _ = reply.send(offered.map(|lookups| self.look_up(lookups)));
+            }
+            Command::Candidate(owner, candidate) => {
+                self.with(|state| {
+                    state.with(owner, now, |peer, net| peer.add_remote_candidate(net, candidate.into(), now));
+                });
+            }
+            Command::Path(owner, reply) => {
+                let peer = |state: &mut State| state.peers.get_mut(&owner)?.path_stats();
+                let _ = reply.send(self.with(peer));
+            }
+            #[cfg(test)]
+            Command::Count(reply) => {
+                let _ = reply.send(self.state.borrow().peers.len());
+            }
+            Command::Close(owner, reply) => {
+                self.with(|state| state.close(owner, now));
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    /// Does `what` with a connection's media; `None` when that has ended.
+    fn media<T>(&self, owner: Owner, what: impl FnOnce(&mut MediaSender, &mut Net) -> T) -> Option<T> {
+        self.state.borrow_mut().media(owner, what)
+    }
+}
+
+impl Inbox for Shared {
+    fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
+        self.with(|state| state.udp(at, from, datagrams, stride));
+    }
+
+    fn tcp_accepted(&self, accepted: Accepted) {
+        self.with(|state| state.tcp_accepted(accepted));
+    }
+
+    fn tcp(&self, link: LinkId, frame: &[u8]) {
+        self.with(|state| state.tcp(link, frame));
+    }
+
+    fn tcp_closed(&self, link: LinkId) {
+        self.with(|state| state.net.tcp.closed(link));
+    }
+
+    fn relay(&self, relay: RelayId, datagram: &[u8]) {
+        self.with(|state| state.relay(relay, datagram));
+    }
+
+    fn mdns(&self, from: SocketAddr, datagram: &[u8]) {
+        self.with(|state| state.mdns(from, datagram));
+    }
+}
+
+async fn serve(
+    ice: Ice,
+    listeners: Vec<std::net::TcpListener>,
+    mut commands: mpsc::Receiver<Command>,
+    tasks: TaskGroup,
+) {
+    let tcp_port = ice.tcp_port;
+    let shared = Shared::new(ice, tasks.clone());
+    let inbox: Weak<dyn Inbox> = shared.me.clone();
+    if let Some(port) = tcp_port
+        && let Err(error) = tcp_port::accept(port, listeners, &inbox, &tasks)
+    {
+        tracing::error!(%error, "the TCP port of the media connections is of no use");
+    }
+    let timer = tasks.spawn_local("peer-timers", Rc::clone(&shared).timer());
+    while let Some(command) = commands.recv().await {
+        shared.command(command).await;
+    }
+    tasks.cancel();
+    timer.abort();
+}

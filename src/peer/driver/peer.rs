@@ -1,0 +1,432 @@
+//! One viewer's connection: the library's state machine, its candidates, its handshake and its media.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc::peer_connection::RTCPeerConnection;
+use rtc::peer_connection::event::RTCPeerConnectionEvent;
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::peer_connection::state::{RTCIceGatheringState, RTCPeerConnectionState};
+use rtc::peer_connection::transport::RTCIceCandidateInit;
+use rtc::sansio::Protocol;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::command::PeerEvent;
+use super::gather::{self, Gathering};
+use super::nomination::{Nominations, nomination};
+use super::path;
+use crate::peer::PeerError;
+use crate::peer::connect::answer::{with_first_section, with_told};
+use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
+use crate::peer::connect::handshake::{Handshake, Verdict};
+use crate::peer::connect::track::Track;
+use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media};
+use crate::peer::net::relay::RelayEvent;
+use crate::peer::net::{Net, SelectedPath};
+use crate::peer::rtp::keys::Keys;
+use crate::peer::send::media_sender::MediaSender;
+use crate::peer::stats::{PathStats, SessionStats};
+use crate::signaling::message::Candidate;
+
+/// Names of multicast DNS that one viewer may have asked for in one generation of ICE.
+const MAX_HIDDEN: usize = 16;
+/// Rounds between the library's layers for one thing that happened; each of them passes something on in one.
+const MAX_ROUNDS: usize = 16;
+/// How late the library's timers may be once media flows: all connections' in one wake-up.
+const COARSE: Duration = Duration::from_millis(100);
+
+/// What a connection is made of.
+pub(super) struct NewPeer {
+    pub pc: Box<RTCPeerConnection>,
+    pub track: Track,
+    pub keys: Keys,
+    pub media: MediaSender,
+    pub events: mpsc::Sender<PeerEvent>,
+    pub public_ip: Option<IpAddr>,
+    pub live: Option<Arc<SessionStats>>,
+    pub playout_delay_ms: u32,
+    pub span: tracing::Span,
+}
+
+/// One viewer's connection.
+pub(super) struct Peer {
+    pub owner: Owner,
+    pub new: NewPeer,
+    handshake: Handshake,
+    nominations: Nominations,
+    pub gathering: Gathering,
+    /// Our user fragment of this generation of ICE.
+    fragment: Option<String>,
+    /// Candidates of the viewer whose names are asked for.
+    hidden: Vec<RTCIceCandidateInit>,
+    /// The last check that left, and when.
+    check: Option<(Transaction, Instant)>,
+    /// Check that was answered last.
+    answered: Option<Transaction>,
+    round_trip: Option<Duration>,
+    /// Where the library sends its handshake.
+    route: Option<TransportContext>,
+    /// Media may begin.
+    pub is_starting: bool,
+    is_started: bool,
+    /// The task that sends pictures.
+    pub sending: Option<AbortHandle>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(sending) = &self.sending {
+            sending.abort();
+        }
+    }
+}
+
+impl Peer {
+    pub fn new(owner: Owner, new: NewPeer) -> Self {
+        Self {
+            owner,
+            new,
+            handshake: Handshake::default(),
+            nominations: Nominations::default(),
+            gathering: Gathering::default(),
+            fragment: None,
+            hidden: Vec::new(),
+            check: None,
+            answered: None,
+            round_trip: None,
+            route: None,
+            is_starting: false,
+            is_started: false,
+            sending: None,
+        }
+    }
+
+    /// Answers `offer`, the first one or a later one of the same browser-side connection. Gives the answer, and whether a
+    /// generation of ICE begins with it.
+    pub fn answer(&mut self, net: &mut Net, offer: &str, now: Instant) -> Result<(String, bool), PeerError> {
+        let pc = &mut self.new.pc;
+        pc.set_remote_description(now, RTCSessionDescription::offer(offer.to_owned())?)?;
+        let answer = pc.create_answer(None)?;
+        pc.set_local_description(now, answer.clone())?;
+        let answer = with_told(&answer.sdp, |candidate| self.told(candidate));
+        let answer = self.new.track.complete(&with_first_section(offer, &answer));
+        let is_new = self.register(net, &answer);
+        if is_new {
+            self.hidden.clear();
+        }
+        for line in offer.lines().filter_map(|line| line.trim_end().strip_prefix("a=candidate:")) {
+            let candidate = format!("candidate:{line}");
+            if hidden_name(&candidate).is_some() {
+                let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
+                self.ask(net, candidate, now);
+            }
+        }
+        Ok((answer, is_new))
+    }
+
+    /// An offer of this side, from which only candidates are wanted.
+    pub fn offer(&mut self, now: Instant) -> Result<String, PeerError> {
+        let offer = self.new.pc.create_offer(None)?;
+        self.new.pc.set_local_description(now, offer.clone())?;
+        Ok(offer.sdp)
+    }
+
+    /// Requests for the user fragments of `answer` come here from now on.
+    fn register(&mut self, net: &mut Net, answer: &str) -> bool {
+        let mut is_new = false;
+        for fragment in answer.lines().filter_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:")) {
+            net.udp.name(self.owner, fragment);
+            net.tcp.name(self.owner, fragment);
+            if self.fragment.as_deref() != Some(fragment) {
+                self.fragment = Some(fragment.to_owned());
+                is_new = true;
+            }
+        }
+        is_new
+    }
+
+    /// What viewers hear of `candidate`: itself, and the public address of a 1:1 NAT too.
+    fn told(&self, candidate: Candidate) -> Vec<Candidate> {
+        let public = self.new.public_ip.and_then(|ip| with_public_address(&candidate, ip));
+        public.into_iter().chain([candidate]).collect()
+    }
+
+    /// Takes a candidate of the viewer.
+    pub fn add_remote_candidate(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
+        if hidden_name(&candidate.candidate).is_some() {
+            self.ask(net, candidate, now);
+            return;
+        }
+        // Browsers also send kinds that this side does not speak (ssltcp, foreign extensions).
+        if let Err(error) = self.new.pc.add_remote_candidate(candidate) {
+            tracing::debug!(%error, "a candidate of the viewer was not usable");
+        }
+    }
+
+    fn ask(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
+        if self.hidden.len() >= MAX_HIDDEN {
+            return;
+        }
+        if let Some(name) = hidden_name(&candidate.candidate) {
+            net.names.ask(self.owner, name, now);
+            self.hidden.push(candidate);
+        }
+    }
+
+    /// The address behind a name was found.
+    pub fn found(&mut self, net: &mut Net, name: &str, address: IpAddr, now: Instant) {
+        let (found, rest) = std::mem::take(&mut self.hidden)
+            .into_iter()
+            .partition(|candidate| hidden_name(&candidate.candidate) == Some(name));
+        self.hidden = rest;
+        let found: Vec<RTCIceCandidateInit> = found;
+        for candidate in found {
+            let candidate =
+                RTCIceCandidateInit { candidate: with_address(&candidate.candidate, address), ..candidate };
+            self.add_remote_candidate(net, candidate, now);
+        }
+    }
+
+    /// Takes one of our candidates, if it is new.
+    pub fn add_local_candidate(&mut self, candidate: RTCIceCandidateInit) {
+        if let Err(error) = self.new.pc.add_local_candidate(candidate) {
+            tracing::debug!(%error, "a candidate of this machine is not usable");
+        }
+    }
+
+    /// Tells the end of candidates, once nothing is asked for any more.
+    pub fn settle_gathering(&mut self, net: &Net) {
+        if !self.gathering.is_complete && self.gathering.is_idle() && !net.relays.is_asking(self.owner) {
+            self.gathering.is_complete = true;
+            self.add_local_candidate(RTCIceCandidateInit::default());
+        }
+    }
+
+    /// Takes what came over any path: media goes to its sender, the rest to the library.
+    pub fn received(&mut self, net: &mut Net, transport: TransportContext, datagram: &[u8], now: Instant) {
+        if is_media(datagram) {
+            if self.new.media.received(net, datagram, transport.peer_addr, now) && !self.handshake.is_done() {
+                self.handshake.media_received();
+            }
+            return;
+        }
+        let message = |datagram: &[u8]| TaggedBytesMut { now, transport, message: BytesMut::from(datagram) };
+        if self.gathering.is_of(transport.local_addr, transport.peer_addr) {
+            self.gathering.received(message(datagram));
+            self.pump(net, now);
+            return;
+        }
+        if self.handshake.received(datagram) == Verdict::Stale {
+            return;
+        }
+        let nominates = nomination(datagram);
+        self.answered = None;
+        self.read(message(datagram));
+        self.pump(net, now);
+        let pair = (transport.local_addr, transport.peer_addr);
+        if nominates.is_some() && self.answered != nominates {
+            self.nominations.hold(pair, datagram);
+        }
+        let Some(stun) = Stun::of(datagram).filter(|stun| stun.class == Class::Response) else { return };
+        if let Some((_, sent)) = self.check.take_if(|(transaction, _)| *transaction == stun.transaction) {
+            self.round_trip = Some(now.saturating_duration_since(sent));
+        }
+        if let Some(held) = self.nominations.release(pair) {
+            self.read(message(&held));
+            self.pump(net, now);
+        }
+    }
+
+    fn read(&mut self, message: TaggedBytesMut) {
+        if let Err(error) = self.new.pc.handle_read(message) {
+            tracing::debug!(%error, "a datagram of the viewer");
+        }
+    }
+
+    /// Takes what a TURN server said.
+    pub fn relayed(&mut self, net: &mut Net, events: Vec<RelayEvent>, now: Instant) {
+        for event in events {
+            match event {
+                RelayEvent::Allocated { relayed, base } => match gather::relayed(relayed, base) {
+                    Ok(candidate) => self.add_local_candidate(candidate),
+                    Err(error) => tracing::debug!(%error, %relayed, "a relayed candidate"),
+                },
+                RelayEvent::Failed => {}
+                RelayEvent::Received { relayed, from, datagram } => {
+                    let transport = TransportContext {
+                        local_addr: relayed,
+                        peer_addr: from,
+                        transport_protocol: TransportProtocol::UDP,
+                        ecn: None,
+                    };
+                    self.received(net, transport, &datagram, now);
+                }
+            }
+        }
+        self.pump(net, now);
+    }
+
+    /// Lets the library do all that it can do now, and sends what comes of it.
+    pub fn pump(&mut self, net: &mut Net, now: Instant) {
+        for found in self.gathering.found() {
+            self.add_local_candidate(found);
+        }
+        while let Some(message) = self.gathering.poll_write() {
+            net.transmit(self.owner, &message);
+        }
+        self.settle_gathering(net);
+        for _ in 0..MAX_ROUNDS {
+            // What an event has begun, such as a client's first flight of DTLS, is only fetched by this.
+            if let Err(error) = self.new.pc.handle_timeout(now) {
+                tracing::debug!(%error, "the connection's time");
+            }
+            let mut is_idle = true;
+            while let Some(message) = self.new.pc.poll_write() {
+                is_idle = false;
+                self.transmit(net, &message, now);
+            }
+            while let Some(event) = self.new.pc.poll_event() {
+                is_idle = false;
+                self.event(net, event);
+            }
+            while self.new.pc.poll_read().is_some() {}
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    fn transmit(&mut self, net: &mut Net, message: &TaggedBytesMut, now: Instant) {
+        match Stun::of(&message.message) {
+            Some(Stun { class: Class::Request, transaction }) => self.check = Some((transaction, now)),
+            Some(Stun { class: Class::Response, transaction }) => self.answered = Some(transaction),
+            Some(_) => {}
+            None => {
+                if message.transport.transport_protocol == TransportProtocol::UDP {
+                    self.handshake.sent(&message.message, now);
+                }
+                self.route = Some(message.transport);
+            }
+        }
+        net.transmit(self.owner, message);
+    }
+
+    fn event(&mut self, net: &mut Net, event: RTCPeerConnectionEvent) {
+        match event {
+            RTCPeerConnectionEvent::OnIceCandidateEvent(event) => {
+                let Ok(init) = event.candidate.to_json() else { return };
+                let candidate = Candidate {
+                    candidate: init.candidate,
+                    sdp_mid: init.sdp_mid,
+                    sdp_mline_index: init.sdp_mline_index,
+                    username_fragment: init.username_fragment,
+                };
+                for candidate in self.told(candidate) {
+                    self.forward(PeerEvent::Candidate(candidate));
+                }
+            }
+            RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(RTCIceGatheringState::Complete) => {
+                self.forward(PeerEvent::GatheringComplete);
+            }
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(_) => self.follow_path(net),
+            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => self.state(net, state),
+            _ => {}
+        }
+    }
+
+    fn state(&mut self, net: &mut Net, state: RTCPeerConnectionState) {
+        match state {
+            RTCPeerConnectionState::Connected => {
+                self.follow_path(net);
+                let can_send = self.is_started || self.start_media();
+                self.forward(if can_send { PeerEvent::Connected } else { PeerEvent::SenderFailed });
+            }
+            RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => self.forward(PeerEvent::Ended),
+            _ => {}
+        }
+    }
+
+    /// Media begins with the keys of the handshake.
+    fn start_media(&mut self) -> bool {
+        let negotiated = self.new.track.negotiated(&mut self.new.pc);
+        let Some((negotiated, keys)) = negotiated.zip(self.new.keys.agreed()) else {
+            tracing::warn!("the connection has no keys for media");
+            return false;
+        };
+        if let Err(error) = self.new.media.start(&negotiated, &keys) {
+            tracing::warn!(%error, "media cannot be sent");
+            return false;
+        }
+        self.handshake.media_sent();
+        (self.is_started, self.is_starting) = (true, true);
+        true
+    }
+
+    pub fn forward(&self, event: PeerEvent) {
+        // A full queue means that the session no longer reads; it is being closed then.
+        let _ = self.new.events.try_send(event);
+    }
+
+    /// Media takes the path that ICE has chosen. During a restart it stays on the former one.
+    fn follow_path(&mut self, net: &Net) {
+        if let Some(path) = self.selected_path(net)
+            && self.new.media.path != Some(path)
+        {
+            tracing::debug!(?path, "media's path");
+            self.new.media.path = Some(path);
+        }
+    }
+
+    fn selected_path(&mut self, net: &Net) -> Option<SelectedPath> {
+        let pair = self.new.track.selected_pair(&mut self.new.pc)?;
+        path::of(&pair, |peer| net.tcp.link(self.owner, peer))
+    }
+
+    /// The path and what is known of it, once connected.
+    pub fn path_stats(&mut self) -> Option<PathStats> {
+        let pair = self.new.track.selected_pair(&mut self.new.pc)?;
+        Some(path::stats(&pair, self.round_trip))
+    }
+
+    /// When [`Self::timeout`] is due.
+    pub fn poll_timeout(&mut self, net: &mut Net, now: Instant) -> Option<Instant> {
+        let library = self.new.pc.poll_timeout().map(|at| {
+            let pause = if self.is_started { COARSE } else { Duration::from_millis(1) };
+            at.max(now + pause)
+        });
+        let others = [
+            self.handshake.poll_timeout(),
+            self.gathering.poll_timeout(),
+            net.relays.poll_timeout(self.owner),
+        ];
+        others.into_iter().chain([library]).flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn timeout(&mut self, net: &mut Net, now: Instant) {
+        self.gathering.timeout(now);
+        let repeated = self.handshake.repeat(now);
+        if let Some(transport) = self.route {
+            for datagram in repeated {
+                let message = BytesMut::from(&datagram[..]);
+                net.transmit(self.owner, &TaggedBytesMut { now, transport, message });
+            }
+        }
+        let events = net.relays.timeout(self.owner, now);
+        self.relayed(net, events, now);
+    }
+
+    /// Says goodbye to the viewer.
+    pub fn close(&mut self, net: &mut Net) {
+        if let Err(error) = self.new.pc.close() {
+            tracing::debug!(%error, "closing the peer connection");
+        }
+        while let Some(message) = self.new.pc.poll_write() {
+            net.transmit(self.owner, &message);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! All connections, and what each of the thread's events does to them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Weak;
+use std::time::Instant;
+
+use rtc::shared::{TransportContext, TransportProtocol};
+
+use super::command::PeerEvent;
+use super::gather;
+use super::peer::{NewPeer, Peer};
+use crate::base::tasks::{TaskGroup, panic_text};
+use crate::config::Ice;
+use crate::peer::PeerError;
+use crate::peer::net::demux::Owner;
+use crate::peer::net::interfaces::addresses;
+use crate::peer::net::relay::{RelayId, Server};
+use crate::peer::net::server_url::ServerUrl;
+use crate::peer::net::tcp_port::{Accepted, LinkId};
+use crate::peer::net::{Inbox, Net};
+use crate::peer::send::media_sender::MediaSender;
+
+/// A server's address that is to be looked up for a connection.
+pub(super) struct Lookup {
+    pub owner: Owner,
+    pub url: ServerUrl,
+    /// Its place in the configuration.
+    pub server: usize,
+}
+
+/// Everything on the driver's thread.
+pub(super) struct State {
+    ice: Ice,
+    pub net: Net,
+    pub peers: HashMap<Owner, Peer>,
+    timers: BTreeSet<(Instant, Owner)>,
+    due: HashMap<Owner, Instant>,
+    /// Connections whose media may begin.
+    pub starting: Vec<Owner>,
+}
+
+impl State {
+    pub fn new(ice: Ice, inbox: &Weak<dyn Inbox>, tasks: &TaskGroup) -> Self {
+        let net = Net::new(ice.port_range.clone(), ice.tcp_port, inbox, tasks);
+        Self {
+            ice,
+            net,
+            peers: HashMap::new(),
+            timers: BTreeSet::new(),
+            due: HashMap::new(),
+            starting: Vec::new(),
+        }
+    }
+
+    /// Makes room for one more connection. Gives whether there are new sockets.
+    pub fn bind(&mut self, now: Instant) -> Result<bool, PeerError> {
+        self.net.udp.bind(&addresses(), now)
+    }
+
+    pub fn open(&mut self, owner: Owner, new: NewPeer) {
+        self.peers.insert(owner, Peer::new(owner, new));
+    }
+
+    /// Answers `offer`. Gives what is to be looked up, too.
+    pub fn answer(
+        &mut self,
+        owner: Owner,
+        offer: &str,
+        now: Instant,
+    ) -> Option<Result<(String, Vec<Lookup>), PeerError>> {
+        self.guarded(owner, now, |state| {
+            let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, offer, now);
+            let answered = answered.map(|(answer, is_new)| (answer, state.gather(owner, is_new)));
+            state.settle(owner, now);
+            Some(answered)
+        })
+    }
+
+    /// Gathers without a viewer.
+    pub fn offer(&mut self, owner: Owner, now: Instant) -> Option<Result<Vec<Lookup>, PeerError>> {
+        let offered = self.peers.get_mut(&owner)?.offer(now);
+        let lookups = offered.map(|_| self.gather(owner, true));
+        self.settle(owner, now);
+        Some(lookups)
+    }
+
+    fn gather(&mut self, owner: Owner, is_new: bool) -> Vec<Lookup> {
+        let Some(peer) = self.peers.get_mut(&owner) else { return Vec::new() };
+        peer.gathering.is_complete = false;
+        let mut hosts: Vec<_> = self.net.udp.addresses().map(gather::host).collect();
+        if let Some(port) = self.net.tcp.port() {
+            let passive = |address: SocketAddr| gather::host_tcp(SocketAddr::new(address.ip(), port));
+            hosts.extend(self.net.udp.addresses().map(passive));
+        }
+        for candidate in hosts.into_iter().flatten() {
+            peer.add_local_candidate(candidate);
+        }
+        if !is_new {
+            return Vec::new();
+        }
+        let servers = self.ice.servers.iter().enumerate();
+        let urls = servers.flat_map(|(server, of)| of.urls.iter().map(move |url| (server, url)));
+        let lookups: Vec<Lookup> = urls
+            .filter_map(|(server, url)| Some(Lookup { owner, url: ServerUrl::parse(url)?, server }))
+            .filter(|lookup| lookup.url.udp)
+            .collect();
+        peer.gathering.lookups += lookups.len();
+        lookups
+    }
+
+    /// A server's name was looked up.
+    pub fn resolved(&mut self, lookup: &Lookup, found: &[SocketAddr], now: Instant) {
+        let Lookup { owner, url, server } = lookup;
+        let Some(peer) = self.peers.get_mut(owner) else { return };
+        peer.gathering.lookups = peer.gathering.lookups.saturating_sub(1);
+        if found.is_empty() {
+            tracing::warn!(host = url.host, "the name of the server is not known");
+        }
+        if url.turn {
+            let server = &self.ice.servers[*server];
+            // One of each family: the first.
+            for is_ipv4 in [true, false] {
+                let Some(address) = found.iter().copied().find(|found| found.is_ipv4() == is_ipv4) else {
+                    continue;
+                };
+                if self.net.relays.has_asked(*owner, address) {
+                    continue;
+                }
+                let server = Server {
+                    address,
+                    username: server.username.as_deref().unwrap_or_default(),
+                    password: server.credential.as_deref().unwrap_or_default(),
+                };
+                if let Err(error) = self.net.relays.allocate(*owner, &server, now) {
+                    tracing::warn!(%error, server = %address, "the TURN server cannot be asked");
+                }
+            }
+        } else {
+            let own: Vec<SocketAddr> = self.net.udp.addresses().collect();
+            for from in own {
+                let to = found.iter().copied().find(|found| found.is_ipv4() == from.is_ipv4());
+                if let Some(to) = to
+                    && let Err(error) = peer.gathering.ask(from, to, now)
+                {
+                    tracing::warn!(%error, server = %to, "the STUN server cannot be asked");
+                }
+            }
+        }
+        self.settle(*owner, now);
+    }
+
+    /// Does `what` with a connection, and all that comes of it.
+    pub fn with<T>(
+        &mut self,
+        owner: Owner,
+        now: Instant,
+        what: impl FnOnce(&mut Peer, &mut Net) -> T,
+    ) -> Option<T> {
+        self.guarded(owner, now, |state| {
+            let done = what(state.peers.get_mut(&owner)?, &mut state.net);
+            state.settle(owner, now);
+            Some(done)
+        })
+    }
+
+    /// Does `what`, and ends the connection alone if that fails inside the library: all others live on the same thread.
+    fn guarded<T>(
+        &mut self,
+        owner: Owner,
+        now: Instant,
+        what: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(|| what(self))) {
+            Ok(done) => done,
+            Err(panic) => {
+                let reason = panic_text(panic.as_ref());
+                tracing::error!(reason, "a connection has failed inside the device; the others go on");
+                if let Some(peer) = self.peers.remove(&owner) {
+                    peer.forward(PeerEvent::SenderFailed);
+                }
+                self.schedule(owner, None);
+                self.net.leave(owner, now);
+                None
+            }
+        }
+    }
+
+    /// Does `what` with a connection's media; nothing else comes of that.
+    pub fn media<T>(
+        &mut self,
+        owner: Owner,
+        what: impl FnOnce(&mut MediaSender, &mut Net) -> T,
+    ) -> Option<T> {
+        let peer = self.peers.get_mut(&owner)?;
+        Some(what(&mut peer.new.media, &mut self.net))
+    }
+
+    fn settle(&mut self, owner: Owner, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        peer.pump(&mut self.net, now);
+        if std::mem::take(&mut peer.is_starting) {
+            self.starting.push(owner);
+        }
+        let at = peer.poll_timeout(&mut self.net, now);
+        self.schedule(owner, at);
+    }
+
+    fn schedule(&mut self, owner: Owner, at: Option<Instant>) {
+        let before = match at {
+            Some(at) => self.due.insert(owner, at),
+            None => self.due.remove(&owner),
+        };
+        if before != at {
+            if let Some(before) = before {
+                self.timers.remove(&(before, owner));
+            }
+            if let Some(at) = at {
+                self.timers.insert((at, owner));
+            }
+        }
+    }
+
+    /// When [`Self::timeouts`] is due.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let first = self.timers.first().map(|(at, _)| *at);
+        [first, self.net.names.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn timeouts(&mut self, now: Instant) {
+        while let Some((_, owner)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.schedule(owner, None);
+            self.with(owner, now, |peer, net| peer.timeout(net, now));
+        }
+        if self.net.names.poll_timeout().is_some_and(|at| at <= now) {
+            self.net.names.timeout(now);
+        }
+    }
+
+    /// Datagrams of one sender came to the shared socket at `at`.
+    pub fn udp(&mut self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
+        let now = Instant::now();
+        for datagram in datagrams.chunks(stride) {
+            let Some(owner) = self.net.udp.received(at, from, datagram, now) else { continue };
+            self.deliver(owner, transport(at, from, TransportProtocol::UDP), datagram, now);
+        }
+    }
+
+    fn deliver(&mut self, owner: Owner, transport: TransportContext, datagram: &[u8], now: Instant) {
+        self.guarded(owner, now, |state| {
+            state.peers.get_mut(&owner)?.received(&mut state.net, transport, datagram, now);
+            // A report of the viewer concerns its media alone, and is by far the most frequent.
+            if !crate::peer::net::demux::is_media(datagram) {
+                state.settle(owner, now);
+            }
+            Some(())
+        });
+    }
+
+    /// A TCP connection has said whose it is.
+    pub fn tcp_accepted(&mut self, accepted: Accepted) {
+        let first = accepted.first.clone();
+        let (local, peer) = (accepted.local, accepted.peer);
+        if let Some((_, owner)) = self.net.tcp.accepted(accepted) {
+            let transport = transport(local, peer, TransportProtocol::TCP);
+            self.deliver(owner, transport, &first, Instant::now());
+        }
+    }
+
+    /// A frame came over TCP.
+    pub fn tcp(&mut self, link: LinkId, frame: &[u8]) {
+        if let Some((owner, local, peer)) = self.net.tcp.ends(link) {
+            let transport = transport(local, peer, TransportProtocol::TCP);
+            self.deliver(owner, transport, frame, Instant::now());
+        }
+    }
+
+    /// A TURN server sent this.
+    pub fn relay(&mut self, relay: RelayId, datagram: &[u8]) {
+        let now = Instant::now();
+        if let Some((owner, events)) = self.net.relays.received(relay, datagram, now) {
+            self.with(owner, now, |peer, net| peer.relayed(net, events, now));
+        }
+    }
+
+    /// An answer of multicast DNS came.
+    pub fn mdns(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let now = Instant::now();
+        for (owner, name, address) in self.net.names.received(from, datagram, now) {
+            let found: (String, IpAddr) = (name, address);
+            self.with(owner, now, |peer, net| peer.found(net, &found.0, found.1, now));
+        }
+    }
+
+    /// Ends a connection, and forgets all of it.
+    pub fn close(&mut self, owner: Owner, now: Instant) {
+        if let Some(mut peer) = self.peers.remove(&owner) {
+            peer.close(&mut self.net);
+        }
+        self.schedule(owner, None);
+        self.net.leave(owner, now);
+    }
+}
+
+fn transport(
+    local_addr: SocketAddr,
+    peer_addr: SocketAddr,
+    transport_protocol: TransportProtocol,
+) -> TransportContext {
+    TransportContext { local_addr, peer_addr, transport_protocol, ecn: None }
+}

@@ -1,0 +1,94 @@
+//! An inbox for tests, which keeps what it is given.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::Inbox;
+use super::relay::RelayId;
+use super::tcp_port::{Accepted, LinkId};
+
+/// What came.
+pub(in crate::peer) enum Came {
+    Udp(SocketAddr, SocketAddr, Vec<u8>),
+    Accepted(Accepted),
+    Tcp(LinkId, Vec<u8>),
+    Closed(LinkId),
+    Relay,
+    Mdns,
+}
+
+/// The inbox.
+#[derive(Default)]
+pub(in crate::peer) struct Collected {
+    came: RefCell<VecDeque<Came>>,
+    ready: Notify,
+}
+
+impl Collected {
+    /// An empty one, and how others get at it.
+    pub fn new() -> (Rc<Self>, Weak<dyn Inbox>) {
+        let this = Rc::<Self>::default();
+        let weak: Weak<Self> = Rc::downgrade(&this);
+        (this, weak)
+    }
+
+    fn put(&self, came: Came) {
+        self.came.borrow_mut().push_back(came);
+        self.ready.notify_one();
+    }
+
+    /// The next thing that comes.
+    pub async fn next(&self) -> Came {
+        let next = async {
+            loop {
+                if let Some(came) = self.came.borrow_mut().pop_front() {
+                    return came;
+                }
+                self.ready.notified().await;
+            }
+        };
+        timeout(Duration::from_secs(10), next).await.expect("something comes")
+    }
+
+    /// The next datagram of a shared socket.
+    pub async fn datagram(&self) -> (SocketAddr, SocketAddr, Vec<u8>) {
+        match self.next().await {
+            Came::Udp(at, from, datagram) => (at, from, datagram),
+            _ => panic!("something else came"),
+        }
+    }
+}
+
+impl Inbox for Collected {
+    fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
+        for datagram in datagrams.chunks(stride) {
+            self.put(Came::Udp(at, from, datagram.to_vec()));
+        }
+    }
+
+    fn tcp_accepted(&self, accepted: Accepted) {
+        self.put(Came::Accepted(accepted));
+    }
+
+    fn tcp(&self, link: LinkId, frame: &[u8]) {
+        self.put(Came::Tcp(link, frame.to_vec()));
+    }
+
+    fn tcp_closed(&self, link: LinkId) {
+        self.put(Came::Closed(link));
+    }
+
+    fn relay(&self, _relay: RelayId, _datagram: &[u8]) {
+        self.put(Came::Relay);
+    }
+
+    fn mdns(&self, _from: SocketAddr, _datagram: &[u8]) {
+        self.put(Came::Mdns);
+    }
+}

@@ -1,0 +1,152 @@
+//! Where packets go in and out: the ports that all viewers share, TURN allocations, and names of multicast DNS.
+//!
+//! Everything here lives on the driver's thread. What is received goes to an [`Inbox`]; nothing is decided here.
+
+pub mod batch;
+#[cfg(test)]
+pub mod collected;
+pub mod demux;
+pub mod interfaces;
+pub mod mdns;
+pub mod relay;
+pub mod server_url;
+pub mod tcp_port;
+pub mod udp_port;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::rc::Weak;
+use std::time::Instant;
+
+use crate::base::tasks::TaskGroup;
+use batch::Batch;
+use demux::{Owner, is_stun};
+use mdns::Resolver;
+use relay::{RelayId, Relays};
+use rtc::shared::{TaggedBytesMut, TransportProtocol};
+use tcp_port::{Accepted, LinkId, TcpLinks};
+use udp_port::UdpPort;
+
+/// Takes what sockets receive, on the driver's thread.
+pub(in crate::peer) trait Inbox {
+    /// Datagrams of `stride` bytes each (the last may be shorter) came from `from` to the shared socket at `at`.
+    fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize);
+    /// A TCP connection has said whose it is.
+    fn tcp_accepted(&self, accepted: Accepted);
+    /// A frame came.
+    fn tcp(&self, link: LinkId, frame: &[u8]);
+    /// The connection is gone.
+    fn tcp_closed(&self, link: LinkId);
+    /// A TURN server sent this.
+    fn relay(&self, relay: RelayId, datagram: &[u8]);
+    /// An answer of multicast DNS.
+    fn mdns(&self, from: SocketAddr, datagram: &[u8]);
+}
+
+/// The path that one viewer's media takes, as ICE has chosen it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::peer) enum SelectedPath {
+    /// From the shared socket at `from`.
+    Udp {
+        /// Address of the socket.
+        from: SocketAddr,
+        /// The viewer's.
+        to: SocketAddr,
+    },
+    /// Through a TURN server.
+    Relay {
+        /// The relayed address.
+        from: SocketAddr,
+        /// The viewer's.
+        to: SocketAddr,
+    },
+    /// Over a TCP connection, framed (RFC 4571).
+    Tcp(LinkId),
+}
+
+/// All that sends and receives.
+pub(in crate::peer) struct Net {
+    pub udp: UdpPort,
+    pub tcp: TcpLinks,
+    pub relays: Relays,
+    pub names: Resolver,
+    /// Where packets are made, for one viewer after another.
+    pub scratch: Batch,
+}
+
+impl Net {
+    /// Nothing is bound yet but `tcp_port`, if there is one.
+    pub fn new(
+        port_range: Option<RangeInclusive<u16>>,
+        tcp_port: Option<u16>,
+        inbox: &Weak<dyn Inbox>,
+        tasks: &TaskGroup,
+    ) -> Self {
+        Self {
+            udp: UdpPort::new(port_range, inbox.clone(), tasks.clone()),
+            tcp: TcpLinks::new(tcp_port, inbox.clone(), tasks.clone()),
+            relays: Relays::new(inbox.clone(), tasks.clone()),
+            names: Resolver::new(inbox.clone(), tasks.clone()),
+            scratch: Batch::default(),
+        }
+    }
+
+    /// Sends what there is room for of `owner`'s media. Gives how many runs that were; the rest is to wait.
+    pub fn send(&mut self, owner: Owner, path: SelectedPath, batch: &Batch, now: Instant) -> usize {
+        match path {
+            SelectedPath::Udp { from, to } => {
+                let sent = batch.runs().take_while(|(run, bytes)| {
+                    let segment_bytes = (bytes.len() > run.packet_bytes).then_some(run.packet_bytes);
+                    self.udp.send(owner, from, to, bytes, segment_bytes, now)
+                });
+                sent.count()
+            }
+            SelectedPath::Relay { from, to } => {
+                for (run, bytes) in batch.runs() {
+                    for packet in bytes.chunks(run.packet_bytes) {
+                        self.relays.send(owner, from, to, packet, now);
+                    }
+                }
+                batch.len()
+            }
+            SelectedPath::Tcp(link) => {
+                for (run, bytes) in batch.runs() {
+                    for packet in bytes.chunks(run.packet_bytes) {
+                        self.tcp.send(link, packet);
+                    }
+                }
+                batch.len()
+            }
+        }
+    }
+
+    /// Whether what was sent along `path` still waits inside this process.
+    pub fn is_waiting(&self, path: SelectedPath) -> bool {
+        matches!(path, SelectedPath::Tcp(link) if self.tcp.is_waiting(link))
+    }
+
+    /// Sends a datagram of the library's. One that finds no room is lost: checks and handshakes are repeated.
+    pub fn transmit(&mut self, owner: Owner, message: &TaggedBytesMut) {
+        let (from, to) = (message.transport.local_addr, message.transport.peer_addr);
+        let datagram = &message.message[..];
+        if message.transport.transport_protocol == TransportProtocol::TCP {
+            if let Some(link) = self.tcp.link(owner, to)
+                && !(is_stun(datagram) && self.tcp.is_waiting(link))
+            {
+                self.tcp.send(link, datagram);
+            }
+        } else if self.relays.is_relayed(owner, from) {
+            self.relays.send(owner, from, to, datagram, message.now);
+        } else {
+            self.udp.send(owner, from, to, datagram, None, message.now);
+        }
+    }
+
+    /// Forgets all of `owner`, and gives its relayed addresses back.
+    pub fn leave(&mut self, owner: Owner, now: Instant) {
+        self.udp.leave(owner);
+        self.tcp.leave(owner);
+        self.relays.leave(owner, now);
+        self.names.leave(owner);
+    }
+}

@@ -1,0 +1,115 @@
+//! Connections of viewers, and of others.
+
+use tokio::task::LocalSet;
+
+use super::super::collected::{Came, Collected};
+use super::super::demux::request;
+use super::*;
+
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The first frame of a viewer of the session `ours`.
+fn first_frame() -> Vec<u8> {
+    let message = request(b"ours:theirs");
+    let mut frame = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend(&message);
+    frame
+}
+
+async fn connect_from(host: [u8; 4], port: u16) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((host, 0).into()).unwrap();
+    socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+}
+
+async fn accepted(collected: &Collected) -> Accepted {
+    match collected.next().await {
+        Came::Accepted(accepted) => accepted,
+        _ => panic!("something else came"),
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_of_one_host_do_not_keep_others_out() {
+    let all = async {
+        let number = free_port();
+        let (collected, inbox) = Collected::new();
+        accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..2 * MAX_UNKNOWN {
+            silent.push(connect_from([127, 0, 0, 2], number).await);
+        }
+        let mut viewer = connect_from([127, 0, 0, 3], number).await;
+        viewer.write_all(&first_frame()).await.unwrap();
+        assert_eq!(accepted(&collected).await.peer, viewer.local_addr().unwrap());
+        for stream in &mut silent[MAX_UNKNOWN_OF_HOST..] {
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "hung up on");
+        }
+        for stream in &silent[..MAX_UNKNOWN_OF_HOST] {
+            let read = stream.try_read(&mut [0; 1]);
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock, "still within its time");
+        }
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn a_connection_reaches_the_session_of_its_name() {
+    let all = async {
+        let number = free_port();
+        let (collected, inbox) = Collected::new();
+        accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
+        let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
+        links.name(7, "ours");
+
+        let mut stranger = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        stranger.write_all(b"\x00\x04oops").await.unwrap();
+        assert_eq!(stranger.read(&mut [0; 8]).await.unwrap_or(0), 0, "a stranger is hung up on");
+
+        let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        viewer.write_all(&[first_frame(), b"\x00\x03abc".to_vec()].concat()).await.unwrap();
+        let first = accepted(&collected).await;
+        assert_eq!(first.first, request(b"ours:theirs"), "the first request is not lost");
+        assert_eq!(
+            (first.local, first.peer),
+            (([127, 0, 0, 1], number).into(), viewer.local_addr().unwrap())
+        );
+        let (link, owner) = links.accepted(first).unwrap();
+        assert_eq!((owner, links.link(7, viewer.local_addr().unwrap())), (7, Some(link)));
+        assert!(matches!(collected.next().await, Came::Tcp(of, frame) if of == link && frame == b"abc"));
+        links.send(link, b"picture");
+        let mut frame = [0; 9];
+        viewer.read_exact(&mut frame).await.unwrap();
+        assert_eq!(&frame, b"\x00\x07picture");
+
+        links.leave(7);
+        assert_eq!(viewer.read(&mut frame).await.unwrap_or(0), 0, "the connection ends with its session");
+        assert!(links.links.is_empty() && links.fragments.is_empty());
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn what_a_viewer_does_not_read_is_bounded() {
+    let all = async {
+        let number = free_port();
+        let (collected, inbox) = Collected::new();
+        accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
+        let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
+        links.name(7, "ours");
+        let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        viewer.write_all(&first_frame()).await.unwrap();
+        let (link, _) = links.accepted(accepted(&collected).await).unwrap();
+        for _ in 0..2 * MAX_OUTBOX_BYTES / 1000 {
+            links.send(link, &[7; 1000]);
+        }
+        assert!(links.is_waiting(link));
+        assert!(links.links[&link].outbox.frames.borrow().len() <= MAX_OUTBOX_BYTES + 2);
+        drop(viewer);
+        assert!(matches!(collected.next().await, Came::Closed(of) if of == link));
+    };
+    LocalSet::new().run_until(all).await;
+}
