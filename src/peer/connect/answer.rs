@@ -5,33 +5,32 @@ use crate::signaling::message::Candidate;
 
 /// `sdp` with all candidates in its first living media section, the one that everything is bundled on.
 pub(in crate::peer) fn with_candidates(sdp: &str, candidates: &[Candidate]) -> String {
-    let attributes = candidates.iter().map(|candidate| candidate.candidate.trim_start_matches("a="));
-    let lines: String =
-        attributes.chain(["end-of-candidates"]).flat_map(|attribute| ["a=", attribute, "\r\n"]).collect();
+    let is_new = |line: &String| !sdp.lines().any(|known| known == line);
+    let lines = candidates.iter().map(line).filter(is_new).chain(["a=end-of-candidates".to_owned()]);
+    with_lines(sdp, lines)
+}
+
+/// `sdp` with `candidates` instead of those that the library has written into some section, and without their end.
+pub(in crate::peer) fn with_known_candidates(sdp: &str, candidates: &[Candidate]) -> String {
+    let is_other =
+        |line: &&str| !line.starts_with("a=candidate:") && line.trim_end() != "a=end-of-candidates";
+    let others: String = sdp.lines().filter(is_other).flat_map(|line| [line, "\r\n"]).collect();
+    with_lines(&others, candidates.iter().map(line))
+}
+
+/// `candidate` as an attribute.
+fn line(candidate: &Candidate) -> String {
+    format!("a={}", candidate.candidate.trim_start_matches("a="))
+}
+
+/// `sdp` with `lines` at the end of its first living media section.
+fn with_lines(sdp: &str, lines: impl Iterator<Item = String>) -> String {
     let (session, mut sections) = parts(sdp);
     let living = sections.iter().position(|section| !is_rejected(section)).unwrap_or(0);
     if let Some(section) = sections.get_mut(living) {
-        section.push_str(&lines);
+        section.extend(lines.map(|line| line + "\r\n"));
     }
     session + &sections.concat()
-}
-
-/// `sdp` with each candidate in it as `told` says, or without it. The library writes those it knows into later
-/// answers of a session.
-pub(in crate::peer) fn with_told(sdp: &str, told: impl Fn(Candidate) -> Vec<Candidate>) -> String {
-    let lines = |line: &str| match line.strip_prefix("a=candidate:") {
-        None => vec![line.to_owned()],
-        Some(rest) => {
-            let candidate = Candidate {
-                candidate: format!("candidate:{rest}"),
-                sdp_mid: None,
-                sdp_mline_index: None,
-                username_fragment: None,
-            };
-            told(candidate).iter().map(|candidate| format!("a={}", candidate.candidate)).collect()
-        }
-    };
-    sdp.lines().flat_map(lines).map(|line| line + "\r\n").collect()
 }
 
 /// `answer` with its first section alive, if that is bundled with others: rejecting it takes the connection of the others
@@ -117,17 +116,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn candidates_of_a_later_answer_are_told_like_the_first() {
-        let sdp = "v=0\r\nm=video 9 x 1\r\na=candidate:1 1 udp 1 192.0.2.1 4 typ host\r\na=candidate:2 gone\r\na=mid:0\r\n";
-        let told = |candidate: Candidate| {
-            let twice = candidate.candidate.replace(" 4 ", " 5 ");
-            if twice.contains("gone") { vec![] } else { vec![Candidate { candidate: twice, ..candidate }] }
-        };
+    fn an_answer_holds_the_candidates_that_are_known_in_its_first_living_section() {
+        let sdp = "v=0\r\nm=audio 0 x 0\r\na=candidate:1 1 udp 1 192.0.2.1 4 typ host\r\na=mid:0\r\n\
+            m=video 9 x 1\r\na=mid:1\r\na=end-of-candidates\r\n";
+        let known = [candidate("candidate:7 a"), candidate("candidate:8 b")];
+        let told = with_known_candidates(sdp, &known);
         assert_eq!(
-            with_told(sdp, told),
-            "v=0\r\nm=video 9 x 1\r\na=candidate:1 1 udp 1 192.0.2.1 5 typ host\r\na=mid:0\r\n"
+            told,
+            "v=0\r\nm=audio 0 x 0\r\na=mid:0\r\nm=video 9 x 1\r\na=mid:1\r\na=candidate:7 a\r\na=candidate:8 b\r\n"
         );
-        assert_eq!(with_told(OFFER, |_| unreachable!()), OFFER);
+        let full = with_candidates(&told, &[candidate("candidate:8 b"), candidate("candidate:9 c")]);
+        assert_eq!(full, told + "a=candidate:9 c\r\na=end-of-candidates\r\n", "each of them once");
+        assert_eq!(with_known_candidates(OFFER, &[]), OFFER);
     }
 
     const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:0\r\n\

@@ -23,8 +23,8 @@ pub(super) struct Gathering {
     stun: Vec<Client>,
     /// Servers whose names are still looked up.
     pub lookups: usize,
-    /// The end of candidates was told, and nothing was asked for since.
-    pub is_complete: bool,
+    /// There was an answer, and the end of candidates was not told since.
+    pub is_owed_end: bool,
 }
 
 fn base(network: &str, address: SocketAddr) -> CandidateConfig {

@@ -20,7 +20,7 @@ use super::gather::{self, Gathering};
 use super::nomination::{Nominations, nomination};
 use super::path;
 use crate::peer::PeerError;
-use crate::peer::connect::answer::{with_first_section, with_told};
+use crate::peer::connect::answer::{with_first_section, with_known_candidates};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
 use crate::peer::connect::handshake::{Handshake, Verdict};
 use crate::peer::connect::track::Track;
@@ -61,6 +61,8 @@ pub(super) struct Peer {
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
     fragment: Option<String>,
+    /// Our candidates, as viewers are told.
+    own: Vec<Candidate>,
     /// Candidates of the viewer whose names are asked for.
     hidden: Vec<RTCIceCandidateInit>,
     /// The last check that left, and when.
@@ -94,6 +96,7 @@ impl Peer {
             nominations: Nominations::default(),
             gathering: Gathering::default(),
             fragment: None,
+            own: Vec::new(),
             hidden: Vec::new(),
             check: None,
             answered: None,
@@ -112,8 +115,10 @@ impl Peer {
         pc.set_remote_description(now, RTCSessionDescription::offer(offer.to_owned())?)?;
         let answer = pc.create_answer(None)?;
         pc.set_local_description(now, answer.clone())?;
-        let answer = with_told(&answer.sdp, |candidate| self.told(candidate));
-        let answer = self.new.track.complete(&with_first_section(offer, &answer));
+        let answer = self.new.track.complete(&with_first_section(offer, &answer.sdp));
+        // All that are known already: until a candidate comes, our checks from its address would make it a peer-reflexive one,
+        // which some viewers do not nominate for a second.
+        let answer = with_known_candidates(&answer, &self.own);
         let is_new = self.register(net, &answer);
         if is_new {
             self.hidden.clear();
@@ -200,8 +205,8 @@ impl Peer {
 
     /// Tells the end of candidates, once nothing is asked for any more.
     pub fn settle_gathering(&mut self, net: &Net) {
-        if !self.gathering.is_complete && self.gathering.is_idle() && !net.relays.is_asking(self.owner) {
-            self.gathering.is_complete = true;
+        if self.gathering.is_owed_end && self.gathering.is_idle() && !net.relays.is_asking(self.owner) {
+            self.gathering.is_owed_end = false;
             self.add_local_candidate(RTCIceCandidateInit::default());
         }
     }
@@ -326,6 +331,7 @@ impl Peer {
                     username_fragment: init.username_fragment,
                 };
                 for candidate in self.told(candidate) {
+                    self.own.push(candidate.clone());
                     self.forward(PeerEvent::Candidate(candidate));
                 }
             }

@@ -70,9 +70,12 @@ impl State {
         offer: &str,
         now: Instant,
     ) -> Option<Result<(String, Vec<Lookup>), PeerError>> {
+        self.gather_hosts(owner, now);
         self.guarded(owner, now, |state| {
             let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, offer, now);
-            let answered = answered.map(|(answer, is_new)| (answer, state.gather(owner, is_new)));
+            let answered = answered.map(|(answer, is_new)| {
+                (answer, if is_new { state.gather_from_servers(owner) } else { Vec::new() })
+            });
             state.settle(owner, now);
             Some(answered)
         })
@@ -80,15 +83,16 @@ impl State {
 
     /// Gathers without a viewer.
     pub fn offer(&mut self, owner: Owner, now: Instant) -> Option<Result<Vec<Lookup>, PeerError>> {
+        self.gather_hosts(owner, now);
         let offered = self.peers.get_mut(&owner)?.offer(now);
-        let lookups = offered.map(|_| self.gather(owner, true));
+        let lookups = offered.map(|_| self.gather_from_servers(owner));
         self.settle(owner, now);
         Some(lookups)
     }
 
-    fn gather(&mut self, owner: Owner, is_new: bool) -> Vec<Lookup> {
-        let Some(peer) = self.peers.get_mut(&owner) else { return Vec::new() };
-        peer.gathering.is_complete = false;
+    /// The addresses of this machine are known at once.
+    fn gather_hosts(&mut self, owner: Owner, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
         let mut hosts: Vec<_> = self.net.udp.addresses().map(gather::host).collect();
         if let Some(port) = self.net.tcp.port() {
             let passive = |address: SocketAddr| gather::host_tcp(SocketAddr::new(address.ip(), port));
@@ -97,9 +101,12 @@ impl State {
         for candidate in hosts.into_iter().flatten() {
             peer.add_local_candidate(candidate);
         }
-        if !is_new {
-            return Vec::new();
-        }
+        peer.pump(&mut self.net, now);
+        peer.gathering.is_owed_end = true;
+    }
+
+    fn gather_from_servers(&mut self, owner: Owner) -> Vec<Lookup> {
+        let Some(peer) = self.peers.get_mut(&owner) else { return Vec::new() };
         let servers = self.ice.servers.iter().enumerate();
         let urls = servers.flat_map(|(server, of)| of.urls.iter().map(move |url| (server, url)));
         let lookups: Vec<Lookup> = urls
