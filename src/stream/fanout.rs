@@ -124,9 +124,7 @@ impl Fanout {
         let place = Arc::clone(&self.place);
         let ring = Arc::new(Ring { place, state: Mutex::default(), ready: Notify::new() });
         lock(&self.shared.rings).push(Arc::downgrade(&ring));
-        let tier = self.place.wanted();
-        self.shared.key_frames[tier as usize].joining.store(true, Ordering::Release);
-        self.request_key_frame_of(tier);
+        self.request_first_key_frame_of(self.place.wanted());
         Subscription { ring }
     }
 
@@ -144,6 +142,16 @@ impl Fanout {
     /// Asks for a key frame of the rendition that this viewer gets; requests are merged by the capture side.
     pub fn request_key_frame(&self) {
         self.request_key_frame_of(self.place.current());
+    }
+
+    /// The same for a viewer that has no picture yet.
+    pub fn request_first_key_frame(&self) {
+        self.request_first_key_frame_of(self.place.current());
+    }
+
+    fn request_first_key_frame_of(&self, tier: Tier) {
+        self.shared.key_frames[tier as usize].joining.store(true, Ordering::Release);
+        self.request_key_frame_of(tier);
     }
 
     /// Asks for a key frame of `tier`.

@@ -12,6 +12,7 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::control::ViewerControl;
+use super::newcomer::Newcomer;
 use super::rtx_budget::Conditions;
 use super::{Estimator, Report, UnderWay};
 use crate::stream::Fanout;
@@ -36,6 +37,7 @@ pub struct Feedback {
     /// What the viewer is to get.
     pub(in crate::peer) control: Arc<ViewerControl>,
     estimate: Mutex<Estimator>,
+    newcomer: Mutex<Newcomer>,
 }
 
 impl Default for Feedback {
@@ -58,6 +60,7 @@ impl Feedback {
             packets_lost: AtomicU32::default(),
             control,
             estimate: Mutex::new(Estimator::new(Instant::now())),
+            newcomer: Mutex::default(),
         }
     }
 
@@ -100,6 +103,12 @@ impl Feedback {
     /// What became of packets that left.
     pub(in crate::peer) fn departed(&self, now: Instant, reports: &[Report]) {
         self.estimate().feedback(now, reports);
+        self.newcomer().reported(reports);
+    }
+
+    /// A packet of a key frame was sent; `now` as the estimate got it.
+    pub(in crate::peer) fn key_frame_sent(&self, now: Instant, is_first: bool, is_last: bool) {
+        self.newcomer().sent(now, is_first, is_last);
     }
 
     /// Takes one RTCP packet of a viewer that gets the stream `ssrc`; key frames are asked of `fanout`.
@@ -107,7 +116,12 @@ impl Feedback {
         if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
             self.key_frame_requests.fetch_add(1, Ordering::Relaxed);
             // One that comes now would be left out too, and the next one could be had only after a while.
-            if !self.is_skipping.load(Ordering::Relaxed) {
+            if self.is_skipping.load(Ordering::Relaxed) {
+                return;
+            }
+            if self.newcomer().asks(now) {
+                fanout.request_first_key_frame();
+            } else {
                 fanout.request_key_frame();
             }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
@@ -124,6 +138,10 @@ impl Feedback {
                 nack.nacks.iter().map(|pair| 1 + u64::from(pair.lost_packets.count_ones())).sum();
             self.nacked_packets.fetch_add(asked, Ordering::Relaxed);
         }
+    }
+
+    fn newcomer(&self) -> MutexGuard<'_, Newcomer> {
+        self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn estimate(&self) -> MutexGuard<'_, Estimator> {
@@ -143,7 +161,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::stream::Rendition;
+    use crate::stream::{KeyFrameReason, Rendition};
 
     #[tokio::test]
     async fn a_viewer_that_would_be_left_out_of_a_key_frame_gets_none_made() {
@@ -157,5 +175,22 @@ mod tests {
         asks();
         assert!(wanted().await.is_ok());
         assert_eq!(feedback.key_frame_requests.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_viewer_without_a_whole_key_frame_asks_as_one_that_joins() {
+        let (fanout, feedback, now) = (Fanout::default(), Feedback::default(), Instant::now());
+        feedback.key_frame_sent(now, true, true);
+        let ask = async || {
+            feedback.take(now, &PictureLossIndication::default(), None, &fanout);
+            fanout.key_frame_wanted(Rendition::Full).await
+        };
+        let report = |arrived| Report { departure: now, arrival: None, arrived, bytes: 1000 };
+        assert_eq!(ask().await, KeyFrameReason::Join);
+        feedback.departed(now, &[report(false)]);
+        assert_eq!(ask().await, KeyFrameReason::Join);
+        feedback.key_frame_sent(now, true, true);
+        feedback.departed(now, &[report(true)]);
+        assert_eq!(ask().await, KeyFrameReason::Loss);
     }
 }

@@ -6,6 +6,7 @@ mod estimator;
 mod fec_rate;
 pub mod feedback;
 mod loss;
+mod newcomer;
 mod probe;
 mod report;
 pub mod rtx_budget;

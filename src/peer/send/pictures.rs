@@ -108,6 +108,7 @@ struct Outgoing {
     packet: Packet,
     /// When the picture left the encoder.
     encoded_at: Instant,
+    key_frame: bool,
     is_first: bool,
     is_last: bool,
 }
@@ -166,9 +167,9 @@ impl Sending {
                 capture_time: capture_time.take(),
             };
             let bits = payload.len() as f64 * 8.0;
-            let encoded_at = unit.encoded_at;
-            self.pacer
-                .push(Outgoing { packet, encoded_at, is_first: index == 0, is_last: index == last }, bits);
+            let (encoded_at, key_frame) = (unit.encoded_at, unit.key_frame);
+            let (is_first, is_last) = (index == 0, index == last);
+            self.pacer.push(Outgoing { packet, encoded_at, key_frame, is_first, is_last }, bits);
         }
         self.last = Some((timestamp, unit.captured_at));
         self.is_key_frame_waiting |= unit.key_frame;
@@ -178,10 +179,13 @@ impl Sending {
     pub fn send(&mut self, now: Instant, rate: Option<f64>, media: &mut MediaSender, net: &mut Net) {
         self.pacer.fill(now, rate);
         let (mut bytes, mut marks) = (0, Vec::new());
-        let pacer = &mut self.pacer;
+        let (pacer, feedback) = (&mut self.pacer, &self.live.feedback);
         let leaving = std::iter::from_fn(|| {
             let out = pacer.pop()?;
             bytes += out.packet.payload.len();
+            if out.key_frame {
+                feedback.key_frame_sent(now, out.is_first, out.is_last);
+            }
             marks.push((out.encoded_at, out.is_first, out.is_last));
             Some(out.packet)
         });

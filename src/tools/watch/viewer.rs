@@ -26,6 +26,8 @@ const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(100);
 /// Without a key frame for this long the viewer asks for one, and again.
 const KEY_FRAME_PATIENCE: Duration = Duration::from_secs(2);
+/// The same once packets come: then one was lost. Browsers wait as long.
+const LOST_KEY_FRAME_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What all viewers of one run have in common.
 pub(super) struct WatchPlan {
@@ -351,12 +353,13 @@ impl Session {
 
     async fn tick(&mut self, viewer: &Viewer) {
         let now = Instant::now();
-        let waiting = {
+        let (waiting, patience) = {
             let mut counter = self.sink.counter();
             counter.tick(now);
-            counter.first_key_frame().is_none()
+            let patience = if counter.has_packets() { LOST_KEY_FRAME_PATIENCE } else { KEY_FRAME_PATIENCE };
+            (counter.first_key_frame().is_none(), patience)
         };
-        if waiting && self.asked.is_some_and(|asked| now - asked >= KEY_FRAME_PATIENCE) {
+        if waiting && self.asked.is_some_and(|asked| now - asked >= patience) {
             self.asked = Some(now);
             viewer.request_key_frame().await;
         }
