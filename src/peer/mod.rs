@@ -6,6 +6,8 @@
 
 mod bwe;
 mod connect;
+#[cfg(test)]
+mod connecting_tests;
 mod driver;
 mod factory;
 mod net;

@@ -3,6 +3,8 @@
 mod mending_socket;
 mod retransmitted;
 mod runtime;
+#[cfg(test)]
+pub(in crate::peer) mod slow_clock;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,15 +21,16 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
+    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+    SettingEngineBuilder,
 };
 
 use super::PeerError;
 use super::connect::track::TRANSPORT_CC_URI;
 use crate::signaling::message::Candidate;
 use retransmitted::Retransmitted;
-use runtime::ViewerRuntime;
+use runtime::{ViewerRuntime, WakeDriver};
 
 /// The profiles that browsers offer, with the payload types of each and of its retransmissions.
 const PROFILES: [(&str, u8, u8); 4] =
@@ -40,8 +43,11 @@ const NACKS_MOST: u16 = 50;
 const TWCC_EVERY: Duration = Duration::from_millis(50);
 /// Pace and number of connectivity checks for each pair: quicker and longer than the default, because the
 /// time to the first frame should be the device's and not the viewer's.
-const ICE_CHECK_EVERY: Duration = Duration::from_millis(50);
-const ICE_CHECKS: u16 = 300;
+const ICE_CHECK_EVERY: Duration = Duration::from_millis(10);
+const ICE_CHECKS: u16 = 1500;
+/// No kind of candidate is waited for once another one works (the library's 1 s for addresses that only packets tell, and
+/// 2 s for relays, would be most of the time to a first picture).
+const NO_WAIT: Option<Duration> = Some(Duration::ZERO);
 /// More than any machine has candidates.
 const EVENT_LIMIT: usize = 128;
 
@@ -85,15 +91,35 @@ pub struct Viewer {
 impl Viewer {
     /// Makes a connection and its offer. Candidates follow as events.
     pub async fn offer(sink: Arc<dyn PacketSink>) -> Result<(Self, String), PeerError> {
+        Self::offer_in(ViewerRuntime::default(), sink).await
+    }
+
+    /// The same by `clock`.
+    #[cfg(test)]
+    pub(in crate::peer) async fn offer_by(
+        clock: slow_clock::SlowClock,
+        sink: Arc<dyn PacketSink>,
+    ) -> Result<(Self, String), PeerError> {
+        Self::offer_in(ViewerRuntime::by(clock), sink).await
+    }
+
+    async fn offer_in(
+        runtime: ViewerRuntime,
+        sink: Arc<dyn PacketSink>,
+    ) -> Result<(Self, String), PeerError> {
         let (tx, events) = mpsc::channel(EVENT_LIMIT);
         let track = Arc::new(Mutex::new(None));
-        let handler = Handler { tx, sink, track: Arc::clone(&track) };
+        let handler = Handler { tx, sink, track: Arc::clone(&track), wake: runtime.wake() };
         let building = PeerConnectionBuilder::new()
             .with_media_engine(media_engine()?)
             .with_setting_engine(
                 SettingEngineBuilder::new()
                     .with_multicast_dns_mode(MulticastDnsMode::Disabled)
                     .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
+                    .with_host_acceptance_min_wait(NO_WAIT)
+                    .with_srflx_acceptance_min_wait(NO_WAIT)
+                    .with_prflx_acceptance_min_wait(NO_WAIT)
+                    .with_relay_acceptance_min_wait(NO_WAIT)
                     .build(),
             )
             .with_interceptor_registry(
@@ -111,7 +137,7 @@ impl Viewer {
                     ),
             )
             .with_handler(Arc::new(handler))
-            .with_runtime(Arc::new(ViewerRuntime))
+            .with_runtime(Arc::new(runtime))
             .with_udp_addrs(udp_addresses())
             .build();
         // Its future is large, and there are many viewers.
@@ -217,6 +243,7 @@ struct Handler {
     tx: mpsc::Sender<ViewerEvent>,
     sink: Arc<dyn PacketSink>,
     track: Arc<Mutex<Option<Arc<dyn TrackRemote>>>>,
+    wake: WakeDriver,
 }
 
 impl Handler {
@@ -241,6 +268,12 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
             self.forward(ViewerEvent::Candidate(None));
+        }
+    }
+
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        if state == RTCIceConnectionState::Connected {
+            self.wake.set();
         }
     }
 

@@ -149,9 +149,9 @@ impl Fanout {
         self.request_first_key_frame_of(self.place.current());
     }
 
-    fn request_first_key_frame_of(&self, tier: Tier) {
-        self.shared.key_frames[tier as usize].joining.store(true, Ordering::Release);
-        self.request_key_frame_of(tier);
+    fn request_first_key_frame_of(&self, rendition: Rendition) {
+        self.shared.key_frames[rendition as usize].joining.store(true, Ordering::Release);
+        self.request_key_frame_of(rendition);
     }
 
     /// Asks for a key frame of `tier`.

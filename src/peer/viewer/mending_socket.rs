@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_nobody_answers_is_sent_again() {
         let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let runtime = ViewerRuntime;
+        let runtime = ViewerRuntime::default();
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
         let mut seen = [0; 1500];
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn an_ended_connection_repeats_nothing() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let runtime = ViewerRuntime;
+        let runtime = ViewerRuntime::default();
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         let mut mending = Mending::new(Box::new(|_, _| {}));
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();

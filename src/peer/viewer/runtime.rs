@@ -1,23 +1,65 @@
 //! Tokio for the receiving peer: without TCP, and with sockets that mend handshakes.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
+#[cfg(test)]
+use std::time::Instant;
 
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
 use super::mending_socket::MendingSocket;
+#[cfg(test)]
+use super::slow_clock::SlowClock;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Ends the wait of the library's driver at once.
+///
+/// When ICE has connected, the library makes its first flight of DTLS but leaves it where only its next timer (or a
+/// datagram of DTLS) finds it: one interval of ICE's checks later, or a second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WakeDriver(Arc<AtomicBool>);
+
+impl WakeDriver {
+    /// Called on the driver's task, between its look at events and its wait.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 /// The runtime of one connection.
-pub(super) struct ViewerRuntime;
+#[derive(Default)]
+pub(super) struct ViewerRuntime {
+    wake: WakeDriver,
+    #[cfg(test)]
+    clock: SlowClock,
+}
+
+impl ViewerRuntime {
+    /// One that goes by `clock`.
+    #[cfg(test)]
+    pub fn by(clock: SlowClock) -> Self {
+        Self { wake: WakeDriver::default(), clock }
+    }
+
+    /// Ends its driver's wait.
+    pub fn wake(&self) -> WakeDriver {
+        self.wake.clone()
+    }
+}
 
 impl fmt::Debug for ViewerRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,8 +92,17 @@ impl Runtime for ViewerRuntime {
         TokioRuntime.resolve_host(host)
     }
 
+    #[cfg(test)]
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        TokioRuntime.sleep(duration)
+        #[cfg(test)]
+        let duration = self.clock.real(duration);
+        let (wake, mut slept) = (self.wake.clone(), TokioRuntime.sleep(duration));
+        // Taken only where the wait is looked at: the driver looks at what else is ready in any order, and drops the rest.
+        Box::pin(poll_fn(move |cx| if wake.take() { Poll::Ready(()) } else { slept.as_mut().poll(cx) }))
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
@@ -64,5 +115,20 @@ impl Runtime for ViewerRuntime {
 
     fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         TokioRuntime.yield_now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_that_was_never_looked_at_takes_no_wake_up_along() {
+        const DAY: Duration = Duration::from_hours(24);
+        let runtime = ViewerRuntime::default();
+        runtime.wake().set();
+        drop(runtime.sleep(DAY));
+        runtime.sleep(DAY).await;
+        assert!(!runtime.wake().take(), "one wait is ended by it");
     }
 }

@@ -1,0 +1,89 @@
+//! Device and viewer in one process, the viewer by a clock so slow that no second of the library's passes: what connects here
+//! waits for packets and for no timer of the viewer's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::connect::offer::VideoOffer;
+use super::driver::{Connection, PeerEvent};
+use super::viewer::slow_clock::SlowClock;
+use super::viewer::{PacketSink, Received, Viewer, ViewerEvent};
+use super::{Factory, SessionStats};
+use crate::base::tasks::TaskGroup;
+use crate::config::Ice;
+use crate::media::ProfileLevelId;
+use crate::signaling::topic::Id;
+use crate::stream::Fanout;
+
+/// The viewer's second is longer than [`LIMIT`], but its checks are still repeated: it has to nominate again where its
+/// nomination overtook an answer to the device.
+const NO_SECONDS: u32 = 100;
+/// Far more than a handshake takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+const JOINS: usize = 100;
+
+struct Nowhere;
+
+impl PacketSink for Nowhere {
+    fn packet(&self, _packet: Received<'_>) {}
+}
+
+fn factory() -> Factory {
+    Factory::new(Ice::default(), Fanout::default(), &TaskGroup::new()).unwrap()
+}
+
+/// The device's end, and its answer.
+async fn answer(factory: &Factory, offer: &str) -> (Connection, String) {
+    let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
+    let codec = VideoOffer::read(offer).unwrap().codec(profile).unwrap();
+    let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None);
+    let mut connection = factory.connect(&codec, Some(Arc::new(live))).await.unwrap();
+    let answer = connection.answer(offer, false).await.unwrap();
+    (connection, answer)
+}
+
+async fn connected(viewer: &mut Viewer, device: &mut Connection) {
+    let both = async {
+        while !matches!(viewer.next().await.expect("it goes on"), ViewerEvent::Connected) {}
+        while !matches!(device.next_event().await.expect("it goes on"), PeerEvent::Connected) {}
+    };
+    timeout(LIMIT, both).await.expect("a connection that waits for no timer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_viewers_connect_without_waiting_for_a_timer() {
+    let factory = factory();
+    for _ in 0..JOINS {
+        let (mut viewer, offer) =
+            Viewer::offer_by(SlowClock::new(NO_SECONDS), Arc::new(Nowhere)).await.unwrap();
+        let (mut device, answer) = answer(&factory, &offer).await;
+        viewer.accept(answer).await.unwrap();
+        connected(&mut viewer, &mut device).await;
+        viewer.close().await;
+        device.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_knows_the_device_from_its_packets_alone_connects_as_soon() {
+    let factory = factory();
+    let (mut viewer, offer) = Viewer::offer_by(SlowClock::new(NO_SECONDS), Arc::new(Nowhere)).await.unwrap();
+    let (mut device, answer) = answer(&factory, &offer).await;
+    assert!(
+        answer.contains("a=candidate:"),
+        "a viewer knows the device's addresses with its answer: {answer}"
+    );
+    let without: Vec<&str> = answer.lines().filter(|line| !line.starts_with("a=candidate:")).collect();
+    viewer.accept(without.join("\r\n") + "\r\n").await.unwrap();
+    // Only the device's checks tell the viewer where it is.
+    loop {
+        let Some(ViewerEvent::Candidate(candidate)) = viewer.next().await else { panic!("no candidates") };
+        let Some(candidate) = candidate else { break };
+        device.add_candidate(candidate).await;
+    }
+    connected(&mut viewer, &mut device).await;
+    viewer.close().await;
+    device.close().await;
+}
