@@ -2,59 +2,81 @@
 //!
 //! # The house
 //!
-//! Folders are roles on the data path, in its order.
+//! Folders are roles on the data path. Each stands above all that it imports; `tests/architecture/rooms.rs` has the floors as data,
+//! and the test beside it fails on an import upwards and on a circle of files.
 //!
 //! ```text
 //! camera ─v4l2→ media (GStreamer) ─AccessUnit→ stream ─Subscription→ peer ─SRTP→ viewer
 //!                  ↑ start/stop, key frame ←───── Demand ──┘
-//! MQTT ↔ signaling::mqtt ─Request→ sessions (table, cap, expiry) ─offer→ peer ─Down→ signaling::mqtt ↔ MQTT
+//! MQTT ↔ signaling::mqtt ↔ app::gateway ─Offer→ sessions ─AcceptedOffer→ peer ─Down→ sessions ─→ app::gateway ↔ MQTT
 //! ```
 //!
-//! | module | its one sentence |
+//! | room, from the ground up | its one sentence |
 //! |---|---|
-//! | [`config`] | the documented configuration, parsed into checked types before anything opens |
-//! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
-//! | [`stream`] | the encoded picture on its way: one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
-//! | [`peer`] | one viewer: its peer connection, its sender, its feedback; all of them on one UDP port and one thread |
-//! | [`adaptation`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
-//! | [`sessions`] | the table of sessions: cap, expiry, routing |
-//! | [`access`] | who may watch, and proof of who answers |
+//! | [`base`] | what every floor may use: tasks that are watched over, files that survive a power cut, limits, bit rates, clock, log, figures of the process |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
-//! | [`dashboard`] | what MQTT dashboards see and may ask |
-//! | [`http`] | the viewer page, and what programs ask over HTTP |
+//! | [`stream`] | the encoded picture on its way: one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
+//! | [`access`] | who may watch, and proof of who answers |
+//! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
+//! | [`adaptation`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
+//! | [`config`] | the documented configuration, one file for each section, parsed into checked types before anything opens |
+//! | [`peer`] | one viewer's peer connection, and the one thread that all of them live on |
+//! | [`sessions`] | the sessions: who gets in, how many, until when |
+//! | [`dashboard`] | what MQTT dashboards see and may ask: documents and parsers, all pure |
 //! | [`broker`] | the embedded MQTT broker |
-//! | [`app`] | the only module that knows every other: builds, runs, drains |
+//! | [`http`] | the viewer page, WHEP, and what programs ask over HTTP |
+//! | [`app`] | the only room that knows every other: opens, binds, runs, drains; the gateway between MQTT and the rest |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
 //! | [`tools`] | `watch`, a viewer that counts, and `doctor`, which tries what the daemon would use |
 //! | [`cli`] | arguments and exit codes, one file per subcommand |
-//! | [`base`] | what every floor may use: tasks that are watched over, files that survive a power cut, limits, figures of the process, what its allocator keeps, where log lines go, what the service manager is told |
 //!
-//! The WebRTC library connects and nothing more: offers and answers, ICE, DTLS. A viewer's pictures are packetised once for all, numbered,
-//! protected with the keys of its handshake and sent by `peer::send::media_sender`, a picture a system call; RTCP comes back to it from
-//! the socket. One thread owns all of that (`peer::driver`): the library is a state machine there, which is given datagrams and time, and
-//! tells what to send and which path ICE has chosen.
+//! # One picture, from the camera to the socket
+//!
+//! 1. `media::capture::find` and `media::capture::camera` say which cameras there are; `media::plan::planner` makes a plan of camera, mode and
+//!    encoder; `media::pipeline::running` is GStreamer doing it. `media::life::worker` owns all of that, on a thread that may block.
+//! 2. `media::pipeline::tap` takes each encoded picture out as a [`stream::AccessUnit`], and [`stream::Fanout`] gives it to every viewer's
+//!    bounded ring.
+//! 3. `peer::driver::sending` waits for it, on the driver's thread. `peer::send::pictures` decides whether this viewer gets it
+//!    (`peer::send::frame_dropper`) and when (`peer::send::pacer`); its RTP payloads are made once for all viewers.
+//! 4. `peer::send::media_sender` has `peer::rtp::stream` number it, protect it (`peer::rtp::srtp`), keep it for NACK (`peer::rtp::rtx_cache`)
+//!    and add parity (`peer::rtp::fec`); `peer::net` sends the batch, a picture a system call.
+//! 5. RTCP comes back through `peer::net::udp_port` to `peer::bwe::feedback`; `peer::bwe::estimator` says what the path carries, and
+//!    `app::adapt` asks [`adaptation`] a few times a second what the encoders and viewers are to get.
+//!
+//! # One offer, to its answer
+//!
+//! 1. `signaling::mqtt::task` receives it, `app::gateway::router` reads its topic and has [`signaling::message`] parse it into an `Offer`
+//!    (over HTTP: `http::whep`).
+//! 2. [`sessions`] asks [`sessions::table`]: rate limit, access (`access::gate`), viewer limit. `peer::connect::offer` reads the SDP, once.
+//! 3. `peer::session` runs one session to its end. `peer::factory` makes its connection, `peer::driver` takes it to its thread:
+//!    `peer::driver::peer` is the library's state machine, given datagrams and time; `peer::driver::gather` finds our candidates.
+//! 4. `peer::connect::answer` writes what the library leaves out; `access::identity` signs it; it leaves by `sessions::outbox`, the only way out for
+//!    a session's messages, which is shut when a successor begins.
 //!
 //! # Invariants
 //!
-//! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt`
-//!   names rumqttc; only `broker` names mqtt5 and its WebSockets. `tests/architecture.rs` reads the sources and holds this.
+//! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt` names rumqttc; only `broker` names
+//!   mqtt5 and its WebSockets.
 //! - The camera thread never waits for a viewer: every queue between them is bounded and drops.
-//! - No viewer, no open device: the pipeline runs only while something demands it.
-//! - Nothing that arrives from outside can panic the process; every refusal has a code.
-//! - Control plane and data plane meet in one place: where a session is made.
-//! - Media never passes the WebRTC library (`peer::driver::peer`): its packets would use numbers of ours under the same key.
+//! - No viewer, no open device: the pipeline runs only while something demands it. No loop wakes when nothing is due.
+//! - Nothing that arrives from outside can panic the process; every refusal has a code. Where a library fails all the same, it takes one
+//!   connection with it (`peer::driver::state`).
+//! - Every task has a name and an owner ([`base::tasks`]); one that ends early is an ailment that health, `state` and the watchdog see.
+//! - While the daemon runs one task writes files (`app::persist`); nobody who serves viewers waits for a card. `ok` means kept.
+//! - On the driver's thread there is no lock between what receives and what sends: each event is done to its end before the next.
+//! - `state` is made in one place (`app::state`), whoever asks.
 //!
 //! # Decisions and edges
 //!
-//! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`]
-//! (who may watch), [`adaptation`] and `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
-//! `media::plan::rank` (what the camera is asked for), [`peer::offer`] (what an offer may get),
-//! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out:
-//! `sessions`, `media::life::worker`, `peer::session`, `signaling::mqtt`, `app`.
+//! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`] (who may watch), [`adaptation`] and
+//! `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
+//! `media::plan::rank` (what the camera is asked for), [`peer::offer`] (what an offer may get), `app::persist::slots` (what is written when),
+//! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out: `sessions`, `media::life::worker`,
+//! `peer::driver`, `signaling::mqtt`, `app`.
 //!
 //! # The other side
 //!
-//! `porthole watch` is a viewer: [`tools::watch`] counts, [`peer::viewer`] receives. It shares the
+//! `porthole watch` is a viewer: [`tools::watch`] counts, [`peer::viewer`] receives, through the library's own asynchronous form. It shares the
 //! message types and the MQTT link with the daemon, and nothing else.
 //!
 //! `porthole doctor` tries what the daemon would use. What needs a library that only one folder may name is
