@@ -17,6 +17,7 @@ mod dashboard;
 mod device;
 mod device_id;
 mod file;
+mod flavour;
 mod homeassistant;
 mod http;
 mod ice;
@@ -39,6 +40,8 @@ pub use broker::Broker;
 pub use dashboard::{Commands, Dashboard, Snapshots};
 pub use device::Device;
 pub use device_id::default_id;
+pub use file::Moved;
+pub use flavour::Flavour;
 pub use homeassistant::HomeAssistant;
 pub use http::Http;
 pub use ice::Ice;
@@ -156,18 +159,6 @@ pub enum ConfigError {
         /// What would be right.
         expected: String,
     },
-}
-
-/// Files that are named by the place they will have, and where each of them is now.
-pub type Moved = BTreeMap<PathBuf, PathBuf>;
-
-/// Which defaults apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
-    /// `porthole run`: a broker must be named.
-    Run,
-    /// `porthole demo`: embedded broker, a camera or the test picture.
-    Demo,
 }
 
 impl Config {
