@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{ENV, Failure, TOML};
+use super::failure::Failure;
+use super::names::{ENV, TOML};
 use crate::base::durable_file::{self, Access, Owner};
 
 /// The daemon's user may read by its group; nobody else may.
