@@ -5,6 +5,7 @@
 
 mod action;
 mod events;
+mod key;
 mod outbox;
 pub mod rate;
 pub mod stages;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use super::action::{EndedSession, SessionAction};
+pub use super::key::{Generation, Key};
 use super::rate::{RateLimit, Sender};
 pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
@@ -19,7 +20,6 @@ use crate::media::{CameraState, MediaStatus};
 use crate::peer::offer::{self, VideoOffer};
 use crate::peer::{self, AcceptedOffer, EndReason};
 use crate::signaling::message::{Candidate, ErrorCode, Offer, Refusal, UpKind};
-use crate::signaling::topic::Id;
 
 /// How long candidates wait for their offer (protocol.md section 2).
 const EARLY_LIMIT: Duration = Duration::from_secs(5);
@@ -27,18 +27,6 @@ const EARLY_LIMIT: Duration = Duration::from_secs(5);
 const EARLY_MAX: usize = 32;
 /// For how many sessions candidates may wait at once.
 const EARLY_SESSIONS_MAX: usize = 64;
-
-/// One session: a viewer's, by its session id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// The viewer.
-    pub viewer: Id,
-    /// The viewer's name for the session.
-    pub session: Id,
-}
-
-/// Tells a session from all others, earlier ones of the same key too. Later ones are greater.
-pub type Generation = u64;
 
 /// What decides over new sessions.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use crate::access::gate::Mode;
 use crate::access::grant::Rights;
 use crate::access::proof::{KeyPair, Nonce, Parties, offer_text};
 use crate::signaling::message::Auth;
+use crate::signaling::topic::Id;
 
 const NOW_MAX: usize = 2;
 
