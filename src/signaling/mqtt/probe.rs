@@ -18,7 +18,8 @@ use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, PubAckReason, Subscrib
 use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::{LinkConfig, LinkError, reason, task, tls};
+use super::link_config::{LinkConfig, LinkError};
+use super::{reason, task, tls};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::{Id, Topics};
 

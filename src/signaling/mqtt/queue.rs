@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Incoming, LinkEvent, Outgoing};
+use super::message::{Incoming, LinkEvent, Outgoing};
 
 /// Messages that may wait for a broker that is away.
 const OFFLINE_LIMIT: usize = 64;
