@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{EXIT_BAD_CONFIGURATION, bad_configuration};
+use super::process::{EXIT_BAD_CONFIGURATION, bad_configuration};
 use crate::access::gate::Mode;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 use crate::http::CertificateFiles;

@@ -1,15 +1,12 @@
 //! `porthole demo`: everything in one process, and a link that opens the live picture.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use qrcode::QrCode;
-use qrcode::render::unicode;
-
+use super::link_code::show_code;
+use super::process::{bad_configuration, fail, in_runtime, stop_signal};
 use super::run::ended_early;
-use super::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::AccessError;
 use crate::access::gate::Mode;
 use crate::access::grant::Rights;
@@ -70,16 +67,6 @@ fn announce(link: &str, is_invitation: bool) {
     let who = if is_invitation { "Whoever has this link" } else { "Anyone on this network" };
     println!("  {who} can watch while the demo runs. Ctrl-C ends it.");
     println!();
-}
-
-/// The link as a QR code, where somebody looks.
-pub(super) fn show_code(link: &str) {
-    if std::io::stdout().is_terminal()
-        && let Ok(code) = QrCode::new(link.as_bytes())
-    {
-        println!("{}", code.render::<unicode::Dense1x2>().quiet_zone(true).build());
-        println!();
-    }
 }
 
 /// What the viewing link is made of, but for the addresses.

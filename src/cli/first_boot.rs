@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{EXIT_BAD_CONFIGURATION, fail};
+use super::process::{EXIT_BAD_CONFIGURATION, fail};
 use crate::config::BrokerChoice;
 use crate::first_boot::{Outcome, take_over};
 

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde_json::json;
 
-use super::demo::show_code;
-use super::{bad_configuration, fail};
+use super::link_code::show_code;
+use super::process::{bad_configuration, fail};
 use crate::access::clock::Clock;
 use crate::access::gate::Mode;
 use crate::access::grant::{Grant, Rights, Standing};

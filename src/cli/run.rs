@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{bad_configuration, fail, in_runtime, stop_signal};
+use super::process::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::gate::Mode;
 use crate::app::{App, Checkup};
 use crate::base::systemd;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::SetupArgs;
 use super::answers::{self, Answers, BadAnswer, BrokerSetup, Host, Login, Password, bad};
+use super::args::SetupArgs;
 use super::dialogue::{Dialogue, DialogueError};
 use crate::config::Secret;
 use crate::media::{CameraInfo, DeviceChoice};
