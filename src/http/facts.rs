@@ -2,41 +2,21 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::metrics::{self, Figures, Format};
+use super::limit;
+use super::metrics::{self, Format};
 use super::problem::Problem;
 use super::request::token;
-use super::{Shared, limit};
+use super::services::Shared;
 use crate::access::grant::Right;
 use crate::media::{MAX_SNAPSHOT_WIDTH as MAX_WIDTH, MIN_SNAPSHOT_WIDTH as MIN_WIDTH, MediaError};
 use crate::signaling::message::{ErrorCode, Refusal};
-
-/// What the daemon knows of itself.
-#[async_trait]
-pub trait Facts: Send + Sync {
-    /// `state` as dashboards get it over MQTT.
-    fn state(&self) -> Value;
-    /// What is counted and measured.
-    fn figures(&self) -> Figures;
-    /// What does not do its work, in words.
-    async fn ailment(&self) -> Option<String>;
-}
-
-/// Who may have an answer.
-pub trait Door: Send + Sync {
-    /// Whether the bearer of `token` has `right`; everybody has where access is open.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal>;
-}
 
 /// The routes. Those that make the camera work or wait for it are limited the most.
 pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {

@@ -10,8 +10,14 @@ use axum::{Extension, Router};
 
 use super::problem::Problem;
 use super::request::Peer;
+use crate::base::limits::{Capacity, PerHost};
 use crate::sessions::rate::{RateLimit, Sender, TokenRate};
 use crate::signaling::message::{ErrorCode, Refusal};
+
+/// Connections at the same time; what comes beyond is closed at once.
+const MAX_CONNECTIONS: usize = 256;
+/// Of them, those of one host other than this machine: a browser opens six.
+const MAX_PER_HOST: usize = 64;
 
 /// Of one host, and of all together.
 pub(super) type Rates = (TokenRate, TokenRate);
@@ -22,6 +28,11 @@ pub(super) const QUESTIONS: Rates =
 /// Still pictures. The camera itself gives two a second, shared by all that ask meanwhile.
 pub(super) const PICTURES: Rates =
     (TokenRate { burst: 10.0, per_second: 2.0 }, TokenRate { burst: 40.0, per_second: 10.0 });
+
+/// Places for connections of all hosts, free.
+pub(super) fn connections() -> PerHost {
+    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, own: 0 })
+}
 
 /// The same routes, with what is too much refused.
 pub(super) fn layer<S: Clone + Send + Sync + 'static>(router: Router<S>, (one, all): Rates) -> Router<S> {

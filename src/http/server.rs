@@ -17,16 +17,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::error::HttpError;
+use super::limit::connections;
+use super::page::PageInfo;
 use super::request::Peer;
+use super::routes::{page, services};
+use super::services::Services;
 use super::tls::{Certificate, CertificateFiles};
-use super::{HttpError, PageInfo, Services, page, services};
-use crate::base::limits::{Capacity, PerHost};
 use crate::base::tasks::TaskGroup;
 
-/// Connections at the same time; what comes beyond is closed at once.
-const MAX_CONNECTIONS: usize = 256;
-/// Of them, those of one host other than this machine: a browser opens six.
-const MAX_PER_HOST: usize = 64;
 /// How long the head of a request may take, and how long a connection may stay unused.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Longer than any request takes. Clients that want more connect again, which they do by themselves.
@@ -106,7 +105,7 @@ impl Listener {
 
 /// Until `tasks` end, and its connections with it.
 async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
-    let hosts = places();
+    let hosts = connections();
     let mut end = pin!(tasks.cancelled());
     loop {
         let accepted = tokio::select! {
@@ -187,9 +186,4 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
-}
-
-/// Places for connections of all hosts, free.
-pub(super) fn places() -> PerHost {
-    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, own: 0 })
 }
