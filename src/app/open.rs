@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::AppError;
+use super::error::AppError;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
 use crate::access::gate::Mode;

@@ -16,6 +16,7 @@ use crate::base::clock;
 use crate::base::durable_file::DurableFile;
 use crate::base::tasks::TaskGroup;
 use slots::{Content, Slots};
+pub use slots::{Manner, NotKept};
 
 /// What may wait to be taken note of; beyond it a command is told so.
 const INBOX: usize = 64;
@@ -23,31 +24,6 @@ const INBOX: usize = 64;
 const MAX_READINGS: usize = 16;
 /// Whoever waits to hear that something is kept hears after this, in any case.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-
-/// Why something may be gone after a restart. In words for whoever asked for it: it is in force all the same.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotKept {
-    /// The system refused.
-    #[error("done, but a restart will forget it: the state directory cannot be written: {0}")]
-    Refused(String),
-    /// The card stalls.
-    #[error("done, but a restart may forget it: the state directory is very slow")]
-    Slow,
-    /// More waits than there is room for.
-    #[error("done, but a restart may forget it: too much waits to be written")]
-    Full,
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Not more often than cards like it; tried again until it succeeds.
-    Usual,
-    /// The same without delay: the privacy switch turned off.
-    AtOnce,
-    /// Not more often than cards like it; tried once. For what may not come later over what somebody wrote meanwhile.
-    Once,
-}
 
 /// Word of whether something is kept.
 pub struct Saving(oneshot::Receiver<Result<(), NotKept>>);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Manner, NotKept};
 use crate::base::durable_file::DurableFile;
 
 /// Least time between two writes of one file: cards wear out.
@@ -12,6 +11,31 @@ pub(super) const GAP: Duration = Duration::from_secs(1);
 pub(super) const AFTER_FAILURE: Duration = Duration::from_mins(1);
 /// Of one file, who may wait to hear that it is kept.
 const MAX_WAITERS: usize = 256;
+
+/// Why something may be gone after a restart. In words for whoever asked for it: it is in force all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// The system refused.
+    #[error("done, but a restart will forget it: the state directory cannot be written: {0}")]
+    Refused(String),
+    /// The card stalls.
+    #[error("done, but a restart may forget it: the state directory is very slow")]
+    Slow,
+    /// More waits than there is room for.
+    #[error("done, but a restart may forget it: too much waits to be written")]
+    Full,
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Not more often than cards like it; tried again until it succeeds.
+    Usual,
+    /// The same without delay: the privacy switch turned off.
+    AtOnce,
+    /// Not more often than cards like it; tried once. For what may not come later over what somebody wrote meanwhile.
+    Once,
+}
 
 /// What a file holds; `None`: it is not there.
 pub(super) type Content = Option<String>;
