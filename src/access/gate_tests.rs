@@ -50,7 +50,7 @@ fn granted(name: &str, rights: &str, lifetime: Option<Duration>) -> (Grant, Gues
 }
 
 fn gate(grants: Vec<Grant>) -> OfferAuthorizer {
-    OfferAuthorizer::new(Mode::Grants, id("cam"), grants)
+    OfferAuthorizer::new(AccessMode::Grants, id("cam"), grants)
 }
 
 fn check(gate: &mut OfferAuthorizer, clock: Clock, auth: Option<&Auth>) -> Result<Pass, ErrorCode> {
@@ -165,7 +165,7 @@ fn sessions_end_with_their_grant() {
 
 #[test]
 fn open_access_asks_for_nothing_and_keeps_the_nonce() {
-    let mut gate = OfferAuthorizer::new(Mode::Open, id("cam"), Vec::new());
+    let mut gate = OfferAuthorizer::new(AccessMode::Open, id("cam"), Vec::new());
     assert_eq!(check(&mut gate, now(), None).unwrap().nonce, None);
     let (_, guest) = granted("anna", "view", None);
     let auth = guest.auth();
@@ -190,6 +190,6 @@ fn a_token_is_as_good_as_its_grant() {
     assert_eq!(code(now(), Some("")), Err(ErrorCode::Unauthorized));
     assert_eq!(code(clock(day), Some(&seed.seed.bearer())), Err(ErrorCode::Expired));
     assert_eq!(code(now(), Some(&bobs.seed.bearer())), Err(ErrorCode::Forbidden));
-    let open = OfferAuthorizer::new(Mode::Open, id("cam"), vec![]);
+    let open = OfferAuthorizer::new(AccessMode::Open, id("cam"), vec![]);
     assert_eq!(open.check_token(now(), None).unwrap().grant, None);
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
 use crate::config::Config;
-use crate::http::Server;
+use crate::http::HttpServer;
 use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::stream::Fanout;
@@ -57,7 +57,7 @@ pub struct App {
     fanout: Fanout,
     config: Config,
     groups: Groups,
-    http: Option<Server>,
+    http: Option<HttpServer>,
 }
 
 impl App {

@@ -48,7 +48,7 @@ impl Saving {
 
 /// What a file was found to say.
 #[derive(Debug)]
-pub struct Found {
+pub struct FileReading {
     /// Its text; `None` when there is no such file.
     pub text: io::Result<Option<String>>,
     /// Something else is to be written into it, and could not be yet.
@@ -65,7 +65,7 @@ type Waiter = oneshot::Sender<Result<(), NotKept>>;
 
 enum Job {
     Save { file: DurableFile, content: Content, manner: Manner, waiter: Waiter },
-    Read { file: DurableFile, reader: oneshot::Sender<Found> },
+    Read { file: DurableFile, reader: oneshot::Sender<FileReading> },
     Flush { done: oneshot::Sender<()> },
 }
 
@@ -98,7 +98,7 @@ impl Persist {
     }
 
     /// Reads `file`, after trying to write what is still to be written into it. `None`: too many ask at once, or the daemon ends.
-    pub fn read(&self, file: &DurableFile) -> impl Future<Output = Option<Found>> + Send + use<> {
+    pub fn read(&self, file: &DurableFile) -> impl Future<Output = Option<FileReading>> + Send + use<> {
         let (reader, found) = oneshot::channel();
         let sent = self.inbox.try_send(Job::Read { file: file.clone(), reader });
         async move {
@@ -118,14 +118,14 @@ impl Persist {
 
 struct Writer {
     slots: Slots<Waiter>,
-    readings: Vec<(DurableFile, oneshot::Sender<Found>)>,
+    readings: Vec<(DurableFile, oneshot::Sender<FileReading>)>,
     flushing: Vec<oneshot::Sender<()>>,
 }
 
 /// What the blocking thread did.
 enum Done {
     Wrote(DurableFile, io::Result<()>),
-    Read(DurableFile, io::Result<Option<String>>, oneshot::Sender<Found>),
+    Read(DurableFile, io::Result<Option<String>>, oneshot::Sender<FileReading>),
 }
 
 impl Writer {
@@ -229,7 +229,7 @@ impl Writer {
             }
             Done::Read(file, text, reader) => {
                 let is_stale = self.slots.found(&file, text.as_ref().ok());
-                let _ = reader.send(Found { text, is_stale });
+                let _ = reader.send(FileReading { text, is_stale });
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::persist::{Found, Manner, Persist, Saving};
+use super::persist::{FileReading, Manner, Persist, Saving};
 use crate::base::durable_file::DurableFile;
 
 /// What the switch can be.
@@ -114,12 +114,15 @@ impl PrivacySwitch {
 
     /// Begins to look whether somebody has turned it at the device, by writing the file; [`Self::seen`] follows with
     /// what [`Persist::read`] finds.
-    pub fn look(&self, persist: &Persist) -> (Look, impl Future<Output = Option<Found>> + Send + use<>) {
+    pub fn look(
+        &self,
+        persist: &Persist,
+    ) -> (Look, impl Future<Output = Option<FileReading>> + Send + use<>) {
         (Look { turns: self.turns }, persist.read(&self.file))
     }
 
     /// Takes into account what the file says.
-    pub fn seen(&mut self, look: Look, found: &Found) -> Seen {
+    pub fn seen(&mut self, look: Look, found: &FileReading) -> Seen {
         let was_on = self.is_on();
         let is_overtaken = found.is_stale || look.turns != self.turns;
         let says = match &found.text {
@@ -149,8 +152,8 @@ mod tests {
     use super::*;
     use crate::base::tasks::TaskGroup;
 
-    fn found(text: &str) -> Found {
-        Found { text: Ok(Some(text.to_owned())), is_stale: false }
+    fn found(text: &str) -> FileReading {
+        FileReading { text: Ok(Some(text.to_owned())), is_stale: false }
     }
 
     fn look(switch: &PrivacySwitch) -> Look {
@@ -236,7 +239,7 @@ mod tests {
         let mut switch = PrivacySwitch::load(dir.path());
         assert!(!switch.is_on(), "it is there, and no file");
         for text in [Err(io::Error::other("damaged")), Ok(None)] {
-            switch.seen(look(&switch), &Found { text, is_stale: false });
+            switch.seen(look(&switch), &FileReading { text, is_stale: false });
             assert!(!switch.is_on());
         }
     }
@@ -249,7 +252,7 @@ mod tests {
         switch.set(false);
         let nothing = Seen { is_turned: false, has_to_be_saved: false };
         assert_eq!(switch.seen(before, &found("ON")), nothing, "it said so before OFF came");
-        let stale = Found { is_stale: true, ..found("ON") };
+        let stale = FileReading { is_stale: true, ..found("ON") };
         assert_eq!(switch.seen(look(&switch), &stale), nothing);
         assert_eq!(
             switch.seen(before, &found("OFF local")),

@@ -21,10 +21,10 @@ use crate::access::gate::OfferAuthorizer;
 use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
 use crate::config::Config;
-use crate::http::{Listener, Server, Services};
+use crate::http::{HttpServer, Listener, Services};
 use crate::media::Media;
 use crate::peer::{Factory, Signer};
-use crate::sessions::{Parts, SessionEvent, Sessions};
+use crate::sessions::{SessionEvent, SessionParts, Sessions};
 use crate::stream::Fanout;
 
 /// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
@@ -40,7 +40,7 @@ pub(super) struct Running {
     pub media: Media,
     pub gateway: Gateway,
     pub fanout: Fanout,
-    pub http: Option<Server>,
+    pub http: Option<HttpServer>,
 }
 
 /// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
@@ -58,7 +58,7 @@ pub(super) fn run(
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
-    let parts = Parts {
+    let parts = SessionParts {
         max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
         signer: Signer { identity, device: config.device.id.clone() },
@@ -118,7 +118,7 @@ fn serve(
     listener: Listener,
     authenticator: Arc<GrantAuthenticator>,
     state: Arc<StateSource>,
-) -> Server {
+) -> HttpServer {
     let Running { sessions, media, fanout, gateway, broker, .. } = running;
     let pulse = gateway.pulse();
     let checkup = Checkup::new(sessions.clone(), media.clone(), pulse.clone(), fanout.clone(), &groups.all);

@@ -8,7 +8,7 @@ use super::link_code::show_code;
 use super::process::{bad_configuration, fail, in_runtime, stop_signal};
 use super::run::ended_early;
 use crate::access::AccessError;
-use crate::access::gate::Mode;
+use crate::access::gate::AccessMode;
 use crate::access::grant::Rights;
 use crate::access::identity::Identity;
 use crate::access::link::ViewingLink;
@@ -84,7 +84,7 @@ impl DemoLink {
         let key = Identity::load_or_make(&config.device.state_dir)?.key();
         let store = Store::of(&config.device.state_dir);
         let grant = match (config.access, Id::new(GRANT)) {
-            (Mode::Grants, Ok(name)) => {
+            (AccessMode::Grants, Ok(name)) => {
                 match store.revoke(&name) {
                     Ok(()) | Err(AccessError::Unknown(_)) => {}
                     Err(error) => return Err(error),

@@ -33,7 +33,7 @@ use answers::{Answers, BrokerSetup, Host};
 pub use args::SetupArgs;
 use config_file::CameraSettings;
 use dialogue::Dialogue;
-use gather::{Found, GatherError, gather, now_and_later};
+use gather::{GatherError, ThisMachine, gather, now_and_later};
 use invitation::Invitation;
 use next_steps::SetupOutcome;
 use produce::ProduceError;
@@ -142,15 +142,15 @@ fn refuse_edited(output: &Path, force: bool) -> Result<(), SetupError> {
     }
 }
 
-fn found() -> Found {
+fn found() -> ThisMachine {
     let address = address::own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
     let mut cameras = cameras().unwrap_or_default();
     cameras.retain(crate::media::CameraInfo::is_usable);
-    Found { id: crate::config::default_id(), address, cameras }
+    ThisMachine { id: crate::config::default_id(), address, cameras }
 }
 
 /// The camera by a name that lasts, and what is found to work with it.
-fn camera(answers: &Answers, found: &Found) -> CameraSettings {
+fn camera(answers: &Answers, found: &ThisMachine) -> CameraSettings {
     let (now, device) = now_and_later(&answers.camera, &found.cameras);
     let DeviceChoice::Path(path) = &now else {
         return CameraSettings { device, proposal: None };

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use serde::Deserialize;
 
-use crate::access::gate::Mode;
+use crate::access::gate::AccessMode;
 use crate::media::MediaConfig;
 pub use broker::Broker;
 pub use dashboard::{Commands, Dashboard, Snapshots};
@@ -69,7 +69,7 @@ pub struct Config {
     /// `[viewers]`
     pub viewers: Viewers,
     /// `[access] mode`
-    pub access: Mode,
+    pub access: AccessMode,
     /// `[http]`
     pub http: Http,
     /// `[ice]`

@@ -9,9 +9,9 @@ use axum::response::IntoResponse;
 use axum::{Extension, Router};
 
 use super::problem::Problem;
-use super::request::Peer;
+use super::request::ClientHost;
 use crate::base::limits::{Capacity, PerHost};
-use crate::sessions::rate::{RateLimit, Sender, TokenRate};
+use crate::sessions::rate::{RateLimit, Requester, TokenRate};
 use crate::signaling::message::{ErrorCode, Refusal};
 
 /// Connections at the same time; what comes beyond is closed at once.
@@ -37,20 +37,22 @@ pub(super) fn connections() -> PerHost {
 /// The same routes, with what is too much refused.
 pub(super) fn layer<S: Clone + Send + Sync + 'static>(router: Router<S>, (one, all): Rates) -> Router<S> {
     let limit = Arc::new(Mutex::new(RateLimit::new(one, all)));
-    router.route_layer(from_fn(move |Extension(peer): Extension<Peer>, request: Request, next: Next| {
-        let limit = Arc::clone(&limit);
-        async move {
-            match take(&limit, peer) {
-                Ok(()) => next.run(request).await,
-                Err(problem) => problem.into_response(),
+    router.route_layer(from_fn(
+        move |Extension(peer): Extension<ClientHost>, request: Request, next: Next| {
+            let limit = Arc::clone(&limit);
+            async move {
+                match take(&limit, peer) {
+                    Ok(()) => next.run(request).await,
+                    Err(problem) => problem.into_response(),
+                }
             }
-        }
-    }))
+        },
+    ))
 }
 
-fn take(limit: &Mutex<RateLimit>, peer: Peer) -> Result<(), Problem> {
+fn take(limit: &Mutex<RateLimit>, peer: ClientHost) -> Result<(), Problem> {
     let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
-    limit.take(Instant::now(), Sender::host(peer.0)).map_err(|wait| {
+    limit.take(Instant::now(), Requester::host(peer.0)).map_err(|wait| {
         Refusal::new(ErrorCode::RateLimited, "too many requests in a short time").retry_after(wait).into()
     })
 }

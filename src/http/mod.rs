@@ -20,7 +20,7 @@ mod whep;
 pub use error::HttpError;
 pub use metrics::Figures;
 pub use page::{PageBroker, PageInfo};
-pub use server::{Listener, Server, bind};
+pub use server::{HttpServer, Listener, bind};
 pub use services::{Door, Facts, Services};
 pub use tls::{CertificateError, CertificateFiles};
 pub use tunnel::PATH as TUNNEL_PATH;

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::routing::get;
 
 use super::page::{self, PageInfo};
-use super::services::{Services, Shared};
+use super::services::{ServerState, Services};
 use super::{facts, tunnel, whep};
 use crate::base::tasks::TaskGroup;
 
@@ -20,7 +20,7 @@ pub(super) fn page(info: PageInfo) -> Router {
 
 /// All else.
 pub(super) fn services(services: Services, tasks: &TaskGroup) -> Router {
-    let shared = Arc::new(Shared { services, whep: Arc::default(), tasks: tasks.clone() });
+    let shared = Arc::new(ServerState { services, whep: Arc::default(), tasks: tasks.clone() });
     let tunnel = shared.services.broker.map_or_else(Router::new, |broker| tunnel::router(broker, tasks));
     whep::router().merge(facts::router(&shared)).with_state(shared).merge(tunnel)
 }

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::error::HttpError;
 use super::limit::connections;
 use super::page::PageInfo;
-use super::request::Peer;
+use super::request::ClientHost;
 use super::routes::{page, services};
 use super::services::Services;
 use super::tls::{Certificate, CertificateFiles};
@@ -56,11 +56,11 @@ pub async fn bind(address: SocketAddr) -> Result<Listener, HttpError> {
 }
 
 /// A running server; it and its connections end when this is dropped.
-pub struct Server {
+pub struct HttpServer {
     tasks: TaskGroup,
 }
 
-impl Drop for Server {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.tasks.cancel();
     }
@@ -87,19 +87,19 @@ impl Listener {
 
     /// Serves all there is from now on, in tasks of `tasks`. Tunnels to the broker outlive the server and end with
     /// `tasks`: viewers behind them are still told that the daemon stops.
-    pub fn serve(self, info: PageInfo, offered: Services, tasks: &TaskGroup) -> Server {
+    pub fn serve(self, info: PageInfo, offered: Services, tasks: &TaskGroup) -> HttpServer {
         self.start(page(info).merge(services(offered, tasks)), tasks)
     }
 
     /// Serves nothing but the page, in tasks of `tasks`.
-    pub fn serve_page(self, info: PageInfo, tasks: &TaskGroup) -> Server {
+    pub fn serve_page(self, info: PageInfo, tasks: &TaskGroup) -> HttpServer {
         self.start(page(info), tasks)
     }
 
-    fn start(self, router: Router, tasks: &TaskGroup) -> Server {
+    fn start(self, router: Router, tasks: &TaskGroup) -> HttpServer {
         let own = tasks.child();
         own.spawn("http", accept(self, router, own.clone()));
-        Server { tasks: own }
+        HttpServer { tasks: own }
     }
 }
 
@@ -124,7 +124,7 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
             tracing::debug!(%peer, "too many HTTP connections; one more was closed");
             continue;
         };
-        let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+        let router = router.clone().layer(Extension(ClientHost(peer.ip().to_canonical())));
         let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
         let end = tasks.cancelled();
         tasks.spawn_finite("http connection", async move {

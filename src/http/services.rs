@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::metrics::Figures;
 use super::whep::resource::Resources;
-use crate::access::gate::Mode;
+use crate::access::gate::AccessMode;
 use crate::access::grant::Right;
 use crate::base::tasks::TaskGroup;
 use crate::media::Media;
@@ -38,7 +38,7 @@ pub trait Door: Send + Sync {
 /// Everything that is served beside the page.
 pub struct Services {
     /// Who may watch.
-    pub access: Mode,
+    pub access: AccessMode,
     /// The same question for everything that is no session.
     pub door: Arc<dyn Door>,
     /// What the daemon knows of itself.
@@ -56,7 +56,7 @@ pub struct Services {
 }
 
 /// What every request can reach.
-pub(super) struct Shared {
+pub(super) struct ServerState {
     pub services: Services,
     pub whep: Arc<Resources>,
     /// Where what outlives a request runs.

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::limit::connections;
 use super::problem::Problem;
-use super::request::Peer;
+use super::request::ClientHost;
 use crate::base::limits::PerHost;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::message::{ErrorCode, Refusal};
@@ -47,7 +47,7 @@ pub(super) fn router(broker: SocketAddr, tasks: &TaskGroup) -> Router {
 
 async fn open(
     State(tunnels): State<Arc<Tunnels>>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<ClientHost>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let upgrade = request.headers().get(header::UPGRADE);

@@ -35,7 +35,7 @@ use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 use events::EventQueue;
 pub use events::SessionEvent;
-use outbox::Outbox;
+use outbox::SessionOutbox;
 use table::{EndedSession, Generation, Key, Limits, SessionAction, Table, WebMessage};
 use totals::Totals;
 
@@ -62,7 +62,7 @@ struct Kept {
 /// What a session's task is steered with.
 struct Handle {
     live: Arc<SessionStats>,
-    outbox: Arc<Outbox>,
+    outbox: Arc<SessionOutbox>,
     commands: mpsc::Sender<SessionCommand>,
     close: Option<oneshot::Sender<EndReason>>,
     /// Its beginning was told, so its end is to be told.
@@ -82,7 +82,7 @@ enum Input {
 }
 
 /// Everything the sessions need from the rest of the house.
-pub struct Parts {
+pub struct SessionParts {
     /// The cap.
     pub max_viewers: usize,
     /// The privacy switch as it was left.
@@ -105,7 +105,7 @@ pub struct Parts {
 
 impl Sessions {
     /// Starts the task that owns the sessions; `authorizer` decides over offers.
-    pub fn spawn(parts: Parts, authorizer: OfferAuthorizer) -> Self {
+    pub fn spawn(parts: SessionParts, authorizer: OfferAuthorizer) -> Self {
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let limits = Limits { max_viewers: parts.max_viewers };
         let table = Table::new(limits, parts.streaming, authorizer, Clock::read());
@@ -209,7 +209,7 @@ struct Owner {
     kept: Arc<Mutex<Kept>>,
     input: mpsc::Sender<Input>,
     events: EventQueue,
-    parts: Parts,
+    parts: SessionParts,
 }
 
 impl Owner {
@@ -329,7 +329,7 @@ impl Owner {
     ) -> Handle {
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
         let ((close, closed), (connected, told)) = (oneshot::channel(), oneshot::channel());
-        let outbox = Outbox::new(replies);
+        let outbox = SessionOutbox::new(replies);
         let handle = Handle {
             live: Arc::clone(&live),
             outbox: Arc::clone(&outbox),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use super::action::{EndedSession, SessionAction};
 pub use super::key::{Generation, Key};
-use super::rate::{RateLimit, Sender};
+use super::rate::{RateLimit, Requester};
 pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
 use crate::access::gate::{OfferAuthorizer, Pass};
@@ -184,7 +184,7 @@ impl<H> Table<H> {
         }
     }
 
-    fn limit(&mut self, now: Instant, sender: Sender) -> Result<(), Refusal> {
+    fn limit(&mut self, now: Instant, sender: Requester) -> Result<(), Refusal> {
         self.rate.take(now, sender).map_err(|wait| {
             Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait)
         })
@@ -192,7 +192,7 @@ impl<H> Table<H> {
 
     /// Who sends an offer over the broker.
     fn signed(&mut self, now: Instant, key: &Key, offer: &Offer) -> Result<Pass, Refusal> {
-        self.limit(now, Sender::Viewer(key.viewer.clone()))?;
+        self.limit(now, Requester::Viewer(key.viewer.clone()))?;
         let current = self.open(key).map(|(_, session)| session.pass.clone());
         let (clock, auth) = (self.clock, offer.auth.as_ref());
         self.gate.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
@@ -206,7 +206,7 @@ impl<H> Table<H> {
         token: Option<&Secret>,
         from: IpAddr,
     ) -> Result<Pass, Refusal> {
-        self.limit(now, Sender::host(from))?;
+        self.limit(now, Requester::host(from))?;
         let pass = self.gate.check_token(self.clock, token.map(Secret::expose))?;
         match self.current(key) {
             Some((_, session)) if session.pass.grant != pass.grant => {

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::publisher::{Answer, Publisher};
 use super::snapshots::SnapshotTaker;
-use crate::app::persist::{Found, NotKept, Persist, Saving};
+use crate::app::persist::{FileReading, NotKept, Persist, Saving};
 use crate::app::privacy::{Look, PrivacySwitch};
 use crate::app::runtime_settings::RuntimeSettings;
 use crate::base::clock::now;
@@ -42,7 +42,7 @@ pub(super) enum Done {
     /// What was set is kept, or not.
     Saved { result: Result<(), NotKept>, answer: Answer },
     /// The file of the privacy switch was read, or could not be asked for.
-    Privacy { look: Look, found: Option<Found> },
+    Privacy { look: Look, found: Option<FileReading> },
 }
 
 /// What commands act on.
@@ -244,7 +244,7 @@ impl CommandExecutor {
     async fn saw_privacy(
         &mut self,
         look: Look,
-        found: &Found,
+        found: &FileReading,
         snapshots: &mut SnapshotTaker,
         publisher: &mut Publisher,
     ) {

@@ -20,9 +20,9 @@ use self::pending::{PendingOffer, gone, no_random};
 use self::resource::Resource;
 use super::limit;
 use super::problem::Problem;
-use super::request::{Peer, is_of_type, text, token};
-use super::services::Shared;
-use crate::access::gate::Mode;
+use super::request::{ClientHost, is_of_type, text, token};
+use super::services::ServerState;
+use crate::access::gate::AccessMode;
 use crate::access::proof::TokenHash;
 use crate::sessions::table::{WebMessage, WebOffer};
 use crate::signaling::message::{ErrorCode, IceServer, Refusal};
@@ -41,7 +41,7 @@ const CORS: [(HeaderName, &str); 5] = [
 ];
 
 /// The routes.
-pub(super) fn router() -> Router<Arc<Shared>> {
+pub(super) fn router() -> Router<Arc<ServerState>> {
     let routes = Router::new().route("/whep", any(endpoint)).route("/whep/{id}", any(session));
     limit::layer(routes, limit::QUESTIONS).layer(map_response(with_cors))
 }
@@ -54,8 +54,8 @@ async fn with_cors(mut response: Response) -> Response {
 }
 
 async fn endpoint(
-    State(shared): State<Arc<Shared>>,
-    Extension(peer): Extension<Peer>,
+    State(shared): State<Arc<ServerState>>,
+    Extension(peer): Extension<ClientHost>,
     method: Method,
     headers: HeaderMap,
     body: Body,
@@ -76,9 +76,9 @@ async fn endpoint(
 }
 
 async fn session(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ServerState>>,
     Path(id): Path<String>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<ClientHost>,
     method: Method,
     headers: HeaderMap,
     body: Body,
@@ -109,7 +109,7 @@ fn not_allowed(allowed: &'static str, instead: &str) -> Response {
 }
 
 /// The session behind a URL, for whoever bears the token that it was made with.
-fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>, Problem> {
+fn find(shared: &ServerState, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>, Problem> {
     let resource = shared.whep.get(id).ok_or_else(gone)?;
     if resource.admits(token(headers).as_ref()) {
         return Ok(resource);
@@ -118,7 +118,12 @@ fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>,
     Err(Refusal::new(ErrorCode::Unauthorized, text).into())
 }
 
-async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+async fn post(
+    shared: &ServerState,
+    peer: ClientHost,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     if !is_of_type(headers, SDP) {
         let text = "send the offer as `Content-Type: application/sdp`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
@@ -126,8 +131,8 @@ async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> R
     let sdp = text(body).await?;
     let token = token(headers);
     let expected = match shared.services.access {
-        Mode::Open => None,
-        Mode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
+        AccessMode::Open => None,
+        AccessMode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
     };
     let (id, resource, mailbox) = shared.whep.open(sdp.clone(), expected).map_err(no_random)?;
     let mut exchange = resource.exchange.lock().await;

@@ -8,8 +8,8 @@ use super::fragment::{Fragment, of_answer, restarted};
 use super::pending::{PendingOffer, gone, no_random};
 use super::resource::{Exchange, Resource, new_etag};
 use crate::http::problem::Problem;
-use crate::http::request::{Peer, is_of_type, text, token};
-use crate::http::services::Shared;
+use crate::http::request::{ClientHost, is_of_type, text, token};
+use crate::http::services::ServerState;
 use crate::sessions::table::{WebMessage, WebOffer};
 
 /// The type of its body.
@@ -38,9 +38,9 @@ impl Match {
 
 /// Carries out a `PATCH` for whoever may steer the session.
 pub(super) async fn patch(
-    shared: &Shared,
+    shared: &ServerState,
     resource: &Resource,
-    peer: Peer,
+    peer: ClientHost,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -85,7 +85,7 @@ pub(super) async fn patch(
 
 /// Another ICE generation of the same session. A refused one changes nothing.
 async fn restart(
-    shared: &Shared,
+    shared: &ServerState,
     resource: &Resource,
     exchange: &mut Exchange,
     offer: WebOffer,

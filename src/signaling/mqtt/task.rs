@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::link_config::{LinkConfig, LinkError};
 use super::message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkEvent, is_topic};
 use super::publish::{BrokerConnection, IN_FLIGHT, pump, qos};
-use super::queue::EventQueue;
+use super::queue::LinkEventQueue;
 use super::shared::Shared;
 use super::{reason, retry, tls};
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
@@ -99,7 +99,7 @@ pub(super) struct LinkTask {
     options: MqttOptions,
     pub(super) shared: Arc<Shared>,
     events: mpsc::Sender<LinkEvent>,
-    waiting: EventQueue,
+    waiting: LinkEventQueue,
     /// What the log said last about a missing connection.
     last_logged: Option<String>,
 }
@@ -133,7 +133,7 @@ impl LinkTask {
             options,
             shared,
             events,
-            waiting: EventQueue::default(),
+            waiting: LinkEventQueue::default(),
             last_logged: None,
         }
     }
@@ -358,7 +358,7 @@ fn answer_to(properties: &PublishProperties) -> Option<AnswerTo> {
 
 fn deliver(
     permit: Result<mpsc::Permit<'_, LinkEvent>, mpsc::error::SendError<()>>,
-    waiting: &mut EventQueue,
+    waiting: &mut LinkEventQueue,
 ) {
     match permit {
         Ok(permit) => {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::processes::holders_of_port;
 use super::report::Finding;
-use crate::access::gate::Mode;
+use crate::access::gate::AccessMode;
 use crate::app::address::from_here;
 use crate::base::tasks::TaskGroup;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
@@ -164,7 +164,7 @@ async fn embedded(config: &Config) -> BrokerFindings {
     let url: Option<BrokerUrl> = format!("mqtt://{listen}").parse().ok();
     if let (Some(url), true) = (&url, is_open(listen).await) {
         let holders = holders_of_port(listen);
-        if holders.porthole().is_some() && config.access == Mode::Grants {
+        if holders.porthole().is_some() && config.access == AccessMode::Grants {
             let what = "the built-in broker of the running daemon lets in only who was invited";
             return BrokerFindings { findings: vec![Finding::skip(AREA, what)], url: Some(url.clone()) };
         }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::broker::tls;
 use super::report::Finding;
-use crate::access::gate::Mode;
+use crate::access::gate::AccessMode;
 use crate::app::App;
 use crate::config::{Broker, BrokerChoice, Config, Ice};
 use crate::media::DeviceChoice;
@@ -81,7 +81,7 @@ fn private(config: Config, state_dir: PathBuf) -> Config {
     config.http.listen = None;
     config.ice = Ice::default();
     config.viewers.max = 1;
-    config.access = Mode::Open;
+    config.access = AccessMode::Open;
     config.device.state_dir = state_dir;
     config
 }
