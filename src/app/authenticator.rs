@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::clock::Clock;
-use crate::access::gate::{self, AccessMode};
 use crate::access::grant::{Grant, GrantStanding, Right};
+use crate::access::offer_authorizer::{self, AccessMode};
 use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
-use crate::http::Door;
+use crate::http::RequestAuthorizer;
 use crate::signaling::message::Refusal;
 
 /// Knows clients by their grants: over HTTP by the bearer token alone; at the broker the user name is the grant's name, and the
@@ -56,13 +56,13 @@ impl ClientAuthenticator for GrantAuthenticator {
     }
 }
 
-impl Door for GrantAuthenticator {
+impl RequestAuthorizer for GrantAuthenticator {
     fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal> {
         match self.mode {
             AccessMode::Open => Ok(()),
             AccessMode::Grants => {
                 let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-                gate::admit(grants.iter(), Clock::read(), token, right).map(drop)
+                offer_authorizer::admit(grants.iter(), Clock::read(), token, right).map(drop)
             }
         }
     }
@@ -81,26 +81,31 @@ mod tests {
         let day = Duration::from_hours(24);
         let name = Id::new("anna").unwrap();
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
-        let door = GrantAuthenticator::new(AccessMode::Grants, vec![grant.clone()]);
-        let at = |now, token: &str| door.admit_at(Clock { now, is_set: true }, "anna", token);
+        let authenticator = GrantAuthenticator::new(AccessMode::Grants, vec![grant.clone()]);
+        let at = |now, token: &str| authenticator.admit_at(Clock { now, is_set: true }, "anna", token);
         let admission = ClientRights { grant: Some("anna".into()), may_control: false };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
-        assert_eq!(ClientAuthenticator::admit(&*door, None, None), None, "nobody enters without a name");
-        assert!(Door::admit(&*door, None, Right::View).is_err());
-        let before = door.generation();
-        door.set(Vec::new());
-        assert_ne!(door.generation(), before);
+        assert_eq!(
+            ClientAuthenticator::admit(&*authenticator, None, None),
+            None,
+            "nobody enters without a name"
+        );
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_err());
+        let before = authenticator.generation();
+        authenticator.set(Vec::new());
+        assert_ne!(authenticator.generation(), before);
         assert_eq!(at(now, &seed.bearer()), None, "revoked");
     }
 
     #[test]
     fn in_open_access_everybody_may() {
-        let door = GrantAuthenticator::new(AccessMode::Open, Vec::new());
+        let authenticator = GrantAuthenticator::new(AccessMode::Open, Vec::new());
         assert!(
-            ClientAuthenticator::admit(&*door, None, None).is_some_and(|admission| admission.may_control)
+            ClientAuthenticator::admit(&*authenticator, None, None)
+                .is_some_and(|admission| admission.may_control)
         );
-        assert!(Door::admit(&*door, None, Right::View).is_ok());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_ok());
     }
 }

@@ -142,6 +142,6 @@ impl App {
 }
 
 /// Whether the privacy switch that `state_dir` remembers lets a camera run. Blocks.
-pub fn may_stream(state_dir: &Path) -> bool {
+pub fn is_streaming_allowed(state_dir: &Path) -> bool {
     PrivacySwitch::load(state_dir).is_on()
 }

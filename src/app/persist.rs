@@ -16,7 +16,7 @@ use crate::base::clock;
 use crate::base::durable_file::DurableFile;
 use crate::base::tasks::TaskGroup;
 use slots::{Content, Slots};
-pub use slots::{Manner, NotKept};
+pub use slots::{Manner, SaveError};
 
 /// What may wait to be taken note of; beyond it a command is told so.
 const INBOX: usize = 64;
@@ -26,22 +26,22 @@ const MAX_READINGS: usize = 16;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Word of whether something is kept.
-pub struct Saving(oneshot::Receiver<Result<(), NotKept>>);
+pub struct Saving(oneshot::Receiver<Result<(), SaveError>>);
 
 impl Saving {
     /// Known from the start.
-    fn known(result: Result<(), NotKept>) -> Self {
-        let (told, saving) = oneshot::channel();
-        let _ = told.send(result);
+    fn resolved(result: Result<(), SaveError>) -> Self {
+        let (sender, saving) = oneshot::channel();
+        let _ = sender.send(result);
         Self(saving)
     }
 
     /// Resolves when it is kept, or with the reason why it may not be; after ten seconds at the latest.
-    pub async fn kept(self) -> Result<(), NotKept> {
+    pub async fn outcome(self) -> Result<(), SaveError> {
         match timeout(ANSWER_LIMIT, self.0).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(NotKept::Refused("the daemon ends".to_owned())),
-            Err(_) => Err(NotKept::Slow),
+            Ok(Err(_)) => Err(SaveError::Refused("the daemon ends".to_owned())),
+            Err(_) => Err(SaveError::Slow),
         }
     }
 }
@@ -61,7 +61,7 @@ pub struct Persist {
     inbox: mpsc::Sender<Job>,
 }
 
-type Waiter = oneshot::Sender<Result<(), NotKept>>;
+type Waiter = oneshot::Sender<Result<(), SaveError>>;
 
 enum Job {
     Save { file: DurableFile, content: Content, manner: Manner, waiter: Waiter },
@@ -93,7 +93,7 @@ impl Persist {
         let job = Job::Save { file: file.clone(), content, manner, waiter };
         match self.inbox.try_send(job) {
             Ok(()) => Saving(saving),
-            Err(_) => Saving::known(Err(NotKept::Full)),
+            Err(_) => Saving::resolved(Err(SaveError::Full)),
         }
     }
 
@@ -222,7 +222,7 @@ impl Writer {
                 if let Err(error) = &result {
                     tracing::warn!(file = %file.path().display(), %error, "what was set cannot be kept: a restart will forget it");
                 }
-                let result = result.map_err(|error| NotKept::Refused(error.to_string()));
+                let result = result.map_err(|error| SaveError::Refused(error.to_string()));
                 for waiter in self.slots.written(clock::now(), &file, result.is_ok()) {
                     let _ = waiter.send(result.clone());
                 }

@@ -17,7 +17,7 @@ use super::persist::Persist;
 use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{adapt, address, memory_trimmer};
-use crate::access::gate::OfferAuthorizer;
+use crate::access::offer_authorizer::OfferAuthorizer;
 use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
 use crate::config::Config;
@@ -69,8 +69,8 @@ pub(super) fn run(
         events: event_tx,
         tasks: groups.all.clone(),
     };
-    let gate = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
-    let sessions = Sessions::spawn(parts, gate);
+    let authorizer = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
+    let sessions = Sessions::spawn(parts, authorizer);
     let page = listener.as_ref().map(Listener::address);
     let ended_early = groups.all.ended_early();
     let state = Arc::new(StateSource::new(sessions.clone(), media.status(), ended_early, privacy.is_on()));
@@ -125,7 +125,7 @@ fn serve(
     let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), pulse, state, checkup);
     let services = Services {
         facts: Arc::new(facts),
-        door: authenticator,
+        authorizer: authenticator,
         metrics: config.http.metrics,
         media: media.clone(),
         access: config.access,

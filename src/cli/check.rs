@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::process::{EXIT_BAD_CONFIGURATION, bad_configuration};
-use crate::access::gate::AccessMode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 use crate::http::CertificateFiles;
 use crate::media::MediaConfig;

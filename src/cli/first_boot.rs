@@ -52,9 +52,9 @@ pub(super) fn run(args: FirstBootArgs) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Outcome::Refused { refusal, told } => {
+        Outcome::Refused { refusal, error_file } => {
             eprintln!("porthole: {refusal}");
-            match told {
+            match error_file {
                 Ok(path) => {
                     eprintln!("porthole: the same is in {} for whoever made the card", path.display());
                 }

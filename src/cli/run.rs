@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::process::{bad_configuration, fail, in_runtime, stop_signal};
-use crate::access::gate::AccessMode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::app::{App, Checkup};
 use crate::base::systemd;
 use crate::base::tasks::{EndedEarly, TaskGroup, blocking};

@@ -97,8 +97,8 @@ fn set_up(args: &SetupArgs) -> Result<(), SetupError> {
         produce::refuse_made_before(&folder, args.force)?;
     }
     let camera = camera(&answers, &found);
-    let made = produce::produce(&answers, &camera, &output, &folder)?;
-    finish(&answers, &output, &folder, &made)
+    let produced = produce::produce(&answers, &camera, &output, &folder)?;
+    finish(&answers, &output, &folder, &produced)
 }
 
 /// A new certificate by the authority that setup made, for the host that the configuration names.
@@ -162,7 +162,12 @@ fn camera(answers: &Answers, found: &ThisMachine) -> CameraSettings {
     CameraSettings { device, proposal }
 }
 
-fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made) -> Result<(), SetupError> {
+fn finish(
+    answers: &Answers,
+    output: &Path,
+    folder: &Path,
+    produced: &produce::Produced,
+) -> Result<(), SetupError> {
     let broker_files = match &answers.broker {
         BrokerSetup::Mosquitto { host, .. } => Some((folder, is_here(host))),
         _ => None,
@@ -174,15 +179,15 @@ fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made)
             config: output,
             is_service: output == Path::new(DEFAULT_FILE),
             broker_files,
-            backups: &made.backups,
+            backups: &produced.backups,
             as_root: files::is_root(),
-            has_secret_for_daemon: made.has_secret_for_daemon,
+            has_secret_for_daemon: produced.has_secret_for_daemon,
         })
     );
     let config = Config::load_file_alone(output)?;
     match (config.http.listen, invitation::make(&config)) {
         (Some(page), Ok(invitation)) => {
-            show_link(answers, page, config.broker.websocket, made.viewer_password.as_ref(), invitation);
+            show_link(answers, page, config.broker.websocket, produced.viewer_password.as_ref(), invitation);
         }
         (Some(_), Err(error)) => println!(
             "\nThe link could not be made: {error}.\nMake it later, as a user who may: porthole grant NAME --config {}",

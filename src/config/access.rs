@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::value::{Checked, Text, problem};
-use crate::access::gate::AccessMode;
+use crate::access::offer_authorizer::AccessMode;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::value::{Checked, Text, in_range, problem};
-use crate::access::gate::AccessMode;
+use crate::access::offer_authorizer::AccessMode;
 
 /// What MQTT dashboards may see and ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use serde::Deserialize;
 
-use crate::access::gate::AccessMode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::media::MediaConfig;
 pub use broker::Broker;
 pub use dashboard::{Commands, Dashboard, Snapshots};

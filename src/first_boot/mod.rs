@@ -53,7 +53,7 @@ pub enum Outcome {
         /// Why.
         refusal: CardRefusal,
         /// The error file, or why there is none.
-        told: Result<PathBuf, String>,
+        error_file: Result<PathBuf, String>,
     },
 }
 
@@ -76,8 +76,8 @@ pub fn take_over(boot: &[PathBuf], into: &Path) -> Result<Outcome, Failure> {
         Err(Stop::Failed(failure)) => Err(failure),
         Err(Stop::Refused(refusal)) => {
             folder.clear();
-            let told = card.tell(&refusal).map_err(|failure| failure.to_string());
-            Ok(Outcome::Refused { refusal: *refusal, told })
+            let error_file = card.tell(&refusal).map_err(|failure| failure.to_string());
+            Ok(Outcome::Refused { refusal: *refusal, error_file })
         }
     }
 }

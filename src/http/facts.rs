@@ -30,7 +30,7 @@ pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 
 fn admit(shared: &ServerState, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
     let token = token(headers);
-    Ok(shared.services.door.admit(token.as_ref().map(crate::config::Secret::expose), right)?)
+    Ok(shared.services.authorizer.admit(token.as_ref().map(crate::config::Secret::expose), right)?)
 }
 
 /// Tells everybody whether the daemon works, and nobody who watches.

@@ -21,7 +21,7 @@ pub use error::HttpError;
 pub use metrics::Figures;
 pub use page::{PageBroker, PageInfo};
 pub use server::{HttpServer, Listener, bind};
-pub use services::{Door, Facts, Services};
+pub use services::{Facts, RequestAuthorizer, Services};
 pub use tls::{CertificateError, CertificateFiles};
 pub use tunnel::PATH as TUNNEL_PATH;
 pub use whep::fragment;

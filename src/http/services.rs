@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::metrics::Figures;
 use super::whep::resource::Resources;
-use crate::access::gate::AccessMode;
 use crate::access::grant::Right;
+use crate::access::offer_authorizer::AccessMode;
 use crate::base::tasks::TaskGroup;
 use crate::media::Media;
 use crate::sessions::Sessions;
@@ -27,7 +27,7 @@ pub trait Facts: Send + Sync {
 }
 
 /// Who may have an answer.
-pub trait Door: Send + Sync {
+pub trait RequestAuthorizer: Send + Sync {
     /// Whether the bearer of `token` has `right`; everybody has where access is open.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ pub struct Services {
     /// Who may watch.
     pub access: AccessMode,
     /// The same question for everything that is no session.
-    pub door: Arc<dyn Door>,
+    pub authorizer: Arc<dyn RequestAuthorizer>,
     /// What the daemon knows of itself.
     pub facts: Arc<dyn Facts>,
     /// Whether there are figures for Prometheus.

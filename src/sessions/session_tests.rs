@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::access::gate::AccessMode;
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{Parties, Signature, answer_text};
 use crate::config::Ice;
 use crate::media::CameraState;

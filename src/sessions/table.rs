@@ -13,8 +13,8 @@ pub use super::key::{Generation, Key};
 use super::rate::{RateLimit, Requester};
 pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
-use crate::access::gate::{OfferAuthorizer, Pass};
 use crate::access::grant::Grant;
+use crate::access::offer_authorizer::{OfferAuthorizer, Pass};
 use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::offer::{self, VideoOffer};
@@ -71,7 +71,7 @@ pub struct Table<H> {
     sessions: BTreeMap<Generation, Session<H>>,
     early: HashMap<Key, Early>,
     rate: RateLimit,
-    gate: OfferAuthorizer,
+    authorizer: OfferAuthorizer,
     clock: Clock,
     next_generation: Generation,
     streaming: bool,
@@ -79,9 +79,9 @@ pub struct Table<H> {
 
 impl<H> Table<H> {
     /// An empty table.
-    pub fn new(limits: Limits, streaming: bool, gate: OfferAuthorizer, clock: Clock) -> Self {
+    pub fn new(limits: Limits, streaming: bool, authorizer: OfferAuthorizer, clock: Clock) -> Self {
         Self {
-            gate,
+            authorizer,
             clock,
             limits,
             sessions: BTreeMap::new(),
@@ -195,7 +195,7 @@ impl<H> Table<H> {
         self.limit(now, Requester::Viewer(key.viewer.clone()))?;
         let current = self.open(key).map(|(_, session)| session.pass.clone());
         let (clock, auth) = (self.clock, offer.auth.as_ref());
-        self.gate.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
+        self.authorizer.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
     }
 
     /// Who sends an offer over HTTP.
@@ -207,7 +207,7 @@ impl<H> Table<H> {
         from: IpAddr,
     ) -> Result<Pass, Refusal> {
         self.limit(now, Requester::host(from))?;
-        let pass = self.gate.check_token(self.clock, token.map(Secret::expose))?;
+        let pass = self.authorizer.check_token(self.clock, token.map(Secret::expose))?;
         match self.current(key) {
             Some((_, session)) if session.pass.grant != pass.grant => {
                 Err(Refusal::new(ErrorCode::Forbidden, "this session came in with another grant"))
@@ -294,13 +294,13 @@ impl<H> Table<H> {
     pub fn set_access(&mut self, clock: Clock, grants: Option<Vec<Grant>>) -> Vec<SessionAction> {
         self.clock = clock;
         if let Some(grants) = grants {
-            self.gate.set_grants(grants);
+            self.authorizer.set_grants(grants);
         }
         let mut actions = Vec::new();
         for (generation, session) in
             self.sessions.iter_mut().filter(|(_, session)| session.phase == Phase::Open)
         {
-            if let Some(refusal) = self.gate.still(clock, &session.pass) {
+            if let Some(refusal) = self.authorizer.still(clock, &session.pass) {
                 session.phase = Phase::Closing;
                 let (generation, reason) = (*generation, EndReason::GrantEnded(refusal));
                 actions.push(SessionAction::Close { generation, reason });

@@ -3,8 +3,8 @@ use std::sync::{Mutex, PoisonError};
 use tokio::time::sleep;
 
 use super::*;
-use crate::access::gate::{AccessMode, OfferAuthorizer};
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer};
 use crate::config::Flavour;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::{EndReason, Factory, Signer};

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use crate::access::AccessError;
-use crate::access::gate::AccessMode;
 use crate::access::grant::Rights;
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::config::Config;

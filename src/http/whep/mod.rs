@@ -22,7 +22,7 @@ use super::limit;
 use super::problem::Problem;
 use super::request::{ClientHost, is_of_type, text, token};
 use super::services::ServerState;
-use crate::access::gate::AccessMode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::TokenHash;
 use crate::sessions::table::{WebMessage, WebOffer};
 use crate::signaling::message::{ErrorCode, IceServer, Refusal};

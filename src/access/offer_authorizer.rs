@@ -1,6 +1,6 @@
 //! May this offer have a session? Decided before any SDP is parsed or any socket opened. Pure.
 //!
-//! The gate takes an offer as it came and the time, and answers with a [`Pass`] or a refusal.
+//! It takes an offer as it came and the time, and answers with a [`Pass`] or a refusal.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
@@ -101,9 +101,9 @@ fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
 impl OfferAuthorizer {
     /// The gate of `device`.
     pub fn new(mode: AccessMode, device: Id, grants: Vec<Grant>) -> Self {
-        let mut gate = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
-        gate.set_grants(grants);
-        gate
+        let mut authorizer = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
+        authorizer.set_grants(grants);
+        authorizer
     }
 
     /// Other grants from now on.
@@ -240,5 +240,5 @@ fn open(auth: Option<&Auth>) -> Result<Pass, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "gate_tests.rs"]
+#[path = "offer_authorizer_tests.rs"]
 mod tests;
