@@ -39,7 +39,7 @@ struct World {
     broker: Mosquitto,
     device: tokio::task::JoinHandle<()>,
     page: String,
-    _server: http::Server,
+    _server: http::HttpServer,
 }
 
 impl World {

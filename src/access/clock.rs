@@ -24,10 +24,10 @@ impl Clock {
         let waits_for_network = Path::new("/run/systemd/timesync").is_dir()
             && !Path::new("/run/systemd/timesync/synchronized").exists()
             && !Path::new("/sys/class/rtc/rtc0").exists();
-        Self::judge(SystemTime::now(), waits_for_network)
+        Self::of_time(SystemTime::now(), waits_for_network)
     }
 
-    fn judge(now: SystemTime, waits_for_network: bool) -> Self {
+    fn of_time(now: SystemTime, waits_for_network: bool) -> Self {
         Self { now, is_set: !waits_for_network && now >= SystemTime::UNIX_EPOCH + EARLIEST }
     }
 }
@@ -39,9 +39,9 @@ mod tests {
     #[test]
     fn a_clock_in_the_past_or_without_a_source_is_not_set() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        assert!(!Clock::judge(at(0), false).is_set);
-        assert!(!Clock::judge(at(1_700_000_000), false).is_set);
-        assert!(Clock::judge(at(1_800_000_000), false).is_set);
-        assert!(!Clock::judge(at(1_800_000_000), true).is_set);
+        assert!(!Clock::of_time(at(0), false).is_set);
+        assert!(!Clock::of_time(at(1_700_000_000), false).is_set);
+        assert!(Clock::of_time(at(1_800_000_000), false).is_set);
+        assert!(!Clock::of_time(at(1_800_000_000), true).is_set);
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::AccessError;
-use crate::base::durable_file::{self, Access, Owner, own_like_folder};
+use crate::base::durable_file::{self, Access, FileOwner, own_like_folder};
 
 /// Far more than any file of ours holds.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -35,7 +35,7 @@ pub(crate) fn read_private(path: &Path) -> Result<Option<String>, AccessError> {
 /// Puts the file in place at once and whole, for its owner alone, who is the folder's: `sudo porthole grant`
 /// must not take the file away from the daemon's user.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), AccessError> {
-    let private = Access { mode: Some(0o600), owner: Owner::LikeFolder };
+    let private = Access { mode: Some(0o600), owner: FileOwner::LikeFolder };
     durable_file::write(path, text.as_bytes(), private).map_err(failed("write", path))
 }
 

@@ -99,7 +99,7 @@ pub struct Grant {
 
 /// How a grant stands at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GrantStanding {
     /// In force.
     Good,
     /// It has ended.
@@ -126,16 +126,16 @@ impl Grant {
     }
 
     /// Whether it is in force. A clock that stands before the grant was made is not set either.
-    pub fn standing(&self, clock: Clock) -> Standing {
+    pub fn standing(&self, clock: Clock) -> GrantStanding {
         /// What clocks may differ by after they were set.
         const SLACK: Duration = Duration::from_mins(5);
-        let Some(expires) = self.expires else { return Standing::Good };
+        let Some(expires) = self.expires else { return GrantStanding::Good };
         if clock.now >= expires {
-            Standing::Expired
+            GrantStanding::Expired
         } else if !clock.is_set || clock.now + SLACK < self.created {
-            Standing::ClockNotSet
+            GrantStanding::ClockNotSet
         } else {
-            Standing::Good
+            GrantStanding::Good
         }
     }
 
@@ -172,13 +172,16 @@ mod tests {
         let day = Duration::from_hours(24);
         let (grant, seed) = Grant::new(id.clone(), Rights::all(), start, Some(day)).unwrap();
         let at = |now, is_set| grant.standing(Clock { now, is_set });
-        assert_eq!(at(start, true), Standing::Good);
-        assert_eq!(at(start + day, true), Standing::Expired);
-        assert_eq!(at(start + day, false), Standing::Expired);
-        assert_eq!(at(start, false), Standing::ClockNotSet);
-        assert_eq!(at(start - day, true), Standing::ClockNotSet, "before it was made");
+        assert_eq!(at(start, true), GrantStanding::Good);
+        assert_eq!(at(start + day, true), GrantStanding::Expired);
+        assert_eq!(at(start + day, false), GrantStanding::Expired);
+        assert_eq!(at(start, false), GrantStanding::ClockNotSet);
+        assert_eq!(at(start - day, true), GrantStanding::ClockNotSet, "before it was made");
         let (lasting, _) = Grant::new(id, Rights::all(), start, None).unwrap();
-        assert_eq!(lasting.standing(Clock { now: SystemTime::UNIX_EPOCH, is_set: false }), Standing::Good);
+        assert_eq!(
+            lasting.standing(Clock { now: SystemTime::UNIX_EPOCH, is_set: false }),
+            GrantStanding::Good
+        );
         assert!(grant.accepts_token(&seed.bearer()) && !lasting.accepts_token(&seed.bearer()));
     }
 }

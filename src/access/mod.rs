@@ -1,14 +1,14 @@
 //! Who may watch, and proof of who answers (protocol.md section 2.2).
 //!
-//! [`proof`], [`gate`], [`grant`] and [`link`] decide and are pure; [`identity`], [`store`] and [`clock`]
+//! [`proof`], [`offer_authorizer`], [`grant`] and [`link`] decide and are pure; [`identity`], [`store`] and [`clock`]
 //! read and write the state directory and the system.
 
 pub mod clock;
 mod files;
-pub mod gate;
 pub mod grant;
 pub mod identity;
 pub mod link;
+pub mod offer_authorizer;
 pub mod proof;
 pub mod store;
 

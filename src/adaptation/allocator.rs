@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::encoder_target::EncoderTarget;
-use super::{Bounds, SHARE, STARVED_BELOW, ViewerPath};
+use super::input::{Bounds, SHARE, STARVED_BELOW, ViewerPath};
 use crate::base::bitrate::Bitrate;
 use crate::stream::Rendition;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bounds, SHARE};
+use super::input::{Bounds, SHARE};
 use crate::base::bitrate::Bitrate;
 
 /// Of several viewers, this part at the lower end may be left behind, and one at least.

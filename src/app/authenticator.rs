@@ -4,22 +4,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::clock::Clock;
-use crate::access::gate::{self, Mode};
-use crate::access::grant::{Grant, Right, Standing};
+use crate::access::grant::{Grant, GrantStanding, Right};
+use crate::access::offer_authorizer::{self, AccessMode};
 use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
-use crate::http::Door;
+use crate::http::RequestAuthorizer;
 use crate::signaling::message::Refusal;
 
 /// Knows clients by their grants: over HTTP by the bearer token alone; at the broker the user name is the grant's name, and the
 /// password its token.
 pub(super) struct GrantAuthenticator {
-    mode: Mode,
+    mode: AccessMode,
     grants: RwLock<Vec<Grant>>,
     generation: AtomicU64,
 }
 
 impl GrantAuthenticator {
-    pub(super) fn new(mode: Mode, grants: Vec<Grant>) -> Arc<Self> {
+    pub(super) fn new(mode: AccessMode, grants: Vec<Grant>) -> Arc<Self> {
         Arc::new(Self { mode, grants: RwLock::new(grants), generation: AtomicU64::new(0) })
     }
 
@@ -34,7 +34,7 @@ impl GrantAuthenticator {
     fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<ClientRights> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
-        let good = grant.accepts_token(token) && grant.standing(clock) == Standing::Good;
+        let good = grant.accepts_token(token) && grant.standing(clock) == GrantStanding::Good;
         let may_control = grant.rights.allow(Right::Control);
         good.then(|| ClientRights { grant: Some(user.to_owned()), may_control })
     }
@@ -43,26 +43,26 @@ impl GrantAuthenticator {
 impl ClientAuthenticator for GrantAuthenticator {
     fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights> {
         match self.mode {
-            Mode::Open => OpenAccess.admit(user, password),
-            Mode::Grants => self.admit_at(Clock::read(), user?, std::str::from_utf8(password?).ok()?),
+            AccessMode::Open => OpenAccess.admit(user, password),
+            AccessMode::Grants => self.admit_at(Clock::read(), user?, std::str::from_utf8(password?).ok()?),
         }
     }
 
     fn generation(&self) -> u64 {
         match self.mode {
-            Mode::Open => OpenAccess.generation(),
-            Mode::Grants => self.generation.load(Ordering::Acquire),
+            AccessMode::Open => OpenAccess.generation(),
+            AccessMode::Grants => self.generation.load(Ordering::Acquire),
         }
     }
 }
 
-impl Door for GrantAuthenticator {
+impl RequestAuthorizer for GrantAuthenticator {
     fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal> {
         match self.mode {
-            Mode::Open => Ok(()),
-            Mode::Grants => {
+            AccessMode::Open => Ok(()),
+            AccessMode::Grants => {
                 let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-                gate::admit(grants.iter(), Clock::read(), token, right).map(drop)
+                offer_authorizer::admit(grants.iter(), Clock::read(), token, right).map(drop)
             }
         }
     }
@@ -81,26 +81,31 @@ mod tests {
         let day = Duration::from_hours(24);
         let name = Id::new("anna").unwrap();
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
-        let door = GrantAuthenticator::new(Mode::Grants, vec![grant.clone()]);
-        let at = |now, token: &str| door.admit_at(Clock { now, is_set: true }, "anna", token);
+        let authenticator = GrantAuthenticator::new(AccessMode::Grants, vec![grant.clone()]);
+        let at = |now, token: &str| authenticator.admit_at(Clock { now, is_set: true }, "anna", token);
         let admission = ClientRights { grant: Some("anna".into()), may_control: false };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
-        assert_eq!(ClientAuthenticator::admit(&*door, None, None), None, "nobody enters without a name");
-        assert!(Door::admit(&*door, None, Right::View).is_err());
-        let before = door.generation();
-        door.set(Vec::new());
-        assert_ne!(door.generation(), before);
+        assert_eq!(
+            ClientAuthenticator::admit(&*authenticator, None, None),
+            None,
+            "nobody enters without a name"
+        );
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_err());
+        let before = authenticator.generation();
+        authenticator.set(Vec::new());
+        assert_ne!(authenticator.generation(), before);
         assert_eq!(at(now, &seed.bearer()), None, "revoked");
     }
 
     #[test]
     fn in_open_access_everybody_may() {
-        let door = GrantAuthenticator::new(Mode::Open, Vec::new());
+        let authenticator = GrantAuthenticator::new(AccessMode::Open, Vec::new());
         assert!(
-            ClientAuthenticator::admit(&*door, None, None).is_some_and(|admission| admission.may_control)
+            ClientAuthenticator::admit(&*authenticator, None, None)
+                .is_some_and(|admission| admission.may_control)
         );
-        assert!(Door::admit(&*door, None, Right::View).is_ok());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_ok());
     }
 }

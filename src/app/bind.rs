@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::address;
 use super::authenticator::GrantAuthenticator;
+use super::error::AppError;
 use super::open::Opened;
-use super::{AppError, address};
 use crate::base::tasks::TaskGroup;
 use crate::broker::{EmbeddedBroker, WEBSOCKET_PATH};
 use crate::config::{BrokerChoice, Config};

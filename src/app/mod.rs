@@ -7,8 +7,10 @@ mod adapt;
 pub mod address;
 mod authenticator;
 mod bind;
+mod error;
 mod gateway;
 mod grants_watch;
+mod groups;
 mod health;
 mod memory_trimmer;
 mod open;
@@ -24,69 +26,24 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::access::AccessError;
 use crate::base::tasks::TaskGroup;
-use crate::broker::{BrokerError, EmbeddedBroker};
+use crate::broker::EmbeddedBroker;
 use crate::config::Config;
-use crate::http::{HttpError, Server};
-use crate::media::{Media, MediaError};
-use crate::peer::PeerError;
+use crate::http::HttpServer;
+use crate::media::Media;
 use crate::sessions::Sessions;
-use crate::signaling::mqtt::LinkError;
 use crate::stream::Fanout;
+pub use error::AppError;
 use gateway::{Gateway, Presence, Settings};
+use groups::Groups;
 pub use health::{Ailment, Checkup};
 use privacy::PrivacySwitch;
 use reload::Change;
 pub use reload::Reloaded;
+use run::Running;
 
 /// How long a stopping daemon waits for its sessions, its camera, its broker and its files, each.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
-
-/// Why the daemon cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// The device's key, or its grants.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    /// The embedded broker.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The page.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// The capture side.
-    #[error(transparent)]
-    Media(#[from] MediaError),
-    /// The media connections.
-    #[error(transparent)]
-    Peer(#[from] PeerError),
-    /// The MQTT connection.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// The embedded broker's own address.
-    #[error("the built-in broker's address {0} cannot be used as a URL")]
-    Address(SocketAddr),
-}
-
-/// The daemon's tasks, by when they end. What ends early in any of them is known to all.
-struct Groups {
-    /// All of them.
-    all: TaskGroup,
-    /// What follows something and can go first.
-    watch: TaskGroup,
-    /// What routes messages: until viewers and dashboards have heard the last.
-    gateway: TaskGroup,
-    /// What writes files: the last.
-    persist: TaskGroup,
-}
-
-impl Groups {
-    fn new() -> Self {
-        let all = TaskGroup::new();
-        Self { watch: all.child(), gateway: all.child(), persist: all.child(), all }
-    }
-}
 
 /// A running daemon.
 pub struct App {
@@ -100,7 +57,7 @@ pub struct App {
     fanout: Fanout,
     config: Config,
     groups: Groups,
-    http: Option<Server>,
+    http: Option<HttpServer>,
 }
 
 impl App {
@@ -110,7 +67,9 @@ impl App {
         let groups = Groups::new();
         let opened = open::open(&config).await?;
         let bound = bind::bind(&config, &opened, &groups.all).await?;
-        run::run(config, opened, bound, groups)
+        let running = run::run(&config, opened, bound, &groups)?;
+        let Running { page, broker, sessions, media, gateway, fanout, http } = running;
+        Ok(Self { page, broker, sessions, media, gateway, fanout, config, groups, http })
     }
 
     /// The daemon's tasks: one of them that ends early is the end of the daemon.
@@ -183,6 +142,6 @@ impl App {
 }
 
 /// Whether the privacy switch that `state_dir` remembers lets a camera run. Blocks.
-pub fn may_stream(state_dir: &Path) -> bool {
+pub fn is_streaming_allowed(state_dir: &Path) -> bool {
     PrivacySwitch::load(state_dir).is_on()
 }

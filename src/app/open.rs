@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::AppError;
+use super::error::AppError;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
-use crate::access::gate::Mode;
 use crate::access::grant::Grant;
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::store::Store;
 use crate::base::durable_file::FileStamp;
 use crate::base::tasks::blocking;
@@ -30,7 +30,7 @@ pub(super) struct Opened {
 pub(super) async fn open(config: &Config) -> Result<Opened, AppError> {
     let state_dir = config.device.state_dir.clone();
     let opened = blocking(move || read(&state_dir)).await?;
-    if config.access == Mode::Grants && opened.grants.is_empty() {
+    if config.access == AccessMode::Grants && opened.grants.is_empty() {
         tracing::warn!("nobody is invited yet: `porthole grant NAME` prints a link with which one can watch");
     }
     Ok(opened)

@@ -16,6 +16,7 @@ use crate::base::clock;
 use crate::base::durable_file::DurableFile;
 use crate::base::tasks::TaskGroup;
 use slots::{Content, Slots};
+pub use slots::{Manner, SaveError};
 
 /// What may wait to be taken note of; beyond it a command is told so.
 const INBOX: usize = 64;
@@ -24,55 +25,30 @@ const MAX_READINGS: usize = 16;
 /// Whoever waits to hear that something is kept hears after this, in any case.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why something may be gone after a restart. In words for whoever asked for it: it is in force all the same.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotKept {
-    /// The system refused.
-    #[error("done, but a restart will forget it: the state directory cannot be written: {0}")]
-    Refused(String),
-    /// The card stalls.
-    #[error("done, but a restart may forget it: the state directory is very slow")]
-    Slow,
-    /// More waits than there is room for.
-    #[error("done, but a restart may forget it: too much waits to be written")]
-    Full,
-}
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Not more often than cards like it; tried again until it succeeds.
-    Usual,
-    /// The same without delay: the privacy switch turned off.
-    AtOnce,
-    /// Not more often than cards like it; tried once. For what may not come later over what somebody wrote meanwhile.
-    Once,
-}
-
 /// Word of whether something is kept.
-pub struct Saving(oneshot::Receiver<Result<(), NotKept>>);
+pub struct Saving(oneshot::Receiver<Result<(), SaveError>>);
 
 impl Saving {
     /// Known from the start.
-    fn known(result: Result<(), NotKept>) -> Self {
-        let (told, saving) = oneshot::channel();
-        let _ = told.send(result);
+    fn resolved(result: Result<(), SaveError>) -> Self {
+        let (sender, saving) = oneshot::channel();
+        let _ = sender.send(result);
         Self(saving)
     }
 
     /// Resolves when it is kept, or with the reason why it may not be; after ten seconds at the latest.
-    pub async fn kept(self) -> Result<(), NotKept> {
+    pub async fn outcome(self) -> Result<(), SaveError> {
         match timeout(ANSWER_LIMIT, self.0).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(NotKept::Refused("the daemon ends".to_owned())),
-            Err(_) => Err(NotKept::Slow),
+            Ok(Err(_)) => Err(SaveError::Refused("the daemon ends".to_owned())),
+            Err(_) => Err(SaveError::Slow),
         }
     }
 }
 
 /// What a file was found to say.
 #[derive(Debug)]
-pub struct Found {
+pub struct FileReading {
     /// Its text; `None` when there is no such file.
     pub text: io::Result<Option<String>>,
     /// Something else is to be written into it, and could not be yet.
@@ -85,11 +61,11 @@ pub struct Persist {
     inbox: mpsc::Sender<Job>,
 }
 
-type Waiter = oneshot::Sender<Result<(), NotKept>>;
+type Waiter = oneshot::Sender<Result<(), SaveError>>;
 
 enum Job {
     Save { file: DurableFile, content: Content, manner: Manner, waiter: Waiter },
-    Read { file: DurableFile, reader: oneshot::Sender<Found> },
+    Read { file: DurableFile, reader: oneshot::Sender<FileReading> },
     Flush { done: oneshot::Sender<()> },
 }
 
@@ -117,12 +93,12 @@ impl Persist {
         let job = Job::Save { file: file.clone(), content, manner, waiter };
         match self.inbox.try_send(job) {
             Ok(()) => Saving(saving),
-            Err(_) => Saving::known(Err(NotKept::Full)),
+            Err(_) => Saving::resolved(Err(SaveError::Full)),
         }
     }
 
     /// Reads `file`, after trying to write what is still to be written into it. `None`: too many ask at once, or the daemon ends.
-    pub fn read(&self, file: &DurableFile) -> impl Future<Output = Option<Found>> + Send + use<> {
+    pub fn read(&self, file: &DurableFile) -> impl Future<Output = Option<FileReading>> + Send + use<> {
         let (reader, found) = oneshot::channel();
         let sent = self.inbox.try_send(Job::Read { file: file.clone(), reader });
         async move {
@@ -142,14 +118,14 @@ impl Persist {
 
 struct Writer {
     slots: Slots<Waiter>,
-    readings: Vec<(DurableFile, oneshot::Sender<Found>)>,
+    readings: Vec<(DurableFile, oneshot::Sender<FileReading>)>,
     flushing: Vec<oneshot::Sender<()>>,
 }
 
 /// What the blocking thread did.
 enum Done {
     Wrote(DurableFile, io::Result<()>),
-    Read(DurableFile, io::Result<Option<String>>, oneshot::Sender<Found>),
+    Read(DurableFile, io::Result<Option<String>>, oneshot::Sender<FileReading>),
 }
 
 impl Writer {
@@ -246,14 +222,14 @@ impl Writer {
                 if let Err(error) = &result {
                     tracing::warn!(file = %file.path().display(), %error, "what was set cannot be kept: a restart will forget it");
                 }
-                let result = result.map_err(|error| NotKept::Refused(error.to_string()));
+                let result = result.map_err(|error| SaveError::Refused(error.to_string()));
                 for waiter in self.slots.written(clock::now(), &file, result.is_ok()) {
                     let _ = waiter.send(result.clone());
                 }
             }
             Done::Read(file, text, reader) => {
                 let is_stale = self.slots.found(&file, text.as_ref().ok());
-                let _ = reader.send(Found { text, is_stale });
+                let _ = reader.send(FileReading { text, is_stale });
             }
         }
     }

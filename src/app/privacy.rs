@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::persist::{Found, Manner, Persist, Saving};
+use super::persist::{FileReading, Manner, Persist, Saving};
 use crate::base::durable_file::DurableFile;
 
 /// What the switch can be.
@@ -42,13 +42,13 @@ pub struct PrivacySwitch {
     file: DurableFile,
     switch: Switch,
     /// How often a dashboard has turned it.
-    turns: u64,
+    change_count: u64,
 }
 
 /// When the file began to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    turns: u64,
+    change_count: u64,
 }
 
 /// What looking at the file changed.
@@ -81,7 +81,7 @@ impl PrivacySwitch {
         if switch != Switch::On {
             tracing::warn!(file = %path, "the privacy switch is off: nobody can watch until set/streaming ON");
         }
-        Self { file, switch, turns: 0 }
+        Self { file, switch, change_count: 0 }
     }
 
     /// Whether streaming is allowed.
@@ -96,7 +96,7 @@ impl PrivacySwitch {
 
     /// Turns the switch at the wish of a dashboard; [`Self::save`] follows.
     pub fn set(&mut self, on: bool) {
-        self.turns += 1;
+        self.change_count += 1;
         self.switch = match (on, self.switch) {
             (true, _) => Switch::On,
             // Turned off twice, it stays as firmly off as it was.
@@ -114,14 +114,17 @@ impl PrivacySwitch {
 
     /// Begins to look whether somebody has turned it at the device, by writing the file; [`Self::seen`] follows with
     /// what [`Persist::read`] finds.
-    pub fn look(&self, persist: &Persist) -> (Look, impl Future<Output = Option<Found>> + Send + use<>) {
-        (Look { turns: self.turns }, persist.read(&self.file))
+    pub fn look(
+        &self,
+        persist: &Persist,
+    ) -> (Look, impl Future<Output = Option<FileReading>> + Send + use<>) {
+        (Look { change_count: self.change_count }, persist.read(&self.file))
     }
 
     /// Takes into account what the file says.
-    pub fn seen(&mut self, look: Look, found: &Found) -> Seen {
+    pub fn seen(&mut self, look: Look, found: &FileReading) -> Seen {
         let was_on = self.is_on();
-        let is_overtaken = found.is_stale || look.turns != self.turns;
+        let is_overtaken = found.is_stale || look.change_count != self.change_count;
         let says = match &found.text {
             Ok(text) => text.as_deref().and_then(Switch::read),
             Err(error) => {
@@ -149,12 +152,12 @@ mod tests {
     use super::*;
     use crate::base::tasks::TaskGroup;
 
-    fn found(text: &str) -> Found {
-        Found { text: Ok(Some(text.to_owned())), is_stale: false }
+    fn found(text: &str) -> FileReading {
+        FileReading { text: Ok(Some(text.to_owned())), is_stale: false }
     }
 
     fn look(switch: &PrivacySwitch) -> Look {
-        Look { turns: switch.turns }
+        Look { change_count: switch.change_count }
     }
 
     /// SIGHUP.
@@ -172,7 +175,7 @@ mod tests {
         assert!(switch.is_on());
         for on in [false, true, false] {
             switch.set(on);
-            switch.save(&persist).kept().await.unwrap();
+            switch.save(&persist).outcome().await.unwrap();
             assert_eq!(PrivacySwitch::load(&state_dir).is_on(), on);
         }
     }
@@ -184,12 +187,12 @@ mod tests {
         let persist = Persist::start(&tasks);
         let mut switch = PrivacySwitch::load(dir.path());
         switch.set(true);
-        switch.save(&persist).kept().await.unwrap();
+        switch.save(&persist).outcome().await.unwrap();
         // A folder in the place of the new file, which cannot be removed: as a full or read-only disk refuses it.
         let blocker = dir.path().join("streaming.new");
         std::fs::create_dir(&blocker).unwrap();
         switch.set(false);
-        assert!(switch.save(&persist).kept().await.is_err());
+        assert!(switch.save(&persist).outcome().await.is_err());
         for _ in 0..2 {
             assert!(!reload(&mut switch, &persist).await.is_turned, "the file still says ON");
             assert!(!switch.is_on());
@@ -214,7 +217,7 @@ mod tests {
         assert!(reload(&mut switch, &persist).await.is_turned);
         assert!(!switch.is_on() && switch.is_off_locally());
         switch.set(false);
-        switch.save(&persist).kept().await.unwrap();
+        switch.save(&persist).outcome().await.unwrap();
         assert!(PrivacySwitch::load(dir.path()).is_off_locally(), "a dashboard's OFF does not loosen it");
         switch.set(true);
         assert!(switch.is_on() && !switch.is_off_locally());
@@ -236,7 +239,7 @@ mod tests {
         let mut switch = PrivacySwitch::load(dir.path());
         assert!(!switch.is_on(), "it is there, and no file");
         for text in [Err(io::Error::other("damaged")), Ok(None)] {
-            switch.seen(look(&switch), &Found { text, is_stale: false });
+            switch.seen(look(&switch), &FileReading { text, is_stale: false });
             assert!(!switch.is_on());
         }
     }
@@ -249,7 +252,7 @@ mod tests {
         switch.set(false);
         let nothing = Seen { is_turned: false, has_to_be_saved: false };
         assert_eq!(switch.seen(before, &found("ON")), nothing, "it said so before OFF came");
-        let stale = Found { is_stale: true, ..found("ON") };
+        let stale = FileReading { is_stale: true, ..found("ON") };
         assert_eq!(switch.seen(look(&switch), &stale), nothing);
         assert_eq!(
             switch.seen(before, &found("OFF local")),

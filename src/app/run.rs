@@ -1,53 +1,76 @@
 //! The third step of a start: the camera, the sessions, and what connects them to the world.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::authenticator::GrantAuthenticator;
 use super::bind::{Bound, page_info};
-use super::gateway::{self, GatewayParts, Settings};
+use super::error::AppError;
+use super::gateway::{self, Gateway, GatewayParts, Settings};
 use super::grants_watch::GrantsWatch;
+use super::groups::Groups;
+use super::health::Checkup;
 use super::open::Opened;
 use super::persist::Persist;
 use super::state::StateSource;
 use super::web::DaemonFacts;
-use super::{App, AppError, Groups, adapt, address, memory_trimmer};
-use crate::access::gate::OfferAuthorizer;
+use super::{adapt, address, memory_trimmer};
+use crate::access::offer_authorizer::OfferAuthorizer;
 use crate::base::tasks::TaskGroup;
+use crate::broker::EmbeddedBroker;
 use crate::config::Config;
-use crate::http::{Listener, Server, Services};
+use crate::http::{HttpServer, Listener, Services};
 use crate::media::Media;
 use crate::peer::{Factory, Signer};
-use crate::sessions::{Parts, SessionEvent, Sessions};
+use crate::sessions::{SessionEvent, SessionParts, Sessions};
 use crate::stream::Fanout;
 
 /// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
 const EVENT_QUEUE: usize = 2048;
 
+/// What a start has brought about.
+pub(super) struct Running {
+    /// Where the page is, if it is served.
+    pub page: Option<SocketAddr>,
+    /// The broker inside this process, if there is one.
+    pub broker: Option<EmbeddedBroker>,
+    pub sessions: Sessions,
+    pub media: Media,
+    pub gateway: Gateway,
+    pub fanout: Fanout,
+    pub http: Option<HttpServer>,
+}
+
 /// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
-pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) -> Result<App, AppError> {
+pub(super) fn run(
+    config: &Config,
+    opened: Opened,
+    bound: Bound,
+    groups: &Groups,
+) -> Result<Running, AppError> {
     let Opened { identity, store, stamp, grants, privacy, runtime_settings } = opened;
     let Bound { authenticator, broker, listener, url } = bound;
     let fanout = Fanout::default();
     let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on(), &groups.all)?;
     runtime_settings.apply(&media, config.media.fps);
     let own = broker.as_ref().map(|broker| &broker.own);
-    let connection = gateway::connect(&config, url, own, identity.key(), &groups.all)?;
+    let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
-    let parts = Parts {
+    let parts = SessionParts {
         max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
         signer: Signer { identity, device: config.device.id.clone() },
-        factory: Arc::new(factory(&config, &fanout, &groups.all)?),
+        factory: Arc::new(factory(config, &fanout, &groups.all)?),
         fanout: fanout.clone(),
         media: media.status(),
         replies: connection.replies(),
         events: event_tx,
         tasks: groups.all.clone(),
     };
-    let gate = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
-    let sessions = Sessions::spawn(parts, gate);
+    let authorizer = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
+    let sessions = Sessions::spawn(parts, authorizer);
     let page = listener.as_ref().map(Listener::address);
     let ended_early = groups.all.ended_early();
     let state = Arc::new(StateSource::new(sessions.clone(), media.status(), ended_early, privacy.is_on()));
@@ -62,7 +85,7 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
         persist: Persist::start(&groups.persist),
         fps: config.media.fps,
         page: page.map(|page| (config.http.scheme(), page)),
-        settings: Settings::of(&config),
+        settings: Settings::of(config),
     };
     let gateway = connection.serve(parts, &groups.gateway);
     let watch = GrantsWatch {
@@ -76,9 +99,9 @@ pub(super) fn run(config: Config, opened: Opened, bound: Bound, groups: Groups) 
     let floor = config.video.min_bitrate;
     groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
     groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
-    let mut app = App { page, broker, sessions, media, gateway, fanout, config, groups, http: None };
-    app.http = listener.map(|listener| serve(&app, listener, authenticator, state));
-    Ok(app)
+    let mut running = Running { page, broker, sessions, media, gateway, fanout, http: None };
+    running.http = listener.map(|listener| serve(&running, config, groups, listener, authenticator, state));
+    Ok(running)
 }
 
 fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factory, AppError> {
@@ -89,17 +112,20 @@ fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factor
 
 /// Serves the page and what programs ask.
 fn serve(
-    app: &App,
+    running: &Running,
+    config: &Config,
+    groups: &Groups,
     listener: Listener,
     authenticator: Arc<GrantAuthenticator>,
     state: Arc<StateSource>,
-) -> Server {
-    let App { sessions, media, fanout, gateway, config, broker, groups, .. } = app;
-    let (pulse, checkup) = (gateway.pulse(), app.checkup());
+) -> HttpServer {
+    let Running { sessions, media, fanout, gateway, broker, .. } = running;
+    let pulse = gateway.pulse();
+    let checkup = Checkup::new(sessions.clone(), media.clone(), pulse.clone(), fanout.clone(), &groups.all);
     let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), pulse, state, checkup);
     let services = Services {
         facts: Arc::new(facts),
-        door: authenticator,
+        authorizer: authenticator,
         metrics: config.http.metrics,
         media: media.clone(),
         access: config.access,

@@ -94,10 +94,10 @@ mod tests {
         settings.values.bitrate_kbps = Some(700);
         settings.values.resolution = "640x480@15".parse().ok();
         settings.set_control("hue".into(), -7);
-        settings.save(&persist).kept().await.unwrap();
+        settings.save(&persist).outcome().await.unwrap();
         assert_eq!(RuntimeSettings::load(dir.path()).values, settings.values);
         settings.values = Values::default();
-        settings.save(&persist).kept().await.unwrap();
+        settings.save(&persist).outcome().await.unwrap();
         assert_eq!(RuntimeSettings::load(dir.path()).values, Values::default());
     }
 

@@ -35,7 +35,7 @@ pub(super) struct DaemonFacts {
 
 struct HealthMaker {
     checkup: Checkup,
-    made: Option<(Instant, Option<String>)>,
+    last_check: Option<(Instant, Option<String>)>,
 }
 
 impl DaemonFacts {
@@ -54,13 +54,13 @@ impl DaemonFacts {
             pulse,
             started: SystemTime::now(),
             state,
-            health: tokio::sync::Mutex::new(HealthMaker { checkup, made: None }),
+            health: tokio::sync::Mutex::new(HealthMaker { checkup, last_check: None }),
         }
     }
 }
 
-fn still_fresh<T: Clone>(made: Option<&(Instant, T)>, now: Instant) -> Option<T> {
-    made.filter(|(at, _)| now.saturating_duration_since(*at) < FRESH).map(|(_, value)| value.clone())
+fn still_fresh<T: Clone>(last_check: Option<&(Instant, T)>, now: Instant) -> Option<T> {
+    last_check.filter(|(at, _)| now.saturating_duration_since(*at) < FRESH).map(|(_, value)| value.clone())
 }
 
 #[async_trait]
@@ -99,11 +99,11 @@ impl Facts for DaemonFacts {
 
     async fn ailment(&self) -> Option<String> {
         let mut maker = self.health.lock().await;
-        if let Some(ailment) = still_fresh(maker.made.as_ref(), Instant::now()) {
+        if let Some(ailment) = still_fresh(maker.last_check.as_ref(), Instant::now()) {
             return ailment;
         }
         let ailment = maker.checkup.check().await.err().map(|ailment| ailment.to_string());
-        maker.made = Some((Instant::now(), ailment.clone()));
+        maker.last_check = Some((Instant::now(), ailment.clone()));
         ailment
     }
 }

@@ -18,7 +18,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// Whose a new file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum FileOwner {
     /// This process's user.
     Process,
     /// The user and group of the folder, where that is another user's: what root writes into the daemon's folder is the daemon's.
@@ -33,12 +33,12 @@ pub struct Access {
     /// Permission bits; `None` for what the process's umask leaves of 0666.
     pub mode: Option<u32>,
     /// Whose it is.
-    pub owner: Owner,
+    pub owner: FileOwner,
 }
 
 impl Access {
     /// As any file of this process.
-    pub const USUAL: Self = Self { mode: None, owner: Owner::Process };
+    pub const USUAL: Self = Self { mode: None, owner: FileOwner::Process };
 }
 
 /// Makes a new file, on the disk for good but for its name (see [`rename`]). One that is there is removed first, so that
@@ -61,9 +61,9 @@ pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
 
 fn fill(mut file: File, path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     match access.owner {
-        Owner::Process => {}
-        Owner::LikeFolder => own_like_folder(&file, path)?,
-        Owner::Group(group) => {
+        FileOwner::Process => {}
+        FileOwner::LikeFolder => own_like_folder(&file, path)?,
+        FileOwner::Group(group) => {
             if file.metadata()?.gid() != group {
                 fchown(&file, None, Some(group))?;
             }
@@ -231,7 +231,7 @@ mod tests {
         fs::write(&other, "untouched").unwrap();
         std::os::unix::fs::symlink(&other, dir.path().join("secret.new")).unwrap();
         let before = FileStamp::of(&path);
-        write(&path, b"x", Access { mode: Some(0o600), owner: Owner::LikeFolder }).unwrap();
+        write(&path, b"x", Access { mode: Some(0o600), owner: FileOwner::LikeFolder }).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&other).unwrap(), "untouched");
         assert_ne!(FileStamp::of(&path), before);

@@ -10,6 +10,9 @@ pub(super) const MAX_CONNECTIONS: usize = 256;
 pub(super) const OWN_CONNECTIONS: usize = 16;
 /// Of them from one host: a household with many tabs, and not everything for one attacker.
 const MAX_CONNECTIONS_PER_HOST: usize = 64;
+/// The largest packet a client may send; it bounds what one client can make the device hold. Far above
+/// the protocol's 64 KiB, so that a longer message gets its `too-large` from the device.
+pub(super) const MAX_PACKET_BYTES: usize = 1024 * 1024;
 /// Messages and subscriptions of one client: a viewer with all of its candidates needs about 40 at once. What comes each
 /// second is far above what the device answers with `rate-limited`. Whoever sends faster is read slower: nothing is lost.
 const MESSAGES: TokenRate = TokenRate { burst: 200.0, per_second: 100.0 };

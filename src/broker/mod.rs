@@ -28,16 +28,12 @@ use crate::config::{Broker as Addresses, Secret};
 use crate::signaling::topic::{Id, Topics};
 pub use admission::OwnCredentials;
 use admission::{AdmissionPolicy, PublishFilter};
-use limits::{MAX_CONNECTIONS, OWN_CONNECTIONS};
+use limits::{MAX_CONNECTIONS, MAX_PACKET_BYTES, OWN_CONNECTIONS};
 use listener::{BrokerContext, ListenerTransport};
 use topic_acl::TopicAcl;
 pub use topic_acl::{ClientAuthenticator, ClientRights, OpenAccess};
+pub use websocket::WEBSOCKET_PATH;
 
-/// Path of MQTT over WebSocket.
-pub const WEBSOCKET_PATH: &str = "/mqtt";
-/// The largest packet a client may send; it bounds what one client can make the device hold. Far above
-/// the protocol's 64 KiB, so that a longer message gets its `too-large` from the device.
-const MAX_PACKET_BYTES: usize = 1024 * 1024;
 /// What one client may publish in a second; a snapshot of the device has to fit in.
 const MAX_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 /// Messages on their way to one client, and those behind them: for one that reads slowly. Beyond it the

@@ -11,8 +11,10 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use super::{MAX_PACKET_BYTES, WEBSOCKET_PATH};
+use super::limits::MAX_PACKET_BYTES;
 
+/// Path of MQTT over WebSocket.
+pub const WEBSOCKET_PATH: &str = "/mqtt";
 /// For an HTTP request and its answer; the MQTT greeting has the library's own 10 s after it.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEADER: &str = "Sec-WebSocket-Protocol";

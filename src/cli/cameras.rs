@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::fail;
+use super::process::fail;
 use crate::media::{CameraInfo, cameras};
 
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{EXIT_BAD_CONFIGURATION, bad_configuration};
-use crate::access::gate::Mode;
+use super::process::{EXIT_BAD_CONFIGURATION, bad_configuration};
+use crate::access::offer_authorizer::AccessMode;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 use crate::http::CertificateFiles;
 use crate::media::MediaConfig;
@@ -101,9 +101,9 @@ fn renditions(media: &MediaConfig) -> String {
     }
 }
 
-fn access(mode: Mode) -> &'static str {
+fn access(mode: AccessMode) -> &'static str {
     match mode {
-        Mode::Open => "open: whoever may publish to this broker may watch",
-        Mode::Grants => "grants: whoever has a link of `porthole grant` may watch",
+        AccessMode::Open => "open: whoever may publish to this broker may watch",
+        AccessMode::Grants => "grants: whoever has a link of `porthole grant` may watch",
     }
 }

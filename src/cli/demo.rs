@@ -1,20 +1,17 @@
 //! `porthole demo`: everything in one process, and a link that opens the live picture.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use qrcode::QrCode;
-use qrcode::render::unicode;
-
+use super::link_code::show_code;
+use super::process::{bad_configuration, fail, in_runtime, stop_signal};
 use super::run::ended_early;
-use super::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::AccessError;
-use crate::access::gate::Mode;
 use crate::access::grant::Rights;
 use crate::access::identity::Identity;
 use crate::access::link::ViewingLink;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::app::App;
@@ -72,16 +69,6 @@ fn announce(link: &str, is_invitation: bool) {
     println!();
 }
 
-/// The link as a QR code, where somebody looks.
-pub(super) fn show_code(link: &str) {
-    if std::io::stdout().is_terminal()
-        && let Ok(code) = QrCode::new(link.as_bytes())
-    {
-        println!("{}", code.render::<unicode::Dense1x2>().quiet_zone(true).build());
-        println!();
-    }
-}
-
 /// What the viewing link is made of, but for the addresses.
 struct DemoLink {
     device: Id,
@@ -97,7 +84,7 @@ impl DemoLink {
         let key = Identity::load_or_make(&config.device.state_dir)?.key();
         let store = Store::of(&config.device.state_dir);
         let grant = match (config.access, Id::new(GRANT)) {
-            (Mode::Grants, Ok(name)) => {
+            (AccessMode::Grants, Ok(name)) => {
                 match store.revoke(&name) {
                     Ok(()) | Err(AccessError::Unknown(_)) => {}
                     Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{EXIT_BAD_CONFIGURATION, bad_configuration, in_runtime};
+use super::process::{EXIT_BAD_CONFIGURATION, bad_configuration, in_runtime};
 use crate::tools::doctor::{Subject, print_unusable};
 
 const MEANING: &str = "\

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{EXIT_BAD_CONFIGURATION, fail};
+use super::process::{EXIT_BAD_CONFIGURATION, fail};
 use crate::config::BrokerChoice;
 use crate::first_boot::{Outcome, take_over};
 
@@ -52,9 +52,9 @@ pub(super) fn run(args: FirstBootArgs) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Outcome::Refused { refusal, told } => {
+        Outcome::Refused { refusal, error_file } => {
             eprintln!("porthole: {refusal}");
-            match told {
+            match error_file {
                 Ok(path) => {
                     eprintln!("porthole: the same is in {} for whoever made the card", path.display());
                 }

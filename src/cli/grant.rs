@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde_json::json;
 
-use super::demo::show_code;
-use super::{bad_configuration, fail};
+use super::link_code::show_code;
+use super::process::{bad_configuration, fail};
 use crate::access::clock::Clock;
-use crate::access::gate::Mode;
-use crate::access::grant::{Grant, Rights, Standing};
+use crate::access::grant::{Grant, GrantStanding, Rights};
 use crate::access::identity::Identity;
 use crate::access::link::ViewingLink;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
 use crate::app::address::reachable;
@@ -122,7 +122,7 @@ fn print_link(args: &LinkArgs) -> Result<(), Failure> {
     let identity = Identity::load_or_make(&config.device.state_dir)?;
     println!("{}", link_of(&config, args, &identity, None));
     eprintln!("The device's key is {}.", identity.key().encode());
-    if config.access == Mode::Grants {
+    if config.access == AccessMode::Grants {
         eprintln!("This link invites nobody: `porthole grant NAME` makes one that does.");
     }
     Ok(())
@@ -159,7 +159,7 @@ fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
             "The broker's WebSocket address is not in the configuration: name it with --broker ws://HOST:PORT."
         );
     }
-    if config.access == Mode::Open {
+    if config.access == AccessMode::Open {
         eprintln!("access.mode is \"open\": everybody else who reaches the broker may watch too.");
     }
     Ok(())
@@ -183,9 +183,9 @@ fn list(args: &GrantsArgs) -> Result<(), Failure> {
         for grant in &grants {
             let until = grant.expires.map_or_else(|| "revoked".to_owned(), time);
             let note = match grant.standing(clock) {
-                Standing::Good => "",
-                Standing::Expired => " (expired)",
-                Standing::ClockNotSet => " (waits: this device's clock is not set)",
+                GrantStanding::Good => "",
+                GrantStanding::Expired => " (expired)",
+                GrantStanding::ClockNotSet => " (waits: this device's clock is not set)",
             };
             println!(
                 "{:<24}{:<28}{:<22}{until}{note}",
@@ -204,7 +204,7 @@ fn document(grant: &Grant, clock: Clock) -> serde_json::Value {
         "rights": grant.rights,
         "created": time(grant.created),
         "expires": grant.expires.map(time),
-        "expired": grant.standing(clock) == Standing::Expired,
+        "expired": grant.standing(clock) == GrantStanding::Expired,
     })
 }
 

@@ -7,22 +7,19 @@ mod demo;
 mod doctor;
 mod first_boot;
 mod grant;
+mod link_code;
+mod process;
 mod run;
 mod setup;
 pub mod watch;
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::memory;
-use crate::config::ConfigError;
-
-/// Exit code of a configuration that cannot be used (EX_USAGE of sysexits.h).
-pub const EXIT_BAD_CONFIGURATION: u8 = 64;
+pub use process::EXIT_BAD_CONFIGURATION;
 
 /// Live video from a Raspberry Pi camera to any browser: WebRTC, signalled over MQTT.
 #[derive(Debug, Parser)]
@@ -118,45 +115,5 @@ pub fn main() -> ExitCode {
         Command::Grants(args) => grant::grants(&args),
         Command::Revoke(args) => grant::revoke(&args),
         Command::Watch(args) => watch::main(*args),
-    }
-}
-
-/// Two workers serve a Pi: the pictures come from the capture thread, these only send.
-fn in_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(future);
-            // Whatever still waits inside a library does not hold up the end.
-            runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-            code
-        }
-        Err(error) => fail(&format!("threads cannot be started: {error}")),
-    }
-}
-
-/// Prints an error for people and gives exit code 1.
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("porthole: {error}");
-    ExitCode::FAILURE
-}
-
-/// Prints what is wrong with the configuration and gives exit code 64.
-fn bad_configuration(error: &ConfigError) -> ExitCode {
-    eprintln!("porthole: {error}");
-    ExitCode::from(EXIT_BAD_CONFIGURATION)
-}
-
-/// Resolves on SIGINT or SIGTERM, also on one that comes between this call and the first poll.
-fn stop_signal() -> impl Future<Output = &'static str> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-        }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{bad_configuration, fail, in_runtime, stop_signal};
-use crate::access::gate::Mode;
+use super::process::{bad_configuration, fail, in_runtime, stop_signal};
+use crate::access::offer_authorizer::AccessMode;
 use crate::app::{App, Checkup};
 use crate::base::systemd;
 use crate::base::tasks::{EndedEarly, TaskGroup, blocking};
@@ -33,7 +33,7 @@ async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
         BrokerChoice::External(url) => url.to_string(),
     };
     tracing::info!(device = %config.device.id, broker, "porthole {} starts", env!("CARGO_PKG_VERSION"));
-    if config.access == Mode::Open {
+    if config.access == AccessMode::Open {
         tracing::warn!("access is open: whoever may publish to this broker may watch this camera");
     }
     // From here on, so that a stop during the start is an orderly one too.

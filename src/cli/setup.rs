@@ -7,6 +7,7 @@
 //! ```
 
 mod answers;
+mod args;
 mod broker_files;
 mod certificates;
 mod config_file;
@@ -23,91 +24,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
-
-use super::{EXIT_BAD_CONFIGURATION, demo};
+use super::link_code::show_code;
+use super::process::EXIT_BAD_CONFIGURATION;
 use crate::app::address;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Secret};
 use crate::media::{DeviceChoice, MediaConfig, cameras, propose};
 use answers::{Answers, BrokerSetup, Host};
+pub use args::SetupArgs;
 use config_file::CameraSettings;
 use dialogue::Dialogue;
-use gather::{Found, GatherError, gather, now_and_later};
+use gather::{GatherError, ThisMachine, gather, now_and_later};
 use invitation::Invitation;
 use next_steps::SetupOutcome;
 use produce::ProduceError;
-
-const AFTER_HELP: &str = "\
-Examples:
-  sudo porthole setup                       asks, and writes /etc/porthole/porthole.toml
-  sudo porthole setup --yes --name 'Front door' --broker mqtts://broker.local \\
-       --username front-door --password-file secret --ca-file ca.pem
-  sudo porthole setup --yes --broker mosquitto --broker-host broker.local
-  sudo porthole setup --renew               a new certificate for that broker
-
-A configuration that somebody has edited is replaced only with --force, and kept as ….bak.
-Passwords are never arguments: they are typed, made, or read from files.";
-
-/// What would be asked otherwise.
-#[derive(Args, Debug, Clone)]
-#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
-#[command(after_help = AFTER_HELP)]
-pub struct SetupArgs {
-    /// The name of this camera, for people. Default: the id
-    #[arg(long, value_name = "TEXT")]
-    name: Option<String>,
-    /// The device id, in topics and links. Default: the host name, or one of its own where many share that
-    #[arg(long, value_name = "ID")]
-    id: Option<String>,
-    /// `embedded` (the one inside Porthole), `mosquitto` (make all its settings), or the URL of one that is there
-    #[arg(long, value_name = "embedded|mosquitto|URL")]
-    broker: Option<String>,
-    /// With `mosquitto`: name or address of its machine, as others reach it. Default: this machine's address
-    #[arg(long, value_name = "HOST")]
-    broker_host: Option<String>,
-    /// With `mosquitto`: browsers reach it without encryption, for a network that you trust
-    #[arg(long)]
-    plain_websocket: bool,
-    /// With `mosquitto`: the folder for its settings. Default: `broker` beside the configuration
-    #[arg(long, value_name = "DIR")]
-    broker_files: Option<PathBuf>,
-    /// With a URL: the user name at the broker
-    #[arg(long, value_name = "NAME")]
-    username: Option<String>,
-    /// With a URL: the file that holds the password at the broker; it stays where it is
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// With a URL: the file (PEM) with the certificate that signed the broker's, if the system does not know it
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
-    /// With a URL: the broker's address for browsers, ws://… or wss://…
-    #[arg(long, value_name = "URL")]
-    websocket: Option<String>,
-    /// `auto`, `test` (a test picture) or the path of a device
-    #[arg(long, value_name = "DEVICE")]
-    camera: Option<String>,
-    /// Whoever reaches the broker may watch; without it, whoever has a link that `porthole grant` or setup made
-    #[arg(long)]
-    open: bool,
-    /// The first part of all topics
-    #[arg(long, value_name = "TOPIC", default_value = "porthole")]
-    root: String,
-    /// The configuration to write. Default: /etc/porthole/porthole.toml, or ./porthole.toml without the right to that
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Ask nothing: what no flag says takes its default
-    #[arg(long)]
-    yes: bool,
-    /// Replace a configuration that was edited, or a broker's settings that were made before
-    #[arg(long)]
-    force: bool,
-    /// Only make a new certificate for the broker whose settings were made before
-    #[arg(long, conflicts_with_all = [
-        "name", "id", "broker", "broker_host", "plain_websocket", "username", "password_file", "ca_file",
-        "websocket", "camera", "open", "root", "yes", "force",
-    ])]
-    renew: bool,
-}
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -168,8 +97,8 @@ fn set_up(args: &SetupArgs) -> Result<(), SetupError> {
         produce::refuse_made_before(&folder, args.force)?;
     }
     let camera = camera(&answers, &found);
-    let made = produce::produce(&answers, &camera, &output, &folder)?;
-    finish(&answers, &output, &folder, &made)
+    let produced = produce::produce(&answers, &camera, &output, &folder)?;
+    finish(&answers, &output, &folder, &produced)
 }
 
 /// A new certificate by the authority that setup made, for the host that the configuration names.
@@ -213,15 +142,15 @@ fn refuse_edited(output: &Path, force: bool) -> Result<(), SetupError> {
     }
 }
 
-fn found() -> Found {
+fn found() -> ThisMachine {
     let address = address::own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
     let mut cameras = cameras().unwrap_or_default();
     cameras.retain(crate::media::CameraInfo::is_usable);
-    Found { id: crate::config::default_id(), address, cameras }
+    ThisMachine { id: crate::config::default_id(), address, cameras }
 }
 
 /// The camera by a name that lasts, and what is found to work with it.
-fn camera(answers: &Answers, found: &Found) -> CameraSettings {
+fn camera(answers: &Answers, found: &ThisMachine) -> CameraSettings {
     let (now, device) = now_and_later(&answers.camera, &found.cameras);
     let DeviceChoice::Path(path) = &now else {
         return CameraSettings { device, proposal: None };
@@ -233,7 +162,12 @@ fn camera(answers: &Answers, found: &Found) -> CameraSettings {
     CameraSettings { device, proposal }
 }
 
-fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made) -> Result<(), SetupError> {
+fn finish(
+    answers: &Answers,
+    output: &Path,
+    folder: &Path,
+    produced: &produce::Produced,
+) -> Result<(), SetupError> {
     let broker_files = match &answers.broker {
         BrokerSetup::Mosquitto { host, .. } => Some((folder, is_here(host))),
         _ => None,
@@ -245,15 +179,15 @@ fn finish(answers: &Answers, output: &Path, folder: &Path, made: &produce::Made)
             config: output,
             is_service: output == Path::new(DEFAULT_FILE),
             broker_files,
-            backups: &made.backups,
+            backups: &produced.backups,
             as_root: files::is_root(),
-            has_secret_for_daemon: made.has_secret_for_daemon,
+            has_secret_for_daemon: produced.has_secret_for_daemon,
         })
     );
     let config = Config::load_file_alone(output)?;
     match (config.http.listen, invitation::make(&config)) {
         (Some(page), Ok(invitation)) => {
-            show_link(answers, page, config.broker.websocket, made.viewer_password.as_ref(), invitation);
+            show_link(answers, page, config.broker.websocket, produced.viewer_password.as_ref(), invitation);
         }
         (Some(_), Err(error)) => println!(
             "\nThe link could not be made: {error}.\nMake it later, as a user who may: porthole grant NAME --config {}",
@@ -275,7 +209,7 @@ fn show_link(
     let link = next_steps::link(answers, page, websocket, viewer_password, invitation).to_string();
     println!("\nThen open this link in a browser on this network:\n\n{link}\n");
     println!("  {}\n", next_steps::remark(answers));
-    demo::show_code(&link);
+    show_code(&link);
 }
 
 /// Whether the broker is to run on this machine.

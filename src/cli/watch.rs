@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::process::{fail, in_runtime};
 use crate::access::link::ViewingLink;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Id;
@@ -76,11 +77,11 @@ impl WatchArgs {
 
 /// The subcommand: exit code 0 only if every viewer got video.
 pub(super) fn main(args: WatchArgs) -> ExitCode {
-    super::in_runtime(async move {
+    in_runtime(async move {
         match run(args).await {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
-            Err(error) => super::fail(&error),
+            Err(error) => fail(&error),
         }
     })
 }

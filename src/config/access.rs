@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::value::{Checked, Text, problem};
-use crate::access::gate::Mode;
+use crate::access::offer_authorizer::AccessMode;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -11,10 +11,10 @@ pub(super) struct RawAccess {
     mode: Option<Text>,
 }
 
-pub(super) fn checked(raw: &RawAccess) -> Checked<Mode> {
+pub(super) fn checked(raw: &RawAccess) -> Checked<AccessMode> {
     match raw.mode.as_ref().map(|mode| mode.0.as_str()) {
-        None | Some("grants") => Ok(Mode::Grants),
-        Some("open") => Ok(Mode::Open),
+        None | Some("grants") => Ok(AccessMode::Grants),
+        Some("open") => Ok(AccessMode::Open),
         Some(other) => Err(problem("access.mode", other, "write \"grants\" or \"open\"")),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Flavour;
+use super::flavour::Flavour;
 use super::value::{Checked, Text, in_range, media_word, or_auto, problem};
 use crate::media::{DeviceChoice, MediaConfig};
 

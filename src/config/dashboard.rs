@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::value::{Checked, Text, in_range, problem};
-use crate::access::gate::Mode;
+use crate::access::offer_authorizer::AccessMode;
 
 /// What MQTT dashboards may see and ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +50,14 @@ pub(super) struct RawDashboard {
     snapshot_interval_s: Option<u32>,
 }
 
-pub(super) fn checked(raw: &RawDashboard, access: Mode) -> Checked<Dashboard> {
+pub(super) fn checked(raw: &RawDashboard, access: AccessMode) -> Checked<Dashboard> {
     Ok(Dashboard { commands: commands(raw.commands.as_ref(), access)?, snapshots: snapshots(raw)? })
 }
 
 /// Without a word: with grants the broker is trusted no further than a viewer, with open access it is the lock.
-fn commands(text: Option<&Text>, access: Mode) -> Checked<Commands> {
+fn commands(text: Option<&Text>, access: AccessMode) -> Checked<Commands> {
     match text.map(|text| text.0.as_str()) {
-        None if access == Mode::Grants => Ok(Commands::Safe),
+        None if access == AccessMode::Grants => Ok(Commands::Safe),
         None | Some("all") => Ok(Commands::All),
         Some("safe") => Ok(Commands::Safe),
         Some("none") => Ok(Commands::None),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::device_id;
+use super::flavour::Flavour;
 use super::value::{Checked, Text, problem};
-use super::{Flavour, device_id};
 use crate::signaling::topic::Id;
 
 /// Characters of a name.

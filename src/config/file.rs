@@ -1,10 +1,13 @@
 //! Files that the configuration names.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Moved;
 use super::value::{Checked, Text, problem};
+
+/// Files that are named by the place they will have, and where each of them is now.
+pub type Moved = BTreeMap<PathBuf, PathBuf>;
 
 /// Keys, certificates and passwords are far smaller.
 const LONGEST_FILE_BYTES: u64 = 1 << 20;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::Moved;
-use super::file::existing;
+use super::file::{Moved, existing};
 use super::value::{Checked, Text, optional_address, problem};
 
 /// How the page and what programs ask are served.

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Moved;
-use super::file::read;
+use super::file::{Moved, read};
 use super::value::{Checked, Text, parsed_as, problem};
 use crate::signaling::message::IceServer;
 

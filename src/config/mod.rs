@@ -17,6 +17,7 @@ mod dashboard;
 mod device;
 mod device_id;
 mod file;
+mod flavour;
 mod homeassistant;
 mod http;
 mod ice;
@@ -33,12 +34,14 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use serde::Deserialize;
 
-use crate::access::gate::Mode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::media::MediaConfig;
 pub use broker::Broker;
 pub use dashboard::{Commands, Dashboard, Snapshots};
 pub use device::Device;
 pub use device_id::default_id;
+pub use file::Moved;
+pub use flavour::Flavour;
 pub use homeassistant::HomeAssistant;
 pub use http::Http;
 pub use ice::Ice;
@@ -66,7 +69,7 @@ pub struct Config {
     /// `[viewers]`
     pub viewers: Viewers,
     /// `[access] mode`
-    pub access: Mode,
+    pub access: AccessMode,
     /// `[http]`
     pub http: Http,
     /// `[ice]`
@@ -156,18 +159,6 @@ pub enum ConfigError {
         /// What would be right.
         expected: String,
     },
-}
-
-/// Files that are named by the place they will have, and where each of them is now.
-pub type Moved = BTreeMap<PathBuf, PathBuf>;
-
-/// Which defaults apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavour {
-    /// `porthole run`: a broker must be named.
-    Run,
-    /// `porthole demo`: embedded broker, a camera or the test picture.
-    Demo,
 }
 
 impl Config {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::file::{existing, read};
+use super::file::{Moved, existing, read};
+use super::flavour::Flavour;
+use super::secret::Secret;
 use super::value::{Checked, Text, parsed, problem};
-use super::{Flavour, Moved, Secret};
 use crate::signaling::broker_url::BrokerUrl;
 
 /// How the broker is reached.

@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::refusal::without_password;
+use super::failure::{Failure, Stop};
+use super::names::{ENV, ERROR_FILE, TOML};
+use super::refusal::{CardRefusal, without_password};
 use super::text::{LONGEST_BYTES, decode};
-use super::{CardRefusal, ENV, ERROR_FILE, Failure, Stop, TOML};
 use crate::base::durable_file::{self, Access};
 
 /// A boot partition with something for us on it.

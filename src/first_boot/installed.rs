@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{ENV, Failure, TOML};
-use crate::base::durable_file::{self, Access, Owner};
+use super::failure::Failure;
+use super::names::{ENV, TOML};
+use crate::base::durable_file::{self, Access, FileOwner};
 
 /// The daemon's user may read by its group; nobody else may.
 const MODE: u32 = 0o640;
@@ -104,7 +105,7 @@ impl Folder {
     /// The folder's group is the daemon's; files get it too.
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let group = fs::metadata(&self.0)?.gid();
-        durable_file::create(path, content, Access { mode: Some(MODE), owner: Owner::Group(group) })?;
+        durable_file::create(path, content, Access { mode: Some(MODE), owner: FileOwner::Group(group) })?;
         durable_file::sync_folder(&self.0)
     }
 }

@@ -13,26 +13,24 @@
 #![cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "a program that ends by itself"))]
 
 mod card;
+mod failure;
 mod installed;
+mod names;
 mod refusal;
 mod text;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Moved};
 use card::Card;
+pub use failure::Failure;
+use failure::Stop;
 use installed::Folder;
+pub use names::ERROR_FILE;
+use names::{ENV, TOML};
 pub use refusal::CardRefusal;
-
-/// The configuration, on the card and where the daemon looks.
-const TOML: &str = "porthole.toml";
-/// Variables for the daemon's service, which win over the configuration.
-const ENV: &str = "porthole.env";
-/// Where the card says what is wrong.
-pub const ERROR_FILE: &str = "porthole-error.txt";
 
 /// What became of the files.
 #[derive(Debug)]
@@ -55,24 +53,8 @@ pub enum Outcome {
         /// Why.
         refusal: CardRefusal,
         /// The error file, or why there is none.
-        told: Result<PathBuf, String>,
+        error_file: Result<PathBuf, String>,
     },
-}
-
-/// The machine did not let us: which file, and what the system said.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {what} {}: {reason}", file.display())]
-pub struct Failure {
-    what: &'static str,
-    file: PathBuf,
-    reason: io::Error,
-}
-
-impl Failure {
-    fn of(what: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
-        let file = file.to_owned();
-        move |reason| Self { what, file, reason }
-    }
 }
 
 /// The variables that the service `porthole` has in its environment, for commands that mean that service: those of
@@ -80,24 +62,6 @@ impl Failure {
 pub fn service_variables(folder: &Path) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(folder.join(ENV)).unwrap_or_default();
     text.lines().flat_map(|line| variables::parse(ENV, line).unwrap_or_default()).collect()
-}
-
-/// Why the way to a new configuration ended.
-enum Stop {
-    Refused(Box<CardRefusal>),
-    Failed(Failure),
-}
-
-impl From<Box<CardRefusal>> for Stop {
-    fn from(refusal: Box<CardRefusal>) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
 }
 
 /// Takes over what is in the first of the folders `boot` that has something, into the folder `into`.
@@ -112,8 +76,8 @@ pub fn take_over(boot: &[PathBuf], into: &Path) -> Result<Outcome, Failure> {
         Err(Stop::Failed(failure)) => Err(failure),
         Err(Stop::Refused(refusal)) => {
             folder.clear();
-            let told = card.tell(&refusal).map_err(|failure| failure.to_string());
-            Ok(Outcome::Refused { refusal: *refusal, told })
+            let error_file = card.tell(&refusal).map_err(|failure| failure.to_string());
+            Ok(Outcome::Refused { refusal: *refusal, error_file })
         }
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use toml::de::{DeTable, DeValue};
 
-use super::text::line_at;
 use crate::config::ConfigError;
 
 /// Why a file was not taken over: where, what, and what would be right.
@@ -87,6 +86,11 @@ impl fmt::Display for CardRefusal {
         writeln!(f, "  Wrong:   {}", indented(&self.wrong))?;
         if self.right.is_empty() { Ok(()) } else { writeln!(f, "  Right:   {}", indented(&self.right)) }
     }
+}
+
+/// The number of the line, from 1, in which the byte `at` is.
+pub(super) fn line_at(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
 fn indented(text: &str) -> String {

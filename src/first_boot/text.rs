@@ -1,6 +1,6 @@
 //! The text of a file that was written on somebody's PC: whatever Notepad, TextEdit and their like leave.
 
-use super::CardRefusal;
+use super::refusal::{CardRefusal, line_at};
 
 /// More than any configuration or certificate has. What is larger is something else.
 pub(super) const LONGEST_BYTES: u64 = 256 * 1024;
@@ -32,11 +32,6 @@ pub(super) fn decode(file: &str, bytes: &[u8]) -> Result<String, Box<CardRefusal
 }
 
 const SAVE_AS: &str = "save it as plain text; in Notepad: File, Save As, Encoding: UTF-8";
-
-/// The number of the line, from 1, in which the byte `at` is.
-pub(super) fn line_at(text: &str, at: usize) -> usize {
-    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
-}
 
 fn utf8(file: &str, bytes: &[u8]) -> Result<String, Box<CardRefusal>> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {

@@ -1,6 +1,6 @@
 //! `porthole.env`: variables, one a line, as the service manager reads them (systemd.exec(5), `EnvironmentFile=`).
 
-use super::CardRefusal;
+use super::refusal::CardRefusal;
 use crate::config::is_variable;
 
 /// Variables that begin with PORTHOLE_ and set no key.

@@ -2,44 +2,24 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::metrics::{self, Figures, Format};
+use super::limit;
+use super::metrics::{self, Format};
 use super::problem::Problem;
 use super::request::token;
-use super::{Shared, limit};
+use super::services::ServerState;
 use crate::access::grant::Right;
 use crate::media::{MAX_SNAPSHOT_WIDTH as MAX_WIDTH, MIN_SNAPSHOT_WIDTH as MIN_WIDTH, MediaError};
 use crate::signaling::message::{ErrorCode, Refusal};
 
-/// What the daemon knows of itself.
-#[async_trait]
-pub trait Facts: Send + Sync {
-    /// `state` as dashboards get it over MQTT.
-    fn state(&self) -> Value;
-    /// What is counted and measured.
-    fn figures(&self) -> Figures;
-    /// What does not do its work, in words.
-    async fn ailment(&self) -> Option<String>;
-}
-
-/// Who may have an answer.
-pub trait Door: Send + Sync {
-    /// Whether the bearer of `token` has `right`; everybody has where access is open.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal>;
-}
-
 /// The routes. Those that make the camera work or wait for it are limited the most.
-pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     let mut facts = Router::new().route("/healthz", get(health)).route("/api/state", get(state));
     if shared.services.metrics {
         facts = facts.route("/metrics", get(figures));
@@ -48,13 +28,13 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     facts.merge(limit::layer(Router::new().route("/snapshot.jpg", get(snapshot)), limit::PICTURES))
 }
 
-fn admit(shared: &Shared, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
+fn admit(shared: &ServerState, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
     let token = token(headers);
-    Ok(shared.services.door.admit(token.as_ref().map(crate::config::Secret::expose), right)?)
+    Ok(shared.services.authorizer.admit(token.as_ref().map(crate::config::Secret::expose), right)?)
 }
 
 /// Tells everybody whether the daemon works, and nobody who watches.
-async fn health(State(shared): State<Arc<Shared>>) -> Response {
+async fn health(State(shared): State<Arc<ServerState>>) -> Response {
     let fresh = [(header::CACHE_CONTROL, "no-store")];
     match shared.services.facts.ailment().await {
         None => (fresh, Json(json!({"status": "ok"}))).into_response(),
@@ -65,12 +45,12 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn state(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn state(State(shared): State<Arc<ServerState>>, headers: HeaderMap) -> Result<Response, Problem> {
     admit(&shared, &headers, Right::View)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(shared.services.facts.state())).into_response())
 }
 
-async fn figures(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn figures(State(shared): State<Arc<ServerState>>, headers: HeaderMap) -> Result<Response, Problem> {
     admit(&shared, &headers, Right::View)?;
     let format = Format::of(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
     let text = metrics::write(shared.services.facts.figures(), format).map_err(|error| {
@@ -80,7 +60,7 @@ async fn figures(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Resul
 }
 
 async fn snapshot(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ServerState>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

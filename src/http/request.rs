@@ -20,7 +20,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 /// The other end of the connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub IpAddr);
+pub(super) struct ClientHost(pub IpAddr);
 
 /// The token of `Authorization: Bearer TOKEN`. Players that only know addresses like `http://GRANT:TOKEN@camera/` send
 /// it as the password of `Basic`.

@@ -17,16 +17,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::request::Peer;
+use super::error::HttpError;
+use super::limit::connections;
+use super::page::PageInfo;
+use super::request::ClientHost;
+use super::routes::{page, services};
+use super::services::Services;
 use super::tls::{Certificate, CertificateFiles};
-use super::{HttpError, PageInfo, Services, page, services};
-use crate::base::limits::{Capacity, PerHost};
 use crate::base::tasks::TaskGroup;
 
-/// Connections at the same time; what comes beyond is closed at once.
-const MAX_CONNECTIONS: usize = 256;
-/// Of them, those of one host other than this machine: a browser opens six.
-const MAX_PER_HOST: usize = 64;
 /// How long the head of a request may take, and how long a connection may stay unused.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// Longer than any request takes. Clients that want more connect again, which they do by themselves.
@@ -57,11 +56,11 @@ pub async fn bind(address: SocketAddr) -> Result<Listener, HttpError> {
 }
 
 /// A running server; it and its connections end when this is dropped.
-pub struct Server {
+pub struct HttpServer {
     tasks: TaskGroup,
 }
 
-impl Drop for Server {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.tasks.cancel();
     }
@@ -88,25 +87,25 @@ impl Listener {
 
     /// Serves all there is from now on, in tasks of `tasks`. Tunnels to the broker outlive the server and end with
     /// `tasks`: viewers behind them are still told that the daemon stops.
-    pub fn serve(self, info: PageInfo, offered: Services, tasks: &TaskGroup) -> Server {
+    pub fn serve(self, info: PageInfo, offered: Services, tasks: &TaskGroup) -> HttpServer {
         self.start(page(info).merge(services(offered, tasks)), tasks)
     }
 
     /// Serves nothing but the page, in tasks of `tasks`.
-    pub fn serve_page(self, info: PageInfo, tasks: &TaskGroup) -> Server {
+    pub fn serve_page(self, info: PageInfo, tasks: &TaskGroup) -> HttpServer {
         self.start(page(info), tasks)
     }
 
-    fn start(self, router: Router, tasks: &TaskGroup) -> Server {
+    fn start(self, router: Router, tasks: &TaskGroup) -> HttpServer {
         let own = tasks.child();
         own.spawn("http", accept(self, router, own.clone()));
-        Server { tasks: own }
+        HttpServer { tasks: own }
     }
 }
 
 /// Until `tasks` end, and its connections with it.
 async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
-    let hosts = places();
+    let hosts = connections();
     let mut end = pin!(tasks.cancelled());
     loop {
         let accepted = tokio::select! {
@@ -125,7 +124,7 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
             tracing::debug!(%peer, "too many HTTP connections; one more was closed");
             continue;
         };
-        let router = router.clone().layer(Extension(Peer(peer.ip().to_canonical())));
+        let router = router.clone().layer(Extension(ClientHost(peer.ip().to_canonical())));
         let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
         let end = tasks.cancelled();
         tasks.spawn_finite("http connection", async move {
@@ -187,9 +186,4 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
-}
-
-/// Places for connections of all hosts, free.
-pub(super) fn places() -> PerHost {
-    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, is_own_exempt: true, own: 0 })
 }

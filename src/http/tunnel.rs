@@ -15,9 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::limit::connections;
 use super::problem::Problem;
-use super::request::Peer;
-use super::server::places;
+use super::request::ClientHost;
 use crate::base::limits::PerHost;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::message::{ErrorCode, Refusal};
@@ -41,13 +41,13 @@ struct Tunnels {
 
 /// The route to the broker at this address. Tunnels run in tasks of `tasks`.
 pub(super) fn router(broker: SocketAddr, tasks: &TaskGroup) -> Router {
-    let tunnels = Tunnels { broker, hosts: places(), tasks: tasks.clone() };
+    let tunnels = Tunnels { broker, hosts: connections(), tasks: tasks.clone() };
     Router::new().route(PATH, get(open)).with_state(Arc::new(tunnels))
 }
 
 async fn open(
     State(tunnels): State<Arc<Tunnels>>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<ClientHost>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let upgrade = request.headers().get(header::UPGRADE);

@@ -1,6 +1,6 @@
 //! What the table wants done, and what it gives back of a session that ended.
 
-use super::table::{Generation, Key};
+use super::key::{Generation, Key};
 use crate::peer::{AcceptedOffer, EndReason};
 use crate::signaling::message::{Candidate, Refusal};
 use crate::signaling::topic::Id;

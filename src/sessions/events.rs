@@ -130,9 +130,9 @@ mod tests {
     async fn however_slow_the_publisher_each_beginning_has_its_end() {
         let (out, mut heard) = mpsc::channel(4);
         let mut queue = EventQueue::new(out);
-        let told: Vec<usize> = (0..5000).filter(|at| queue.started(key(*at), None)).collect();
-        assert!(told.len() < 5000 && queue.waiting.len() <= MAX_WAITING);
-        for at in told {
+        let announced: Vec<usize> = (0..5000).filter(|at| queue.started(key(*at), None)).collect();
+        assert!(announced.len() < 5000 && queue.waiting.len() <= MAX_WAITING);
+        for at in announced {
             queue.ended(ended(at));
         }
         assert!(queue.waiting.len() <= MAX_WAITING, "bounded");

@@ -5,6 +5,7 @@
 
 mod action;
 mod events;
+mod key;
 mod outbox;
 pub mod rate;
 pub mod stages;
@@ -22,8 +23,8 @@ use tokio::time::sleep_until;
 use tracing::Instrument;
 
 use crate::access::clock::Clock;
-use crate::access::gate::OfferAuthorizer;
 use crate::access::grant::Grant;
+use crate::access::offer_authorizer::OfferAuthorizer;
 use crate::base::tasks::TaskGroup;
 use crate::media::MediaStatus;
 use crate::peer::{
@@ -34,7 +35,7 @@ use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 use events::EventQueue;
 pub use events::SessionEvent;
-use outbox::Outbox;
+use outbox::SessionOutbox;
 use table::{EndedSession, Generation, Key, Limits, SessionAction, Table, WebMessage};
 use totals::Totals;
 
@@ -47,12 +48,12 @@ const COMMAND_QUEUE: usize = 64;
 #[derive(Clone)]
 pub struct Sessions {
     input: mpsc::Sender<Input>,
-    kept: Arc<Mutex<Kept>>,
+    registry: Arc<Mutex<Registry>>,
 }
 
 /// The sessions that there are, and the sums over those that there were. Kept together, so that a session which ends is
 /// never missing from the sums.
-struct Kept {
+struct Registry {
     table: Table<Handle>,
     /// Without what running sessions have sent.
     totals: Totals,
@@ -61,7 +62,7 @@ struct Kept {
 /// What a session's task is steered with.
 struct Handle {
     live: Arc<SessionStats>,
-    outbox: Arc<Outbox>,
+    outbox: Arc<SessionOutbox>,
     commands: mpsc::Sender<SessionCommand>,
     close: Option<oneshot::Sender<EndReason>>,
     /// Its beginning was told, so its end is to be told.
@@ -81,7 +82,7 @@ enum Input {
 }
 
 /// Everything the sessions need from the rest of the house.
-pub struct Parts {
+pub struct SessionParts {
     /// The cap.
     pub max_viewers: usize,
     /// The privacy switch as it was left.
@@ -104,19 +105,19 @@ pub struct Parts {
 
 impl Sessions {
     /// Starts the task that owns the sessions; `authorizer` decides over offers.
-    pub fn spawn(parts: Parts, authorizer: OfferAuthorizer) -> Self {
+    pub fn spawn(parts: SessionParts, authorizer: OfferAuthorizer) -> Self {
         let (input, inputs) = mpsc::channel(INPUT_QUEUE);
         let limits = Limits { max_viewers: parts.max_viewers };
         let table = Table::new(limits, parts.streaming, authorizer, Clock::read());
-        let kept = Arc::new(Mutex::new(Kept { table, totals: Totals::default() }));
+        let registry = Arc::new(Mutex::new(Registry { table, totals: Totals::default() }));
         let owner = Owner {
-            kept: Arc::clone(&kept),
+            registry: Arc::clone(&registry),
             input: input.clone(),
             events: EventQueue::new(parts.events.clone()),
             parts,
         };
         let (tasks, cancelled) = (owner.parts.tasks.clone(), owner.parts.tasks.cancelled());
-        let left = Arc::clone(&kept);
+        let left = Arc::clone(&registry);
         tasks.spawn("sessions", async move {
             tokio::select! {
                 () = cancelled => {}
@@ -125,7 +126,7 @@ impl Sessions {
             // Those that still run end without it.
             lock(&left).table.handles_mut().for_each(|handle| handle.close = None);
         });
-        Self { input, kept }
+        Self { input, registry }
     }
 
     /// A message of a viewer.
@@ -145,7 +146,7 @@ impl Sessions {
 
     /// Sets the cap. Sessions beyond a lower one go on.
     pub fn set_max_viewers(&self, max_viewers: usize) {
-        lock(&self.kept).table.set_limits(Limits { max_viewers });
+        lock(&self.registry).table.set_limits(Limits { max_viewers });
     }
 
     /// Tells the time on the wall, and other grants if they changed. Sessions whose grant is gone end.
@@ -174,18 +175,18 @@ impl Sessions {
 
     /// The sessions there are now.
     pub fn live(&self) -> Vec<Arc<SessionStats>> {
-        lock(&self.kept).table.handles().map(|handle| Arc::clone(&handle.live)).collect()
+        lock(&self.registry).table.handles().map(|handle| Arc::clone(&handle.live)).collect()
     }
 
     /// Sums since the start.
     pub fn totals(&self) -> Totals {
-        let kept = lock(&self.kept);
-        kept.totals.with(kept.table.handles().map(|handle| &handle.live))
+        let registry = lock(&self.registry);
+        registry.totals.with(registry.table.handles().map(|handle| &handle.live))
     }
 
     /// The cap.
     pub fn max_viewers(&self) -> usize {
-        lock(&self.kept).table.limits().max_viewers
+        lock(&self.registry).table.limits().max_viewers
     }
 
     /// Fails only while the process ends.
@@ -195,8 +196,8 @@ impl Sessions {
 }
 
 /// Nobody waits while holding it, and each change of the table is one step.
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time on the clock that sleeps go by, which tests may pause.
@@ -205,30 +206,30 @@ fn now() -> Instant {
 }
 
 struct Owner {
-    kept: Arc<Mutex<Kept>>,
+    registry: Arc<Mutex<Registry>>,
     input: mpsc::Sender<Input>,
     events: EventQueue,
-    parts: Parts,
+    parts: SessionParts,
 }
 
 impl Owner {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let (mut is_draining, mut leaving) = (false, Vec::<oneshot::Sender<()>>::new());
         loop {
-            let expiry = lock(&self.kept).table.next_expiry();
+            let expiry = lock(&self.registry).table.next_expiry();
             let mut replies = Arc::clone(&self.parts.replies);
             let actions = tokio::select! {
                 input = inputs.recv() => match input {
                     Some(Input::Shutdown { done }) => {
                         is_draining = true;
                         leaving.push(done);
-                        lock(&self.kept).table.close_where(&EndReason::Shutdown, |_| true)
+                        lock(&self.registry).table.close_where(&EndReason::Shutdown, |_| true)
                     }
                     // Nothing new starts while the last sessions end.
                     Some(Input::Message { .. } | Input::Web { .. }) if is_draining => Vec::new(),
                     Some(Input::Web { key, message, replies: own }) => {
                         replies = own;
-                        lock(&self.kept).table.web(now(), key, message, &self.parts.media.borrow())
+                        lock(&self.registry).table.web(now(), key, message, &self.parts.media.borrow())
                     }
                     Some(Input::Ended { generation, reason }) => {
                         self.ended(generation, reason);
@@ -239,14 +240,14 @@ impl Owner {
                     None => return,
                 },
                 () = sleep_until(expiry.unwrap_or_else(now).into()), if expiry.is_some() => {
-                    lock(&self.kept).table.expire(now())
+                    lock(&self.registry).table.expire(now())
                 }
                 () = self.events.hand_on(), if self.events.is_waiting() => Vec::new(),
             };
             for action in actions {
                 self.act(action, &replies);
             }
-            if is_draining && lock(&self.kept).table.is_empty() {
+            if is_draining && lock(&self.registry).table.is_empty() {
                 // Whoever asked may have stopped waiting.
                 for done in leaving.drain(..) {
                     let _ = done.send(());
@@ -256,7 +257,7 @@ impl Owner {
     }
 
     fn input(&self, input: Input) -> Vec<SessionAction> {
-        let table = &mut lock(&self.kept).table;
+        let table = &mut lock(&self.registry).table;
         match input {
             Input::Access { clock, grants } => table.set_access(clock, grants),
             Input::Message { key, kind } => table.message(now(), key, kind, &self.parts.media.borrow()),
@@ -293,9 +294,9 @@ impl Owner {
                 for candidate in early {
                     let _ = handle.commands.try_send(SessionCommand::Candidate(candidate));
                 }
-                let mut kept = lock(&self.kept);
-                kept.totals.started += 1;
-                kept.table.attach(generation, handle);
+                let mut registry = lock(&self.registry);
+                registry.totals.started += 1;
+                registry.table.attach(generation, handle);
             }
             SessionAction::Renegotiate { generation, offer } => {
                 self.command(generation, SessionCommand::Offer(offer));
@@ -304,7 +305,7 @@ impl Owner {
                 self.command(generation, SessionCommand::Candidate(candidate));
             }
             SessionAction::Close { generation, reason } => {
-                if let Some(handle) = lock(&self.kept).table.handle(generation) {
+                if let Some(handle) = lock(&self.registry).table.handle(generation) {
                     handle.outbox.close();
                     if let Some(close) = handle.close.take() {
                         // It may have ended by itself.
@@ -327,8 +328,8 @@ impl Owner {
         replies: Arc<dyn Replies>,
     ) -> Handle {
         let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
-        let ((close, closed), (connected, told)) = (oneshot::channel(), oneshot::channel());
-        let outbox = Outbox::new(replies);
+        let ((close, closed), (connected, on_connected)) = (oneshot::channel(), oneshot::channel());
+        let outbox = SessionOutbox::new(replies);
         let handle = Handle {
             live: Arc::clone(&live),
             outbox: Arc::clone(&outbox),
@@ -350,13 +351,13 @@ impl Owner {
         };
         let span = tracing::info_span!("session", viewer = %key.viewer, session = %key.session);
         let session = Box::pin(peer::run(new, closed).instrument(span));
-        self.parts.tasks.spawn_finite("session", watch_over(session, told, generation, input));
+        self.parts.tasks.spawn_finite("session", watch_over(session, on_connected, generation, input));
         handle
     }
 
     fn command(&self, generation: Generation, command: SessionCommand) {
         // A full queue means that the viewer sends faster than its own session reads: its loss.
-        if let Some(handle) = lock(&self.kept).table.handle(generation) {
+        if let Some(handle) = lock(&self.registry).table.handle(generation) {
             let _ = handle.commands.try_send(command);
         }
     }
@@ -364,7 +365,7 @@ impl Owner {
     /// A session's task has ended. Nobody is told of the end of one that was replaced: the viewer would take it for that of
     /// its successor.
     fn ended(&mut self, generation: Generation, reason: EndReason) {
-        let Some(ended) = lock(&self.kept).end(generation) else { return };
+        let Some(ended) = lock(&self.registry).end(generation) else { return };
         let EndedSession { key, grant, is_current, handle: Some(handle) } = ended else { return };
         let word = match &reason {
             EndReason::ViewerLeft(_) | EndReason::Replaced => None,
@@ -390,12 +391,12 @@ impl Owner {
     fn refused(&mut self, key: Key, claimed: Option<String>, refusal: Refusal) {
         let grant = claimed.as_deref().unwrap_or("(none named)");
         tracing::info!(viewer = %key.viewer, session = %key.session, ?grant, %refusal, "refused");
-        lock(&self.kept).totals.refuse(refusal.code);
+        lock(&self.registry).totals.refuse(refusal.code);
         self.events.refused(SessionEvent::Refused { key, claimed, refusal });
     }
 }
 
-impl Kept {
+impl Registry {
     fn end(&mut self, generation: Generation) -> Option<EndedSession<Handle>> {
         let ended = self.table.end(generation)?;
         self.totals.ended += 1;

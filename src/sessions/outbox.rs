@@ -6,14 +6,14 @@ use crate::peer::Replies;
 use crate::signaling::message::Down;
 use crate::signaling::topic::Id;
 
-/// One session's way to its viewer. Once [`Outbox::close`] has returned, nothing more of that session leaves: the viewer would
+/// One session's way to its viewer. Once [`SessionOutbox::close`] has returned, nothing more of that session leaves: the viewer would
 /// take it for a word of the session after it.
-pub(super) struct Outbox {
+pub(super) struct SessionOutbox {
     replies: Arc<dyn Replies>,
     is_open: Mutex<bool>,
 }
 
-impl Outbox {
+impl SessionOutbox {
     /// An open one.
     pub fn new(replies: Arc<dyn Replies>) -> Arc<Self> {
         Arc::new(Self { replies, is_open: Mutex::new(true) })
@@ -30,7 +30,7 @@ impl Outbox {
     }
 }
 
-impl Replies for Outbox {
+impl Replies for SessionOutbox {
     fn send(&self, viewer: &Id, session: &Id, message: Down) {
         // Held until the message is handed on, so that none slips through while it is being closed.
         let is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn nothing_leaves_a_closed_one() {
         let ear = Arc::new(Ear::default());
-        let outbox = Outbox::new(Arc::clone(&ear) as Arc<dyn Replies>);
+        let outbox = SessionOutbox::new(Arc::clone(&ear) as Arc<dyn Replies>);
         let say = || outbox.send(&Id::default_session(), &Id::default_session(), Down::Candidate(None));
         say();
         outbox.close();

@@ -17,14 +17,14 @@ const MAX_SENDERS: usize = 1024;
 
 /// Whose offers are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Sender {
+pub enum Requester {
     /// A viewer on the broker.
     Viewer(Id),
     /// A host that speaks HTTP, where a viewer id is made for every offer.
     Host(IpAddr),
 }
 
-impl Sender {
+impl Requester {
     /// The host at `address`. One that has a whole network of IPv6 addresses is still one.
     pub fn host(address: IpAddr) -> Self {
         Self::Host(host_of(address))
@@ -36,7 +36,7 @@ pub struct RateLimit {
     one: TokenRate,
     all: TokenRate,
     together: Option<TokenBucket>,
-    senders: HashMap<Sender, TokenBucket>,
+    senders: HashMap<Requester, TokenBucket>,
 }
 
 impl RateLimit {
@@ -54,7 +54,7 @@ impl RateLimit {
     ///
     /// # Errors
     /// It is too much.
-    pub fn take(&mut self, now: Instant, sender: Sender) -> Result<(), u32> {
+    pub fn take(&mut self, now: Instant, sender: Requester) -> Result<(), u32> {
         if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&sender) {
             self.senders.retain(|_, bucket| !bucket.is_full(now));
             if self.senders.len() >= MAX_SENDERS {
@@ -76,13 +76,13 @@ fn whole_seconds(wait: Duration) -> u32 {
 mod tests {
     use super::*;
 
-    fn id(text: &str) -> Sender {
-        Sender::Viewer(Id::new(text).unwrap())
+    fn id(text: &str) -> Requester {
+        Requester::Viewer(Id::new(text).unwrap())
     }
 
     #[test]
     fn a_host_is_one_sender_whatever_its_addresses() {
-        let host = |text: &str| Sender::host(text.parse().unwrap());
+        let host = |text: &str| Requester::host(text.parse().unwrap());
         assert_eq!(host("2001:db8::1"), host("2001:db8::2:0:0:1"));
         assert_ne!(host("2001:db8::1"), host("2001:db8:0:1::1"));
         assert_eq!(host("::ffff:192.0.2.1"), host("192.0.2.1"));

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::access::gate::Mode;
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{Parties, Signature, answer_text};
 use crate::config::Ice;
 use crate::media::CameraState;
@@ -73,7 +73,7 @@ impl World {
         let factory = Arc::new(Factory::new(ice, fanout.clone(), &tasks).unwrap());
         let (media, watched) = watch::channel(MediaStatus { ready: is_ready, ..status });
         let ((said_tx, said), (event_tx, events)) = (mpsc::channel(4096), mpsc::channel(256));
-        let parts = Parts {
+        let parts = SessionParts {
             max_viewers: 8,
             streaming: true,
             signer: Signer { identity: Arc::clone(&identity), device: device.clone() },
@@ -84,7 +84,7 @@ impl World {
             events: event_tx,
             tasks: tasks.clone(),
         };
-        let sessions = Sessions::spawn(parts, OfferAuthorizer::new(Mode::Open, device, vec![]));
+        let sessions = Sessions::spawn(parts, OfferAuthorizer::new(AccessMode::Open, device, vec![]));
         Self { sessions, fanout, factory, identity, media, said, events, tasks, _state: state }
     }
 

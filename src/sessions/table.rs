@@ -9,17 +9,17 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use super::action::{EndedSession, SessionAction};
-use super::rate::{RateLimit, Sender};
+pub use super::key::{Generation, Key};
+use super::rate::{RateLimit, Requester};
 pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
-use crate::access::gate::{OfferAuthorizer, Pass};
 use crate::access::grant::Grant;
+use crate::access::offer_authorizer::{OfferAuthorizer, Pass};
 use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::offer::{self, VideoOffer};
 use crate::peer::{self, AcceptedOffer, EndReason};
 use crate::signaling::message::{Candidate, ErrorCode, Offer, Refusal, UpKind};
-use crate::signaling::topic::Id;
 
 /// How long candidates wait for their offer (protocol.md section 2).
 const EARLY_LIMIT: Duration = Duration::from_secs(5);
@@ -27,18 +27,6 @@ const EARLY_LIMIT: Duration = Duration::from_secs(5);
 const EARLY_MAX: usize = 32;
 /// For how many sessions candidates may wait at once.
 const EARLY_SESSIONS_MAX: usize = 64;
-
-/// One session: a viewer's, by its session id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// The viewer.
-    pub viewer: Id,
-    /// The viewer's name for the session.
-    pub session: Id,
-}
-
-/// Tells a session from all others, earlier ones of the same key too. Later ones are greater.
-pub type Generation = u64;
 
 /// What decides over new sessions.
 #[derive(Clone, Debug)]
@@ -83,7 +71,7 @@ pub struct Table<H> {
     sessions: BTreeMap<Generation, Session<H>>,
     early: HashMap<Key, Early>,
     rate: RateLimit,
-    gate: OfferAuthorizer,
+    authorizer: OfferAuthorizer,
     clock: Clock,
     next_generation: Generation,
     streaming: bool,
@@ -91,9 +79,9 @@ pub struct Table<H> {
 
 impl<H> Table<H> {
     /// An empty table.
-    pub fn new(limits: Limits, streaming: bool, gate: OfferAuthorizer, clock: Clock) -> Self {
+    pub fn new(limits: Limits, streaming: bool, authorizer: OfferAuthorizer, clock: Clock) -> Self {
         Self {
-            gate,
+            authorizer,
             clock,
             limits,
             sessions: BTreeMap::new(),
@@ -196,7 +184,7 @@ impl<H> Table<H> {
         }
     }
 
-    fn limit(&mut self, now: Instant, sender: Sender) -> Result<(), Refusal> {
+    fn limit(&mut self, now: Instant, sender: Requester) -> Result<(), Refusal> {
         self.rate.take(now, sender).map_err(|wait| {
             Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait)
         })
@@ -204,10 +192,10 @@ impl<H> Table<H> {
 
     /// Who sends an offer over the broker.
     fn signed(&mut self, now: Instant, key: &Key, offer: &Offer) -> Result<Pass, Refusal> {
-        self.limit(now, Sender::Viewer(key.viewer.clone()))?;
+        self.limit(now, Requester::Viewer(key.viewer.clone()))?;
         let current = self.open(key).map(|(_, session)| session.pass.clone());
         let (clock, auth) = (self.clock, offer.auth.as_ref());
-        self.gate.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
+        self.authorizer.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
     }
 
     /// Who sends an offer over HTTP.
@@ -218,8 +206,8 @@ impl<H> Table<H> {
         token: Option<&Secret>,
         from: IpAddr,
     ) -> Result<Pass, Refusal> {
-        self.limit(now, Sender::host(from))?;
-        let pass = self.gate.check_token(self.clock, token.map(Secret::expose))?;
+        self.limit(now, Requester::host(from))?;
+        let pass = self.authorizer.check_token(self.clock, token.map(Secret::expose))?;
         match self.current(key) {
             Some((_, session)) if session.pass.grant != pass.grant => {
                 Err(Refusal::new(ErrorCode::Forbidden, "this session came in with another grant"))
@@ -306,13 +294,13 @@ impl<H> Table<H> {
     pub fn set_access(&mut self, clock: Clock, grants: Option<Vec<Grant>>) -> Vec<SessionAction> {
         self.clock = clock;
         if let Some(grants) = grants {
-            self.gate.set_grants(grants);
+            self.authorizer.set_grants(grants);
         }
         let mut actions = Vec::new();
         for (generation, session) in
             self.sessions.iter_mut().filter(|(_, session)| session.phase == Phase::Open)
         {
-            if let Some(refusal) = self.gate.still(clock, &session.pass) {
+            if let Some(refusal) = self.authorizer.still(clock, &session.pass) {
                 session.phase = Phase::Closing;
                 let (generation, reason) = (*generation, EndReason::GrantEnded(refusal));
                 actions.push(SessionAction::Close { generation, reason });

@@ -1,10 +1,11 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::access::gate::Mode;
 use crate::access::grant::Rights;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{KeyPair, Nonce, Parties, offer_text};
 use crate::signaling::message::Auth;
+use crate::signaling::topic::Id;
 
 const NOW_MAX: usize = 2;
 
@@ -34,7 +35,7 @@ fn table() -> Table<()> {
     Table::new(
         Limits { max_viewers: NOW_MAX },
         true,
-        OfferAuthorizer::new(Mode::Open, Id::new("cam").unwrap(), vec![]),
+        OfferAuthorizer::new(AccessMode::Open, Id::new("cam").unwrap(), vec![]),
         clock,
     )
 }
@@ -244,8 +245,8 @@ fn a_viewer_makes_one_connection_after_the_other() {
 fn signed_offers_start_sessions_that_end_with_their_grant() {
     let clock = Clock { now: SystemTime::now(), is_set: true };
     let (anna, seed) = Grant::new(Id::new("anna").unwrap(), Rights::all(), clock.now, None).unwrap();
-    let gate = OfferAuthorizer::new(Mode::Grants, Id::new("cam").unwrap(), vec![anna]);
-    let mut table = Table::new(Limits { max_viewers: NOW_MAX }, true, gate, clock);
+    let authorizer = OfferAuthorizer::new(AccessMode::Grants, Id::new("cam").unwrap(), vec![anna]);
+    let mut table = Table::new(Limits { max_viewers: NOW_MAX }, true, authorizer, clock);
     let (now, idle, key, device) =
         (Instant::now(), media(CameraState::Idle), key("a"), Id::new("cam").unwrap());
     let signed = |origin| {

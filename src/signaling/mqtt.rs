@@ -4,150 +4,30 @@
 //! [`LinkEvent`]s; it re-publishes its retained topics on each [`LinkEvent::Connected`]. What was on
 //! its way when a connection broke is not sent again: after a reconnect nobody waits for it.
 
+mod link_config;
+mod message;
 pub mod probe;
 mod publish;
 mod queue;
 mod reason;
 mod retry;
+mod shared;
 mod task;
 mod tls;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::broker_url::BrokerUrl;
 use crate::base::tasks::TaskGroup;
-use queue::OutQueue;
+pub use link_config::{LinkConfig, LinkError};
+use message::is_topic;
+pub use message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkEvent, Outgoing};
+use shared::{STARTED, Shared};
 pub use tls::{TlsFileError, TlsFiles};
-
-/// The longest payload that reaches the application whole; of a longer one it gets this much, so that
-/// a flood of huge messages cannot fill the memory. Every limit of the protocol is below it.
-pub const KEPT_PAYLOAD_BYTES: usize = 256 * 1024;
-
-/// What a link needs to know.
-#[derive(Clone)]
-pub struct LinkConfig {
-    /// Where the broker is.
-    pub url: BrokerUrl,
-    /// The MQTT client id; two clients with one id throw each other out.
-    pub client_id: String,
-    /// Goes before the URL's own.
-    pub username: Option<String>,
-    /// Goes before the URL's own.
-    pub password: Option<String>,
-    /// For `mqtts` and `wss`.
-    pub tls: TlsFiles,
-    /// What the broker publishes when we vanish.
-    pub will: Option<Outgoing>,
-    /// Topic filters, subscribed with QoS 1 after every connect.
-    pub subscriptions: Vec<String>,
-}
-
-impl LinkConfig {
-    /// A link without credentials, will or subscriptions.
-    pub fn new(url: BrokerUrl, client_id: impl Into<String>) -> Self {
-        Self {
-            url,
-            client_id: client_id.into(),
-            username: None,
-            password: None,
-            tls: TlsFiles::default(),
-            will: None,
-            subscriptions: Vec::new(),
-        }
-    }
-}
-
-/// A message to publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Where.
-    pub topic: String,
-    /// What.
-    pub payload: Bytes,
-    /// Whether the broker keeps it for later subscribers.
-    pub retain: bool,
-    /// Sent at most once instead of at least once.
-    pub qos0: bool,
-    /// Told back to whoever asked for an answer with it (MQTT 5 correlation data).
-    pub correlation: Option<Bytes>,
-}
-
-impl Outgoing {
-    /// A message for whoever listens now, with QoS 1.
-    pub fn signal(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Self { topic: topic.into(), payload: payload.into(), retain: false, qos0: false, correlation: None }
-    }
-
-    /// A message that the broker keeps, with QoS 1.
-    pub fn retained(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Self { retain: true, ..Self::signal(topic, payload) }
-    }
-}
-
-/// A message from the broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incoming {
-    /// Where it was published.
-    pub topic: String,
-    /// Its payload, cut at [`KEPT_PAYLOAD_BYTES`].
-    pub payload: Bytes,
-    /// Sent because of our subscription, not because somebody published it just now.
-    pub retain: bool,
-    /// Where the sender wants an answer, if it said so (MQTT 5).
-    pub answer_to: Option<AnswerTo>,
-}
-
-/// Where an answer is wanted (MQTT 5 section 3.3.2.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerTo {
-    /// The response topic: whatever the sender wrote, unchecked.
-    pub topic: String,
-    /// Goes back as it came.
-    pub correlation: Option<Bytes>,
-}
-
-/// What a link tells the application.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// The broker is there and has acknowledged the subscriptions.
-    Connected,
-    /// The broker is gone, or cannot be reached for another reason than before.
-    Disconnected {
-        /// In plain words, with what to do.
-        reason: String,
-    },
-    /// A message on a subscribed topic.
-    Message(Incoming),
-}
-
-/// Why a link cannot even be tried.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// Something about the certificates.
-    #[error(transparent)]
-    Tls(#[from] TlsFileError),
-    /// Certificates for a connection that will not use them.
-    #[error("{} is given for TLS, but {url} is not encrypted: write mqtts:// or wss://, or leave the file out", path.display())]
-    TlsFilesWithoutTls {
-        /// The first of the files.
-        path: PathBuf,
-        /// The broker's URL.
-        url: Box<BrokerUrl>,
-    },
-    /// MQTT knows no such topic.
-    #[error("`{topic}` cannot be the topic of a last will: topics are not empty and hold no +, # or NUL")]
-    WillTopic {
-        /// The topic.
-        topic: String,
-    },
-}
 
 /// A handle to publish with. When the last clone is dropped without [`Link::close`] the connection is
 /// cut, so that the broker publishes the will.
@@ -168,36 +48,6 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.tasks.cancel();
         self.task.abort();
-    }
-}
-
-/// What handles and the task share.
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<OutQueue>,
-    wake: Notify,
-    closing: AtomicBool,
-    /// When the task last got round its loop, since [`STARTED`].
-    heartbeat_ms: AtomicU64,
-}
-
-/// The zero of `Shared::heartbeat_ms`.
-static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, OutQueue> {
-        // No code panics while it holds the lock, and a queue of messages has no broken state anyway.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
-    }
-
-    /// The task is alive.
-    fn beat(&self) {
-        let since_start = u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heartbeat_ms.store(since_start, Ordering::Relaxed);
     }
 }
 
@@ -264,10 +114,6 @@ impl Link {
         self.guard.task.abort();
         clean && self.guard.shared.queue().is_empty()
     }
-}
-
-fn is_topic(topic: &str) -> bool {
-    (1..=usize::from(u16::MAX)).contains(&topic.len()) && !topic.contains(['+', '#', '\0'])
 }
 
 #[cfg(test)]

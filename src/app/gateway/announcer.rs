@@ -73,13 +73,13 @@ impl Announcer {
         let Some(topic) = topic else { return };
         let media = self.last_camera.as_ref().unwrap_or(facts.media);
         let facts = DiscoveryFacts { media, ..*facts };
-        let known = self.memory.as_ref().map(|memory| memory.entities.clone()).unwrap_or_default();
+        let announced = self.memory.as_ref().map(|memory| memory.entities.clone()).unwrap_or_default();
         // Announced without its controls, those would be removed and lose their history: the broker has the last
         // announcement, which is good until the camera is there.
-        if !facts.is_complete() && !known.is_empty() {
+        if !facts.is_complete() && !announced.is_empty() {
             return;
         }
-        let (message, entities) = homeassistant::announcement(&facts, &known);
+        let (message, entities) = homeassistant::announcement(&facts, &announced);
         let text = message.to_string();
         if self.sent.as_ref() == Some(&text)
             || !outbox.publish(Outgoing::retained(topic.clone(), text.clone()))
@@ -87,7 +87,8 @@ impl Announcer {
             return;
         }
         // Names of what is gone stay in this connection's announcement, for a Home Assistant that is away.
-        let gone = known.into_iter().filter(|(key, _)| !entities.contains_key(key)).collect::<Announced>();
+        let gone =
+            announced.into_iter().filter(|(key, _)| !entities.contains_key(key)).collect::<Announced>();
         self.sent = Some(text);
         self.remember(Memory { topic, entities: entities.into_iter().chain(gone).collect() }, persist);
     }

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::publisher::{Answer, Publisher};
 use super::snapshots::SnapshotTaker;
-use crate::app::persist::{Found, NotKept, Persist, Saving};
+use crate::app::persist::{FileReading, Persist, SaveError, Saving};
 use crate::app::privacy::{Look, PrivacySwitch};
 use crate::app::runtime_settings::RuntimeSettings;
 use crate::base::clock::now;
@@ -40,9 +40,9 @@ pub(super) enum Done {
     /// A control of the camera was set, or was not.
     Control { name: String, result: Result<i64, MediaError>, answer: Answer },
     /// What was set is kept, or not.
-    Saved { result: Result<(), NotKept>, answer: Answer },
+    Saved { result: Result<(), SaveError>, answer: Answer },
     /// The file of the privacy switch was read, or could not be asked for.
-    Privacy { look: Look, found: Option<Found> },
+    Privacy { look: Look, found: Option<FileReading> },
 }
 
 /// What commands act on.
@@ -220,7 +220,7 @@ impl CommandExecutor {
 
     /// Answers once what was set is kept: `ok` holds over a restart.
     fn answer_when_kept(&self, answer: Answer, saving: Saving) {
-        self.under_way.push(Box::pin(async move { Done::Saved { result: saving.kept().await, answer } }));
+        self.under_way.push(Box::pin(async move { Done::Saved { result: saving.outcome().await, answer } }));
     }
 
     async fn set_streaming(
@@ -244,7 +244,7 @@ impl CommandExecutor {
     async fn saw_privacy(
         &mut self,
         look: Look,
-        found: &Found,
+        found: &FileReading,
         snapshots: &mut SnapshotTaker,
         publisher: &mut Publisher,
     ) {

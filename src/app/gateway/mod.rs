@@ -59,7 +59,7 @@ pub(super) struct GatewayParts {
 }
 
 /// The link to the broker, before anything is routed over it.
-pub(super) struct Connection {
+pub(super) struct BrokerLink {
     link: Link,
     topics: Arc<Topics>,
     device: DeviceInfo,
@@ -95,7 +95,7 @@ pub(super) fn connect(
     own: Option<&OwnCredentials>,
     key: PublicKey,
     tasks: &TaskGroup,
-) -> Result<Connection, LinkError> {
+) -> Result<BrokerLink, LinkError> {
     let (username, password) = match own {
         Some(own) => (Some(own.username.clone()), Some(&own.password)),
         None => (config.mqtt.username.clone(), config.mqtt.password.as_ref()),
@@ -129,7 +129,7 @@ pub(super) fn connect(
         whep: None,
     };
     let announcer = Announcer::new(wanted, &config.device.state_dir);
-    Ok(Connection { link, topics, device, announcer, inbox })
+    Ok(BrokerLink { link, topics, device, announcer, inbox })
 }
 
 /// The built-in broker is for viewers: Home Assistant could not read there, so nothing is announced on it.
@@ -138,7 +138,7 @@ fn announced_to(config: &Config) -> Option<HomeAssistant> {
     Some(config.homeassistant.clone()).filter(|wanted| wanted.discovery && external)
 }
 
-impl Connection {
+impl BrokerLink {
     /// Where sessions send their messages.
     pub fn replies(&self) -> Arc<dyn Replies> {
         Arc::new(MqttReplies { link: self.link.clone(), topics: Arc::clone(&self.topics) })

@@ -83,10 +83,10 @@ impl SnapshotTaker {
     }
 
     /// Takes the schedule's picture if it is time, and if it `may` be: somebody could get it, and the switch is on.
-    pub fn take_due(&mut self, now: Instant, may: bool) {
+    pub fn take_due(&mut self, now: Instant, is_allowed: bool) {
         if self.due().is_some_and(|at| at <= now) {
             self.schedule(now);
-            if may {
+            if is_allowed {
                 self.take(None, Vec::new());
             }
         }

@@ -3,12 +3,12 @@ use std::sync::{Mutex, PoisonError};
 use tokio::time::sleep;
 
 use super::*;
-use crate::access::gate::{Mode, OfferAuthorizer};
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer};
 use crate::config::Flavour;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::{EndReason, Factory, Signer};
-use crate::sessions::Parts;
+use crate::sessions::SessionParts;
 use crate::sessions::table::Key;
 
 /// What was published, oldest first.
@@ -50,7 +50,7 @@ fn world() -> World {
     let identity = Arc::new(Identity::load_or_make(dir.path()).unwrap());
     let topics = Arc::new(Topics::new("porthole", &config.device.id));
     let (status, watched) = watch::channel(MediaStatus::sample(CameraState::Idle));
-    let parts = Parts {
+    let parts = SessionParts {
         max_viewers: 8,
         streaming: true,
         signer: Signer { identity, device: config.device.id.clone() },
@@ -62,7 +62,7 @@ fn world() -> World {
         tasks: tasks.clone(),
     };
     let sessions =
-        Sessions::spawn(parts, OfferAuthorizer::new(Mode::Open, config.device.id.clone(), Vec::new()));
+        Sessions::spawn(parts, OfferAuthorizer::new(AccessMode::Open, config.device.id.clone(), Vec::new()));
     let device = DeviceInfo {
         id: "cam".into(),
         name: "Cam".into(),

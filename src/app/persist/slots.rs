@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Manner, NotKept};
 use crate::base::durable_file::DurableFile;
 
 /// Least time between two writes of one file: cards wear out.
@@ -12,6 +11,31 @@ pub(super) const GAP: Duration = Duration::from_secs(1);
 pub(super) const AFTER_FAILURE: Duration = Duration::from_mins(1);
 /// Of one file, who may wait to hear that it is kept.
 const MAX_WAITERS: usize = 256;
+
+/// Why something may be gone after a restart. In words for whoever asked for it: it is in force all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SaveError {
+    /// The system refused.
+    #[error("done, but a restart will forget it: the state directory cannot be written: {0}")]
+    Refused(String),
+    /// The card stalls.
+    #[error("done, but a restart may forget it: the state directory is very slow")]
+    Slow,
+    /// More waits than there is room for.
+    #[error("done, but a restart may forget it: too much waits to be written")]
+    Full,
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Not more often than cards like it; tried again until it succeeds.
+    Usual,
+    /// The same without delay: the privacy switch turned off.
+    AtOnce,
+    /// Not more often than cards like it; tried once. For what may not come later over what somebody wrote meanwhile.
+    Once,
+}
 
 /// What a file holds; `None`: it is not there.
 pub(super) type Content = Option<String>;
@@ -22,7 +46,7 @@ pub(super) struct Slots<W>(BTreeMap<DurableFile, Slot<W>>);
 /// One file.
 struct Slot<W> {
     /// What is known to be in it.
-    kept: Option<Content>,
+    on_disk: Option<Content>,
     /// What is to be in it, where that is not being written yet.
     wanted: Option<Wanted<W>>,
     /// What is being written, how, and who waits for that.
@@ -46,7 +70,7 @@ impl<W> Default for Slots<W> {
 
 impl<W> Default for Slot<W> {
     fn default() -> Self {
-        Self { kept: None, wanted: None, writing: None, ended_at: None }
+        Self { on_disk: None, wanted: None, writing: None, ended_at: None }
     }
 }
 
@@ -57,14 +81,14 @@ impl<W> Slot<W> {
         content: Content,
         manner: Manner,
         waiter: W,
-    ) -> Vec<(W, Result<(), NotKept>)> {
+    ) -> Vec<(W, Result<(), SaveError>)> {
         let before = self.wanted.take();
         let (mut waiters, earlier) =
             before.map_or((Vec::new(), None), |before| (before.waiters, Some(before.due)));
         if waiters.len() >= MAX_WAITERS {
             // The value counts all the same.
             self.wanted = Some(Wanted { content, manner, due: earlier.unwrap_or(now), waiters });
-            return vec![(waiter, Err(NotKept::Full))];
+            return vec![(waiter, Err(SaveError::Full))];
         }
         waiters.push(waiter);
         match &mut self.writing {
@@ -73,7 +97,7 @@ impl<W> Slot<W> {
                 told_with_it.append(&mut waiters);
                 return Vec::new();
             }
-            None if self.kept.as_ref() == Some(&content) => {
+            None if self.on_disk.as_ref() == Some(&content) => {
                 return waiters.into_iter().map(|waiter| (waiter, Ok(()))).collect();
             }
             _ => {}
@@ -91,11 +115,11 @@ impl<W> Slot<W> {
         let Some((content, manner, waiters)) = self.writing.take() else { return Vec::new() };
         self.ended_at = Some(now);
         if is_kept {
-            self.kept = Some(content);
+            self.on_disk = Some(content);
             return waiters;
         }
         // The new name may be there, but not for good.
-        self.kept = None;
+        self.on_disk = None;
         if self.wanted.is_none() && manner != Manner::Once {
             let due = now + AFTER_FAILURE;
             self.wanted = Some(Wanted { content, manner, due, waiters: Vec::new() });
@@ -113,7 +137,7 @@ impl<W> Slots<W> {
         content: Content,
         manner: Manner,
         waiter: W,
-    ) -> Vec<(W, Result<(), NotKept>)> {
+    ) -> Vec<(W, Result<(), SaveError>)> {
         self.0.entry(file).or_default().want(now, content, manner, waiter)
     }
 
@@ -139,7 +163,7 @@ impl<W> Slots<W> {
     /// It was read. Tells whether something else is still to be written into it.
     pub fn found(&mut self, file: &DurableFile, content: Option<&Content>) -> bool {
         let Some(slot) = self.0.get_mut(file) else { return false };
-        slot.kept = content.cloned();
+        slot.on_disk = content.cloned();
         slot.wanted.is_some() || slot.writing.is_some()
     }
 
@@ -269,7 +293,7 @@ mod tests {
             assert!(want(&mut slots, start, value, Manner::Usual).is_empty());
         }
         let answers = slots.want(start, file(), text(9999), Manner::Usual, 9999);
-        assert_eq!(answers, [(9999, Err(NotKept::Full))]);
+        assert_eq!(answers, [(9999, Err(SaveError::Full))]);
         let (content, heard) = write(&mut slots, start + GAP, true);
         assert_eq!((content, heard.len()), (text(9999), MAX_WAITERS));
     }

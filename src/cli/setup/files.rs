@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use crate::base::durable_file::{self, Access, Owner};
+use crate::base::durable_file::{self, Access, FileOwner};
 
 /// Backups of one file that are kept apart.
 const MAX_BACKUPS: u32 = 100;
@@ -99,7 +99,7 @@ impl Writer {
             (Readers::Daemon, Some(_)) => 0o640,
             (Readers::Daemon | Readers::Owner, _) => 0o600,
         };
-        let access = Access { mode: Some(mode), owner: group.map_or(Owner::Process, Owner::Group) };
+        let access = Access { mode: Some(mode), owner: group.map_or(FileOwner::Process, FileOwner::Group) };
         durable_file::create(&new, text.as_bytes(), access).map_err(failed(path))?;
         Ok(Staged(new))
     }

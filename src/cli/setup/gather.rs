@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::SetupArgs;
 use super::answers::{self, Answers, BadAnswer, BrokerSetup, Host, Login, Password, bad};
+use super::args::SetupArgs;
 use super::dialogue::{Dialogue, DialogueError};
 use crate::config::Secret;
 use crate::media::{CameraInfo, DeviceChoice};
 use crate::signaling::topic::Id;
 
 /// What this machine says of itself.
-pub(super) struct Found {
+pub(super) struct ThisMachine {
     pub id: Id,
     /// Its name or address in the network.
     pub address: String,
@@ -31,7 +31,7 @@ pub(super) enum GatherError {
 pub(super) fn gather(
     args: &SetupArgs,
     mut dialogue: Option<&mut Dialogue<'_>>,
-    found: &Found,
+    found: &ThisMachine,
 ) -> Result<Answers, GatherError> {
     let id = match &args.id {
         Some(id) => Id::new(id).map_err(|error| bad("--id", error))?,
@@ -58,7 +58,7 @@ pub(super) fn gather(
 fn broker(
     args: &SetupArgs,
     mut dialogue: Option<&mut Dialogue<'_>>,
-    found: &Found,
+    found: &ThisMachine,
 ) -> Result<BrokerSetup, GatherError> {
     let choice = match (&args.broker, dialogue.as_deref_mut()) {
         (Some(choice), _) => choice.clone(),
@@ -114,7 +114,7 @@ fn ask_broker(dialogue: &mut Dialogue<'_>) -> Result<String, DialogueError> {
 fn mosquitto(
     args: &SetupArgs,
     mut dialogue: Option<&mut Dialogue<'_>>,
-    found: &Found,
+    found: &ThisMachine,
 ) -> Result<BrokerSetup, GatherError> {
     let host = match (&args.broker_host, dialogue.as_deref_mut()) {
         (Some(host), _) => Host::new(host)?,

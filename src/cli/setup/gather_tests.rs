@@ -27,8 +27,8 @@ fn camera(n: u32, by_id: Option<&str>) -> CameraInfo {
     }
 }
 
-fn found(cameras: Vec<CameraInfo>) -> Found {
-    Found { id: "board".parse().expect("an id"), address: "192.0.2.9".into(), cameras }
+fn found(cameras: Vec<CameraInfo>) -> ThisMachine {
+    ThisMachine { id: "board".parse().expect("an id"), address: "192.0.2.9".into(), cameras }
 }
 
 fn by_flags(line: &str) -> Result<Answers, GatherError> {

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use crate::access::AccessError;
-use crate::access::gate::Mode;
 use crate::access::grant::Rights;
 use crate::access::identity::Identity;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{PublicKey, Seed};
 use crate::access::store::Store;
 use crate::config::Config;
@@ -28,7 +28,7 @@ pub(super) struct Invitation {
 /// before go on: a new one gets another name (`owner-2`).
 pub(super) fn make(config: &Config) -> Result<Invitation, AccessError> {
     let key = Identity::load_or_make(&config.device.state_dir)?.key();
-    if config.access == Mode::Open {
+    if config.access == AccessMode::Open {
         return Ok(Invitation { key, grant: None });
     }
     let store = Store::of(&config.device.state_dir);

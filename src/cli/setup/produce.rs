@@ -44,7 +44,7 @@ pub(super) enum ProduceError {
 }
 
 /// What was written.
-pub(super) struct Made {
+pub(super) struct Produced {
     /// What was there before.
     pub backups: Vec<PathBuf>,
     /// The password that the link carries, where setup knows it.
@@ -67,7 +67,7 @@ pub(super) fn produce(
     camera: &CameraSettings,
     output: &Path,
     folder: &Path,
-) -> Result<Made, ProduceError> {
+) -> Result<Produced, ProduceError> {
     let places = ConfigPlaces {
         password: output.with_file_name("mqtt-password"),
         ca: output.with_file_name("ca.pem"),
@@ -97,7 +97,7 @@ pub(super) fn produce(
     Config::load_file_alone(staged.path())?;
     writer.place(&staged, output)?;
     let has_secret_for_daemon = has_secret && !writer.daemon_can_read();
-    Ok(Made { backups: writer.keep(), viewer_password, has_secret_for_daemon })
+    Ok(Produced { backups: writer.keep(), viewer_password, has_secret_for_daemon })
 }
 
 fn mosquitto(

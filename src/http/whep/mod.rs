@@ -3,10 +3,10 @@
 pub mod fragment;
 mod links;
 mod patch;
-mod resource;
+mod pending;
+pub(super) mod resource;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,26 +15,21 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Router};
-use tokio::time::timeout;
 
-use self::resource::{Exchange, Mailbox, Resource};
+use self::pending::{PendingOffer, gone, no_random};
+use self::resource::Resource;
+use super::limit;
 use super::problem::Problem;
-use super::request::{Peer, is_of_type, text, token};
-use super::{Shared, limit};
-use crate::access::gate::Mode;
-use crate::access::proof::{NoRandom, TokenHash};
-use crate::peer::Replies;
-use crate::sessions::Sessions;
-use crate::sessions::table::{Key, WebMessage, WebOffer};
-use crate::signaling::message::{Down, ErrorCode, IceServer, Refusal};
-
-pub(super) use resource::Resources;
+use super::request::{ClientHost, is_of_type, text, token};
+use super::services::ServerState;
+use crate::access::offer_authorizer::AccessMode;
+use crate::access::proof::TokenHash;
+use crate::sessions::table::{WebMessage, WebOffer};
+use crate::signaling::message::{ErrorCode, IceServer, Refusal};
 
 const SDP: &str = "application/sdp";
 const SESSION_METHODS: &str = "OPTIONS, PATCH, DELETE";
 const ACCEPT_PATCH: (HeaderName, &str) = (HeaderName::from_static("accept-patch"), patch::FRAGMENT);
-/// Longer than the capture side's start and the gathering of candidates may take together.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Players run in pages of other origins. What protects is the token, not the browser: with open access there is none.
 const CORS: [(HeaderName, &str); 5] = [
@@ -46,7 +41,7 @@ const CORS: [(HeaderName, &str); 5] = [
 ];
 
 /// The routes.
-pub(super) fn router() -> Router<Arc<Shared>> {
+pub(super) fn router() -> Router<Arc<ServerState>> {
     let routes = Router::new().route("/whep", any(endpoint)).route("/whep/{id}", any(session));
     limit::layer(routes, limit::QUESTIONS).layer(map_response(with_cors))
 }
@@ -59,8 +54,8 @@ async fn with_cors(mut response: Response) -> Response {
 }
 
 async fn endpoint(
-    State(shared): State<Arc<Shared>>,
-    Extension(peer): Extension<Peer>,
+    State(shared): State<Arc<ServerState>>,
+    Extension(peer): Extension<ClientHost>,
     method: Method,
     headers: HeaderMap,
     body: Body,
@@ -81,9 +76,9 @@ async fn endpoint(
 }
 
 async fn session(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ServerState>>,
     Path(id): Path<String>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<ClientHost>,
     method: Method,
     headers: HeaderMap,
     body: Body,
@@ -91,7 +86,7 @@ async fn session(
     match method {
         Method::PATCH => {
             let resource = find(&shared, &id, &headers)?;
-            patch::patch(&shared.services.sessions, &resource, peer, &headers, body).await
+            patch::patch(&shared, &resource, peer, &headers, body).await
         }
         Method::DELETE => {
             let resource = find(&shared, &id, &headers)?;
@@ -114,7 +109,7 @@ fn not_allowed(allowed: &'static str, instead: &str) -> Response {
 }
 
 /// The session behind a URL, for whoever bears the token that it was made with.
-fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>, Problem> {
+fn find(shared: &ServerState, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>, Problem> {
     let resource = shared.whep.get(id).ok_or_else(gone)?;
     if resource.admits(token(headers).as_ref()) {
         return Ok(resource);
@@ -123,30 +118,28 @@ fn find(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>,
     Err(Refusal::new(ErrorCode::Unauthorized, text).into())
 }
 
-fn gone() -> Problem {
-    Refusal::new(ErrorCode::NoSession, "there is no such session, or it has ended; POST a new offer").into()
-}
-
-fn no_random(error: NoRandom) -> Problem {
-    Refusal::new(ErrorCode::Internal, error.to_string()).into()
-}
-
-async fn post(shared: &Shared, peer: Peer, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+async fn post(
+    shared: &ServerState,
+    peer: ClientHost,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     if !is_of_type(headers, SDP) {
         let text = "send the offer as `Content-Type: application/sdp`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let sdp = text(body).await?;
-    let (sessions, token) = (&shared.services.sessions, token(headers));
+    let token = token(headers);
     let expected = match shared.services.access {
-        Mode::Open => None,
-        Mode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
+        AccessMode::Open => None,
+        AccessMode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
     };
     let (id, resource, mailbox) = shared.whep.open(sdp.clone(), expected).map_err(no_random)?;
     let mut exchange = resource.exchange.lock().await;
     let offer = WebOffer::new(sdp, token, peer.0);
-    let asked = Asked { sessions, key: &resource.key, ends: true };
-    let (sdp, ice_servers) = asked.answer(offer, mailbox, &mut exchange).await?;
+    let (sessions, tasks) = (&shared.services.sessions, &shared.tasks);
+    let pending = PendingOffer { sessions, tasks, key: &resource.key, ends: true };
+    let (sdp, ice_servers) = pending.answer(offer, mailbox, &mut exchange).await?;
     let created = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, format!("/whep/{id}")),
@@ -162,55 +155,4 @@ fn add_links(response: &mut Response, servers: &[IceServer]) {
     for link in links::links(servers) {
         response.headers_mut().append(header::LINK, link);
     }
-}
-
-/// An offer that waits for its answer.
-struct Asked<'a> {
-    sessions: &'a Sessions,
-    key: &'a Key,
-    /// Whether the session ends with this: because it was refused, or because the player hung up meanwhile.
-    ends: bool,
-}
-
-impl Asked<'_> {
-    /// The answer and the servers that come with it.
-    async fn answer(
-        mut self,
-        offer: WebOffer,
-        mailbox: Arc<Mailbox>,
-        exchange: &mut Exchange,
-    ) -> Result<(String, Vec<IceServer>), Problem> {
-        // It moves into the table, so that the inbox closes with the session.
-        self.sessions.web(self.key.clone(), WebMessage::Offer(offer), mailbox).await;
-        let late = || Refusal::new(ErrorCode::Internal, "the device made no answer in time; try again");
-        let said = timeout(ANSWER_LIMIT, exchange.inbox.recv()).await.map_err(|_| late())?;
-        match said {
-            Some(Down::Answer { sdp, ice_servers, .. }) => {
-                self.ends = false;
-                Ok((sdp, ice_servers))
-            }
-            Some(Down::Error(refusal)) => Err(refusal.into()),
-            Some(Down::Bye { reason }) => Err(Refusal::new(ErrorCode::NoSession, reason).into()),
-            Some(Down::Candidate(_)) | None => {
-                Err(Refusal::new(ErrorCode::CameraUnavailable, "the device stops").into())
-            }
-        }
-    }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        if !self.ends {
-            return;
-        }
-        let (sessions, key) = (self.sessions.clone(), self.key.clone());
-        tokio::spawn(async move { sessions.web(key, WebMessage::Bye, Arc::new(Nobody)).await });
-    }
-}
-
-/// Hears what nobody waits for.
-struct Nobody;
-
-impl Replies for Nobody {
-    fn send(&self, _: &crate::signaling::topic::Id, _: &crate::signaling::topic::Id, _: Down) {}
 }

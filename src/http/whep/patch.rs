@@ -5,11 +5,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::fragment::{Fragment, of_answer, restarted};
+use super::pending::{PendingOffer, gone, no_random};
 use super::resource::{Exchange, Resource, new_etag};
-use super::{Asked, gone, no_random};
 use crate::http::problem::Problem;
-use crate::http::request::{Peer, is_of_type, text, token};
-use crate::sessions::Sessions;
+use crate::http::request::{ClientHost, is_of_type, text, token};
+use crate::http::services::ServerState;
 use crate::sessions::table::{WebMessage, WebOffer};
 
 /// The type of its body.
@@ -38,9 +38,9 @@ impl Match {
 
 /// Carries out a `PATCH` for whoever may steer the session.
 pub(super) async fn patch(
-    sessions: &Sessions,
+    shared: &ServerState,
     resource: &Resource,
-    peer: Peer,
+    peer: ClientHost,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -71,12 +71,12 @@ pub(super) async fn patch(
         Some((ufrag, pwd)) => {
             let sdp = restarted(&exchange.offer, ufrag, pwd);
             let offer = WebOffer::new(sdp, token(headers), peer.0);
-            Some(restart(sessions, resource, &mut exchange, offer).await?)
+            Some(restart(shared, resource, &mut exchange, offer).await?)
         }
     };
     for candidate in fragment.candidates {
         let mailbox = resource.mailbox().ok_or_else(gone)?;
-        sessions.web(resource.key.clone(), WebMessage::Candidate(candidate), mailbox).await;
+        shared.services.sessions.web(resource.key.clone(), WebMessage::Candidate(candidate), mailbox).await;
     }
     let Some(answer) = answer else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let named = [(header::CONTENT_TYPE, FRAGMENT), (header::ETAG, &exchange.etag)];
@@ -85,7 +85,7 @@ pub(super) async fn patch(
 
 /// Another ICE generation of the same session. A refused one changes nothing.
 async fn restart(
-    sessions: &Sessions,
+    shared: &ServerState,
     resource: &Resource,
     exchange: &mut Exchange,
     offer: WebOffer,
@@ -94,8 +94,9 @@ async fn restart(
     while exchange.inbox.try_recv().is_ok() {}
     let mailbox = resource.mailbox().ok_or_else(gone)?;
     let sdp = offer.offer.sdp.clone();
-    let asked = Asked { sessions, key: &resource.key, ends: false };
-    let (answer, _) = asked.answer(offer, mailbox, exchange).await?;
+    let (sessions, tasks) = (&shared.services.sessions, &shared.tasks);
+    let pending = PendingOffer { sessions, tasks, key: &resource.key, ends: false };
+    let (answer, _) = pending.answer(offer, mailbox, exchange).await?;
     exchange.offer = sdp;
     exchange.etag = new_etag().map_err(no_random)?;
     Ok(answer)

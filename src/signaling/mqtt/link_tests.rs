@@ -2,11 +2,13 @@
 
 use std::io;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant as PausedInstant, sleep, timeout};
 
 use super::*;
+use crate::signaling::broker_url::BrokerUrl;
 
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -18,7 +18,8 @@ use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, PubAckReason, Subscrib
 use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::{LinkConfig, LinkError, reason, task, tls};
+use super::link_config::{LinkConfig, LinkError};
+use super::{reason, task, tls};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::{Id, Topics};
 
@@ -116,7 +117,7 @@ struct Trial {
 enum Payload {
     Fixed(&'static str),
     /// What the broker has kept there, or else this.
-    Kept(&'static str),
+    Retained(&'static str),
 }
 
 /// The end of a session that never was.
@@ -140,9 +141,9 @@ fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
         written(topics.down(viewer), Payload::Fixed(BYE)),
         written(topics.leaf("event"), Payload::Fixed(r#"{"v":1,"type":"doctor"}"#)),
         // Last: what is kept there has arrived by then, with the answers to the ones before.
-        written(topics.leaf("availability"), Payload::Kept("offline")),
-        written(topics.leaf("info"), Payload::Kept(r#"{"v":1}"#)),
-        written(topics.leaf("state"), Payload::Kept(r#"{"v":1}"#)),
+        written(topics.leaf("availability"), Payload::Retained("offline")),
+        written(topics.leaf("info"), Payload::Retained(r#"{"v":1}"#)),
+        written(topics.leaf("state"), Payload::Retained(r#"{"v":1}"#)),
     ]
 }
 
@@ -159,7 +160,7 @@ pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<
         url: bare.url,
         client_id: bare.client_id,
         greeted: false,
-        kept: HashMap::new(),
+        retained: HashMap::new(),
         echoes: Vec::new(),
     };
     let started = Instant::now();
@@ -173,7 +174,7 @@ pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<
         let outcome = visit.try_topic(trial, granted).await?;
         tried.push(Tried { topic: trial.filter.clone(), usage: trial.usage, outcome });
     }
-    let availability = visit.kept.get(&topics.leaf("availability"));
+    let availability = visit.retained.get(&topics.leaf("availability"));
     let availability = availability.map(|payload| String::from_utf8_lossy(payload).into_owned());
     visit.goodbye().await;
     Ok(Probed { greeting: took, topics: tried, keeps_messages: keeps, availability })
@@ -187,7 +188,7 @@ struct Visit {
     client_id: String,
     greeted: bool,
     /// What the broker has kept, by topic.
-    kept: HashMap<String, Bytes>,
+    retained: HashMap<String, Bytes>,
     /// What came back: topic and payload.
     echoes: Vec<(String, Bytes)>,
 }
@@ -236,9 +237,9 @@ impl Visit {
         }
         let payload = match trial.payload {
             Payload::Fixed(payload) => Bytes::from_static(payload.as_bytes()),
-            Payload::Kept(otherwise) => {
-                let kept = self.kept.get(&trial.topic).cloned();
-                kept.unwrap_or_else(|| Bytes::from_static(otherwise.as_bytes()))
+            Payload::Retained(otherwise) => {
+                let retained = self.retained.get(&trial.topic).cloned();
+                retained.unwrap_or_else(|| Bytes::from_static(otherwise.as_bytes()))
             }
         };
         self.echoes.clear();
@@ -294,7 +295,7 @@ impl Visit {
             if let Packet::Publish(message) = &packet {
                 let topic = String::from_utf8_lossy(&message.topic).into_owned();
                 if message.retain {
-                    self.kept.insert(topic, message.payload.clone());
+                    self.retained.insert(topic, message.payload.clone());
                 } else {
                     self.echoes.push((topic, message.payload.clone()));
                 }

@@ -1,12 +1,30 @@
 //! Hands what waits to be published to rumqttc, as far as the broker takes it.
 
+use std::time::Instant;
+
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, ClientError};
 use tracing::warn;
 
-use super::task::{BrokerConnection, IN_FLIGHT};
-use super::{Outgoing, Shared};
+use super::message::Outgoing;
+use super::shared::Shared;
+
+/// Unacknowledged messages in either direction.
+pub(super) const IN_FLIGHT: u16 = 32;
+
+/// One connection, from the first byte to the last.
+#[derive(Default)]
+pub(super) struct BrokerConnection {
+    pub(super) greeted: bool,
+    /// Since when the subscriptions are there.
+    pub(super) ready: Option<Instant>,
+    pub(super) unacknowledged: u16,
+    pub(super) unanswered_pings: u32,
+    /// The largest packet the broker takes.
+    pub(super) max_packet: Option<u32>,
+    pub(super) goodbye_sent: bool,
+}
 
 /// Hands waiting messages to rumqttc, whose own queue always has room for them: what is handed over
 /// and not acknowledged is counted. Says goodbye once nothing is left to wait for.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Incoming, LinkEvent, Outgoing};
+use super::message::{Incoming, LinkEvent, Outgoing};
 
 /// Messages that may wait for a broker that is away.
 const OFFLINE_LIMIT: usize = 64;
@@ -79,13 +79,13 @@ impl OutQueue {
 
 /// What waits to be told to the application, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct EventQueue {
+pub(super) struct LinkEventQueue {
     waiting: VecDeque<LinkEvent>,
     bytes: usize,
     lost: u64,
 }
 
-impl EventQueue {
+impl LinkEventQueue {
     /// A message that finds no room is lost; a change of state never is, but replaces older ones that
     /// the application has not read.
     pub(super) fn push(&mut self, event: LinkEvent) {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_flood_loses_messages_but_no_change_of_state() {
-        let mut queue = EventQueue::default();
+        let mut queue = LinkEventQueue::default();
         queue.push(LinkEvent::Connected);
         for _ in 0..EVENT_LIMIT + 999 {
             queue.push(incoming());
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn huge_messages_are_limited_by_their_bytes() {
-        let mut queue = EventQueue::default();
+        let mut queue = LinkEventQueue::default();
         let huge = || {
             let payload = vec![0; 256 * 1024].into();
             LinkEvent::Message(Incoming { topic: String::new(), payload, retain: false, answer_to: None })

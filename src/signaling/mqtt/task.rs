@@ -15,12 +15,12 @@ use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::publish::{pump, qos};
-use super::queue::EventQueue;
-use super::{
-    AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkConfig, LinkError, LinkEvent, Shared, is_topic, reason,
-    retry, tls,
-};
+use super::link_config::{LinkConfig, LinkError};
+use super::message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkEvent, is_topic};
+use super::publish::{BrokerConnection, IN_FLIGHT, pump, qos};
+use super::queue::LinkEventQueue;
+use super::shared::Shared;
+use super::{reason, retry, tls};
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
 
 /// The largest packet that the broker may send us; it drops larger ones (MQTT 5 section 3.1.2.11.4).
@@ -28,8 +28,6 @@ const MAX_PACKET_BYTES: u32 = 12 * 1024 * 1024;
 /// The same for a WebSocket. Mosquitto 2.0 sends these at 40 kB/s, and answers to pings wait behind:
 /// with 10 MB the broker would seem dead for minutes.
 const MAX_WEBSOCKET_PACKET_BYTES: u32 = 1024 * 1024;
-/// Unacknowledged messages in either direction.
-pub(super) const IN_FLIGHT: u16 = 32;
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// Pings without any answer before the broker counts as dead. More than one, because an answer may
 /// queue behind a large message on a slow network.
@@ -101,7 +99,7 @@ pub(super) struct LinkTask {
     options: MqttOptions,
     pub(super) shared: Arc<Shared>,
     events: mpsc::Sender<LinkEvent>,
-    waiting: EventQueue,
+    waiting: LinkEventQueue,
     /// What the log said last about a missing connection.
     last_logged: Option<String>,
 }
@@ -120,19 +118,6 @@ enum Interrupted {
     Abandoned,
 }
 
-/// One connection, from the first byte to the last.
-#[derive(Default)]
-pub(super) struct BrokerConnection {
-    greeted: bool,
-    /// Since when the subscriptions are there.
-    pub(super) ready: Option<Instant>,
-    pub(super) unacknowledged: u16,
-    unanswered_pings: u32,
-    /// The largest packet the broker takes.
-    pub(super) max_packet: Option<u32>,
-    pub(super) goodbye_sent: bool,
-}
-
 impl LinkTask {
     pub(super) fn new(
         config: LinkConfig,
@@ -148,7 +133,7 @@ impl LinkTask {
             options,
             shared,
             events,
-            waiting: EventQueue::default(),
+            waiting: LinkEventQueue::default(),
             last_logged: None,
         }
     }
@@ -373,7 +358,7 @@ fn answer_to(properties: &PublishProperties) -> Option<AnswerTo> {
 
 fn deliver(
     permit: Result<mpsc::Permit<'_, LinkEvent>, mpsc::error::SendError<()>>,
-    waiting: &mut EventQueue,
+    waiting: &mut LinkEventQueue,
 ) {
     match permit {
         Ok(permit) => {

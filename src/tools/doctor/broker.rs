@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::processes::holders_of_port;
 use super::report::Finding;
-use crate::access::gate::Mode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::app::address::from_here;
 use crate::base::tasks::TaskGroup;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
@@ -82,12 +82,12 @@ async fn visit_as(
         link.password = Some(own.password.expose().to_owned());
     }
     match probe(&link, &topics, &me).await {
-        Ok(probed) => (judge(config, url, name, &probed, &me), true),
+        Ok(probed) => (findings(config, url, name, &probed, &me), true),
         Err(error) => (vec![Finding::fail(AREA, error.to_string()).explained()], false),
     }
 }
 
-fn judge(config: &Config, url: &BrokerUrl, name: &str, probed: &Probed, me: &Id) -> Vec<Finding> {
+fn findings(config: &Config, url: &BrokerUrl, name: &str, probed: &Probed, me: &Id) -> Vec<Finding> {
     let user = config.mqtt.username.as_deref().or(url.username());
     let user = user.map_or_else(|| "without a user name".to_owned(), |user| format!("as {user}"));
     let tls = match (url.is_tls(), &config.mqtt.ca_file) {
@@ -164,7 +164,7 @@ async fn embedded(config: &Config) -> BrokerFindings {
     let url: Option<BrokerUrl> = format!("mqtt://{listen}").parse().ok();
     if let (Some(url), true) = (&url, is_open(listen).await) {
         let holders = holders_of_port(listen);
-        if holders.porthole().is_some() && config.access == Mode::Grants {
+        if holders.porthole().is_some() && config.access == AccessMode::Grants {
             let what = "the built-in broker of the running daemon lets in only who was invited";
             return BrokerFindings { findings: vec![Finding::skip(AREA, what)], url: Some(url.clone()) };
         }

@@ -44,7 +44,7 @@ pub(super) fn encoders(config: &MediaConfig, outlook: &Outlook) -> Vec<Finding> 
         })
         .collect();
     let passes_through = chosen.is_some_and(Chosen::passes_through);
-    judge(&tried, &settings, config.encoder, passes_through)
+    findings(&tried, &settings, config.encoder, passes_through)
 }
 
 /// One encoder and what it did.
@@ -54,7 +54,7 @@ struct Tried {
 }
 
 /// The first that works is the one that is used; only its trouble, or that there is none, counts.
-fn judge(
+fn findings(
     tried: &[Tried],
     settings: &EncodeSettings,
     wanted: EncoderChoice,
@@ -165,7 +165,7 @@ mod tests {
     ) -> Vec<Severity> {
         let specs = order(wanted).into_iter();
         let tried: Vec<Tried> = specs.zip(results).map(|(spec, result)| Tried { spec, result }).collect();
-        judge(&tried, &settings(), wanted, through).into_iter().map(|finding| finding.verdict).collect()
+        findings(&tried, &settings(), wanted, through).into_iter().map(|finding| finding.verdict).collect()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::broker::tls;
 use super::report::Finding;
-use crate::access::gate::Mode;
+use crate::access::offer_authorizer::AccessMode;
 use crate::app::App;
 use crate::config::{Broker, BrokerChoice, Config, Ice};
 use crate::media::DeviceChoice;
@@ -43,7 +43,7 @@ pub(super) async fn check(config: &Config, way: &TrialPath) -> Finding {
     match way {
         TrialPath::Daemon(url) => {
             let outcome = first_frame(watched(config, url.clone()), LIMIT).await;
-            judge(outcome, "through the running daemon and the broker", true)
+            finding(outcome, "through the running daemon and the broker", true)
         }
         TrialPath::Own => own(config.clone(), "through a broker and a viewer of its own").await,
         TrialPath::OwnTestPicture => {
@@ -81,7 +81,7 @@ fn private(config: Config, state_dir: PathBuf) -> Config {
     config.http.listen = None;
     config.ice = Ice::default();
     config.viewers.max = 1;
-    config.access = Mode::Open;
+    config.access = AccessMode::Open;
     config.device.state_dir = state_dir;
     config
 }
@@ -122,7 +122,7 @@ async fn own(config: Config, how: &str) -> Finding {
     let looked = timeout(LOOK_LIMIT, async { tokio::join!(app.looked(), app.online()).0 }).await;
     let url = app.broker.as_ref().and_then(|broker| format!("mqtt://{}", broker.tcp).parse().ok());
     let finding = match (looked, url) {
-        (Ok(Ok(())), Some(url)) => judge(first_frame(watched(&config, url), LIMIT).await, how, false),
+        (Ok(Ok(())), Some(url)) => finding(first_frame(watched(&config, url), LIMIT).await, how, false),
         (Ok(Err(error)), _) => Finding::fail(AREA, format!("no picture: {error}")).explained(),
         _ => Finding::fail(AREA, "the capture side did not get ready in time").next("see the lines above"),
     };
@@ -131,7 +131,7 @@ async fn own(config: Config, how: &str) -> Finding {
 }
 
 /// `others`: other viewers may have the places.
-fn judge(outcome: Result<Duration, (String, String)>, how: &str, others: bool) -> Finding {
+fn finding(outcome: Result<Duration, (String, String)>, how: &str, others: bool) -> Finding {
     match outcome {
         Ok(took) => {
             let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn a_slow_picture_is_a_warning_and_none_a_failure() {
-        let took = |ms| judge(Ok(Duration::from_millis(ms)), "x", false);
+        let took = |ms| finding(Ok(Duration::from_millis(ms)), "x", false);
         assert_eq!((took(80).verdict, took(5000).verdict), (Severity::Ok, Severity::Warn));
         assert_eq!(took(80).figures["first_frame_ms"], 80);
-        let none = |code: &str, others| judge(Err((code.into(), "why".into())), "x", others);
+        let none = |code: &str, others| finding(Err((code.into(), "why".into())), "x", others);
         assert_eq!(none("no-connection", false).verdict, Severity::Fail);
         assert!(none("no-connection", false).next.is_some_and(|next| next.contains("firewall")));
         assert_eq!(none("busy", true).verdict, Severity::Skip);

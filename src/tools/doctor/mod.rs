@@ -14,7 +14,7 @@ mod report;
 
 use std::path::Path;
 
-use crate::app::may_stream;
+use crate::app::is_streaming_allowed;
 use crate::config::{BrokerChoice, Config, ConfigError, DEFAULT_FILE, Flavour};
 use crate::media::measure::{Outlook, outlook};
 use crate::media::{DeviceChoice, MediaConfig};
@@ -96,7 +96,7 @@ fn shown(file: Option<&Path>) -> String {
 /// Every check in its order: what a later one builds on comes first.
 async fn examine(config: &Config, source: &Source, report: &mut DoctorReport) {
     report.add(configuration(config, source));
-    let may_capture = may_stream(&config.device.state_dir);
+    let may_capture = is_streaming_allowed(&config.device.state_dir);
     if !may_capture {
         report.add(privacy(config));
     }

@@ -55,7 +55,7 @@ pub struct ViewerFigures {
     pub bits_per_second: f64,
 }
 
-struct Kept {
+struct WaitingPacket {
     timestamp: u32,
     marker: bool,
     key: bool,
@@ -71,7 +71,7 @@ pub struct Counter {
     /// The next sequence number, unwrapped.
     next: Option<i64>,
     highest: i64,
-    waiting: BTreeMap<i64, Kept>,
+    waiting: BTreeMap<i64, WaitingPacket>,
     unit: Option<Unit>,
     /// Nothing is missing of what the next unit may refer to.
     decodes: bool,
@@ -106,14 +106,14 @@ impl Counter {
             self.figures.late += 1;
         }
         self.highest = self.highest.max(sequence);
-        let kept = Kept {
+        let arrived = WaitingPacket {
             timestamp: packet.timestamp,
             marker: packet.marker,
             key: holds(packet.payload, NAL_IDR),
             starts_key_frame: holds(packet.payload, NAL_SPS),
             since: now,
         };
-        self.waiting.insert(sequence, kept);
+        self.waiting.insert(sequence, arrived);
         self.advance(now);
     }
 
@@ -188,17 +188,17 @@ impl Counter {
 
     /// Whether all packets of a key frame are among those that wait.
     fn has_whole_key_frame(&self) -> bool {
-        let mut starts = self.waiting.iter().filter(|(_, kept)| kept.starts_key_frame);
+        let mut starts = self.waiting.iter().filter(|(_, arrived)| arrived.starts_key_frame);
         starts.any(|(&start, first)| {
             let rest = (start..).zip(self.waiting.range(start..));
-            rest.take_while(|(number, (sequence, kept))| {
-                number == *sequence && kept.timestamp == first.timestamp
+            rest.take_while(|(number, (sequence, arrived))| {
+                number == *sequence && arrived.timestamp == first.timestamp
             })
-            .any(|(_, (_, kept))| kept.marker)
+            .any(|(_, (_, arrived))| arrived.marker)
         })
     }
 
-    fn assemble(&mut self, now: Instant, packet: &Kept, after_loss: bool) {
+    fn assemble(&mut self, now: Instant, packet: &WaitingPacket, after_loss: bool) {
         if self.unit.as_ref().is_some_and(|unit| unit.timestamp != packet.timestamp) {
             self.end_unit(now, after_loss);
         }

@@ -69,7 +69,7 @@ pub enum WatchError {
 /// Runs the viewers until all have watched long enough, or Ctrl-C is pressed.
 pub async fn measure(options: &WatchOptions) -> Result<WatchReport, WatchError> {
     let password = options.password_file.as_deref().map(read_password).transpose()?;
-    let Place { url, device, root, proof } = place(options)?;
+    let Target { url, device, root, proof } = target(options)?;
     let (username, password) = credentials(options, &url, password);
     let tasks = TaskGroup::new();
     let plan = Arc::new(WatchPlan {
@@ -126,14 +126,14 @@ fn credentials(
 }
 
 /// What is watched, from the arguments and the link.
-struct Place {
+struct Target {
     url: BrokerUrl,
     device: Id,
     root: String,
     proof: Option<Proof>,
 }
 
-fn place(options: &WatchOptions) -> Result<Place, WatchError> {
+fn target(options: &WatchOptions) -> Result<Target, WatchError> {
     let link = options.link.as_ref();
     let url = match (&options.broker, link.and_then(|link| link.broker.as_deref())) {
         (Some(url), _) => url.clone(),
@@ -142,7 +142,7 @@ fn place(options: &WatchOptions) -> Result<Place, WatchError> {
     };
     let device = link.map(|link| link.device.clone()).or_else(|| options.device.clone());
     let root = options.root.clone().or_else(|| link.and_then(|link| link.root.clone()));
-    Ok(Place {
+    Ok(Target {
         url,
         // One of the two is required by the arguments.
         device: device.ok_or(WatchError::NoBroker)?,

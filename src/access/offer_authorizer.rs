@@ -1,12 +1,12 @@
 //! May this offer have a session? Decided before any SDP is parsed or any socket opened. Pure.
 //!
-//! The gate takes an offer as it came and the time, and answers with a [`Pass`] or a refusal.
+//! It takes an offer as it came and the time, and answers with a [`Pass`] or a refusal.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
 
 use super::clock::Clock;
-use super::grant::{Grant, Right, Rights, Standing};
+use super::grant::{Grant, GrantStanding, Right, Rights};
 use super::proof::{Nonce, Parties, PublicKey, Signature, TokenHash, offer_text};
 use crate::signaling::message::{Auth, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
@@ -17,14 +17,14 @@ const MAX_NONCES: usize = 1024;
 
 /// Who may watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum AccessMode {
     /// Whoever may publish on the broker.
     Open,
     /// Whoever has a grant.
     Grants,
 }
 
-impl Mode {
+impl AccessMode {
     /// As `info` says it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ pub struct Pass {
 /// Decides over offers.
 #[derive(Debug)]
 pub struct OfferAuthorizer {
-    mode: Mode,
+    mode: AccessMode,
     device: Id,
     grants: HashMap<String, Grant>,
     used: HashMap<String, Used>,
@@ -83,11 +83,11 @@ fn unauthorized(text: impl Into<String>) -> Refusal {
 }
 
 /// The refusal that a grant's standing asks for.
-fn out_of_time(name: &Id, standing: Standing) -> Option<Refusal> {
+fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
     let text = match standing {
-        Standing::Good => return None,
-        Standing::Expired => format!("the grant `{name}` has expired; ask for a new link"),
-        Standing::ClockNotSet => {
+        GrantStanding::Good => return None,
+        GrantStanding::Expired => format!("the grant `{name}` has expired; ask for a new link"),
+        GrantStanding::ClockNotSet => {
             let text = format!(
                 "the grant `{name}` ends at a certain time, but the device's clock is not set yet; \
                  it works as soon as the device has reached a time server"
@@ -100,10 +100,10 @@ fn out_of_time(name: &Id, standing: Standing) -> Option<Refusal> {
 
 impl OfferAuthorizer {
     /// The gate of `device`.
-    pub fn new(mode: Mode, device: Id, grants: Vec<Grant>) -> Self {
-        let mut gate = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
-        gate.set_grants(grants);
-        gate
+    pub fn new(mode: AccessMode, device: Id, grants: Vec<Grant>) -> Self {
+        let mut authorizer = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
+        authorizer.set_grants(grants);
+        authorizer
     }
 
     /// Other grants from now on.
@@ -123,7 +123,7 @@ impl OfferAuthorizer {
         auth: Option<&Auth>,
         current: Option<&Pass>,
     ) -> Result<Pass, Refusal> {
-        if self.mode == Mode::Open {
+        if self.mode == AccessMode::Open {
             return open(auth);
         }
         let auth = auth.ok_or_else(|| {
@@ -167,7 +167,7 @@ impl OfferAuthorizer {
     /// Judges an offer that came with a bearer token in place of a signature: over HTTP, whose connection is between
     /// the device and whoever sent it.
     pub fn check_token(&self, clock: Clock, token: Option<&str>) -> Result<Pass, Refusal> {
-        if self.mode == Mode::Open {
+        if self.mode == AccessMode::Open {
             return open(None);
         }
         let grant = admit(self.grants.values(), clock, token, Right::View)?;
@@ -190,8 +190,8 @@ impl OfferAuthorizer {
         };
         // A clock that is found to be wrong later does not throw out who came in.
         match grant.standing(clock) {
-            Standing::Expired => out_of_time(name, Standing::Expired),
-            Standing::Good | Standing::ClockNotSet => None,
+            GrantStanding::Expired => out_of_time(name, GrantStanding::Expired),
+            GrantStanding::Good | GrantStanding::ClockNotSet => None,
         }
     }
 
@@ -240,5 +240,5 @@ fn open(auth: Option<&Auth>) -> Result<Pass, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "gate_tests.rs"]
+#[path = "offer_authorizer_tests.rs"]
 mod tests;

@@ -49,40 +49,40 @@ fn granted(name: &str, rights: &str, lifetime: Option<Duration>) -> (Grant, Gues
     (grant, Guest { name: name.to_owned(), seed })
 }
 
-fn gate(grants: Vec<Grant>) -> OfferAuthorizer {
-    OfferAuthorizer::new(Mode::Grants, id("cam"), grants)
+fn authorizer(grants: Vec<Grant>) -> OfferAuthorizer {
+    OfferAuthorizer::new(AccessMode::Grants, id("cam"), grants)
 }
 
-fn check(gate: &mut OfferAuthorizer, clock: Clock, auth: Option<&Auth>) -> Result<Pass, ErrorCode> {
-    gate.check(clock, &id("tab"), &id("s"), SDP, auth, None).map_err(|refusal| refusal.code)
+fn check(authorizer: &mut OfferAuthorizer, clock: Clock, auth: Option<&Auth>) -> Result<Pass, ErrorCode> {
+    authorizer.check(clock, &id("tab"), &id("s"), SDP, auth, None).map_err(|refusal| refusal.code)
 }
 
 #[test]
 fn a_guest_comes_in_and_a_stranger_does_not() {
     let (anna, guest) = granted("anna", "view,talk", None);
     let (_, stranger) = granted("anna", "view", None);
-    let mut gate = gate(vec![anna]);
+    let mut authorizer = authorizer(vec![anna]);
     let auth = guest.auth();
-    let pass = check(&mut gate, now(), Some(&auth)).unwrap();
+    let pass = check(&mut authorizer, now(), Some(&auth)).unwrap();
     assert_eq!((pass.grant, pass.rights.to_string()), (Some(id("anna")), "view,talk".to_owned()));
     assert_eq!(pass.nonce.unwrap().encode(), auth.nonce);
-    assert_eq!(check(&mut gate, now(), None), Err(ErrorCode::Unauthorized));
-    assert_eq!(check(&mut gate, now(), Some(&stranger.auth())), Err(ErrorCode::Unauthorized));
+    assert_eq!(check(&mut authorizer, now(), None), Err(ErrorCode::Unauthorized));
+    assert_eq!(check(&mut authorizer, now(), Some(&stranger.auth())), Err(ErrorCode::Unauthorized));
     let unknown = Guest { name: "bob".into(), ..guest };
-    assert_eq!(check(&mut gate, now(), Some(&unknown.auth())), Err(ErrorCode::Unauthorized));
+    assert_eq!(check(&mut authorizer, now(), Some(&unknown.auth())), Err(ErrorCode::Unauthorized));
 }
 
 #[test]
 fn what_was_signed_is_what_must_come() {
     let (anna, guest) = granted("anna", "view", None);
-    let mut gate = gate(vec![anna]);
+    let mut authorizer = authorizer(vec![anna]);
     let nonce = Nonce::random().unwrap();
     for (device, viewer, session) in [("other", "tab", "s"), ("cam", "other", "s"), ("cam", "tab", "other")] {
         let auth = guest.signs(device, viewer, session, &nonce);
-        assert_eq!(check(&mut gate, now(), Some(&auth)), Err(ErrorCode::Unauthorized));
+        assert_eq!(check(&mut authorizer, now(), Some(&auth)), Err(ErrorCode::Unauthorized));
     }
     let good = guest.signs("cam", "tab", "s", &nonce);
-    let swapped = gate.check(now(), &id("tab"), &id("s"), "v=0\n", Some(&good), None);
+    let swapped = authorizer.check(now(), &id("tab"), &id("s"), "v=0\n", Some(&good), None);
     assert_eq!(swapped.unwrap_err().code, ErrorCode::Unauthorized);
     let other = Nonce::random().unwrap().encode();
     for bad in [
@@ -92,40 +92,44 @@ fn what_was_signed_is_what_must_come() {
         Auth { sig: String::new(), ..good.clone() },
         Auth { grant: "ANNA".to_owned(), ..good.clone() },
     ] {
-        assert_eq!(check(&mut gate, now(), Some(&bad)), Err(ErrorCode::Unauthorized), "{bad:?}");
+        assert_eq!(check(&mut authorizer, now(), Some(&bad)), Err(ErrorCode::Unauthorized), "{bad:?}");
     }
-    assert!(check(&mut gate, now(), Some(&good)).is_ok(), "no refusal spends the nonce");
+    assert!(check(&mut authorizer, now(), Some(&good)).is_ok(), "no refusal spends the nonce");
 }
 
 #[test]
 fn an_offer_is_good_once_and_again_only_for_its_own_session() {
     let (anna, guest) = granted("anna", "view", None);
-    let mut gate = gate(vec![anna.clone()]);
+    let mut authorizer = authorizer(vec![anna.clone()]);
     let auth = guest.auth();
-    let pass = check(&mut gate, now(), Some(&auth)).unwrap();
-    assert_eq!(check(&mut gate, now(), Some(&auth)), Err(ErrorCode::Unauthorized));
-    let again = gate.check(now(), &id("tab"), &id("s"), SDP, Some(&auth), Some(&pass));
+    let pass = check(&mut authorizer, now(), Some(&auth)).unwrap();
+    assert_eq!(check(&mut authorizer, now(), Some(&auth)), Err(ErrorCode::Unauthorized));
+    let again = authorizer.check(now(), &id("tab"), &id("s"), SDP, Some(&auth), Some(&pass));
     assert_eq!(again.as_ref(), Ok(&pass));
     let other = "v=0\r\nanother offer";
     let reused = guest.signs_over(other, "cam", "tab", "s", &pass.nonce.unwrap());
-    let again = gate.check(now(), &id("tab"), &id("s"), other, Some(&reused), Some(&pass));
+    let again = authorizer.check(now(), &id("tab"), &id("s"), other, Some(&reused), Some(&pass));
     assert_eq!(
         again.map_err(|refusal| refusal.code),
         Err(ErrorCode::Unauthorized),
         "another offer, the same nonce"
     );
-    gate.set_grants(vec![anna]);
-    assert_eq!(check(&mut gate, now(), Some(&auth)), Err(ErrorCode::Unauthorized), "after a change too");
+    authorizer.set_grants(vec![anna]);
+    assert_eq!(
+        check(&mut authorizer, now(), Some(&auth)),
+        Err(ErrorCode::Unauthorized),
+        "after a change too"
+    );
 }
 
 #[test]
 fn the_memory_of_nonces_is_bounded() {
     let (anna, guest) = granted("anna", "view", None);
-    let mut gate = gate(vec![anna]);
+    let mut authorizer = authorizer(vec![anna]);
     for _ in 0..MAX_NONCES + 10 {
-        check(&mut gate, now(), Some(&guest.auth())).unwrap();
+        check(&mut authorizer, now(), Some(&guest.auth())).unwrap();
     }
-    let used = &gate.used["anna"];
+    let used = &authorizer.used["anna"];
     assert_eq!((used.order.len(), used.known.len()), (MAX_NONCES, MAX_NONCES));
 }
 
@@ -135,61 +139,62 @@ fn rights_and_time_have_their_codes() {
     let (talker, deaf) = granted("talker", "talk", None);
     let (short, guest) = granted("short", "view", Some(day));
     let (long, lasting) = granted("long", "view", None);
-    let mut gate = gate(vec![talker, short, long]);
-    assert_eq!(check(&mut gate, now(), Some(&deaf.auth())), Err(ErrorCode::Forbidden));
-    assert!(check(&mut gate, clock(Duration::from_hours(23)), Some(&guest.auth())).is_ok());
-    assert_eq!(check(&mut gate, clock(day), Some(&guest.auth())), Err(ErrorCode::Expired));
+    let mut authorizer = authorizer(vec![talker, short, long]);
+    assert_eq!(check(&mut authorizer, now(), Some(&deaf.auth())), Err(ErrorCode::Forbidden));
+    assert!(check(&mut authorizer, clock(Duration::from_hours(23)), Some(&guest.auth())).is_ok());
+    assert_eq!(check(&mut authorizer, clock(day), Some(&guest.auth())), Err(ErrorCode::Expired));
     let unset = Clock { now: SystemTime::UNIX_EPOCH, is_set: false };
-    let refusal = gate.check(unset, &id("tab"), &id("s"), SDP, Some(&guest.auth()), None).unwrap_err();
+    let refusal = authorizer.check(unset, &id("tab"), &id("s"), SDP, Some(&guest.auth()), None).unwrap_err();
     assert_eq!((refusal.code, refusal.retry_after_s), (ErrorCode::Expired, Some(10)));
     assert!(refusal.message.contains("clock is not set"), "{refusal}");
-    assert!(check(&mut gate, unset, Some(&lasting.auth())).is_ok(), "one without an end works");
-    assert_eq!(gate.next_expiry(), Some(start() + day));
+    assert!(check(&mut authorizer, unset, Some(&lasting.auth())).is_ok(), "one without an end works");
+    assert_eq!(authorizer.next_expiry(), Some(start() + day));
 }
 
 #[test]
 fn sessions_end_with_their_grant() {
     let day = Duration::from_hours(24);
     let (anna, guest) = granted("anna", "view", Some(day));
-    let mut gate = gate(vec![anna]);
-    let pass = check(&mut gate, now(), Some(&guest.auth())).unwrap();
-    assert_eq!(gate.still(now(), &pass), None);
-    assert_eq!(gate.still(Clock { is_set: false, ..now() }, &pass), None);
-    assert_eq!(gate.still(clock(day), &pass).unwrap().code, ErrorCode::Expired);
+    let mut authorizer = authorizer(vec![anna]);
+    let pass = check(&mut authorizer, now(), Some(&guest.auth())).unwrap();
+    assert_eq!(authorizer.still(now(), &pass), None);
+    assert_eq!(authorizer.still(Clock { is_set: false, ..now() }, &pass), None);
+    assert_eq!(authorizer.still(clock(day), &pass).unwrap().code, ErrorCode::Expired);
     // Another grant of the same name is not the one that was given.
-    gate.set_grants(vec![granted("anna", "view", None).0]);
-    assert_eq!(gate.still(now(), &pass).unwrap().code, ErrorCode::Unauthorized);
-    gate.set_grants(Vec::new());
-    assert_eq!(gate.still(now(), &pass).unwrap().code, ErrorCode::Unauthorized);
+    authorizer.set_grants(vec![granted("anna", "view", None).0]);
+    assert_eq!(authorizer.still(now(), &pass).unwrap().code, ErrorCode::Unauthorized);
+    authorizer.set_grants(Vec::new());
+    assert_eq!(authorizer.still(now(), &pass).unwrap().code, ErrorCode::Unauthorized);
 }
 
 #[test]
 fn open_access_asks_for_nothing_and_keeps_the_nonce() {
-    let mut gate = OfferAuthorizer::new(Mode::Open, id("cam"), Vec::new());
-    assert_eq!(check(&mut gate, now(), None).unwrap().nonce, None);
+    let mut authorizer = OfferAuthorizer::new(AccessMode::Open, id("cam"), Vec::new());
+    assert_eq!(check(&mut authorizer, now(), None).unwrap().nonce, None);
     let (_, guest) = granted("anna", "view", None);
     let auth = guest.auth();
-    let pass = check(&mut gate, now(), Some(&auth)).unwrap();
+    let pass = check(&mut authorizer, now(), Some(&auth)).unwrap();
     assert_eq!(pass.nonce.map(|nonce| nonce.encode()), Some(auth.nonce));
-    assert_eq!(gate.still(now(), &Pass { nonce: None, ..pass }), None);
+    assert_eq!(authorizer.still(now(), &Pass { nonce: None, ..pass }), None);
     let bad = Auth { nonce: "x".into(), ..guest.auth() };
-    assert_eq!(check(&mut gate, now(), Some(&bad)), Err(ErrorCode::BadMessage));
+    assert_eq!(check(&mut authorizer, now(), Some(&bad)), Err(ErrorCode::BadMessage));
 }
 
 #[test]
 fn a_token_is_as_good_as_its_grant() {
     let day = Duration::from_hours(24);
     let ((anna, seed), (bob, bobs)) = (granted("anna", "view", Some(day)), granted("bob", "snapshot", None));
-    let gate = gate(vec![anna, bob]);
-    let code = |clock, token: Option<&str>| gate.check_token(clock, token).map_err(|refusal| refusal.code);
+    let authorizer = authorizer(vec![anna, bob]);
+    let code =
+        |clock, token: Option<&str>| authorizer.check_token(clock, token).map_err(|refusal| refusal.code);
     let pass = code(now(), Some(&seed.seed.bearer())).unwrap();
     assert_eq!((pass.grant.as_ref().map(Id::as_str), &pass.nonce), (Some("anna"), &None));
-    assert!(gate.still(now(), &pass).is_none());
-    assert_eq!(gate.still(clock(day), &pass).unwrap().code, ErrorCode::Expired);
+    assert!(authorizer.still(now(), &pass).is_none());
+    assert_eq!(authorizer.still(clock(day), &pass).unwrap().code, ErrorCode::Expired);
     assert_eq!(code(now(), None), Err(ErrorCode::Unauthorized));
     assert_eq!(code(now(), Some("")), Err(ErrorCode::Unauthorized));
     assert_eq!(code(clock(day), Some(&seed.seed.bearer())), Err(ErrorCode::Expired));
     assert_eq!(code(now(), Some(&bobs.seed.bearer())), Err(ErrorCode::Forbidden));
-    let open = OfferAuthorizer::new(Mode::Open, id("cam"), vec![]);
+    let open = OfferAuthorizer::new(AccessMode::Open, id("cam"), vec![]);
     assert_eq!(open.check_token(now(), None).unwrap().grant, None);
 }

@@ -1,0 +1,64 @@
+//! What is served beside the page, and what every request can reach of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::metrics::Figures;
+use super::whep::resource::Resources;
+use crate::access::grant::Right;
+use crate::access::offer_authorizer::AccessMode;
+use crate::base::tasks::TaskGroup;
+use crate::media::Media;
+use crate::sessions::Sessions;
+use crate::signaling::message::{IceServer, Refusal};
+
+/// What the daemon knows of itself.
+#[async_trait]
+pub trait Facts: Send + Sync {
+    /// `state` as dashboards get it over MQTT.
+    fn state(&self) -> Value;
+    /// What is counted and measured.
+    fn figures(&self) -> Figures;
+    /// What does not do its work, in words.
+    async fn ailment(&self) -> Option<String>;
+}
+
+/// Who may have an answer.
+pub trait RequestAuthorizer: Send + Sync {
+    /// Whether the bearer of `token` has `right`; everybody has where access is open.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal>;
+}
+
+/// Everything that is served beside the page.
+pub struct Services {
+    /// Who may watch.
+    pub access: AccessMode,
+    /// The same question for everything that is no session.
+    pub authorizer: Arc<dyn RequestAuthorizer>,
+    /// What the daemon knows of itself.
+    pub facts: Arc<dyn Facts>,
+    /// Whether there are figures for Prometheus.
+    pub metrics: bool,
+    /// Takes still pictures.
+    pub media: Media,
+    /// Makes the sessions of WHEP players.
+    pub sessions: Sessions,
+    /// The WebSocket of the built-in broker, if there is one.
+    pub broker: Option<SocketAddr>,
+    /// STUN and TURN servers that WHEP players are told of once they were let in.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// What every request can reach.
+pub(super) struct ServerState {
+    pub services: Services,
+    pub whep: Arc<Resources>,
+    /// Where what outlives a request runs.
+    pub tasks: TaskGroup,
+}
