@@ -218,7 +218,7 @@ impl Shared {
 
 /// The end that is written to. Clones are the same.
 #[derive(Clone)]
-pub struct Outbox {
+pub struct InboxSender {
     shared: Arc<Shared>,
 }
 
@@ -228,12 +228,12 @@ pub struct Inbox {
 }
 
 /// An empty queue.
-pub fn channel() -> (Outbox, Inbox) {
+pub fn channel() -> (InboxSender, Inbox) {
     let shared = Arc::<Shared>::default();
-    (Outbox { shared: Arc::clone(&shared) }, Inbox { shared })
+    (InboxSender { shared: Arc::clone(&shared) }, Inbox { shared })
 }
 
-impl Outbox {
+impl InboxSender {
     /// Never blocks. After the worker's end there is nothing left to be done, and the message is dropped.
     pub fn send(&self, message: Message) {
         let mut queue = self.shared.queue();

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use crate::media::encode::frame_decimator::FrameDecimator;
 use crate::media::error::MediaError;
-use crate::media::life::inbox::{Inbox, Message, Outbox};
+use crate::media::life::inbox::{Inbox, Message, InboxSender};
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
-use crate::media::life::lifecycle::{Action, Device, Input, Lifecycle};
+use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineAction};
 use crate::media::pipeline::flow::{Flow, PipelineEvent};
 use crate::media::pipeline::running::Pipeline;
 use crate::media::plan::config::MediaConfig;
@@ -47,7 +47,7 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 pub struct Worker {
     inbox: Inbox,
     /// For the pipeline's callbacks.
-    outbox: Outbox,
+    outbox: InboxSender,
     status: watch::Sender<MediaStatus>,
     planner: Planner,
     life: Lifecycle,
@@ -74,7 +74,7 @@ impl Worker {
         config: MediaConfig,
         fanout: Fanout,
         streaming: bool,
-        (outbox, inbox): (Outbox, Inbox),
+        (outbox, inbox): (InboxSender, Inbox),
         status: watch::Sender<MediaStatus>,
     ) -> Self {
         let now = Instant::now();
@@ -107,7 +107,7 @@ impl Worker {
         if let Err(error) = gst::init() {
             let error = MediaError::Framework { reason: error.to_string() };
             tracing::error!(%error, "no video is possible");
-            self.feed(Input::Device(Device::Unusable(error.to_string())));
+            self.feed(Input::Device(DeviceCondition::Unusable(error.to_string())));
             self.wait_for_shutdown();
             return;
         }
@@ -232,8 +232,8 @@ impl Worker {
         let was_up = self.pipeline.is_some() && !matches!(input, Input::Failed(_));
         for action in self.life.handle(Instant::now(), input) {
             match action {
-                Action::Stop => self.stop(),
-                Action::Start => self.start(),
+                PipelineAction::Stop => self.stop(),
+                PipelineAction::Start => self.start(),
             }
         }
         self.publish_changes();
@@ -355,7 +355,7 @@ impl Worker {
             // What runs on a device that is gone must be closed before its successor is opened.
             let gone = MediaError::DeviceMissing { device: self.shown_device() };
             self.plan = None;
-            self.feed(Input::Device(Device::Absent(gone.to_string())));
+            self.feed(Input::Device(DeviceCondition::Absent(gone.to_string())));
         }
         let (device, interval) = match self.planner.plan(self.life.is_streaming()) {
             Ok(plan) => {
@@ -365,15 +365,15 @@ impl Worker {
                 if restart {
                     self.feed(Input::Restart);
                 }
-                (Device::Ready, LOOK_READY)
+                (DeviceCondition::Ready, LOOK_READY)
             }
             Err(error @ (MediaError::NoCamera | MediaError::DeviceMissing { .. })) => {
                 self.plan = None;
-                (Device::Absent(error.to_string()), LOOK_ABSENT)
+                (DeviceCondition::Absent(error.to_string()), LOOK_ABSENT)
             }
             Err(error) => {
                 self.plan = None;
-                (Device::Unusable(error.to_string()), LOOK_UNUSABLE)
+                (DeviceCondition::Unusable(error.to_string()), LOOK_UNUSABLE)
             }
         };
         self.next_look = Instant::now() + interval;

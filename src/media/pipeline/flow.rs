@@ -17,7 +17,7 @@ use crate::stream::h264;
 use crate::stream::{Fanout, Rendition};
 
 /// Where a pipeline's events go.
-pub type Report = Arc<dyn Fn(PipelineEvent) + Send + Sync>;
+pub type EventReporter = Arc<dyn Fn(PipelineEvent) + Send + Sync>;
 
 /// What a pipeline says of itself, from its own threads.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ struct Picture {
 }
 
 /// The end of a pipeline. `copy`: the pictures' memory is not ours to keep.
-pub fn sink(flow: Arc<Flow>, report: Report, copy: bool) -> AppSink {
+pub fn sink(flow: Arc<Flow>, report: EventReporter, copy: bool) -> AppSink {
     let first = AtomicBool::new(true);
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |sink| {

@@ -14,7 +14,7 @@ use crate::media::encode::encoder::{EncodeSettings, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
-use crate::media::pipeline::flow::{Flow, PipelineEvent, Report, sink};
+use crate::media::pipeline::flow::{Flow, PipelineEvent, EventReporter, sink};
 use crate::media::pipeline::running::{KeyFrameSource, Pipeline};
 use crate::media::plan::planner::Plan;
 
@@ -74,7 +74,7 @@ impl SmallPipeline {
         let settings = settings(plan).ok_or_else(|| failed("the picture is too small for it"))?;
         let (pad, base_time) = main.raw().ok_or_else(|| failed("there are no raw pictures"))?;
         let caps = pad.current_caps().ok_or_else(|| failed("no picture has come yet"))?;
-        let report: Report = Arc::new(report);
+        let report: EventReporter = Arc::new(report);
 
         let source = source(&caps);
         let scale = make("videoscale", "gstreamer1.0-plugins-base")?;

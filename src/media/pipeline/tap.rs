@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::media::error::MediaError;
-use crate::media::pipeline::flow::{PipelineEvent, Report};
+use crate::media::pipeline::flow::{PipelineEvent, EventReporter};
 use crate::media::still::snapshot::Still;
 
 /// The tap on one pad.
@@ -19,7 +19,7 @@ pub struct Tap {
 
 impl Tap {
     /// Watches what leaves `element`.
-    pub fn on(element: Option<&gst::Element>, report: Report) -> Result<Self, MediaError> {
+    pub fn on(element: Option<&gst::Element>, report: EventReporter) -> Result<Self, MediaError> {
         let pad = element.and_then(|element| element.static_pad("src"));
         let pad = pad.ok_or(MediaError::System { what: "tapping the pipeline", reason: "no pad".into() })?;
         let wanted = Arc::new(AtomicBool::new(false));
