@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::error::MediaError;
-use crate::media::life::inbox::{Message, InboxSender, channel};
+use crate::media::life::inbox::{InboxSender, Message, channel};
 use crate::media::life::worker::{Worker, first_status};
 use crate::media::plan::config::MediaConfig;
 use crate::media::status::MediaStatus;
@@ -156,7 +156,7 @@ impl Media {
     /// The privacy switch is off, there is no camera, it gives no picture in time, or too many ask at once.
     pub async fn snapshot(&self, width: Option<u32>) -> Result<Snapshot, MediaError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.send(Message::Still(width, answer));
+        self.inner.send(Message::Snapshot(width, answer));
         answered.await.unwrap_or_else(|_| {
             Err(MediaError::Snapshot { reason: "the capture side has ended; restart the service".into() })
         })

@@ -323,11 +323,11 @@ fn pictures(settings: &EncodeSettings) -> Vec<gst::Buffer> {
     let picture = |number: usize| {
         let mut data = Vec::with_capacity(width * height + 2 * chroma);
         for y in 0..height {
-            // Stripes of texture and of smooth ground, each moving at its own pace.
-            let pace = 1 + y / 64 % 4;
+            // Stripes of texture and of smooth ground, each moving at its own speed.
+            let speed = 1 + y / 64 % 4;
             let textured = (y / 32) % 2 == 0;
             data.extend((0..width).map(|x| {
-                let x = x + number * pace * 2;
+                let x = x + number * speed * 2;
                 let texture =
                     if textured { ((x.wrapping_mul(2_654_435_761) >> 7) ^ (y * 31)) & 0x1f } else { 0 };
                 // Masked to a byte.

@@ -53,7 +53,7 @@ pub enum Message {
     /// A control's name and the value as somebody wrote it.
     Control(String, String, ControlReply),
     /// Somebody wants a still picture of this width in pixels.
-    Still(Option<u32>, Reply),
+    Snapshot(Option<u32>, Reply),
     /// It was made, or not.
     SnapshotEncoded(Result<Snapshot, MediaError>),
     /// From the threads of this rendition's pipeline; the number tells runs apart.
@@ -85,7 +85,7 @@ enum Slot {
     SnapshotEncoded,
     FirstPicture(Rendition),
     KeyFrameOut(Rendition),
-    Still(Rendition),
+    PictureCopied(Rendition),
     Failed(Rendition),
     Shutdown,
 }
@@ -109,10 +109,10 @@ impl Message {
             Self::SnapshotEncoded(_) => Slot::SnapshotEncoded,
             Self::Pipeline(tier, _, PipelineEvent::FirstPicture { .. }) => Slot::FirstPicture(*tier),
             Self::Pipeline(tier, _, PipelineEvent::KeyFrame) => Slot::KeyFrameOut(*tier),
-            Self::Pipeline(tier, _, PipelineEvent::Still(_)) => Slot::Still(*tier),
+            Self::Pipeline(tier, _, PipelineEvent::PictureCopied(_)) => Slot::PictureCopied(*tier),
             Self::Pipeline(tier, _, PipelineEvent::Failed { .. }) => Slot::Failed(*tier),
             Self::Shutdown(_) => Slot::Shutdown,
-            Self::Control(..) | Self::Still(..) | Self::Ping(_) => return None,
+            Self::Control(..) | Self::Snapshot(..) | Self::Ping(_) => return None,
             #[cfg(test)]
             Self::Panic => return None,
         })
@@ -124,7 +124,7 @@ impl Message {
     fn most_waiting(&self) -> usize {
         match self {
             Self::Control(..) => MAX_CONTROLS,
-            Self::Still(..) => MAX_WAITING,
+            Self::Snapshot(..) => MAX_WAITING,
             _ => MAX_PINGS,
         }
     }
@@ -133,7 +133,7 @@ impl Message {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Control(_, _, reply) => reply.is_closed(),
-            Self::Still(_, reply) => reply.is_closed(),
+            Self::Snapshot(_, reply) => reply.is_closed(),
             Self::Ping(reply) => reply.is_closed(),
             _ => false,
         }
@@ -147,7 +147,7 @@ impl Message {
                 let reason = "too many changes wait for the camera; try again".to_owned();
                 let _ = reply.send(Err(MediaError::Control { control, reason }));
             }
-            Self::Still(_, reply) => {
+            Self::Snapshot(_, reply) => {
                 let _ = reply.send(Err(MediaError::SnapshotBusy));
             }
             _ => {}

@@ -48,7 +48,7 @@ pub enum Input {
     /// Keep running for this long from now.
     Warm(Duration),
     /// Whether somebody waits for a still picture.
-    Still(bool),
+    Snapshot(bool),
     /// Time passed.
     Tick,
 }
@@ -84,7 +84,7 @@ pub struct Lifecycle {
     linger: Duration,
     streaming: bool,
     demand: usize,
-    still: bool,
+    snapshot_wanted: bool,
     device: DeviceCondition,
     phase: Phase,
     linger_until: Option<Instant>,
@@ -102,7 +102,7 @@ impl Lifecycle {
             linger,
             streaming,
             demand: 0,
-            still: false,
+            snapshot_wanted: false,
             device: DeviceCondition::Absent("the camera is being looked for".into()),
             phase: Phase::Down,
             linger_until: None,
@@ -151,7 +151,7 @@ impl Lifecycle {
                 let until = now + duration;
                 self.warm_until = Some(self.warm_until.map_or(until, |old| old.max(until)));
             }
-            Input::Still(wanted) => self.still = wanted,
+            Input::Snapshot(wanted) => self.snapshot_wanted = wanted,
             Input::Warm(_) | Input::Tick => {}
         }
         self.watch_frames(now, &mut actions);
@@ -250,7 +250,7 @@ impl Lifecycle {
     /// Whether pictures are needed now.
     pub fn is_wanted(&self) -> bool {
         let kept = self.linger_until.is_some() || self.warm_until.is_some();
-        self.streaming && (self.demand > 0 || self.still || kept)
+        self.streaming && (self.demand > 0 || self.snapshot_wanted || kept)
     }
 
     /// Whether the privacy switch lets the camera be opened.
@@ -304,9 +304,10 @@ impl Lifecycle {
     /// Why the state is `Lost` or `Error`, in words for people.
     pub fn error(&self) -> Option<&str> {
         match (&self.device, self.state()) {
-            (DeviceCondition::Absent(why) | DeviceCondition::Unusable(why), CameraState::Lost | CameraState::Error) => {
-                Some(why)
-            }
+            (
+                DeviceCondition::Absent(why) | DeviceCondition::Unusable(why),
+                CameraState::Lost | CameraState::Error,
+            ) => Some(why),
             (_, CameraState::Error) => self.failure.as_deref(),
             _ => None,
         }

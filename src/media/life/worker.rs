@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::media::encode::frame_decimator::FrameDecimator;
 use crate::media::error::MediaError;
-use crate::media::life::inbox::{Inbox, Message, InboxSender};
+use crate::media::life::inbox::{Inbox, InboxSender, Message};
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
 use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineAction};
 use crate::media::pipeline::flow::{Flow, PipelineEvent};
@@ -138,7 +138,7 @@ impl Worker {
                 Message::Ping(done) => {
                     let _ = done.send(());
                 }
-                Message::Still(_, reply) => {
+                Message::Snapshot(_, reply) => {
                     let reason = self.life.error().unwrap_or("no video is possible").to_owned();
                     let _ = reply.send(Err(MediaError::Snapshot { reason }));
                 }
@@ -187,7 +187,7 @@ impl Worker {
                 // Seen in `state` before anybody watches.
                 self.publish();
             }
-            Message::Still(width, reply) => self.ask_still(width, reply),
+            Message::Snapshot(width, reply) => self.ask_still(width, reply),
             Message::SnapshotEncoded(result) => self.still_made(&result),
             Message::Pipeline(Rendition::Full, run, event) if run == self.run => self.pipeline_event(event),
             Message::Ping(done) => {
@@ -295,7 +295,7 @@ impl Worker {
                 self.feed(Input::FirstFrame);
             }
             PipelineEvent::KeyFrame => self.gate.key_frame_out(Instant::now()),
-            PipelineEvent::Still(still) => self.still_taken(still),
+            PipelineEvent::PictureCopied(still) => self.still_taken(still),
             PipelineEvent::Failed { error, by_encoder } => self.failed(&error, by_encoder),
         }
     }

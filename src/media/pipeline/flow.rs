@@ -11,7 +11,7 @@ use gstreamer_app::{AppSink, AppSinkCallbacks};
 
 use crate::media::error::MediaError;
 use crate::media::pipeline::timeline::{Meter, Timeline};
-use crate::media::still::snapshot::Still;
+use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::AccessUnit;
 use crate::stream::h264;
 use crate::stream::{Fanout, Rendition};
@@ -29,8 +29,8 @@ pub enum PipelineEvent {
     },
     /// A key frame is about to be published.
     KeyFrame,
-    /// The picture that [`super::running::Pipeline::take_still`] asked for.
-    Still(Still),
+    /// The picture that [`super::running::Pipeline::copy_picture`] asked for.
+    PictureCopied(CapturedPicture),
     /// The pipeline cannot go on.
     Failed {
         /// Why.
@@ -70,8 +70,8 @@ impl Flow {
         }
     }
 
-    /// The flow of the smaller rendition of the same pictures.
-    pub fn smaller(&self) -> Self {
+    /// The flow of the small rendition of the same pictures.
+    pub fn small_rendition(&self) -> Self {
         Self {
             tier: Rendition::Small,
             fanout: self.fanout.clone(),

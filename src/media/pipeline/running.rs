@@ -15,7 +15,7 @@ use crate::media::encode::encoder::{EncoderSpec, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
-use crate::media::pipeline::flow::{Flow, PipelineEvent, EventReporter, sink};
+use crate::media::pipeline::flow::{EventReporter, Flow, PipelineEvent, sink};
 use crate::media::pipeline::tap::Tap;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
@@ -116,9 +116,9 @@ impl Pipeline {
         self.raw.clone().map(|pad| (pad, self.elements.base_time()))
     }
 
-    /// Has the next picture reported as [`PipelineEvent::Still`]. Of a camera that encodes itself it is the next key
+    /// Has the next picture reported as [`PipelineEvent::PictureCopied`]. Of a camera that encodes itself it is the next key
     /// frame, which is asked for where that is possible.
-    pub fn take_still(&self) {
+    pub fn copy_picture(&self) {
         self.tap.arm();
         if self.encoder.is_none() {
             self.force_key_frame();

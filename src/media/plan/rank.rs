@@ -5,7 +5,7 @@
 
 use crate::media::board::BoardClass;
 use crate::media::capture::choice::FormatChoice;
-use crate::media::capture::mode::{Handling, CameraMode, ModeChoice, Rate, handling, is_usable};
+use crate::media::capture::mode::{CameraMode, Handling, ModeChoice, Rate, handling, is_usable};
 use crate::media::encode::choice::EncoderKind;
 
 /// What the configuration and the board want of a camera.

@@ -9,7 +9,7 @@ use crate::media::life::inbox::Message;
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
 use crate::media::pipeline::flow::{Flow, PipelineEvent};
 use crate::media::pipeline::small;
-use crate::media::pipeline::small::SmallPipeline;
+use crate::media::pipeline::small::SmallRenditionPipeline;
 use crate::media::status::CameraState;
 use crate::media::status::SmallStatus;
 use crate::stream::{KeyFrameReason, Rendition};
@@ -26,7 +26,7 @@ pub(super) struct SmallRendition {
     pub(super) gate: KeyFrameLimiter,
     pace: FrameDecimator,
     pub(super) flow: Arc<Flow>,
-    pipeline: Option<SmallPipeline>,
+    pipeline: Option<SmallRenditionPipeline>,
     run: u64,
     not_before: Option<Instant>,
     /// Measured over the last second.
@@ -42,7 +42,7 @@ impl SmallRendition {
             wanted_kbps: None,
             gate: KeyFrameLimiter::default(),
             pace: FrameDecimator::default(),
-            flow: Arc::new(flow.smaller()),
+            flow: Arc::new(flow.small_rendition()),
             pipeline: None,
             run: 0,
             not_before: None,
@@ -126,7 +126,7 @@ impl Worker {
         let report = move |event| {
             outbox.send(Message::Pipeline(Rendition::Small, run, event));
         };
-        match SmallPipeline::start(main, plan, &self.smaller.flow, report) {
+        match SmallRenditionPipeline::start(main, plan, &self.smaller.flow, report) {
             Ok(pipeline) => {
                 pipeline.encode_at(kbps, false);
                 self.smaller.pipeline = Some(pipeline);
@@ -162,7 +162,7 @@ impl Worker {
             PipelineEvent::KeyFrame => self.smaller.gate.key_frame_out(Instant::now()),
             PipelineEvent::Failed { error, .. } => self.small_failed(&error),
             PipelineEvent::FirstPicture { .. } => self.publish(),
-            PipelineEvent::Still(_) => {}
+            PipelineEvent::PictureCopied(_) => {}
         }
     }
 

@@ -9,8 +9,8 @@ use crate::media::life::lifecycle::Input;
 use crate::media::plan::planner::Source;
 use crate::media::still::queue::Reply;
 use crate::media::still::snapshot;
+use crate::media::still::snapshot::CapturedPicture;
 use crate::media::still::snapshot::Snapshot;
-use crate::media::still::snapshot::Still;
 
 impl Worker {
     pub(super) fn ask_still(&mut self, width: Option<u32>, reply: Reply) {
@@ -36,12 +36,12 @@ impl Worker {
         if self.stills.poll(now, self.life.live_since())
             && let Some(pipeline) = &self.pipeline
         {
-            pipeline.take_still();
+            pipeline.copy_picture();
         }
-        self.feed(Input::Still(self.stills.need_camera()));
+        self.feed(Input::Snapshot(self.stills.need_camera()));
     }
 
-    pub(super) fn still_taken(&mut self, still: Still) {
+    pub(super) fn still_taken(&mut self, still: CapturedPicture) {
         let Some(order) = self.stills.taken(Instant::now()) else { return };
         let outbox = self.outbox.clone();
         let encode = move || snapshot::encode(&still, order.width);
@@ -52,6 +52,6 @@ impl Worker {
     }
 
     pub(super) fn still_made(&mut self, result: &Result<Snapshot, MediaError>) {
-        self.stills.made(result);
+        self.stills.encoded(result);
     }
 }
