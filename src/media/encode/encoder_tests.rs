@@ -95,3 +95,11 @@ fn half_of_the_pictures_get_all_of_the_bits() {
     assert_eq!((all, half), (300, 150));
     assert!((400..600).contains(&all_kbps) && (400..600).contains(&half_kbps), "{all_kbps}, {half_kbps}");
 }
+
+#[test]
+fn a_panic_of_the_probe_is_not_taken_for_a_driver_that_hangs() {
+    gst::init().unwrap();
+    let settings = EncodeSettings { rate: Rate { num: 30, den: 0 }, ..settings(640, 480) };
+    let error = spec("x264enc").probe(settings).unwrap_err().to_string();
+    assert!(error.contains("panic: "), "{error}");
+}
