@@ -17,8 +17,10 @@ use tokio::sync::{oneshot, watch};
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::error::MediaError;
+use crate::media::life::gst_backend::GstBackend;
 use crate::media::life::inbox::{InboxSender, Message, channel};
-use crate::media::life::worker::{Worker, first_status};
+use crate::media::life::status_report::first_status;
+use crate::media::life::worker::Worker;
 use crate::media::plan::config::MediaConfig;
 use crate::media::status::MediaStatus;
 use crate::media::still::snapshot::Snapshot;
@@ -65,7 +67,9 @@ impl Media {
             tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
         }
         tasks.spawn("media-requests", pass_requests_on(fanout.clone(), sender.clone(), tasks.cancelled()));
-        let worker = Worker::new(config, fanout, streaming, (sender.clone(), inbox), status_sender);
+        let settings = config.clone();
+        let backend = GstBackend::new(config, fanout, sender.clone());
+        let worker = Worker::new(backend, &settings, streaming, (sender.clone(), inbox), status_sender);
         let group = tasks.clone();
         let work = move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.work())) {

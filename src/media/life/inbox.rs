@@ -269,6 +269,32 @@ impl Inbox {
     }
 }
 
+impl Inbox {
+    /// Refuses everything for this reason until told to shut down. Wakes each `interval`.
+    pub fn refuse_until_shutdown(&self, reason: &str, interval: Duration) {
+        loop {
+            let message = self.receive(Instant::now() + interval);
+            // Whoever asked may have stopped waiting.
+            match message {
+                Some(Message::Shutdown(done)) => {
+                    let _ = done.send(());
+                    return;
+                }
+                Some(Message::Ping(done)) => {
+                    let _ = done.send(());
+                }
+                Some(Message::Snapshot(_, reply)) => {
+                    let _ = reply.send(Err(MediaError::Snapshot { reason: reason.to_owned() }));
+                }
+                Some(Message::Control(control, _, reply)) => {
+                    let _ = reply.send(Err(MediaError::Control { control, reason: reason.to_owned() }));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 impl Drop for Inbox {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
