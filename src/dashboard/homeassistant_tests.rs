@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::media::mode::{Mode, Rate};
+use crate::media::mode::{CameraMode, Rate};
 use crate::media::{CameraInfo, CaptureApi};
 use crate::signaling::topic::Id;
 
@@ -22,7 +22,7 @@ fn control(name: &str, kind: ControlType, range: (i64, i64), menu: &[(i64, &str)
 }
 
 fn media(controls: Vec<ControlInfo>) -> MediaStatus {
-    let mode = |format: &str, width, height| Mode {
+    let mode = |format: &str, width, height| CameraMode {
         format: format.into(),
         width,
         height,

@@ -17,8 +17,10 @@ use tokio::sync::{oneshot, watch};
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::error::MediaError;
-use crate::media::life::inbox::{Message, Outbox, channel};
-use crate::media::life::worker::{Worker, first_status};
+use crate::media::life::gst_backend::GstBackend;
+use crate::media::life::inbox::{InboxSender, Message, channel};
+use crate::media::life::status_report::first_status;
+use crate::media::life::worker::Worker;
 use crate::media::plan::config::MediaConfig;
 use crate::media::status::MediaStatus;
 use crate::media::still::snapshot::Snapshot;
@@ -38,7 +40,7 @@ pub struct Media {
 }
 
 struct Inner {
-    outbox: Outbox,
+    inbox: InboxSender,
     status: watch::Receiver<MediaStatus>,
     /// What carries requests to the thread.
     tasks: TaskGroup,
@@ -56,16 +58,18 @@ impl Media {
         tasks: &TaskGroup,
     ) -> Result<Self, MediaError> {
         config.check()?;
-        let (outbox, inbox) = channel();
+        let (sender, inbox) = channel();
         let (status_sender, status) = watch::channel(first_status(&config, streaming));
         let tasks = tasks.child();
         if config.device != DeviceChoice::Test
-            && let Err(error) = follow_dev(&tasks, outbox.clone())
+            && let Err(error) = follow_dev(&tasks, sender.clone())
         {
             tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
         }
-        tasks.spawn("media-requests", pass_requests_on(fanout.clone(), outbox.clone(), tasks.cancelled()));
-        let worker = Worker::new(config, fanout, streaming, (outbox.clone(), inbox), status_sender);
+        tasks.spawn("media-requests", pass_requests_on(fanout.clone(), sender.clone(), tasks.cancelled()));
+        let settings = config.clone();
+        let backend = GstBackend::new(config, fanout, sender.clone());
+        let worker = Worker::new(backend, &settings, streaming, (sender.clone(), inbox), status_sender);
         let group = tasks.clone();
         let work = move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.work())) {
@@ -77,7 +81,7 @@ impl Media {
             reason: error.to_string(),
         };
         thread::Builder::new().name(THREAD.into()).spawn(work).map_err(system)?;
-        Ok(Self { inner: Arc::new(Inner { outbox, status, tasks }) })
+        Ok(Self { inner: Arc::new(Inner { inbox: sender, status, tasks }) })
     }
 
     /// The capture side's condition, updated on every change and once a second while live.
@@ -156,7 +160,7 @@ impl Media {
     /// The privacy switch is off, there is no camera, it gives no picture in time, or too many ask at once.
     pub async fn snapshot(&self, width: Option<u32>) -> Result<Snapshot, MediaError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.send(Message::Still(width, answer));
+        self.inner.send(Message::Snapshot(width, answer));
         answered.await.unwrap_or_else(|_| {
             Err(MediaError::Snapshot { reason: "the capture side has ended; restart the service".into() })
         })
@@ -184,7 +188,7 @@ impl Media {
 
 impl Inner {
     fn send(&self, message: Message) {
-        self.outbox.send(message);
+        self.inbox.send(message);
     }
 }
 
@@ -196,7 +200,7 @@ impl Drop for Inner {
 }
 
 /// Carries demand and key-frame requests from the viewers' threads to the worker, until `cancelled`.
-async fn pass_requests_on(fanout: Fanout, outbox: Outbox, cancelled: impl Future<Output = ()>) {
+async fn pass_requests_on(fanout: Fanout, inbox: InboxSender, cancelled: impl Future<Output = ()>) {
     let mut cancelled = pin!(cancelled);
     let mut demand = fanout.watch_demand();
     demand.mark_changed();
@@ -212,12 +216,12 @@ async fn pass_requests_on(fanout: Fanout, outbox: Outbox, cancelled: impl Future
             reason = fanout.key_frame_wanted(Rendition::Full) => Message::KeyFrame(Rendition::Full, reason),
             reason = fanout.key_frame_wanted(Rendition::Small) => Message::KeyFrame(Rendition::Small, reason),
         };
-        outbox.send(message);
+        inbox.send(message);
     }
 }
 
 /// Tells the worker of video nodes and their links that come and go under /dev.
-fn follow_dev(tasks: &TaskGroup, outbox: Outbox) -> io::Result<()> {
+fn follow_dev(tasks: &TaskGroup, inbox: InboxSender) -> io::Result<()> {
     let inotify = Inotify::init()?;
     // ATTRIB: udev creates the node first and gives it its group afterwards.
     let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ATTRIB | WatchMask::MOVED_TO;
@@ -233,7 +237,7 @@ fn follow_dev(tasks: &TaskGroup, outbox: Outbox) -> io::Result<()> {
             };
             let Some(Ok(event)) = event else { break };
             if event.name.as_deref().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('v')) {
-                outbox.send(Message::DeviceChanged);
+                inbox.send(Message::DeviceChanged);
             }
         }
         tracing::warn!("inotify tells nothing of /dev any more; cameras are looked for every second");

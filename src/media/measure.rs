@@ -3,9 +3,8 @@
 //! Everything here opens devices and blocks for seconds: not for a tokio worker. Each call comes back
 //! in bounded time, if need be without its thread, which a driver may hold for ever.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -20,6 +19,7 @@ use crate::media::elements::{make, set};
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, order, parse_chain, raw_caps};
 use crate::media::error::MediaError;
+use crate::media::helper_thread::{HelperFailure, run_for};
 use crate::media::pipeline::bus_errors::explain;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
@@ -248,11 +248,11 @@ pub fn measure_encoder(
     cpu_s: fn() -> f64,
 ) -> Result<Encoded, MediaError> {
     let limit = span + FIRST_PICTURE_LIMIT + CLOSE_LIMIT;
-    let measured = on_a_thread("encoding", limit, move || encode_rate(spec, &settings, span, cpu_s));
-    measured.map_err(|error| match error {
-        MediaError::System { .. } => MediaError::Encoder { encoder: spec.name, reason: "it hangs".into() },
-        other => other,
-    })
+    let measured = run_for("measure", limit, move || encode_rate(spec, &settings, span, cpu_s));
+    measured.map_err(|failure| match failure {
+        HelperFailure::Panicked(reason) => MediaError::Encoder { encoder: spec.name, reason },
+        _ => MediaError::Encoder { encoder: spec.name, reason: "it hangs".into() },
+    })?
 }
 
 fn encode_rate(
@@ -323,11 +323,11 @@ fn pictures(settings: &EncodeSettings) -> Vec<gst::Buffer> {
     let picture = |number: usize| {
         let mut data = Vec::with_capacity(width * height + 2 * chroma);
         for y in 0..height {
-            // Stripes of texture and of smooth ground, each moving at its own pace.
-            let pace = 1 + y / 64 % 4;
+            // Stripes of texture and of smooth ground, each moving at its own speed.
+            let speed = 1 + y / 64 % 4;
             let textured = (y / 32) % 2 == 0;
             data.extend((0..width).map(|x| {
-                let x = x + number * pace * 2;
+                let x = x + number * speed * 2;
                 let texture =
                     if textured { ((x.wrapping_mul(2_654_435_761) >> 7) ^ (y * 31)) & 0x1f } else { 0 };
                 // Masked to a byte.
@@ -376,16 +376,9 @@ fn on_a_thread<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
 ) -> Result<T, MediaError> {
-    let failed = |reason: String| MediaError::System { what, reason };
-    let (sender, receiver) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .name("measure".into())
-        // Nobody waits any more when sending fails.
-        .spawn(move || drop(sender.send(work())))
-        .map_err(|error| failed(error.to_string()))?;
-    let outcome = receiver.recv_timeout(limit);
-    outcome
-        .unwrap_or_else(|_| Err(failed(format!("a driver did not come back within {} s", limit.as_secs()))))
+    let late = || format!("a driver did not come back within {} s", limit.as_secs());
+    let outcome = run_for("measure", limit, work);
+    outcome.map_err(|failure| MediaError::System { what, reason: failure.reason(late) })?
 }
 
 #[cfg(test)]

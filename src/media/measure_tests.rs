@@ -32,6 +32,15 @@ fn encoders_are_measured_by_encoding() {
 }
 
 #[test]
+fn a_panic_while_measuring_is_not_taken_for_a_driver_that_hangs() {
+    let outlook = outlook(&test_config(), true).expect("an outlook");
+    let spec = outlook.chosen.expect("an encoder").encoder().expect("an encoder");
+    let clock = || -> f64 { panic!("a clock with a defect") };
+    let error = measure_encoder(spec, outlook.usual, Duration::ZERO, clock).unwrap_err().to_string();
+    assert!(error.contains("panic: a clock with a defect"), "{error}");
+}
+
+#[test]
 fn the_load_is_per_picture() {
     let encoded = Encoded { pictures: 200, wall: Duration::from_secs(1), cpu_s: 2.0 };
     assert!((encoded.fps() - 200.0).abs() < 1e-9);
@@ -48,7 +57,7 @@ fn a_camera_that_is_not_there_is_said_so() {
 
 #[test]
 fn what_hangs_is_given_up() {
-    let (_held, hold) = mpsc::channel::<()>();
+    let (_held, hold) = std::sync::mpsc::channel::<()>();
     let given_up = on_a_thread("waiting", Duration::from_millis(20), move || Ok(hold.recv().is_ok()));
     assert!(matches!(given_up, Err(MediaError::System { what: "waiting", .. })), "{given_up:?}");
 }

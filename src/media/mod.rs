@@ -3,7 +3,7 @@
 //! A room knows those left of it, never one to its right:
 //!
 //! ```text
-//! error, board, latency, elements ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
+//! error, board, latency, elements, helper_thread ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
 //! ```
 //!
 //! | room | what is in it |
@@ -28,6 +28,7 @@ mod elements;
 mod encode;
 pub mod error;
 mod handle;
+mod helper_thread;
 mod latency;
 mod life;
 pub mod measure;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::mode;
-use crate::media::capture::mode::Mode;
+use crate::media::capture::mode::CameraMode;
 use crate::media::encode::choice::EncoderStatus;
 use crate::media::latency::Latency;
 use crate::media::test_picture;
@@ -111,7 +111,7 @@ pub struct MediaStatus {
 
 impl MediaStatus {
     /// What the capture side can be asked to deliver: the usable modes of the camera, or those of the test picture.
-    pub fn modes(&self) -> Vec<Mode> {
+    pub fn modes(&self) -> Vec<CameraMode> {
         match &self.camera {
             Some(camera) => camera.modes.iter().filter(|mode| mode::is_usable(mode)).cloned().collect(),
             None if self.device.as_deref() == Some("test") => test_picture::modes(),

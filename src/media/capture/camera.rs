@@ -17,7 +17,7 @@ use v4l::{Device, FourCC};
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::capture::control::{self, ControlInfo};
 use crate::media::capture::driver::{guarded, shown};
-use crate::media::capture::mode::{Mode, Rate, handling};
+use crate::media::capture::mode::{CameraMode, Rate, handling};
 use crate::media::error::MediaError;
 
 /// Where the kernel puts device nodes.
@@ -69,7 +69,7 @@ pub struct CameraInfo {
     /// Where it is attached, in the kernel's words.
     pub bus_info: String,
     /// What it can deliver.
-    pub modes: Vec<Mode>,
+    pub modes: Vec<CameraMode>,
     /// What can be adjusted.
     pub controls: Vec<ControlInfo>,
 }
@@ -174,9 +174,9 @@ fn link_to(node: &Path, folder: &str) -> Option<PathBuf> {
     links.into_iter().next()
 }
 
-fn modes(device: &Device, wanted_size: Option<(u32, u32)>) -> Vec<Mode> {
+fn modes(device: &Device, wanted_size: Option<(u32, u32)>) -> Vec<CameraMode> {
     let formats = guarded(|| device.enum_formats()).unwrap_or_default();
-    let mut modes: Vec<Mode> = Vec::new();
+    let mut modes: Vec<CameraMode> = Vec::new();
     for format in formats {
         let Ok(name) = format.fourcc.str() else { continue };
         if modes.iter().any(|mode| mode.format == name) {
@@ -184,7 +184,7 @@ fn modes(device: &Device, wanted_size: Option<(u32, u32)>) -> Vec<Mode> {
         }
         for (width, height) in sizes(device, format.fourcc, wanted_size) {
             let rates = rates(device, format.fourcc, width, height);
-            modes.push(Mode { format: name.to_owned(), width, height, rates });
+            modes.push(CameraMode { format: name.to_owned(), width, height, rates });
         }
     }
     modes

@@ -67,14 +67,14 @@ fn first(size: Option<(u32, u32)>) -> Result<CameraInfo, MediaError> {
 
 fn libcamera_named(name: Option<&str>, size: Option<(u32, u32)>) -> Result<CameraInfo, MediaError> {
     let all = libcamera::cameras(size)?;
-    let known = all.iter().map(|camera| camera.bus_info.as_str()).collect::<Vec<_>>().join(", ");
+    let names = all.iter().map(|camera| camera.bus_info.as_str()).collect::<Vec<_>>().join(", ");
     let wanted = |camera: &CameraInfo| {
         name.is_none_or(|name| camera.bus_info.contains(name) || camera.card.contains(name))
     };
     all.iter().find(|camera| camera.is_usable() && wanted(camera)).cloned().ok_or_else(|| match name {
-        Some(name) if !known.is_empty() => MediaError::NotACamera {
+        Some(name) if !names.is_empty() => MediaError::NotACamera {
             device: format!("libcamera:{name}"),
-            reason: format!("libcamera knows only {known}"),
+            reason: format!("libcamera knows only {names}"),
         },
         _ => MediaError::DeviceMissing { device: "libcamera".into() },
     })

@@ -12,7 +12,7 @@ use gstreamer::prelude::*;
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::camera::{CaptureApi, Steps, sizes_within};
 use crate::media::capture::control::{ControlInfo, ControlType};
-use crate::media::capture::mode::Mode;
+use crate::media::capture::mode::CameraMode;
 use crate::media::elements::{make, set};
 use crate::media::error::MediaError;
 
@@ -71,12 +71,12 @@ pub fn is_usb(id: &str) -> bool {
     numbers.split_once(':').is_some_and(|(vendor, product)| hexadecimal(vendor) && hexadecimal(product))
 }
 
-fn modes(caps: &gst::CapsRef, wanted: Option<(u32, u32)>) -> Vec<Mode> {
-    let mut modes: Vec<Mode> = Vec::new();
+fn modes(caps: &gst::CapsRef, wanted: Option<(u32, u32)>) -> Vec<CameraMode> {
+    let mut modes: Vec<CameraMode> = Vec::new();
     for structure in caps.iter() {
         let Some(format) = format_of(structure) else { continue };
         for (width, height) in sizes(structure, wanted) {
-            let mode = Mode { format: format.to_owned(), width, height, rates: Vec::new() };
+            let mode = CameraMode { format: format.to_owned(), width, height, rates: Vec::new() };
             if !modes.contains(&mode) {
                 modes.push(mode);
             }

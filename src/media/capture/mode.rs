@@ -32,7 +32,7 @@ impl Serialize for Rate {
 
 /// One pixel format at one size, with the rates the camera lists for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mode {
+pub struct CameraMode {
     /// V4L2's four characters, e.g. `YUYV`.
     pub format: String,
     /// Pixels.
@@ -75,15 +75,15 @@ pub fn handling(fourcc: &str) -> Option<Handling> {
 }
 
 /// Whether the mode can be used at all: 4:2:0 needs even dimensions, and the time to crop is before the camera, not here.
-pub fn is_usable(mode: &Mode) -> bool {
+pub fn is_usable(mode: &CameraMode) -> bool {
     let even = mode.width.is_multiple_of(2) && mode.height.is_multiple_of(2);
     even && mode.width >= 16 && mode.height >= 16 && handling(&mode.format).is_some()
 }
 
 /// Whether `modes` hold this size (pixels), at this rate (pictures per second) if one is given. A mode without rates is
 /// of a camera that takes any; 29.97 counts as 30.
-pub fn offers(modes: &[Mode], (width, height): (u32, u32), fps: Option<u32>) -> bool {
-    let has_rate = |mode: &Mode, fps: u32| {
+pub fn offers(modes: &[CameraMode], (width, height): (u32, u32), fps: Option<u32>) -> bool {
+    let has_rate = |mode: &CameraMode, fps: u32| {
         mode.rates.is_empty() || mode.rates.iter().any(|rate| (rate.fps() - f64::from(fps)).abs() < 0.5)
     };
     modes.iter().any(|mode| {

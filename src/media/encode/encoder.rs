@@ -1,8 +1,6 @@
 //! The encoder table: hardware first, then x264, then OpenH264, each with low-latency settings and
 //! each believed only after it has really encoded a few pictures.
 
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -14,6 +12,7 @@ use crate::media::capture::mode::Rate;
 use crate::media::elements::{as_i32, bits_per_s, filter, make, set, set_v4l2_controls};
 use crate::media::encode::choice::{EncoderChoice, EncoderKind};
 use crate::media::error::MediaError;
+use crate::media::helper_thread::run_for;
 use crate::stream::h264;
 use crate::stream::h264::Sps;
 
@@ -234,15 +233,9 @@ impl EncoderSpec {
     /// of its own: a driver that hangs is given up after its time-out, thread and all.
     pub fn probe(&'static self, settings: EncodeSettings) -> Result<Sps, MediaError> {
         let failed = |reason: String| MediaError::Encoder { encoder: self.name, reason };
-        let (sender, receiver) = mpsc::sync_channel(1);
-        thread::Builder::new()
-            .name("encoder-probe".into())
-            .spawn(move || drop(sender.send(self.probe_here(&settings))))
-            .map_err(|error| failed(error.to_string()))?;
-        match receiver.recv_timeout(PROBE_TIMEOUT + Duration::from_secs(2)) {
-            Ok(outcome) => outcome,
-            Err(_) => Err(failed("it hangs".into())),
-        }
+        let limit = PROBE_TIMEOUT + Duration::from_secs(2);
+        let outcome = run_for("encoder-probe", limit, move || self.probe_here(&settings));
+        outcome.map_err(|failure| failed(failure.reason(|| "it hangs".into())))?
     }
 
     fn probe_here(&self, settings: &EncodeSettings) -> Result<Sps, MediaError> {

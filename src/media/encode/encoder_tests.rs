@@ -73,11 +73,11 @@ fn figures_follow_size_and_rate() {
 }
 
 /// kbit/s that come out at a target of 500, and how many of 300 pictures.
-fn made(name: &str, is_halved: bool) -> (usize, usize) {
+fn snow(name: &str, is_halved: bool) -> (usize, usize) {
     let settings = EncodeSettings { bitrate_kbps: 500, ..settings(320, 180) };
     let chain = spec(name).build(&settings).unwrap();
-    let throttle = EncoderBitrate::new(spec(name), chain.encoder.clone());
-    throttle.set(500, is_halved);
+    let bitrate = EncoderBitrate::new(spec(name), chain.encoder.clone());
+    bitrate.set(500, is_halved);
     let source = make("videotestsrc", "x").unwrap();
     set(&source, "pattern", "snow");
     source.set_property("num-buffers", 300_i32);
@@ -91,7 +91,15 @@ fn made(name: &str, is_halved: bool) -> (usize, usize) {
 #[test]
 fn half_of_the_pictures_get_all_of_the_bits() {
     gst::init().unwrap();
-    let ((all_kbps, all), (half_kbps, half)) = (made("x264enc", false), made("x264enc", true));
+    let ((all_kbps, all), (half_kbps, half)) = (snow("x264enc", false), snow("x264enc", true));
     assert_eq!((all, half), (300, 150));
     assert!((400..600).contains(&all_kbps) && (400..600).contains(&half_kbps), "{all_kbps}, {half_kbps}");
+}
+
+#[test]
+fn a_panic_of_the_probe_is_not_taken_for_a_driver_that_hangs() {
+    gst::init().unwrap();
+    let settings = EncodeSettings { rate: Rate { num: 30, den: 0 }, ..settings(640, 480) };
+    let error = spec("x264enc").probe(settings).unwrap_err().to_string();
+    assert!(error.contains("panic: "), "{error}");
 }

@@ -75,44 +75,44 @@ mod tests {
     }
 
     /// The decision after `seconds` of five looks each.
-    fn after(pace: &mut FrameDecimator, now: &mut Instant, target_kbps: u32, seconds: u32) -> bool {
+    fn after(decimator: &mut FrameDecimator, now: &mut Instant, target_kbps: u32, seconds: u32) -> bool {
         for _ in 0..seconds * 5 {
             *now += Duration::from_millis(200);
-            pace.step(*now, &settings(30), target_kbps, 2500);
+            decimator.step(*now, &settings(30), target_kbps, 2500);
         }
-        pace.is_halved()
+        decimator.is_halved()
     }
 
     #[test]
     fn few_bits_halve_the_pictures_and_many_bring_them_back() {
-        let (mut pace, mut now) = (FrameDecimator::default(), Instant::now());
-        assert!(!after(&mut pace, &mut now, 2500, 10));
-        assert!(!after(&mut pace, &mut now, 700, 10), "0.025 bits are enough");
-        assert!(after(&mut pace, &mut now, 400, 2));
-        assert!(after(&mut pace, &mut now, 700, 10), "and too few to go back");
-        assert!(after(&mut pace, &mut now, 1100, 2));
-        assert!(!after(&mut pace, &mut now, 1100, 2));
+        let (mut decimator, mut now) = (FrameDecimator::default(), Instant::now());
+        assert!(!after(&mut decimator, &mut now, 2500, 10));
+        assert!(!after(&mut decimator, &mut now, 700, 10), "0.025 bits are enough");
+        assert!(after(&mut decimator, &mut now, 400, 2));
+        assert!(after(&mut decimator, &mut now, 700, 10), "and too few to go back");
+        assert!(after(&mut decimator, &mut now, 1100, 2));
+        assert!(!after(&mut decimator, &mut now, 1100, 2));
     }
 
     #[test]
     fn a_moment_changes_nothing() {
-        let (mut pace, mut now) = (FrameDecimator::default(), Instant::now());
+        let (mut decimator, mut now) = (FrameDecimator::default(), Instant::now());
         for _ in 0..20 {
             for _ in 0..4 {
                 now += Duration::from_millis(200);
-                assert!(!pace.step(now, &settings(30), 300, 2500));
+                assert!(!decimator.step(now, &settings(30), 300, 2500));
             }
-            after(&mut pace, &mut now, 2500, 1);
+            after(&mut decimator, &mut now, 2500, 1);
         }
     }
 
     #[test]
     fn what_is_configured_so_and_what_is_slow_already_is_left_alone() {
         for (fps, target_kbps, ceiling_kbps) in [(30, 400, 400), (30, 300, 500), (15, 100, 2500)] {
-            let (mut pace, mut now) = (FrameDecimator::default(), Instant::now());
+            let (mut decimator, mut now) = (FrameDecimator::default(), Instant::now());
             for _ in 0..50 {
                 now += Duration::from_millis(200);
-                assert!(!pace.step(now, &settings(fps), target_kbps, ceiling_kbps));
+                assert!(!decimator.step(now, &settings(fps), target_kbps, ceiling_kbps));
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::stream::ProfileLevelId;
 use crate::stream::h264;
 
 /// Whether browsers can be sent this H.264 as it is.
-pub fn judge(units: &[Vec<u8>]) -> Result<ProfileLevelId, String> {
+pub fn offered_profile(units: &[Vec<u8>]) -> Result<ProfileLevelId, String> {
     let sps = units.iter().find_map(|unit| h264::find_sps(unit));
     let sps = sps.ok_or_else(|| "no parameter set was seen in its first pictures".to_owned())?;
     let profile = sps.profile;
@@ -48,17 +48,17 @@ mod tests {
     #[test]
     fn streams_that_browsers_take_are_passed_through() {
         let baseline = encoded("x264enc", &[("tune", "zerolatency")], "constrained-baseline");
-        assert_eq!(judge(&baseline).unwrap().profile_idc, 0x42);
+        assert_eq!(offered_profile(&baseline).unwrap().profile_idc, 0x42);
         let main = encoded("x264enc", &[("tune", "zerolatency"), ("bframes", "0")], "main");
-        assert_eq!(judge(&main).unwrap().profile_idc, 0x4d);
+        assert_eq!(offered_profile(&main).unwrap().profile_idc, 0x4d);
     }
 
     #[test]
     fn streams_with_b_frames_or_strange_chroma_are_not() {
         let b_frames = encoded("x264enc", &[("bframes", "2"), ("b-adapt", "false")], "high");
-        assert!(judge(&b_frames).unwrap_err().contains("B frames"));
+        assert!(offered_profile(&b_frames).unwrap_err().contains("B frames"));
         let wide = encoded("x264enc", &[("tune", "zerolatency")], "high-4:4:4");
-        assert!(judge(&wide).is_err());
-        assert!(judge(&[]).is_err());
+        assert!(offered_profile(&wide).is_err());
+        assert!(offered_profile(&[]).is_err());
     }
 }

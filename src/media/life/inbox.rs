@@ -53,7 +53,7 @@ pub enum Message {
     /// A control's name and the value as somebody wrote it.
     Control(String, String, ControlReply),
     /// Somebody wants a still picture of this width in pixels.
-    Still(Option<u32>, Reply),
+    Snapshot(Option<u32>, Reply),
     /// It was made, or not.
     SnapshotEncoded(Result<Snapshot, MediaError>),
     /// From the threads of this rendition's pipeline; the number tells runs apart.
@@ -85,7 +85,7 @@ enum Slot {
     SnapshotEncoded,
     FirstPicture(Rendition),
     KeyFrameOut(Rendition),
-    Still(Rendition),
+    PictureCopied(Rendition),
     Failed(Rendition),
     Shutdown,
 }
@@ -109,10 +109,10 @@ impl Message {
             Self::SnapshotEncoded(_) => Slot::SnapshotEncoded,
             Self::Pipeline(tier, _, PipelineEvent::FirstPicture { .. }) => Slot::FirstPicture(*tier),
             Self::Pipeline(tier, _, PipelineEvent::KeyFrame) => Slot::KeyFrameOut(*tier),
-            Self::Pipeline(tier, _, PipelineEvent::Still(_)) => Slot::Still(*tier),
+            Self::Pipeline(tier, _, PipelineEvent::PictureCopied(_)) => Slot::PictureCopied(*tier),
             Self::Pipeline(tier, _, PipelineEvent::Failed { .. }) => Slot::Failed(*tier),
             Self::Shutdown(_) => Slot::Shutdown,
-            Self::Control(..) | Self::Still(..) | Self::Ping(_) => return None,
+            Self::Control(..) | Self::Snapshot(..) | Self::Ping(_) => return None,
             #[cfg(test)]
             Self::Panic => return None,
         })
@@ -124,7 +124,7 @@ impl Message {
     fn most_waiting(&self) -> usize {
         match self {
             Self::Control(..) => MAX_CONTROLS,
-            Self::Still(..) => MAX_WAITING,
+            Self::Snapshot(..) => MAX_WAITING,
             _ => MAX_PINGS,
         }
     }
@@ -133,7 +133,7 @@ impl Message {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Control(_, _, reply) => reply.is_closed(),
-            Self::Still(_, reply) => reply.is_closed(),
+            Self::Snapshot(_, reply) => reply.is_closed(),
             Self::Ping(reply) => reply.is_closed(),
             _ => false,
         }
@@ -147,7 +147,7 @@ impl Message {
                 let reason = "too many changes wait for the camera; try again".to_owned();
                 let _ = reply.send(Err(MediaError::Control { control, reason }));
             }
-            Self::Still(_, reply) => {
+            Self::Snapshot(_, reply) => {
                 let _ = reply.send(Err(MediaError::SnapshotBusy));
             }
             _ => {}
@@ -218,7 +218,7 @@ impl Shared {
 
 /// The end that is written to. Clones are the same.
 #[derive(Clone)]
-pub struct Outbox {
+pub struct InboxSender {
     shared: Arc<Shared>,
 }
 
@@ -228,12 +228,12 @@ pub struct Inbox {
 }
 
 /// An empty queue.
-pub fn channel() -> (Outbox, Inbox) {
+pub fn channel() -> (InboxSender, Inbox) {
     let shared = Arc::<Shared>::default();
-    (Outbox { shared: Arc::clone(&shared) }, Inbox { shared })
+    (InboxSender { shared: Arc::clone(&shared) }, Inbox { shared })
 }
 
-impl Outbox {
+impl InboxSender {
     /// Never blocks. After the worker's end there is nothing left to be done, and the message is dropped.
     pub fn send(&self, message: Message) {
         let mut queue = self.shared.queue();
@@ -265,6 +265,32 @@ impl Inbox {
             }
             let woken = self.shared.filled.wait_timeout(queue, wait);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Inbox {
+    /// Refuses everything for this reason until told to shut down. Wakes each `interval`.
+    pub fn refuse_until_shutdown(&self, reason: &str, interval: Duration) {
+        loop {
+            let message = self.receive(Instant::now() + interval);
+            // Whoever asked may have stopped waiting.
+            match message {
+                Some(Message::Shutdown(done)) => {
+                    let _ = done.send(());
+                    return;
+                }
+                Some(Message::Ping(done)) => {
+                    let _ = done.send(());
+                }
+                Some(Message::Snapshot(_, reply)) => {
+                    let _ = reply.send(Err(MediaError::Snapshot { reason: reason.to_owned() }));
+                }
+                Some(Message::Control(control, _, reply)) => {
+                    let _ = reply.send(Err(MediaError::Control { control, reason: reason.to_owned() }));
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ fn a_flood_of_everything_takes_bounded_room_and_the_latest_settings_stay() {
             }
         }
         let (reply, answer) = oneshot::channel();
-        outbox.send(Message::Still(None, reply));
+        outbox.send(Message::Snapshot(None, reply));
         answers.push(answer);
     }
     let left = take_all(&inbox);

@@ -84,71 +84,71 @@ mod tests {
     #[test]
     fn the_first_picture_answers_everything_before_it() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.request(KeyFrameReason::Loss);
-        assert!(!gate.poll(start), "the first picture is a key frame: nothing to force");
-        assert_eq!(gate.deadline(), None);
-        gate.key_frame_out(start + ms(30));
-        assert!(!gate.poll(start + ms(1000)));
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.request(KeyFrameReason::Loss);
+        assert!(!limiter.poll(start), "the first picture is a key frame: nothing to force");
+        assert_eq!(limiter.deadline(), None);
+        limiter.key_frame_out(start + ms(30));
+        assert!(!limiter.poll(start + ms(1000)));
     }
 
     #[test]
     fn a_request_long_after_a_key_frame_is_passed_on_at_once_and_only_once() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.key_frame_out(start);
-        gate.request(KeyFrameReason::Loss);
-        assert!(gate.poll(start + ms(1500)));
-        gate.request(KeyFrameReason::Loss);
-        assert!(!gate.poll(start + ms(1501)));
-        gate.key_frame_out(start + ms(1530));
-        assert!(!gate.poll(start + ms(3000)));
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
+        limiter.request(KeyFrameReason::Loss);
+        assert!(limiter.poll(start + ms(1500)));
+        limiter.request(KeyFrameReason::Loss);
+        assert!(!limiter.poll(start + ms(1501)));
+        limiter.key_frame_out(start + ms(1530));
+        assert!(!limiter.poll(start + ms(3000)));
     }
 
     #[test]
     fn a_request_within_the_gap_waits_for_its_end() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.key_frame_out(start);
-        gate.request(KeyFrameReason::Loss);
-        assert!(!gate.poll(start + ms(50)));
-        assert_eq!(gate.deadline(), Some(start + ms(1000)));
-        assert!(gate.poll(start + ms(1000)));
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
+        limiter.request(KeyFrameReason::Loss);
+        assert!(!limiter.poll(start + ms(50)));
+        assert_eq!(limiter.deadline(), Some(start + ms(1000)));
+        assert!(limiter.poll(start + ms(1000)));
     }
 
     #[test]
     fn a_request_that_brings_nothing_is_repeated() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.key_frame_out(start);
-        gate.request(KeyFrameReason::Loss);
-        assert!(gate.poll(start + ms(1300)));
-        assert_eq!(gate.deadline(), Some(start + ms(2300)));
-        assert!(gate.poll(start + ms(2300)));
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
+        limiter.request(KeyFrameReason::Loss);
+        assert!(limiter.poll(start + ms(1300)));
+        assert_eq!(limiter.deadline(), Some(start + ms(2300)));
+        assert!(limiter.poll(start + ms(2300)));
     }
 
     #[test]
     fn a_restart_forgets_the_past() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.key_frame_out(start);
-        gate.request(KeyFrameReason::Loss);
-        gate.reset();
-        assert_eq!(gate.deadline(), None);
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
+        limiter.request(KeyFrameReason::Loss);
+        limiter.reset();
+        assert_eq!(limiter.deadline(), None);
     }
 
     #[test]
     fn a_flood_of_requests_gives_one_key_frame_a_second_at_most() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.key_frame_out(start);
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
         let mut forced = 0;
         for step in 0..5000 {
             let now = start + ms(step);
-            gate.request(KeyFrameReason::Loss);
-            if gate.poll(now) {
+            limiter.request(KeyFrameReason::Loss);
+            if limiter.poll(now) {
                 forced += 1;
-                gate.key_frame_out(now);
+                limiter.key_frame_out(now);
             }
         }
         assert_eq!(forced, 4);
@@ -157,13 +157,13 @@ mod tests {
     #[test]
     fn a_first_picture_waits_less_than_a_damaged_one() {
         let start = Instant::now();
-        let mut gate = KeyFrameLimiter::default();
-        gate.key_frame_out(start);
-        gate.request(KeyFrameReason::Loss);
-        assert_eq!(gate.deadline(), Some(start + LOSS_GAP));
-        gate.request(KeyFrameReason::Join);
-        gate.request(KeyFrameReason::Loss);
-        assert_eq!(gate.deadline(), Some(start + JOIN_GAP));
-        assert!(gate.poll(start + JOIN_GAP));
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
+        limiter.request(KeyFrameReason::Loss);
+        assert_eq!(limiter.deadline(), Some(start + LOSS_GAP));
+        limiter.request(KeyFrameReason::Join);
+        limiter.request(KeyFrameReason::Loss);
+        assert_eq!(limiter.deadline(), Some(start + JOIN_GAP));
+        assert!(limiter.poll(start + JOIN_GAP));
     }
 }

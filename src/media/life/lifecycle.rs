@@ -19,7 +19,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
 /// What there is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Device {
+pub enum DeviceCondition {
     /// A plan exists: the pipeline can be started.
     Ready,
     /// No device; its arrival is watched for.
@@ -36,7 +36,7 @@ pub enum Input {
     /// The privacy switch.
     Streaming(bool),
     /// The outcome of looking for a device.
-    Device(Device),
+    Device(DeviceCondition),
     /// The first picture of the current run.
     FirstFrame,
     /// The latest picture of the current run came at this time.
@@ -48,14 +48,14 @@ pub enum Input {
     /// Keep running for this long from now.
     Warm(Duration),
     /// Whether somebody waits for a still picture.
-    Still(bool),
+    Snapshot(bool),
     /// Time passed.
     Tick,
 }
 
 /// What the owner of the pipeline has to do, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum PipelineAction {
     /// Stop the pipeline and close the device.
     Stop,
     /// Start the pipeline.
@@ -84,8 +84,8 @@ pub struct Lifecycle {
     linger: Duration,
     streaming: bool,
     demand: usize,
-    still: bool,
-    device: Device,
+    snapshot_wanted: bool,
+    device: DeviceCondition,
     phase: Phase,
     linger_until: Option<Instant>,
     warm_until: Option<Instant>,
@@ -102,8 +102,8 @@ impl Lifecycle {
             linger,
             streaming,
             demand: 0,
-            still: false,
-            device: Device::Absent("the camera is being looked for".into()),
+            snapshot_wanted: false,
+            device: DeviceCondition::Absent("the camera is being looked for".into()),
             phase: Phase::Down,
             linger_until: None,
             warm_until: None,
@@ -114,7 +114,7 @@ impl Lifecycle {
     }
 
     /// Takes note of `input` and says what to do.
-    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Action> {
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<PipelineAction> {
         let mut actions = Vec::new();
         match input {
             Input::Demand(count) => self.set_demand(now, count),
@@ -140,7 +140,7 @@ impl Lifecycle {
             Input::Failed(reason) => self.fail(now, reason, &mut actions),
             Input::Restart => {
                 if self.is_up() {
-                    actions.push(Action::Stop);
+                    actions.push(PipelineAction::Stop);
                     self.restarts += 1;
                 }
                 self.phase = Phase::Down;
@@ -151,7 +151,7 @@ impl Lifecycle {
                 let until = now + duration;
                 self.warm_until = Some(self.warm_until.map_or(until, |old| old.max(until)));
             }
-            Input::Still(wanted) => self.still = wanted,
+            Input::Snapshot(wanted) => self.snapshot_wanted = wanted,
             Input::Warm(_) | Input::Tick => {}
         }
         self.watch_frames(now, &mut actions);
@@ -176,8 +176,8 @@ impl Lifecycle {
         self.demand = count;
     }
 
-    fn set_device(&mut self, device: Device) {
-        if device == Device::Ready && self.device != Device::Ready {
+    fn set_device(&mut self, device: DeviceCondition) {
+        if device == DeviceCondition::Ready && self.device != DeviceCondition::Ready {
             self.backoff = MIN_BACKOFF;
             self.failure = None;
             if let Phase::Waiting { .. } = self.phase {
@@ -187,10 +187,10 @@ impl Lifecycle {
         self.device = device;
     }
 
-    fn fail(&mut self, now: Instant, reason: String, actions: &mut Vec<Action>) {
+    fn fail(&mut self, now: Instant, reason: String, actions: &mut Vec<PipelineAction>) {
         let (Phase::Starting { since } | Phase::Live { since, .. }) = self.phase else { return };
         let was_live = matches!(self.phase, Phase::Live { .. });
-        actions.push(Action::Stop);
+        actions.push(PipelineAction::Stop);
         self.restarts += 1;
         if was_live && now.saturating_duration_since(since) >= HEALTHY_AFTER {
             self.backoff = MIN_BACKOFF;
@@ -202,7 +202,7 @@ impl Lifecycle {
         self.linger_until = None;
     }
 
-    fn watch_frames(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    fn watch_frames(&mut self, now: Instant, actions: &mut Vec<PipelineAction>) {
         if self.watchdog_at().is_none_or(|at| now < at) {
             return;
         }
@@ -215,15 +215,15 @@ impl Lifecycle {
     }
 
     /// Brings the pipeline to where demand, privacy and device want it.
-    fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    fn settle(&mut self, now: Instant, actions: &mut Vec<PipelineAction>) {
         for until in [&mut self.linger_until, &mut self.warm_until] {
             if until.is_some_and(|at| now >= at) {
                 *until = None;
             }
         }
-        if !self.is_wanted() || self.device != Device::Ready {
+        if !self.is_wanted() || self.device != DeviceCondition::Ready {
             if self.is_up() {
-                actions.push(Action::Stop);
+                actions.push(PipelineAction::Stop);
             }
             self.phase = Phase::Down;
             if !self.is_wanted() {
@@ -238,7 +238,7 @@ impl Lifecycle {
         };
         if due {
             self.phase = Phase::Starting { since: now };
-            actions.push(Action::Start);
+            actions.push(PipelineAction::Start);
         }
     }
 
@@ -250,7 +250,7 @@ impl Lifecycle {
     /// Whether pictures are needed now.
     pub fn is_wanted(&self) -> bool {
         let kept = self.linger_until.is_some() || self.warm_until.is_some();
-        self.streaming && (self.demand > 0 || self.still || kept)
+        self.streaming && (self.demand > 0 || self.snapshot_wanted || kept)
     }
 
     /// Whether the privacy switch lets the camera be opened.
@@ -292,21 +292,22 @@ impl Lifecycle {
     pub fn state(&self) -> CameraState {
         match (&self.device, self.phase) {
             _ if !self.streaming => CameraState::Off,
-            (Device::Absent(_), _) => CameraState::Lost,
-            (Device::Unusable(_), _) => CameraState::Error,
-            (Device::Ready, Phase::Live { .. }) => CameraState::Live,
+            (DeviceCondition::Absent(_), _) => CameraState::Lost,
+            (DeviceCondition::Unusable(_), _) => CameraState::Error,
+            (DeviceCondition::Ready, Phase::Live { .. }) => CameraState::Live,
             _ if self.failure.is_some() => CameraState::Error,
-            (Device::Ready, Phase::Starting { .. }) => CameraState::Starting,
-            (Device::Ready, _) => CameraState::Idle,
+            (DeviceCondition::Ready, Phase::Starting { .. }) => CameraState::Starting,
+            (DeviceCondition::Ready, _) => CameraState::Idle,
         }
     }
 
     /// Why the state is `Lost` or `Error`, in words for people.
     pub fn error(&self) -> Option<&str> {
         match (&self.device, self.state()) {
-            (Device::Absent(why) | Device::Unusable(why), CameraState::Lost | CameraState::Error) => {
-                Some(why)
-            }
+            (
+                DeviceCondition::Absent(why) | DeviceCondition::Unusable(why),
+                CameraState::Lost | CameraState::Error,
+            ) => Some(why),
             (_, CameraState::Error) => self.failure.as_deref(),
             _ => None,
         }

@@ -12,19 +12,19 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self { now: Instant::now(), life: Lifecycle::new(LINGER, true) };
-        world.expect(Input::Device(Device::Ready), &[], CameraState::Idle);
+        world.expect(Input::Device(DeviceCondition::Ready), &[], CameraState::Idle);
         world
     }
 
     fn live() -> Self {
         let mut world = Self::new();
-        world.expect(Input::Demand(1), &[Action::Start], CameraState::Starting);
+        world.expect(Input::Demand(1), &[PipelineAction::Start], CameraState::Starting);
         world.expect(Input::FirstFrame, &[], CameraState::Live);
         world
     }
 
     #[track_caller]
-    fn expect(&mut self, input: Input, actions: &[Action], state: CameraState) {
+    fn expect(&mut self, input: Input, actions: &[PipelineAction], state: CameraState) {
         let label = format!("{input:?}");
         assert_eq!(self.life.handle(self.now, input), actions, "{label}");
         assert_eq!(self.life.state(), state, "{label}");
@@ -49,7 +49,7 @@ fn the_camera_runs_only_while_somebody_watches_and_lingers() {
     world.expect(Input::FrameAt(world.now), &[], CameraState::Live);
     assert_eq!(world.life.deadline(), Some(world.now + Duration::from_secs(2)));
     world.secs(2);
-    world.expect(Input::Tick, &[Action::Stop], CameraState::Idle);
+    world.expect(Input::Tick, &[PipelineAction::Stop], CameraState::Idle);
     assert_eq!(world.life.deadline(), None);
 }
 
@@ -69,22 +69,22 @@ fn a_viewer_who_comes_back_while_it_lingers_finds_it_running() {
 fn zero_linger_stops_at_once() {
     let mut life = Lifecycle::new(Duration::ZERO, true);
     let now = Instant::now();
-    life.handle(now, Input::Device(Device::Ready));
+    life.handle(now, Input::Device(DeviceCondition::Ready));
     life.handle(now, Input::Demand(1));
-    assert_eq!(life.handle(now, Input::Demand(0)), [Action::Stop]);
+    assert_eq!(life.handle(now, Input::Demand(0)), [PipelineAction::Stop]);
 }
 
 #[test]
 fn privacy_closes_the_camera_and_keeps_it_closed() {
     let mut world = World::live();
     world.expect(Input::Warm(Duration::from_mins(1)), &[], CameraState::Live);
-    world.expect(Input::Streaming(false), &[Action::Stop], CameraState::Off);
+    world.expect(Input::Streaming(false), &[PipelineAction::Stop], CameraState::Off);
     world.expect(Input::Demand(3), &[], CameraState::Off);
     world.expect(Input::Warm(Duration::from_mins(1)), &[], CameraState::Off);
     world.expect(Input::Restart, &[], CameraState::Off);
-    world.expect(Input::Device(Device::Absent("gone".into())), &[], CameraState::Off);
+    world.expect(Input::Device(DeviceCondition::Absent("gone".into())), &[], CameraState::Off);
     assert_eq!(world.life.error(), None);
-    world.expect(Input::Device(Device::Ready), &[], CameraState::Off);
+    world.expect(Input::Device(DeviceCondition::Ready), &[], CameraState::Off);
     world.expect(Input::Demand(0), &[], CameraState::Off);
     world.expect(Input::Streaming(true), &[], CameraState::Idle);
 }
@@ -92,12 +92,12 @@ fn privacy_closes_the_camera_and_keeps_it_closed() {
 #[test]
 fn unplugged_is_lost_and_plugged_in_is_live_again() {
     let mut world = World::live();
-    let gone = Device::Absent("the camera is not there".into());
-    world.expect(Input::Device(gone), &[Action::Stop], CameraState::Lost);
+    let gone = DeviceCondition::Absent("the camera is not there".into());
+    world.expect(Input::Device(gone), &[PipelineAction::Stop], CameraState::Lost);
     assert_eq!(world.life.error(), Some("the camera is not there"));
     world.secs(60);
     world.expect(Input::Tick, &[], CameraState::Lost);
-    world.expect(Input::Device(Device::Ready), &[Action::Start], CameraState::Starting);
+    world.expect(Input::Device(DeviceCondition::Ready), &[PipelineAction::Start], CameraState::Starting);
     world.expect(Input::FirstFrame, &[], CameraState::Live);
     assert_eq!(world.life.error(), None);
 }
@@ -105,15 +105,15 @@ fn unplugged_is_lost_and_plugged_in_is_live_again() {
 #[test]
 fn attempts_are_repeated_ever_more_slowly_up_to_a_bound() {
     let mut world = World::new();
-    world.expect(Input::Demand(1), &[Action::Start], CameraState::Starting);
+    world.expect(Input::Demand(1), &[PipelineAction::Start], CameraState::Starting);
     for wait_ms in [500, 1000, 2000, 4000, 5000, 5000] {
-        world.expect(Input::Failed("busy".into()), &[Action::Stop], CameraState::Error);
+        world.expect(Input::Failed("busy".into()), &[PipelineAction::Stop], CameraState::Error);
         assert_eq!(world.life.error(), Some("busy"));
         assert_eq!(world.life.deadline(), Some(world.now + Duration::from_millis(wait_ms)));
         world.pass(Duration::from_millis(wait_ms - 1));
         world.expect(Input::Tick, &[], CameraState::Error);
         world.pass(Duration::from_millis(1));
-        world.expect(Input::Tick, &[Action::Start], CameraState::Error);
+        world.expect(Input::Tick, &[PipelineAction::Start], CameraState::Error);
     }
     world.expect(Input::FirstFrame, &[], CameraState::Live);
     assert_eq!(world.life.restarts(), 6);
@@ -122,44 +122,44 @@ fn attempts_are_repeated_ever_more_slowly_up_to_a_bound() {
 #[test]
 fn a_long_healthy_run_forgives_earlier_failures_and_a_short_one_does_not() {
     let mut world = World::live();
-    world.expect(Input::Failed("x".into()), &[Action::Stop], CameraState::Error);
+    world.expect(Input::Failed("x".into()), &[PipelineAction::Stop], CameraState::Error);
     world.pass(MIN_BACKOFF);
-    world.expect(Input::Tick, &[Action::Start], CameraState::Error);
+    world.expect(Input::Tick, &[PipelineAction::Start], CameraState::Error);
     world.expect(Input::FirstFrame, &[], CameraState::Live);
     world.secs(1);
-    world.expect(Input::Failed("x".into()), &[Action::Stop], CameraState::Error);
+    world.expect(Input::Failed("x".into()), &[PipelineAction::Stop], CameraState::Error);
     assert_eq!(world.life.deadline(), Some(world.now + 2 * MIN_BACKOFF));
     world.secs(1);
-    world.expect(Input::Tick, &[Action::Start], CameraState::Error);
+    world.expect(Input::Tick, &[PipelineAction::Start], CameraState::Error);
     world.expect(Input::FirstFrame, &[], CameraState::Live);
     for _ in 0..5 {
         world.secs(2);
         world.expect(Input::FrameAt(world.now), &[], CameraState::Live);
     }
-    world.expect(Input::Failed("x".into()), &[Action::Stop], CameraState::Error);
+    world.expect(Input::Failed("x".into()), &[PipelineAction::Stop], CameraState::Error);
     assert_eq!(world.life.deadline(), Some(world.now + MIN_BACKOFF));
 }
 
 #[test]
 fn nobody_waiting_ends_the_attempts_and_a_new_viewer_starts_one_at_once() {
     let mut world = World::new();
-    world.expect(Input::Demand(1), &[Action::Start], CameraState::Starting);
-    world.expect(Input::Failed("busy".into()), &[Action::Stop], CameraState::Error);
+    world.expect(Input::Demand(1), &[PipelineAction::Start], CameraState::Starting);
+    world.expect(Input::Failed("busy".into()), &[PipelineAction::Stop], CameraState::Error);
     world.expect(Input::Demand(0), &[], CameraState::Idle);
     assert_eq!(world.life.deadline(), None);
-    world.expect(Input::Demand(1), &[Action::Start], CameraState::Starting);
+    world.expect(Input::Demand(1), &[PipelineAction::Start], CameraState::Starting);
 }
 
 #[test]
 fn a_silent_camera_is_restarted() {
     let mut world = World::live();
     world.secs(3);
-    world.expect(Input::Tick, &[Action::Stop], CameraState::Error);
+    world.expect(Input::Tick, &[PipelineAction::Stop], CameraState::Error);
     assert_eq!(world.life.error(), Some("no picture for 3 s"));
     let mut world = World::new();
-    world.expect(Input::Demand(1), &[Action::Start], CameraState::Starting);
+    world.expect(Input::Demand(1), &[PipelineAction::Start], CameraState::Starting);
     world.secs(15);
-    world.expect(Input::Tick, &[Action::Stop], CameraState::Error);
+    world.expect(Input::Tick, &[PipelineAction::Stop], CameraState::Error);
     assert_eq!(world.life.error(), Some("no picture within 15 s of the start"));
 }
 
@@ -175,7 +175,7 @@ fn a_picture_that_came_in_time_is_counted_even_when_the_clock_is_read_late() {
 #[test]
 fn warm_keeps_it_running_without_viewers() {
     let mut world = World::new();
-    let start = &[Action::Start];
+    let start = &[PipelineAction::Start];
     world.expect(Input::Warm(Duration::from_secs(2)), start, CameraState::Starting);
     world.expect(Input::FirstFrame, &[], CameraState::Live);
     world.expect(Input::Demand(1), &[], CameraState::Live);
@@ -189,7 +189,7 @@ fn warm_keeps_it_running_without_viewers() {
 #[test]
 fn restart_stops_and_starts() {
     let mut world = World::live();
-    world.expect(Input::Restart, &[Action::Stop, Action::Start], CameraState::Starting);
+    world.expect(Input::Restart, &[PipelineAction::Stop, PipelineAction::Start], CameraState::Starting);
     assert_eq!(world.life.restarts(), 1);
     let mut idle = World::new();
     idle.expect(Input::Restart, &[], CameraState::Idle);
@@ -198,7 +198,7 @@ fn restart_stops_and_starts() {
 #[test]
 fn an_unusable_device_says_so_even_when_nobody_watches() {
     let mut world = World::new();
-    let unusable = Device::Unusable("no H.264 encoder works".into());
+    let unusable = DeviceCondition::Unusable("no H.264 encoder works".into());
     world.expect(Input::Device(unusable), &[], CameraState::Error);
     world.expect(Input::Demand(1), &[], CameraState::Error);
     assert_eq!(world.life.error(), Some("no H.264 encoder works"));

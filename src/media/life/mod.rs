@@ -1,6 +1,20 @@
 //! When the camera runs, and the thread that owns it.
+//!
+//! `worker` is the loop, `capture_side` what it calls: the parts (`lifecycle`, `device_watch`, `bitrate`,
+//! `small_rendition`, `key_frame_limiter`, `control_settings` …) decide, given the time, and `backend` does it:
+//! `gst_backend`, or a simulated machine in tests.
 
+pub mod backend;
+mod bitrate;
+mod capture_side;
+mod control_settings;
+mod device_watch;
+pub mod gst_backend;
 pub mod inbox;
 pub mod key_frame_limiter;
 pub mod lifecycle;
+mod planned_camera;
+mod small_rendition;
+mod small_runner;
+pub mod status_report;
 pub mod worker;

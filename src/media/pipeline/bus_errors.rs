@@ -5,10 +5,15 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use crate::media::error::MediaError;
-use crate::media::pipeline::flow::{PipelineEvent, Report};
+use crate::media::pipeline::flow::{EventReporter, PipelineEvent};
 
 /// Passes errors on from whatever thread they occur on; everything else is of no interest.
-pub fn listen(pipeline: &gst::Pipeline, device: String, encoder: Option<gst::Element>, report: Report) {
+pub fn listen(
+    pipeline: &gst::Pipeline,
+    device: String,
+    encoder: Option<gst::Element>,
+    report: EventReporter,
+) {
     let Some(bus) = pipeline.bus() else { return };
     bus.set_sync_handler(move |_, message| {
         match message.view() {

@@ -11,13 +11,13 @@ use gstreamer_app::{AppSink, AppSinkCallbacks};
 
 use crate::media::error::MediaError;
 use crate::media::pipeline::timeline::{Meter, Timeline};
-use crate::media::still::snapshot::Still;
+use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::AccessUnit;
 use crate::stream::h264;
 use crate::stream::{Fanout, Rendition};
 
 /// Where a pipeline's events go.
-pub type Report = Arc<dyn Fn(PipelineEvent) + Send + Sync>;
+pub type EventReporter = Arc<dyn Fn(PipelineEvent) + Send + Sync>;
 
 /// What a pipeline says of itself, from its own threads.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub enum PipelineEvent {
     },
     /// A key frame is about to be published.
     KeyFrame,
-    /// The picture that [`super::running::Pipeline::take_still`] asked for.
-    Still(Still),
+    /// The picture that [`super::running::Pipeline::copy_picture`] asked for.
+    PictureCopied(CapturedPicture),
     /// The pipeline cannot go on.
     Failed {
         /// Why.
@@ -70,8 +70,8 @@ impl Flow {
         }
     }
 
-    /// The flow of the smaller rendition of the same pictures.
-    pub fn smaller(&self) -> Self {
+    /// The flow of the small rendition of the same pictures.
+    pub fn small_rendition(&self) -> Self {
         Self {
             tier: Rendition::Small,
             fanout: self.fanout.clone(),
@@ -135,7 +135,7 @@ struct Picture {
 }
 
 /// The end of a pipeline. `copy`: the pictures' memory is not ours to keep.
-pub fn sink(flow: Arc<Flow>, report: Report, copy: bool) -> AppSink {
+pub fn sink(flow: Arc<Flow>, report: EventReporter, copy: bool) -> AppSink {
     let first = AtomicBool::new(true);
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |sink| {

@@ -6,4 +6,4 @@ pub mod running;
 pub mod small;
 mod tap;
 pub mod test_source;
-mod timeline;
+pub mod timeline;

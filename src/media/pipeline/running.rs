@@ -15,7 +15,7 @@ use crate::media::encode::encoder::{EncoderSpec, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
-use crate::media::pipeline::flow::{Flow, PipelineEvent, Report, sink};
+use crate::media::pipeline::flow::{EventReporter, Flow, PipelineEvent, sink};
 use crate::media::pipeline::tap::Tap;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
@@ -53,7 +53,7 @@ impl Pipeline {
         flow: &Arc<Flow>,
         report: impl Fn(PipelineEvent) + Send + Sync + 'static,
     ) -> Result<Self, MediaError> {
-        let report: Report = Arc::new(report);
+        let report: EventReporter = Arc::new(report);
         let mut elements = source_elements(plan)?;
         let source = elements.first().cloned();
         // The camera's own pictures, before anything may drop one.
@@ -116,9 +116,9 @@ impl Pipeline {
         self.raw.clone().map(|pad| (pad, self.elements.base_time()))
     }
 
-    /// Has the next picture reported as [`PipelineEvent::Still`]. Of a camera that encodes itself it is the next key
+    /// Has the next picture reported as [`PipelineEvent::PictureCopied`]. Of a camera that encodes itself it is the next key
     /// frame, which is asked for where that is possible.
-    pub fn take_still(&self) {
+    pub fn copy_picture(&self) {
         self.tap.arm();
         if self.encoder.is_none() {
             self.force_key_frame();

@@ -14,7 +14,7 @@ use crate::media::encode::encoder::{EncodeSettings, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
-use crate::media::pipeline::flow::{Flow, PipelineEvent, Report, sink};
+use crate::media::pipeline::flow::{EventReporter, Flow, PipelineEvent, sink};
 use crate::media::pipeline::running::{KeyFrameSource, Pipeline};
 use crate::media::plan::planner::Plan;
 
@@ -34,7 +34,7 @@ pub fn settings(plan: &Plan) -> Option<EncodeSettings> {
 }
 
 /// The rendition while it runs. It ends when this is dropped, which may block.
-pub struct SmallPipeline {
+pub struct SmallRenditionPipeline {
     elements: gst::Pipeline,
     encoder: EncoderBitrate,
     key_frames: KeyFrameSource,
@@ -47,7 +47,7 @@ struct Feed {
     probe: gst::PadProbeId,
 }
 
-impl Drop for SmallPipeline {
+impl Drop for SmallRenditionPipeline {
     fn drop(&mut self) {
         if let Some(Feed { pad, probe }) = self.feed.take() {
             pad.remove_probe(probe);
@@ -61,7 +61,7 @@ impl Drop for SmallPipeline {
     }
 }
 
-impl SmallPipeline {
+impl SmallRenditionPipeline {
     /// Starts it on the pictures of `main`, which runs and was made of `plan`.
     pub fn start(
         main: &Pipeline,
@@ -74,7 +74,7 @@ impl SmallPipeline {
         let settings = settings(plan).ok_or_else(|| failed("the picture is too small for it"))?;
         let (pad, base_time) = main.raw().ok_or_else(|| failed("there are no raw pictures"))?;
         let caps = pad.current_caps().ok_or_else(|| failed("no picture has come yet"))?;
-        let report: Report = Arc::new(report);
+        let report: EventReporter = Arc::new(report);
 
         let source = source(&caps);
         let scale = make("videoscale", "gstreamer1.0-plugins-base")?;

@@ -9,8 +9,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::media::error::MediaError;
-use crate::media::pipeline::flow::{PipelineEvent, Report};
-use crate::media::still::snapshot::Still;
+use crate::media::pipeline::flow::{EventReporter, PipelineEvent};
+use crate::media::still::snapshot::CapturedPicture;
 
 /// The tap on one pad.
 pub struct Tap {
@@ -19,7 +19,7 @@ pub struct Tap {
 
 impl Tap {
     /// Watches what leaves `element`.
-    pub fn on(element: Option<&gst::Element>, report: Report) -> Result<Self, MediaError> {
+    pub fn on(element: Option<&gst::Element>, report: EventReporter) -> Result<Self, MediaError> {
         let pad = element.and_then(|element| element.static_pad("src"));
         let pad = pad.ok_or(MediaError::System { what: "tapping the pipeline", reason: "no pad".into() })?;
         let wanted = Arc::new(AtomicBool::new(false));
@@ -29,9 +29,9 @@ impl Tap {
                 && let Some(buffer) = info.buffer()
                 && is_whole(buffer)
                 && armed.swap(false, Ordering::Relaxed)
-                && let Some(still) = copy(pad, buffer)
+                && let Some(picture) = copy(pad, buffer)
             {
-                report(PipelineEvent::Still(still));
+                report(PipelineEvent::PictureCopied(picture));
             }
             gst::PadProbeReturn::Ok
         });
@@ -50,9 +50,9 @@ fn is_whole(buffer: &gst::BufferRef) -> bool {
 }
 
 /// A driver has only a few buffers, so its own must not be held while a JPEG is made.
-fn copy(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<Still> {
+fn copy(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<CapturedPicture> {
     let caps = pad.current_caps()?;
     let buffer = buffer.copy_deep().ok()?;
     let sample = gst::Sample::builder().buffer(&buffer).caps(&caps).build();
-    Some(Still { sample, taken_at: SystemTime::now() })
+    Some(CapturedPicture { sample, taken_at: SystemTime::now() })
 }

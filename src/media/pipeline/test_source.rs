@@ -1,6 +1,7 @@
 //! Feeds the test picture into a pipeline at its rate, from a thread of its own.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSrc;
 
+use crate::base::tasks::panic_text;
 use crate::media::capture::mode::Rate;
 use crate::media::elements::set;
 use crate::media::encode::encoder::{EncodeSettings, raw_caps};
@@ -35,32 +37,51 @@ pub fn element(settings: &EncodeSettings) -> gst::Element {
 
 /// The feeding thread; it ends when this is dropped.
 pub struct Feeder {
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Feeder {
-    /// Starts feeding `source`, an element made by [`element`] that is playing already.
+    /// Starts feeding `source`, an element made by [`element`] that is playing already. A panic of the thread is
+    /// reported on the pipeline's bus, as an error of that element.
     pub fn start(source: gst::Element, settings: EncodeSettings) -> Result<Self, MediaError> {
         let picture = TestPicture::new(settings.width, settings.height)?;
         let pool = pool(&settings).ok_or(MediaError::System {
             what: "allocating test pictures",
             reason: "no buffer pool".into(),
         })?;
-        let (stop, stopped) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("test-picture".into())
-            .spawn(move || {
-                if let Ok(source) = source.downcast::<AppSrc>() {
-                    feed(&source, &pool, picture, settings.rate, &stopped);
-                }
-                // Without effect when that fails: the pool is about to be dropped.
-                let _ = pool.set_active(false);
-            })
-            .map_err(|error| MediaError::System {
-                what: "starting the thread of the test picture",
-                reason: error.to_string(),
-            })?;
+        Self::spawn(source, move |source, stopped| {
+            if let Some(source) = source.downcast_ref::<AppSrc>() {
+                feed(source, &pool, picture, settings.rate, stopped);
+            }
+            // Without effect when that fails: the pool is about to be dropped.
+            let _ = pool.set_active(false);
+        })
+    }
+
+    /// `work` ends when its receiver is disconnected.
+    fn spawn(
+        source: gst::Element,
+        work: impl FnOnce(&gst::Element, &Receiver<()>) + Send + 'static,
+    ) -> Result<Self, MediaError> {
+        // Nothing is ever sent: the sender's end is the message.
+        let (stop, stopped) = mpsc::sync_channel(0);
+        let guarded = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&source, &stopped))) {
+                let reason = panic_text(panic.as_ref());
+                gst::element_error!(
+                    source,
+                    gst::StreamError::Failed,
+                    ("The thread of the test picture failed."),
+                    ["{reason}"]
+                );
+            }
+        };
+        let started = thread::Builder::new().name("test-picture".into()).spawn(guarded);
+        let thread = started.map_err(|error| MediaError::System {
+            what: "starting the thread of the test picture",
+            reason: error.to_string(),
+        })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -69,7 +90,7 @@ impl Drop for Feeder {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A panic in there was already printed; there is nothing left to clean up.
+            // A panic in there was reported on the bus; there is nothing left to clean up.
             let _ = thread.join();
         }
     }
@@ -90,7 +111,7 @@ fn feed(
     pool: &gst::BufferPool,
     mut picture: TestPicture,
     rate: Rate,
-    stopped: &mpsc::Receiver<()>,
+    stopped: &Receiver<()>,
 ) {
     let start = Instant::now();
     let mut number = 0;
@@ -139,6 +160,31 @@ fn push(source: &AppSrc, pool: &gst::BufferPool, picture: &mut TestPicture) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::pipeline::bus_errors::explain;
+
+    #[test]
+    fn a_panic_of_the_thread_is_an_error_of_the_pipeline() {
+        gst::init().unwrap();
+        let settings = EncodeSettings {
+            width: 640,
+            height: 360,
+            rate: Rate::whole(30),
+            bitrate_kbps: 1000,
+            keyframe_interval_s: 10,
+            board: crate::media::board::BoardClass::Medium,
+            cores: 1,
+        };
+        let source = element(&settings);
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&source).unwrap();
+        pipeline.set_state(gst::State::Ready).unwrap();
+        drop(Feeder::spawn(source, |_, _| panic!("a font with a defect")).unwrap());
+        let message = pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Error]).expect("an error");
+        pipeline.set_state(gst::State::Null).unwrap();
+        let gst::MessageView::Error(error) = message.view() else { panic!("{message:?}") };
+        let text = explain("test", &error.error(), error.debug().as_deref()).to_string();
+        assert!(text.contains("test picture failed (panic: a font with a defect)"), "{text}");
+    }
 
     #[test]
     fn pictures_come_at_their_rate_without_drift_or_bursts() {

@@ -69,7 +69,7 @@ pub struct Meter {
 
 /// Figures of one window.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Figures {
+pub struct StreamFigures {
     /// Pictures per second.
     pub fps: f64,
     /// Bit/s.
@@ -123,7 +123,7 @@ impl Meter {
 
     /// Figures since the last call that gave some; `None` before a second has passed.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a bit rate, not negative
-    pub fn figures(&mut self, now: Instant) -> Option<Figures> {
+    pub fn figures(&mut self, now: Instant) -> Option<StreamFigures> {
         let seconds = now.saturating_duration_since(self.window_start?).as_secs_f64();
         if seconds < 1.0 {
             return None;
@@ -132,7 +132,7 @@ impl Meter {
         let bitrate = (self.bytes as f64 * 8.0 / seconds) as u64;
         self.window_start = Some(now);
         (self.frames, self.bytes) = (0, 0);
-        Some(Figures { fps, bitrate, latency: Latency::of(self.latencies_us.clone()) })
+        Some(StreamFigures { fps, bitrate, latency: Latency::of(self.latencies_us.clone()) })
     }
 }
 

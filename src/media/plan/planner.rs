@@ -251,8 +251,8 @@ impl Planner {
     }
 
     fn probe(&mut self, spec: &'static EncoderSpec, settings: &EncodeSettings) -> Result<Sps, MediaError> {
-        let known = |probe: &&(&str, EncodeSettings, Sps)| probe.0 == spec.name && probe.1 == *settings;
-        if let Some((_, _, sps)) = self.probed.iter().find(known) {
+        let is_same = |probe: &&(&str, EncodeSettings, Sps)| probe.0 == spec.name && probe.1 == *settings;
+        if let Some((_, _, sps)) = self.probed.iter().find(is_same) {
             return Ok(*sps);
         }
         let sps = spec.probe(*settings)?;
@@ -353,8 +353,8 @@ impl Planner {
         may_capture: bool,
     ) -> Result<Verdict, MediaError> {
         let key = key(Some(camera), mode);
-        if let Some((_, known)) = self.pass_through.iter().find(|verdict| verdict.0 == key) {
-            return Ok(known.map_or(Verdict::Unfit, Verdict::Fits));
+        if let Some((_, cached)) = self.pass_through.iter().find(|verdict| verdict.0 == key) {
+            return Ok(cached.map_or(Verdict::Unfit, Verdict::Fits));
         }
         if !may_capture {
             return Ok(Verdict::Unknown);
@@ -364,7 +364,7 @@ impl Planner {
         let device = shown(&camera.path);
         let units = encoder::capture(elements, PASS_THROUGH_PICTURES, PASS_THROUGH_TIMEOUT)
             .map_err(|reason| MediaError::Pipeline { device: device.clone(), reason })?;
-        let verdict = pass_through::judge(&units);
+        let verdict = pass_through::offered_profile(&units);
         if let Err(reason) = &verdict {
             let error = MediaError::PassThroughUnfit { device, reason: reason.clone() };
             tracing::warn!(%mode, %error, "another mode is taken");

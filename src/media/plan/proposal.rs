@@ -1,13 +1,12 @@
 //! What the capture side would choose by itself, for those who write it down.
 
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use gstreamer as gst;
 
 use crate::media::encode::choice::EncoderChoice;
 use crate::media::error::MediaError;
+use crate::media::helper_thread::{HelperFailure, run_for};
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::{Planner, Source};
 
@@ -33,17 +32,13 @@ pub struct Proposal {
 /// No camera, no encoder, or no answer within a minute.
 pub fn propose(config: MediaConfig) -> Result<Proposal, MediaError> {
     config.check()?;
-    let (answer, answered) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .name("proposal".into())
-        .spawn(move || {
-            // Nobody listens any more after the limit, which is fine.
-            let _ = answer.send(plan(config));
-        })
-        .map_err(|error| MediaError::System { what: "starting a thread", reason: error.to_string() })?;
-    answered.recv_timeout(LIMIT).unwrap_or_else(|_| {
-        Err(MediaError::System { what: "trying camera and encoder", reason: "no answer in time".into() })
-    })
+    run_for("proposal", LIMIT, move || plan(config)).map_err(|failure| {
+        let what = match failure {
+            HelperFailure::NotStarted(_) => "starting a thread",
+            _ => "trying camera and encoder",
+        };
+        MediaError::System { what, reason: failure.reason(|| "no answer in time".into()) }
+    })?
 }
 
 fn plan(config: MediaConfig) -> Result<Proposal, MediaError> {

@@ -5,7 +5,7 @@
 
 use crate::media::board::BoardClass;
 use crate::media::capture::choice::FormatChoice;
-use crate::media::capture::mode::{Handling, Mode, ModeChoice, Rate, handling, is_usable};
+use crate::media::capture::mode::{CameraMode, Handling, ModeChoice, Rate, handling, is_usable};
 use crate::media::encode::choice::EncoderKind;
 
 /// What the configuration and the board want of a camera.
@@ -35,7 +35,7 @@ pub fn default_wish(board: BoardClass, encoder: EncoderKind) -> (u32, u32, u32) 
 }
 
 /// All usable modes, the best first. Empty when the camera has nothing that fits `wish.format`.
-pub fn rank(modes: &[Mode], wish: &Wish) -> Vec<ModeChoice> {
+pub fn rank(modes: &[CameraMode], wish: &Wish) -> Vec<ModeChoice> {
     let mut choices: Vec<(Cost, ModeChoice)> = modes.iter().filter_map(|mode| assess(mode, wish)).collect();
     choices.sort_by_key(|choice| choice.0);
     choices.into_iter().map(|choice| choice.1).collect()
@@ -52,7 +52,7 @@ struct Cost {
     rate_excess: u32,
 }
 
-fn assess(mode: &Mode, wish: &Wish) -> Option<(Cost, ModeChoice)> {
+fn assess(mode: &CameraMode, wish: &Wish) -> Option<(Cost, ModeChoice)> {
     let handling = handling(&mode.format)?;
     let wanted = match &wish.format {
         FormatChoice::Auto => true,
@@ -80,7 +80,7 @@ fn assess(mode: &Mode, wish: &Wish) -> Option<(Cost, ModeChoice)> {
 
 /// When nobody chose a size, the camera's own H.264 is worth having at any common size: it costs
 /// nothing but network.
-fn forgiven(handling: Handling, mode: &Mode, size_miss: u32) -> u32 {
+fn forgiven(handling: Handling, mode: &CameraMode, size_miss: u32) -> u32 {
     let common = (640 * 360..=1920 * 1088).contains(&(mode.width.saturating_mul(mode.height)));
     if handling == Handling::PassThrough && common { 0 } else { size_miss }
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::media::capture::mode::offers;
 
-fn mode(format: &str, width: u32, height: u32, fps: &[u32]) -> Mode {
+fn mode(format: &str, width: u32, height: u32, fps: &[u32]) -> CameraMode {
     let rates = fps.iter().map(|&fps| Rate::whole(fps)).collect();
-    Mode { format: format.to_owned(), width, height, rates }
+    CameraMode { format: format.to_owned(), width, height, rates }
 }
 
 fn silent(width: u32, height: u32, fps: u32) -> Wish {
@@ -16,12 +16,12 @@ fn explicit(width: u32, height: u32, fps: u32) -> Wish {
     Wish { size_is_explicit: true, ..silent(width, height, fps) }
 }
 
-fn best(modes: &[Mode], wish: &Wish) -> String {
+fn best(modes: &[CameraMode], wish: &Wish) -> String {
     rank(modes, wish).first().map_or_else(|| "none".to_owned(), ToString::to_string)
 }
 
 /// A common USB 2 webcam: raw is fast only when small, JPEG reaches everything.
-fn webcam() -> Vec<Mode> {
+fn webcam() -> Vec<CameraMode> {
     vec![
         mode("YUYV", 640, 480, &[30, 25, 20, 15, 10, 5]),
         mode("YUYV", 1280, 720, &[10, 5]),
@@ -33,7 +33,7 @@ fn webcam() -> Vec<Mode> {
 }
 
 /// A webcam with its own encoder.
-fn h264_webcam() -> Vec<Mode> {
+fn h264_webcam() -> Vec<CameraMode> {
     let mut modes = webcam();
     modes.push(mode("H264", 640, 480, &[30]));
     modes.push(mode("H264", 1280, 720, &[30]));
@@ -42,7 +42,7 @@ fn h264_webcam() -> Vec<Mode> {
 }
 
 /// vivid on kernel 6.1: many formats, 640x480 ends at 25.
-fn vivid() -> Vec<Mode> {
+fn vivid() -> Vec<CameraMode> {
     let odd = ["422P", "YM16", "Y444", "XR24", "RGBP", "HSV3", "Y16 ", "NV24"];
     let usable = ["YUYV", "UYVY", "NV12", "YU12", "RGB3"];
     let sizes: [(u32, u32, &[u32]); 4] = [
@@ -58,7 +58,7 @@ fn vivid() -> Vec<Mode> {
 }
 
 /// The old driver of the Raspberry Pi's own camera: any size, everything in hardware.
-fn pi_csi() -> Vec<Mode> {
+fn pi_csi() -> Vec<CameraMode> {
     ["YU12", "YUYV", "RGB3", "JPEG", "H264", "MJPG", "NV12"]
         .iter()
         .flat_map(|f| [(640, 480), (1280, 720), (1920, 1080)].map(|(w, h)| mode(f, w, h, &[15, 30])))
@@ -67,7 +67,7 @@ fn pi_csi() -> Vec<Mode> {
 
 #[test]
 fn the_mode_that_needs_least_work_is_chosen() {
-    let cases: Vec<(&str, Vec<Mode>, Wish, &str)> = vec![
+    let cases: Vec<(&str, Vec<CameraMode>, Wish, &str)> = vec![
         ("raw when it reaches size and rate", webcam(), silent(640, 480, 30), "YUYV 640x480@30"),
         ("JPEG when only it does", webcam(), silent(1280, 720, 30), "MJPG 1280x720@30"),
         ("raw when it is slow enough", webcam(), explicit(1280, 720, 10), "YUYV 1280x720@10"),
@@ -104,7 +104,7 @@ fn the_mode_that_needs_least_work_is_chosen() {
         ),
         (
             "NTSC's 29.97 is 30",
-            vec![Mode {
+            vec![CameraMode {
                 rates: vec![Rate { num: 30000, den: 1001 }, Rate::whole(60)],
                 ..mode("UYVY", 720, 480, &[])
             }],
@@ -154,14 +154,14 @@ fn the_default_size_follows_board_and_encoder() {
 
 #[test]
 fn rates_are_plain_numbers_in_json() {
-    let modes = [Mode { rates: vec![Rate { num: 30000, den: 1001 }], ..mode("YUYV", 2, 2, &[]) }];
+    let modes = [CameraMode { rates: vec![Rate { num: 30000, den: 1001 }], ..mode("YUYV", 2, 2, &[]) }];
     let json = serde_json::to_string(&modes).unwrap();
     assert_eq!(json, r#"[{"format":"YUYV","width":2,"height":2,"fps":[29.97]}]"#);
 }
 
 #[test]
 fn only_what_is_listed_and_usable_is_on_offer() {
-    let mode = |format: &str, width, height, rates: &[Rate]| Mode {
+    let mode = |format: &str, width, height, rates: &[Rate]| CameraMode {
         format: format.into(),
         width,
         height,

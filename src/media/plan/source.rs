@@ -34,8 +34,8 @@ pub fn camera_elements(
             // The Pi's default is 10 Mbit/s.
             ("video_bitrate", bits_per_s(settings.bitrate_kbps)),
         ];
-        let known: Vec<_> = wanted.into_iter().filter(|(name, _)| camera.has_control(name)).collect();
-        set_v4l2_controls(&source, &known);
+        let supported: Vec<_> = wanted.into_iter().filter(|(name, _)| camera.has_control(name)).collect();
+        set_v4l2_controls(&source, &supported);
     }
     Ok(vec![source, filter(camera_caps(mode))?])
 }

@@ -125,7 +125,7 @@ impl SnapshotQueue {
     }
 
     /// The JPEG is made, or not. Goes to everybody who wanted that width.
-    pub fn made(&mut self, result: &Result<Snapshot, MediaError>) {
+    pub fn encoded(&mut self, result: &Result<Snapshot, MediaError>) {
         let Work::Encoding(width) = std::mem::replace(&mut self.work, Work::None) else { return };
         for waiting in std::mem::take(&mut self.waiting) {
             if waiting.width == width {

@@ -7,9 +7,9 @@ use super::*;
 
 type Answer = Receiver<Result<Snapshot, MediaError>>;
 
-fn ask(stills: &mut SnapshotQueue, now: Instant, width: Option<u32>) -> Answer {
+fn ask(snapshots: &mut SnapshotQueue, now: Instant, width: Option<u32>) -> Answer {
     let (reply, answer) = oneshot::channel();
-    stills.ask(now, width, reply);
+    snapshots.ask(now, width, reply);
     answer
 }
 
@@ -19,85 +19,85 @@ fn picture() -> Snapshot {
 
 #[test]
 fn a_cold_camera_settles_first_and_those_who_ask_together_share() {
-    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
-    assert!(!stills.need_camera());
-    let mut first = ask(&mut stills, start, None);
-    let mut second = ask(&mut stills, start, None);
-    assert!(stills.need_camera());
-    assert!(!stills.poll(start, None), "nothing runs yet");
-    assert!(!stills.poll(start + SETTLE / 2, Some(start)));
-    assert_eq!(stills.deadline(Some(start)), Some(start + SETTLE));
-    assert!(stills.poll(start + SETTLE, Some(start)));
-    assert!(!stills.poll(start + SETTLE, Some(start)), "asked once");
-    assert_eq!(stills.taken(start + SETTLE), Some(Order { width: None }));
-    assert!(!stills.need_camera(), "the picture is there");
-    stills.made(&Ok(picture()));
+    let (mut snapshots, start) = (SnapshotQueue::new(), Instant::now());
+    assert!(!snapshots.need_camera());
+    let mut first = ask(&mut snapshots, start, None);
+    let mut second = ask(&mut snapshots, start, None);
+    assert!(snapshots.need_camera());
+    assert!(!snapshots.poll(start, None), "nothing runs yet");
+    assert!(!snapshots.poll(start + SETTLE / 2, Some(start)));
+    assert_eq!(snapshots.deadline(Some(start)), Some(start + SETTLE));
+    assert!(snapshots.poll(start + SETTLE, Some(start)));
+    assert!(!snapshots.poll(start + SETTLE, Some(start)), "asked once");
+    assert_eq!(snapshots.taken(start + SETTLE), Some(Order { width: None }));
+    assert!(!snapshots.need_camera(), "the picture is there");
+    snapshots.encoded(&Ok(picture()));
     assert!(first.try_recv().unwrap().is_ok() && second.try_recv().unwrap().is_ok());
 }
 
 #[test]
 fn another_width_is_another_picture_after_the_gap() {
-    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
-    stills.set_settles(false);
-    let mut wide = ask(&mut stills, start, None);
-    let mut narrow = ask(&mut stills, start, Some(160));
-    assert!(stills.poll(start, Some(start)));
-    assert_eq!(stills.taken(start), Some(Order { width: None }));
-    assert!(stills.need_camera());
-    stills.made(&Ok(picture()));
+    let (mut snapshots, start) = (SnapshotQueue::new(), Instant::now());
+    snapshots.set_settles(false);
+    let mut wide = ask(&mut snapshots, start, None);
+    let mut narrow = ask(&mut snapshots, start, Some(160));
+    assert!(snapshots.poll(start, Some(start)));
+    assert_eq!(snapshots.taken(start), Some(Order { width: None }));
+    assert!(snapshots.need_camera());
+    snapshots.encoded(&Ok(picture()));
     assert!(wide.try_recv().unwrap().is_ok());
     assert_eq!(narrow.try_recv().unwrap_err(), TryRecvError::Empty);
-    assert!(!stills.poll(start, Some(start)));
-    assert!(stills.poll(start + MIN_GAP, Some(start)));
-    assert_eq!(stills.taken(start + MIN_GAP), Some(Order { width: Some(160) }));
-    stills.made(&Ok(picture()));
+    assert!(!snapshots.poll(start, Some(start)));
+    assert!(snapshots.poll(start + MIN_GAP, Some(start)));
+    assert_eq!(snapshots.taken(start + MIN_GAP), Some(Order { width: Some(160) }));
+    snapshots.encoded(&Ok(picture()));
     assert!(narrow.try_recv().unwrap().is_ok());
 }
 
 #[test]
 fn too_many_are_told_at_once_and_too_late_ones_why() {
-    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
-    let mut answers: Vec<Answer> = (0..MAX_WAITING).map(|_| ask(&mut stills, start, None)).collect();
-    let mut more = ask(&mut stills, start, None);
+    let (mut snapshots, start) = (SnapshotQueue::new(), Instant::now());
+    let mut answers: Vec<Answer> = (0..MAX_WAITING).map(|_| ask(&mut snapshots, start, None)).collect();
+    let mut more = ask(&mut snapshots, start, None);
     assert!(matches!(more.try_recv().unwrap(), Err(MediaError::SnapshotBusy)));
-    stills.expire(start + PATIENCE / 2, "x");
-    assert!(stills.need_camera());
-    stills.expire(start + PATIENCE, "the camera is unplugged");
+    snapshots.expire(start + PATIENCE / 2, "x");
+    assert!(snapshots.need_camera());
+    snapshots.expire(start + PATIENCE, "the camera is unplugged");
     let error = answers[0].try_recv().unwrap().unwrap_err().to_string();
     assert!(error.contains("unplugged"), "{error}");
-    assert!(!stills.need_camera());
+    assert!(!snapshots.need_camera());
 }
 
 #[test]
 fn who_goes_away_is_not_waited_for() {
-    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
-    drop(ask(&mut stills, start, None));
-    stills.set_settles(false);
-    assert!(!stills.poll(start, Some(start)));
-    assert!(!stills.need_camera());
+    let (mut snapshots, start) = (SnapshotQueue::new(), Instant::now());
+    drop(ask(&mut snapshots, start, None));
+    snapshots.set_settles(false);
+    assert!(!snapshots.poll(start, Some(start)));
+    assert!(!snapshots.need_camera());
 }
 
 #[test]
 fn a_picture_from_before_the_privacy_switch_is_for_nobody() {
-    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
-    stills.set_settles(false);
-    let mut before = ask(&mut stills, start, None);
-    assert!(stills.poll(start, Some(start)));
-    stills.taken(start);
-    stills.refuse_all(&MediaError::Private);
+    let (mut snapshots, start) = (SnapshotQueue::new(), Instant::now());
+    snapshots.set_settles(false);
+    let mut before = ask(&mut snapshots, start, None);
+    assert!(snapshots.poll(start, Some(start)));
+    snapshots.taken(start);
+    snapshots.refuse_all(&MediaError::Private);
     assert!(matches!(before.try_recv().unwrap(), Err(MediaError::Private)));
-    let mut after = ask(&mut stills, start, None);
-    stills.made(&Ok(picture()));
+    let mut after = ask(&mut snapshots, start, None);
+    snapshots.encoded(&Ok(picture()));
     assert_eq!(after.try_recv().unwrap_err(), TryRecvError::Empty);
-    assert!(stills.poll(start + MIN_GAP, Some(start)));
+    assert!(snapshots.poll(start + MIN_GAP, Some(start)));
 }
 
 #[test]
 fn a_pipeline_that_stops_is_asked_again() {
-    let (mut stills, start) = (SnapshotQueue::new(), Instant::now());
-    stills.set_settles(false);
-    let _answer = ask(&mut stills, start, None);
-    assert!(stills.poll(start, Some(start)));
-    stills.pipeline_stopped();
-    assert!(stills.poll(start, Some(start)));
+    let (mut snapshots, start) = (SnapshotQueue::new(), Instant::now());
+    snapshots.set_settles(false);
+    let _answer = ask(&mut snapshots, start, None);
+    assert!(snapshots.poll(start, Some(start)));
+    snapshots.pipeline_stopped();
+    assert!(snapshots.poll(start, Some(start)));
 }

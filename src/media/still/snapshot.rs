@@ -39,19 +39,19 @@ pub struct Snapshot {
 
 /// A picture taken out of the pipeline: raw, JPEG or an H.264 key frame, as its caps say.
 #[derive(Clone, Debug)]
-pub struct Still {
+pub struct CapturedPicture {
     /// A copy, so that the driver has its buffer back at once.
     pub sample: gst::Sample,
     /// When it was captured.
     pub taken_at: SystemTime,
 }
 
-/// Makes a JPEG of `still`, `width` pixels wide or as wide as it is; never larger than it is. Blocks for as long as the
+/// Makes a JPEG of `picture`, `width` pixels wide or as wide as it is; never larger than it is. Blocks for as long as the
 /// work takes.
-pub fn encode(still: &Still, width: Option<u32>) -> Result<Snapshot, MediaError> {
+pub fn encode(picture: &CapturedPicture, width: Option<u32>) -> Result<Snapshot, MediaError> {
     let mut smallest = None;
     for quality in QUALITIES {
-        let snapshot = encode_with(still, width, quality)?;
+        let snapshot = encode_with(picture, width, quality)?;
         if snapshot.jpeg.len() <= MAX_BYTES {
             return Ok(snapshot);
         }
@@ -94,8 +94,8 @@ fn size((width, height): (u32, u32), wanted: Option<u32>) -> (u32, u32) {
     (even(wanted.max(MIN_WIDTH)), even(u32::try_from(scaled).unwrap_or(height)))
 }
 
-fn encode_with(still: &Still, width: Option<u32>, quality: u32) -> Result<Snapshot, MediaError> {
-    let caps = still.sample.caps().ok_or_else(|| failed("the picture has no format"))?.to_owned();
+fn encode_with(picture: &CapturedPicture, width: Option<u32>, quality: u32) -> Result<Snapshot, MediaError> {
+    let caps = picture.sample.caps().ok_or_else(|| failed("the picture has no format"))?.to_owned();
     let structure = caps.structure(0).ok_or_else(|| failed("the picture has no format"))?;
     let dimension = |name| structure.get::<i32>(name).ok().and_then(|value| u32::try_from(value).ok());
     let (Some(from_width), Some(from_height)) = (dimension("width"), dimension("height")) else {
@@ -115,8 +115,8 @@ fn encode_with(still: &Still, width: Option<u32>, quality: u32) -> Result<Snapsh
     let encoder = make("jpegenc", "gstreamer1.0-plugins-good")?;
     set(&encoder, "quality", &quality.to_string());
     elements.push(encoder);
-    let jpeg = run(&caps, &still.sample, elements)?;
-    Ok(Snapshot { jpeg, width: to_width, height: to_height, taken_at: still.taken_at })
+    let jpeg = run(&caps, &picture.sample, elements)?;
+    Ok(Snapshot { jpeg, width: to_width, height: to_height, taken_at: picture.taken_at })
 }
 
 /// What turns the picture into a raw one.
@@ -184,7 +184,7 @@ mod tests {
     use crate::media::encode::encoder;
 
     /// Pictures of GStreamer's test source, through `middle`.
-    fn still(middle: Vec<gst::Element>, width: i32) -> Still {
+    fn captured(middle: Vec<gst::Element>, width: i32) -> CapturedPicture {
         gst::init().unwrap();
         let source = elements::make("videotestsrc", "x").unwrap();
         source.set_property("num-buffers", 30_i32);
@@ -203,7 +203,7 @@ mod tests {
             .buffer(&sample.buffer().unwrap().copy_deep().unwrap())
             .build();
         pipeline.set_state(gst::State::Null).unwrap();
-        Still { sample, taken_at: SystemTime::UNIX_EPOCH }
+        CapturedPicture { sample, taken_at: SystemTime::UNIX_EPOCH }
     }
 
     #[test]
@@ -221,20 +221,20 @@ mod tests {
 
     #[test]
     fn raw_pictures_become_jpegs_of_the_wanted_width() {
-        let still = still(Vec::new(), 640);
-        let whole = encode(&still, None).unwrap();
+        let picture = captured(Vec::new(), 640);
+        let whole = encode(&picture, None).unwrap();
         assert_is_jpeg(&whole);
         assert_eq!((whole.width, whole.height), (640, 320));
-        let small = encode(&still, Some(160)).unwrap();
+        let small = encode(&picture, Some(160)).unwrap();
         assert_eq!((small.width, small.height), (160, 80));
         assert!(small.jpeg.len() < whole.jpeg.len());
-        assert_eq!(encode(&still, Some(5000)).unwrap().width, 640, "never larger than it is");
+        assert_eq!(encode(&picture, Some(5000)).unwrap().width, 640, "never larger than it is");
     }
 
     #[test]
     fn jpeg_and_h264_are_decoded_first() {
         gst::init().unwrap();
-        let jpeg = still(vec![elements::make("jpegenc", "x").unwrap()], 320);
+        let jpeg = captured(vec![elements::make("jpegenc", "x").unwrap()], 320);
         assert_is_jpeg(&encode(&jpeg, Some(160)).unwrap());
         let x264 = elements::make("x264enc", "x").unwrap();
         elements::set(&x264, "tune", "zerolatency");
@@ -242,7 +242,7 @@ mod tests {
         let baseline = gst::Caps::builder("video/x-h264").field("profile", "constrained-baseline").build();
         chain.push(elements::filter(baseline).unwrap());
         chain.extend(encoder::parse_chain().unwrap());
-        let snapshot = encode(&still(chain, 320), None).unwrap();
+        let snapshot = encode(&captured(chain, 320), None).unwrap();
         assert_is_jpeg(&snapshot);
         assert_eq!((snapshot.width, snapshot.height), (320, 160));
     }
@@ -261,7 +261,7 @@ mod tests {
         gst::init().unwrap();
         let caps = gst::Caps::builder("image/jpeg").field("width", 64).field("height", 64).build();
         let sample = gst::Sample::builder().caps(&caps).buffer(&gst::Buffer::from_slice([7; 64])).build();
-        let still = Still { sample, taken_at: SystemTime::UNIX_EPOCH };
-        assert!(matches!(encode(&still, None), Err(MediaError::Snapshot { .. })));
+        let picture = CapturedPicture { sample, taken_at: SystemTime::UNIX_EPOCH };
+        assert!(matches!(encode(&picture, None), Err(MediaError::Snapshot { .. })));
     }
 }

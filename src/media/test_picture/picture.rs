@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-use crate::media::capture::mode::{Mode, Rate};
+use crate::media::capture::mode::{CameraMode, Rate};
 use crate::media::error::MediaError;
 use crate::media::test_picture::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
 
@@ -47,9 +47,9 @@ const BARS: [(u8, u8, u8); 7] = [
 ];
 
 /// The sizes and rates that the test picture is offered in; any other that [`check_size`] accepts can be configured.
-pub fn modes() -> Vec<Mode> {
+pub fn modes() -> Vec<CameraMode> {
     let rates: Vec<Rate> = [5, 10, 15, 25, 30].map(Rate::whole).to_vec();
-    let mode = |(width, height)| Mode { format: "YU12".into(), width, height, rates: rates.clone() };
+    let mode = |(width, height)| CameraMode { format: "YU12".into(), width, height, rates: rates.clone() };
     [(640, 360), (640, 480), (1280, 720), (1920, 1080)].map(mode).to_vec()
 }
 

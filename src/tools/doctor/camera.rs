@@ -8,7 +8,7 @@ use super::report::{Finding, Severity};
 use crate::base::stats::round1;
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
-use crate::media::mode::{Mode, handling};
+use crate::media::mode::{CameraMode, handling};
 use crate::media::{CameraInfo, DeviceChoice, MediaConfig, MediaError};
 
 const AREA: &str = "camera";
@@ -80,7 +80,7 @@ fn present(camera: &CameraInfo) -> Finding {
 }
 
 /// The largest size of each format that can be used, with its best rate, in the driver's order.
-fn modes(modes: &[Mode]) -> String {
+fn modes(modes: &[CameraMode]) -> String {
     let mut formats: Vec<&str> = Vec::new();
     for mode in modes.iter().filter(|mode| handling(&mode.format).is_some()) {
         if !formats.contains(&mode.format.as_str()) {
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn modes_are_summed_up_by_format() {
-        let mode = |format: &str, width, height, fps| Mode {
+        let mode = |format: &str, width, height, fps| CameraMode {
             format: format.into(),
             width,
             height,
@@ -264,9 +264,9 @@ mod tests {
         ];
         assert_eq!(modes(&list), "MJPG to 1920x1080 at 29.97, YUYV to 1280x720 at 10");
         let many = ["YU12", "XR24", "NV12", "UYVY", "RGB3", "BGR3", "GREY"];
-        let many: Vec<Mode> = many.iter().map(|format| mode(format, 64, 64, 30_000)).collect();
+        let many: Vec<CameraMode> = many.iter().map(|format| mode(format, 64, 64, 30_000)).collect();
         assert!(!modes(&many).contains("XR24"), "it cannot be used");
         assert!(modes(&many).ends_with(", 2 more formats"), "{}", modes(&many));
-        assert_eq!(modes(&[Mode { rates: vec![], ..mode("GREY", 64, 64, 1) }]), "GREY to 64x64");
+        assert_eq!(modes(&[CameraMode { rates: vec![], ..mode("GREY", 64, 64, 1) }]), "GREY to 64x64");
     }
 }

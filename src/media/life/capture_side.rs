@@ -1,0 +1,401 @@
+//! The parts of the capture side put together: each is asked what follows, and the backend does it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::media::error::MediaError;
+use crate::media::life::backend::{CaptureBackend, PipelineRequest};
+use crate::media::life::bitrate::BitrateControl;
+use crate::media::life::inbox::{InboxSender, Message};
+use crate::media::life::key_frame_limiter::KeyFrameLimiter;
+use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineAction};
+use crate::media::life::planned_camera::PlannedCamera;
+use crate::media::life::small_runner::SmallRunner;
+use crate::media::life::status_report::{StatusFacts, StatusPublisher};
+use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::plan::config::MediaConfig;
+use crate::media::plan::planner::Source;
+use crate::media::status::{CameraState, MediaStatus};
+use crate::media::still::queue::{Reply, SnapshotQueue};
+use crate::media::still::snapshot::Snapshot;
+use crate::stream::{KeyFrameReason, Rendition};
+
+/// Figures of a live stream are published this often.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// All parts, and what they act on.
+pub struct CaptureSide<B> {
+    backend: B,
+    /// For what is to be handled after all that waits already.
+    inbox: InboxSender,
+    status: StatusPublisher,
+    life: Lifecycle,
+    camera: PlannedCamera,
+    limiter: KeyFrameLimiter,
+    bitrate: BitrateControl,
+    small: SmallRunner,
+    snapshots: SnapshotQueue,
+    /// Whether the full rendition's pipeline runs.
+    is_up: bool,
+    run: u64,
+    next_report: Instant,
+}
+
+impl<B: CaptureBackend> CaptureSide<B> {
+    /// Nothing was looked at yet.
+    pub fn new(
+        backend: B,
+        config: &MediaConfig,
+        streaming: bool,
+        inbox: InboxSender,
+        status: watch::Sender<MediaStatus>,
+    ) -> Self {
+        let now = backend.now();
+        Self {
+            backend,
+            inbox,
+            status: StatusPublisher::new(status),
+            life: Lifecycle::new(config.linger, streaming),
+            camera: PlannedCamera::new(now),
+            limiter: KeyFrameLimiter::default(),
+            bitrate: BitrateControl::default(),
+            small: SmallRunner::new(config.tiers > 1),
+            snapshots: SnapshotQueue::new(),
+            is_up: false,
+            run: 0,
+            next_report: now,
+        }
+    }
+
+    /// The first look. An error: no video is possible in this process.
+    pub fn begin(&mut self) -> Result<(), MediaError> {
+        if let Err(error) = self.backend.initialize() {
+            self.feed(Input::Device(DeviceCondition::Unusable(error.to_string())));
+            return Err(error);
+        }
+        self.look();
+        Ok(())
+    }
+
+    /// Why the camera does not deliver, if it does not.
+    pub fn error(&self) -> Option<&str> {
+        self.life.error()
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.backend.now()
+    }
+
+    /// When [`Self::do_what_is_due`] has something to do next, if it will.
+    pub fn due_at(&self) -> Option<Instant> {
+        let look = self.backend.has_device().then(|| self.camera.watch.deadline());
+        let report = self.is_up.then_some(self.next_report);
+        let snapshot = self.snapshots.deadline(self.life.live_since());
+        [self.life.deadline(), self.limiter.deadline(), self.small.deadline(), look, report, snapshot]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Asks each part.
+    pub fn do_what_is_due(&mut self) {
+        let now = self.backend.now();
+        if self.is_up {
+            self.feed(Input::FrameAt(self.backend.last_picture()));
+        }
+        if self.is_up
+            && self.limiter.poll(now)
+            && !self.backend.request(Rendition::Full, PipelineRequest::KeyFrame)
+        {
+            tracing::debug!("nobody to ask for a key frame; the camera's own interval must do");
+            self.limiter.reset();
+        }
+        self.feed(Input::Tick);
+        self.leave_pictures_out(now);
+        self.tend_small();
+        self.tend_snapshots(now);
+        if self.backend.has_device() && now >= self.camera.watch.deadline() {
+            self.check_device();
+        }
+        if self.is_up && now >= self.next_report {
+            self.next_report = now + REPORT;
+            if self.life.state() == CameraState::Live {
+                self.camera.read_controls(&self.backend, now);
+            }
+            self.publish();
+        }
+    }
+
+    /// Tells the life cycle and does what it says.
+    pub fn feed(&mut self, input: Input) {
+        let was_up = self.is_up && !matches!(input, Input::Failed(_));
+        for action in self.life.handle(self.backend.now(), input) {
+            match action {
+                PipelineAction::Stop => self.stop(),
+                PipelineAction::Start => self.start(),
+            }
+        }
+        self.publish_changes();
+        // The start time-out is a failed start that no element reports.
+        let timed_out = was_up && !self.is_up && self.life.state() == CameraState::Error;
+        if timed_out && !self.camera.watch.saw_picture() {
+            let reason = self.life.error().unwrap_or_default().to_owned();
+            self.start_failed(false, &reason);
+        }
+    }
+
+    fn start(&mut self) {
+        self.run += 1;
+        self.limiter.reset();
+        self.camera.watch.run_started();
+        let Some(plan) = self.camera.plan() else { return };
+        match self.backend.start(Rendition::Full, plan, self.run, self.camera.wanted_controls()) {
+            Ok(()) => {
+                self.is_up = true;
+                if let Some(at) = self.bitrate.at_start(plan.settings.bitrate_kbps) {
+                    self.backend.request(Rendition::Full, PipelineRequest::EncodeAt(at));
+                }
+                self.next_report = self.backend.now() + REPORT;
+            }
+            Err(error) => {
+                // The bus had the details first: they are in the inbox and come before this one.
+                let event = PipelineEvent::Failed { error, by_encoder: false };
+                self.inbox.send(Message::Pipeline(Rendition::Full, self.run, event));
+            }
+        }
+    }
+
+    /// Closes the device.
+    pub fn stop(&mut self) {
+        self.small.stop(&mut self.backend);
+        self.bitrate.stopped();
+        self.run += 1;
+        self.limiter.reset();
+        self.backend.stop(Rendition::Full);
+        self.is_up = false;
+        self.snapshots.pipeline_stopped();
+    }
+
+    /// The full rendition's pipeline of this run reports; a run that is over does not count.
+    pub fn full_event(&mut self, run: u64, event: PipelineEvent) {
+        if run != self.run {
+            return;
+        }
+        match event {
+            PipelineEvent::FirstPicture { key_frame } => {
+                self.camera.watch.picture_came();
+                if !key_frame {
+                    self.limiter.begins_without_key_frame(self.backend.now());
+                }
+                self.feed(Input::FirstFrame);
+            }
+            PipelineEvent::KeyFrame => self.limiter.key_frame_out(self.backend.now()),
+            PipelineEvent::PictureCopied(picture) => {
+                if let Some(order) = self.snapshots.taken(self.backend.now())
+                    && let Err(error) = self.backend.encode_snapshot(picture, order.width)
+                {
+                    self.snapshots.encoded(&Err(error));
+                }
+            }
+            PipelineEvent::Failed { error, by_encoder } => self.failed(&error, by_encoder),
+        }
+    }
+
+    fn failed(&mut self, error: &MediaError, by_encoder: bool) {
+        tracing::warn!(%error, "the pipeline failed");
+        let was_live = self.life.state() == CameraState::Live;
+        if self.camera.is_gone(&self.backend) {
+            // Unplugged: lost, not broken.
+            self.look();
+            return;
+        }
+        self.feed(Input::Failed(error.to_string()));
+        let is_refused = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
+        if !was_live && !is_refused {
+            self.start_failed(by_encoder, &error.to_string());
+        }
+    }
+
+    fn start_failed(&mut self, by_encoder: bool, reason: &str) {
+        if self.camera.start_failed(&mut self.backend, by_encoder, reason) {
+            self.look();
+        }
+    }
+
+    /// The privacy switch.
+    pub fn set_streaming(&mut self, on: bool) {
+        if !on {
+            self.snapshots.refuse_all(&MediaError::Private);
+        }
+        self.feed(Input::Streaming(on));
+        // Switched off, a camera's own H.264 could not be looked at.
+        if on && self.camera.plan().is_some() && !self.camera.is_ready() {
+            self.look();
+        }
+    }
+
+    /// Another size in pixels and rate in pictures per second; `None` lets the board decide.
+    pub fn set_mode(&mut self, size: Option<(u32, u32)>, fps: Option<u32>) {
+        self.backend.want_mode(size, fps);
+        self.look();
+        // Seen in `state` before anybody watches.
+        self.publish();
+    }
+
+    /// Something may have changed about the device.
+    pub fn check_device(&mut self) {
+        if self.camera.check(&self.backend, self.is_up) {
+            self.look();
+        }
+    }
+
+    /// Looks for the camera and plans anew.
+    fn look(&mut self) {
+        // What runs on a device that is gone must be closed before its successor is opened.
+        if let Some(absent) = self.camera.drop_if_gone(&self.backend) {
+            self.feed(Input::Device(absent));
+        }
+        let look = self.camera.look(&mut self.backend, self.life.is_streaming());
+        if self.is_up && look.is_other_plan {
+            self.feed(Input::Restart);
+        }
+        self.small.explain_absence(self.camera.plan());
+        self.apply_controls();
+        self.feed(Input::Device(look.condition));
+    }
+
+    /// What people set before a restart of the process.
+    pub fn restore_controls(&mut self, wanted: BTreeMap<String, i64>) {
+        self.camera.restore_controls(wanted);
+        self.apply_controls();
+    }
+
+    fn apply_controls(&mut self) {
+        if self.camera.apply_controls(&mut self.backend) {
+            self.publish();
+        }
+    }
+
+    /// Sets a control as somebody wrote it; the value that it then has.
+    pub fn set_control(&mut self, name: &str, text: &str) -> Result<i64, MediaError> {
+        let (value, is_changed) = self.camera.set_control(&mut self.backend, name, text)?;
+        if is_changed {
+            self.publish();
+        }
+        Ok(value)
+    }
+
+    /// What the network lets through, or the most that a person allows, changes.
+    pub fn change_bitrate(&mut self, change: impl FnOnce(&mut BitrateControl)) {
+        change(&mut self.bitrate);
+        self.apply_bitrate();
+    }
+
+    /// The configuration names another bit rate, in kbit/s.
+    pub fn set_planned_kbps(&mut self, kbps: u32) {
+        self.camera.set_planned_kbps(&mut self.backend, kbps);
+        self.apply_bitrate();
+    }
+
+    fn apply_bitrate(&mut self) {
+        if self.is_up {
+            let at = self.bitrate.current(self.camera.planned_kbps());
+            self.backend.request(Rendition::Full, PipelineRequest::EncodeAt(at));
+        }
+        self.publish();
+    }
+
+    /// A viewer needs a key frame.
+    pub fn request_key_frame(&mut self, rendition: Rendition, reason: KeyFrameReason) {
+        match rendition {
+            Rendition::Full => self.limiter.request(reason),
+            Rendition::Small => self.small.request_key_frame(reason),
+        }
+    }
+
+    /// Leaves every other picture out of what has too few bits, and puts them in again.
+    fn leave_pictures_out(&mut self, now: Instant) {
+        let (true, Some(plan)) = (self.is_up, self.camera.plan()) else { return };
+        let (ceiling_kbps, _) = self.bitrate.within(plan.settings.bitrate_kbps);
+        if let Some(at) = self.bitrate.step(now, &plan.settings) {
+            self.backend.request(Rendition::Full, PipelineRequest::EncodeAt(at));
+        }
+        self.small.leave_pictures_out(&mut self.backend, now, plan, ceiling_kbps);
+    }
+
+    /// Viewers need the small rendition at this bit rate in kbit/s, or none does any more.
+    pub fn set_small_kbps(&mut self, kbps: Option<u32>) {
+        self.small.set_wanted_kbps(&mut self.backend, kbps);
+        self.tend_small();
+        self.publish();
+    }
+
+    fn tend_small(&mut self) {
+        let is_live = self.life.state() == CameraState::Live;
+        if self.small.tend(&mut self.backend, self.camera.plan(), is_live) {
+            self.publish();
+        }
+    }
+
+    /// The small rendition's pipeline of this run reports; a run that is over does not count.
+    pub fn small_event(&mut self, run: u64, event: &PipelineEvent) {
+        if self.small.event(&mut self.backend, run, event) {
+            self.publish();
+        }
+    }
+
+    /// Somebody wants a snapshot of this width in pixels.
+    pub fn queue_snapshot(&mut self, width: Option<u32>, reply: Reply) {
+        if self.life.is_streaming() {
+            self.snapshots.ask(self.backend.now(), width, reply);
+        } else {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(Err(MediaError::Private));
+        }
+    }
+
+    /// One was encoded, or not.
+    pub fn snapshot_encoded(&mut self, result: &Result<Snapshot, MediaError>) {
+        self.snapshots.encoded(result);
+    }
+
+    /// Asks the pipeline for a picture when one is due, and gives up on what comes too late.
+    fn tend_snapshots(&mut self, now: Instant) {
+        self.snapshots.expire(now, self.life.error().unwrap_or("the camera gives no picture"));
+        // A test picture is good from its first one on.
+        let is_test = self.camera.plan().is_some_and(|plan| plan.source == Source::Test);
+        self.snapshots.set_settles(!is_test);
+        if self.snapshots.poll(now, self.life.live_since()) && self.is_up {
+            self.backend.request(Rendition::Full, PipelineRequest::PictureCopy);
+        }
+        self.feed(Input::Snapshot(self.snapshots.need_camera()));
+    }
+
+    /// Publishes if anything but figures changed, and logs changes of the state.
+    fn publish_changes(&mut self) {
+        if !self.status.is_current(&self.life, self.camera.is_ready()) {
+            self.status.log_change(&self.life, &self.camera.device_name(&self.backend));
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = self.backend.now();
+        let is_live = self.life.state() == CameraState::Live;
+        let figures = is_live.then(|| self.backend.figures(Rendition::Full, now)).flatten();
+        let (ceiling_kbps, _) = self.bitrate.within(self.camera.planned_kbps());
+        let small = self.small.status(&self.backend, self.camera.plan(), ceiling_kbps);
+        self.status.publish(&StatusFacts {
+            life: &self.life,
+            plan: self.camera.plan(),
+            planned_encoder: self.backend.planned_encoder(),
+            bitrate: &self.bitrate,
+            figures,
+            key_frames: self.backend.key_frames(),
+            small,
+        });
+    }
+}

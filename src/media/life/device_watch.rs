@@ -1,0 +1,109 @@
+//! When the camera is looked for, and when a plan that does not start is given up. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::media::error::MediaError;
+use crate::media::life::lifecycle::DeviceCondition;
+
+/// How often an absent camera is looked for when inotify says nothing.
+const LOOK_ABSENT: Duration = Duration::from_secs(1);
+/// How often one that is there but unusable is tried again.
+const LOOK_UNUSABLE: Duration = Duration::from_secs(3);
+/// How often one that is there is checked for having gone.
+const LOOK_READY: Duration = Duration::from_secs(5);
+/// Failed starts in a row before another mode or encoder is tried.
+const START_FAILURES: u32 = 2;
+
+/// What is remembered between two looks.
+#[derive(Debug)]
+pub struct DeviceWatch {
+    next_look: Instant,
+    failed_starts: u32,
+    /// Whether the current or last run gave a picture.
+    saw_picture: bool,
+}
+
+impl DeviceWatch {
+    /// The first look is due at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self { next_look: now, failed_starts: 0, saw_picture: false }
+    }
+
+    /// A look ended at `now`, with a plan or without.
+    pub fn looked(&mut self, now: Instant, failure: Option<&MediaError>) -> DeviceCondition {
+        let (condition, interval) = match failure {
+            None => (DeviceCondition::Ready, LOOK_READY),
+            Some(error @ (MediaError::NoCamera | MediaError::DeviceMissing { .. })) => {
+                (DeviceCondition::Absent(error.to_string()), LOOK_ABSENT)
+            }
+            Some(error) => (DeviceCondition::Unusable(error.to_string()), LOOK_UNUSABLE),
+        };
+        self.next_look = now + interval;
+        condition
+    }
+
+    /// The planned camera was found in its place.
+    pub fn found_in_place(&mut self, now: Instant) {
+        self.next_look = now + LOOK_READY;
+    }
+
+    /// When to look next.
+    pub fn deadline(&self) -> Instant {
+        self.next_look
+    }
+
+    /// A run starts.
+    pub fn run_started(&mut self) {
+        self.saw_picture = false;
+    }
+
+    /// A run gave its first picture.
+    pub fn picture_came(&mut self) {
+        self.saw_picture = true;
+        self.failed_starts = 0;
+    }
+
+    /// Whether the current or last run gave a picture.
+    pub fn saw_picture(&self) -> bool {
+        self.saw_picture
+    }
+
+    /// A run failed before its first picture. Whether another mode or encoder is to be tried.
+    pub fn start_failed(&mut self) -> bool {
+        self.failed_starts += 1;
+        let is_enough = self.failed_starts >= START_FAILURES;
+        if is_enough {
+            self.failed_starts = 0;
+        }
+        is_enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_looked_for_more_often_than_what_is_there() {
+        let now = Instant::now();
+        let mut watch = DeviceWatch::new(now);
+        assert_eq!(watch.deadline(), now);
+        assert_eq!(watch.looked(now, None), DeviceCondition::Ready);
+        assert_eq!(watch.deadline(), now + LOOK_READY);
+        assert!(matches!(watch.looked(now, Some(&MediaError::NoCamera)), DeviceCondition::Absent(_)));
+        assert_eq!(watch.deadline(), now + LOOK_ABSENT);
+        let busy = MediaError::DeviceBusy { device: "/dev/video0".into() };
+        assert!(matches!(watch.looked(now, Some(&busy)), DeviceCondition::Unusable(_)));
+        assert_eq!(watch.deadline(), now + LOOK_UNUSABLE);
+    }
+
+    #[test]
+    fn a_plan_is_given_up_after_failures_in_a_row() {
+        let mut watch = DeviceWatch::new(Instant::now());
+        assert!(!watch.start_failed());
+        watch.picture_came();
+        assert!(!watch.start_failed());
+        assert!(watch.start_failed());
+        assert!(!watch.start_failed(), "the next plan has its own attempts");
+    }
+}

@@ -1,0 +1,185 @@
+//! The camera that is planned for, with its controls: looked for, checked, and set as people want it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::media::capture::camera::CameraInfo;
+use crate::media::capture::control::ControlInfo;
+use crate::media::error::MediaError;
+use crate::media::life::backend::CaptureBackend;
+use crate::media::life::control_settings::ControlSettings;
+use crate::media::life::device_watch::DeviceWatch;
+use crate::media::life::lifecycle::DeviceCondition;
+use crate::media::plan::planner::{Plan, Source};
+
+/// What a look for the camera brought.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Look {
+    /// For the life cycle.
+    pub condition: DeviceCondition,
+    /// Whether a pipeline of the plan before has to be replaced.
+    pub is_other_plan: bool,
+}
+
+/// The plan, and what belongs to its camera.
+pub struct PlannedCamera {
+    plan: Option<Plan>,
+    controls: ControlSettings,
+    /// When to look, and how many starts have failed.
+    pub watch: DeviceWatch,
+}
+
+impl PlannedCamera {
+    /// Nothing is planned, and the first look is due at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self { plan: None, controls: ControlSettings::default(), watch: DeviceWatch::new(now) }
+    }
+
+    /// The plan, if there is one.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    /// The plan's bit rate in kbit/s; 0 without one.
+    pub fn planned_kbps(&self) -> u32 {
+        self.plan.as_ref().map_or(0, |plan| plan.settings.bitrate_kbps)
+    }
+
+    /// Whether the plan is complete: what will come out is known.
+    pub fn is_ready(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.profile.is_some())
+    }
+
+    /// The device for people.
+    pub fn device_name(&self, backend: &impl CaptureBackend) -> String {
+        let planned = self.plan.as_ref().map(|plan| plan.device.clone());
+        planned.or_else(|| backend.device_name()).unwrap_or_else(|| "auto".into())
+    }
+
+    /// Whether the plan's device is not in its place any more.
+    pub fn is_gone(&self, backend: &impl CaptureBackend) -> bool {
+        self.plan.as_ref().is_some_and(|plan| !backend.is_there(plan))
+    }
+
+    /// Drops the plan of a device that is gone; what the life cycle has to know then.
+    pub fn drop_if_gone(&mut self, backend: &impl CaptureBackend) -> Option<DeviceCondition> {
+        if !self.is_gone(backend) {
+            return None;
+        }
+        let gone = MediaError::DeviceMissing { device: self.device_name(backend) };
+        self.plan = None;
+        Some(DeviceCondition::Absent(gone.to_string()))
+    }
+
+    /// Plans anew. `may_capture`: whether the privacy switch lets a camera run for a moment.
+    pub fn look(&mut self, backend: &mut impl CaptureBackend, may_capture: bool) -> Look {
+        let (plan, failure) = match backend.plan(may_capture) {
+            Ok(plan) => (Some(plan), None),
+            Err(error) => (None, Some(error)),
+        };
+        let before = std::mem::replace(&mut self.plan, plan);
+        let is_same = |plan: &Plan| {
+            before.as_ref().is_some_and(|old| old.source == plan.source && old.settings == plan.settings)
+        };
+        let is_other_plan = self.plan.as_ref().is_some_and(|plan| !is_same(plan));
+        // Planning may have taken seconds.
+        Look { condition: self.watch.looked(backend.now(), failure.as_ref()), is_other_plan }
+    }
+
+    /// Checks that the device is in its place. Whether to look anew: it is not, or a camera may have come that the test
+    /// picture stands in for while nothing runs.
+    pub fn check(&mut self, backend: &impl CaptureBackend, is_up: bool) -> bool {
+        let plan = self.plan.as_ref();
+        let is_there = plan.is_some_and(|plan| backend.is_there(plan));
+        let is_stand_in = plan.is_some_and(|plan| plan.source == Source::Test) && !is_up;
+        if !is_there || (is_stand_in && backend.has_device()) {
+            return true;
+        }
+        self.watch.found_in_place(backend.now());
+        false
+    }
+
+    /// A run failed before its first picture. After a few in a row the plan is given up, and another look is due.
+    pub fn start_failed(
+        &mut self,
+        backend: &mut impl CaptureBackend,
+        by_encoder: bool,
+        reason: &str,
+    ) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let is_given_up = self.watch.start_failed();
+        if is_given_up {
+            backend.give_up(plan, by_encoder, reason);
+        }
+        is_given_up
+    }
+
+    /// The configuration names another bit rate, in kbit/s.
+    pub fn set_planned_kbps(&mut self, backend: &mut impl CaptureBackend, kbps: u32) {
+        backend.want_bitrate(kbps);
+        if let Some(plan) = &mut self.plan {
+            plan.settings.bitrate_kbps = kbps;
+        }
+    }
+
+    /// What is wanted of the camera's controls, by their names.
+    pub fn wanted_controls(&self) -> &BTreeMap<String, i64> {
+        self.controls.wanted()
+    }
+
+    /// What people set before a restart of the process.
+    pub fn restore_controls(&mut self, wanted: BTreeMap<String, i64>) {
+        self.controls.restore(wanted);
+    }
+
+    /// Sets a control as somebody wrote it; the value that it then has, and whether the camera's description changed.
+    pub fn set_control(
+        &mut self,
+        backend: &mut impl CaptureBackend,
+        name: &str,
+        text: &str,
+    ) -> Result<(i64, bool), MediaError> {
+        let camera = self.camera().ok_or_else(|| MediaError::Control {
+            control: name.to_owned(),
+            reason: "there is no camera that has controls".into(),
+        })?;
+        let (value, controls) = backend.set_control(&camera, name, text)?;
+        self.controls.set(name, value);
+        Ok((value, self.replace_controls(&camera, controls)))
+    }
+
+    /// Sets what is wanted on a camera that has just come. Whether its description changed.
+    pub fn apply_controls(&mut self, backend: &mut impl CaptureBackend) -> bool {
+        let camera = self.camera();
+        let bus_info = camera.as_ref().map(|camera| camera.bus_info.as_str());
+        if !self.controls.poll_apply(bus_info) {
+            return false;
+        }
+        let Some(camera) = camera else { return false };
+        let controls = backend.apply_controls(&camera, self.controls.wanted());
+        self.replace_controls(&camera, controls)
+    }
+
+    /// Looks for changes from elsewhere, now and then.
+    pub fn read_controls(&mut self, backend: &impl CaptureBackend, now: Instant) {
+        if self.controls.poll_read(now)
+            && let Some(camera) = self.camera()
+        {
+            let controls = backend.read_controls(&camera);
+            self.replace_controls(&camera, controls);
+        }
+    }
+
+    fn camera(&self) -> Option<Arc<CameraInfo>> {
+        self.plan.as_ref()?.camera.clone()
+    }
+
+    fn replace_controls(&mut self, camera: &CameraInfo, controls: Vec<ControlInfo>) -> bool {
+        let is_other = controls != camera.controls;
+        if let Some(plan) = self.plan.as_mut().filter(|_| is_other) {
+            plan.camera = Some(Arc::new(CameraInfo { controls, ..camera.clone() }));
+        }
+        is_other
+    }
+}
