@@ -87,3 +87,18 @@ async fn a_viewer_that_knows_the_device_from_its_packets_alone_connects_as_soon(
     viewer.close().await;
     device.close().await;
 }
+
+#[tokio::test]
+async fn what_fails_inside_one_connection_ends_it_alone() {
+    let tasks = TaskGroup::new();
+    let factory = Factory::new(Ice::default(), Fanout::default(), &tasks).unwrap();
+    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (mut bad, _) = answer(&factory, &offer).await;
+    let (mut good, _) = answer(&factory, &offer).await;
+    bad.panic().await;
+    while !matches!(bad.next_event().await.expect("word of it"), PeerEvent::SenderFailed) {}
+    assert_eq!(factory.connections().await, 1);
+    assert!(good.answer(&offer, false).await.is_ok(), "the others go on");
+    assert_eq!(*tasks.ended_early().borrow(), None);
+    viewer.close().await;
+}

@@ -39,6 +39,9 @@ pub(super) enum Command {
     Path(Owner, oneshot::Sender<Option<PathStats>>),
     /// End a connection.
     Close(Owner, oneshot::Sender<()>),
+    /// Fail inside a connection.
+    #[cfg(test)]
+    Panic(Owner),
     /// Tell how many connections there are.
     #[cfg(test)]
     Count(oneshot::Sender<usize>),

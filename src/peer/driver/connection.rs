@@ -92,6 +92,12 @@ impl Connection {
         self.ask(|reply| Command::Path(self.owner, reply)).await.ok().flatten()
     }
 
+    /// Fails inside.
+    #[cfg(test)]
+    pub async fn panic(&self) {
+        let _ = self.commands.send(Command::Panic(self.owner)).await;
+    }
+
     /// Ends it: the viewer is told, and nothing is left.
     pub async fn close(self) {
         let _ = self.ask(|reply| Command::Close(self.owner, reply)).await;

@@ -10,6 +10,7 @@ mod nomination;
 mod path;
 mod peer;
 mod sending;
+mod stages;
 mod state;
 
 use std::cell::RefCell;
@@ -245,6 +246,10 @@ impl Shared {
                 let _ = reply.send(self.with(peer));
             }
             #[cfg(test)]
+            Command::Panic(owner) => {
+                self.with(|state| state.with(owner, now, |_, _| panic!("on purpose")));
+            }
+            #[cfg(test)]
             Command::Count(reply) => {
                 let _ = reply.send(self.state.borrow().peers.len());
             }
@@ -307,4 +312,26 @@ async fn serve(
     }
     tasks.cancel();
     timer.abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_wakes_while_there_is_no_viewer() {
+        let serving = async {
+            let (tasks, (commands, queue)) = (TaskGroup::new(), mpsc::channel(COMMAND_QUEUE));
+            tasks.spawn_local_finite("driver", serve(Ice::default(), Vec::new(), queue, tasks.child()));
+            sleep(Duration::from_secs(1)).await;
+            let before = tasks.polls();
+            assert!(before.contains_key("peer-timers"), "{before:?}");
+            sleep(Duration::from_mins(1)).await;
+            assert_eq!(tasks.polls(), before);
+            drop(commands);
+        };
+        LocalSet::new().run_until(serving).await;
+    }
 }

@@ -19,6 +19,7 @@ use super::command::PeerEvent;
 use super::gather::{self, Gathering};
 use super::nomination::{Nominations, nomination};
 use super::path;
+use super::stages::{ConnectStages, Stage};
 use crate::peer::PeerError;
 use crate::peer::connect::answer::{with_first_section, with_known_candidates};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
@@ -72,6 +73,7 @@ pub(super) struct Peer {
     round_trip: Option<Duration>,
     /// Where the library sends its handshake.
     route: Option<TransportContext>,
+    stages: ConnectStages,
     /// Media may begin.
     pub is_starting: bool,
     is_started: bool,
@@ -102,6 +104,7 @@ impl Peer {
             answered: None,
             round_trip: None,
             route: None,
+            stages: ConnectStages::default(),
             is_starting: false,
             is_started: false,
             sending: None,
@@ -130,6 +133,7 @@ impl Peer {
                 self.ask(net, candidate, now);
             }
         }
+        self.stages.mark(Stage::Answered, now);
         Ok((answer, is_new))
     }
 
@@ -296,7 +300,7 @@ impl Peer {
             }
             while let Some(event) = self.new.pc.poll_event() {
                 is_idle = false;
-                self.event(net, event);
+                self.event(net, event, now);
             }
             while self.new.pc.poll_read().is_some() {}
             if is_idle {
@@ -307,7 +311,10 @@ impl Peer {
 
     fn transmit(&mut self, net: &mut Net, message: &TaggedBytesMut, now: Instant) {
         match Stun::of(&message.message) {
-            Some(Stun { class: Class::Request, transaction }) => self.check = Some((transaction, now)),
+            Some(Stun { class: Class::Request, transaction }) => {
+                self.check = Some((transaction, now));
+                self.stages.mark(Stage::FirstCheck, now);
+            }
             Some(Stun { class: Class::Response, transaction }) => self.answered = Some(transaction),
             Some(_) => {}
             None => {
@@ -315,12 +322,13 @@ impl Peer {
                     self.handshake.sent(&message.message, now);
                 }
                 self.route = Some(message.transport);
+                self.stages.mark(Stage::FirstFlight, now);
             }
         }
         net.transmit(self.owner, message);
     }
 
-    fn event(&mut self, net: &mut Net, event: RTCPeerConnectionEvent) {
+    fn event(&mut self, net: &mut Net, event: RTCPeerConnectionEvent, now: Instant) {
         match event {
             RTCPeerConnectionEvent::OnIceCandidateEvent(event) => {
                 let Ok(init) = event.candidate.to_json() else { return };
@@ -338,16 +346,22 @@ impl Peer {
             RTCPeerConnectionEvent::OnIceGatheringStateChangeEvent(RTCIceGatheringState::Complete) => {
                 self.forward(PeerEvent::GatheringComplete);
             }
-            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(_) => self.follow_path(net),
-            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => self.state(net, state),
+            RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(_) => self.follow_path(net, now),
+            RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => self.state(net, state, now),
             _ => {}
         }
     }
 
-    fn state(&mut self, net: &mut Net, state: RTCPeerConnectionState) {
+    fn state(&mut self, net: &mut Net, state: RTCPeerConnectionState, now: Instant) {
         match state {
             RTCPeerConnectionState::Connected => {
-                self.follow_path(net);
+                self.follow_path(net, now);
+                self.stages.mark(Stage::Finished, now);
+                if let Some(live) = &self.new.live
+                    && !self.is_started
+                {
+                    tracing::debug!(ms = %self.stages.since(live.offered_at), "the steps to the connection");
+                }
                 let can_send = self.is_started || self.start_media();
                 self.forward(if can_send { PeerEvent::Connected } else { PeerEvent::SenderFailed });
             }
@@ -378,11 +392,12 @@ impl Peer {
     }
 
     /// Media takes the path that ICE has chosen. During a restart it stays on the former one.
-    fn follow_path(&mut self, net: &Net) {
+    fn follow_path(&mut self, net: &Net, now: Instant) {
         if let Some(path) = self.selected_path(net)
             && self.new.media.path != Some(path)
         {
             tracing::debug!(?path, "media's path");
+            self.stages.mark(Stage::Nominated, now);
             self.new.media.path = Some(path);
         }
     }
