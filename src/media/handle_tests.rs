@@ -91,7 +91,7 @@ async fn a_panic_of_the_capture_thread_is_reported_and_is_no_sign_of_life() {
     let mut ended = tasks.ended_early();
     let ended = tokio::time::timeout(PATIENCE, ended.wait_for(Option::is_some)).await.expect("in time");
     assert_eq!(ended.unwrap().as_ref().map(|ended| ended.task), Some("media"));
-    assert_eq!(media.ping().now_or_never(), None);
+    assert_eq!(media.ping().now_or_never(), Some(false));
     assert!(media.snapshot(None).await.is_err());
 }
 
