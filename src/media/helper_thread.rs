@@ -59,8 +59,8 @@ mod tests {
         assert_eq!(run_for("helper", limit, || 7), Ok(7));
         let panicked = run_for("helper", limit, || panic!("a driver with a defect"));
         assert_eq!(panicked, Err::<(), _>(HelperFailure::Panicked("panic: a driver with a defect".into())));
-        let (held, hold) = mpsc::sync_channel::<()>(0);
-        let hangs = run_for("helper", Duration::ZERO, move || hold.recv().is_err());
+        let (held, released) = mpsc::sync_channel::<()>(0);
+        let hangs = run_for("helper", Duration::ZERO, move || released.recv().is_err());
         assert_eq!(hangs, Err(HelperFailure::TimedOut));
         drop(held);
     }

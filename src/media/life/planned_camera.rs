@@ -15,7 +15,7 @@ use crate::media::plan::planner::{Plan, Source};
 
 /// What a look for the camera brought.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct LookOutcome {
     /// For the life cycle.
     pub condition: DeviceCondition,
     /// Whether a pipeline of the plan before has to be replaced.
@@ -73,7 +73,7 @@ impl PlannedCamera {
     }
 
     /// Plans anew. `may_capture`: whether the privacy switch lets a camera run for a moment.
-    pub fn look(&mut self, backend: &mut impl CaptureBackend, may_capture: bool) -> Look {
+    pub fn look(&mut self, backend: &mut impl CaptureBackend, may_capture: bool) -> LookOutcome {
         let (plan, failure) = match backend.plan(may_capture) {
             Ok(plan) => (Some(plan), None),
             Err(error) => (None, Some(error)),
@@ -84,7 +84,7 @@ impl PlannedCamera {
         };
         let is_other_plan = self.plan.as_ref().is_some_and(|plan| !is_same(plan));
         // Planning may have taken seconds.
-        Look { condition: self.watch.looked(backend.now(), failure.as_ref()), is_other_plan }
+        LookOutcome { condition: self.watch.looked(backend.now(), failure.as_ref()), is_other_plan }
     }
 
     /// Checks that the device is in its place. Whether to look anew: it is not, or a camera may have come that the test
