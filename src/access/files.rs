@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::AccessError;
+use super::error::AccessError;
 use crate::base::durable_file::{self, Access, FileOwner, own_like_folder};
 
 /// Far more than any file of ours holds.

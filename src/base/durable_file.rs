@@ -150,7 +150,10 @@ impl DurableFile {
     pub fn load(&self) -> io::Result<Option<String>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Where a folder on the way is none, there can be no file.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let mut text = String::new();

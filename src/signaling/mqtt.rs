@@ -117,5 +117,4 @@ impl Link {
 }
 
 #[cfg(test)]
-#[path = "mqtt/link_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::publisher::Outbox;
+use super::publisher::BrokerOutbox;
 use crate::app::persist::{Manner, Persist};
 use crate::base::durable_file::DurableFile;
 use crate::config::HomeAssistant;
@@ -53,7 +53,7 @@ impl Announcer {
     }
 
     /// Publishes what differs from what was announced.
-    pub fn tell(&mut self, outbox: &Outbox, persist: &Persist, facts: &DiscoveryFacts<'_>) {
+    pub fn tell(&mut self, outbox: &BrokerOutbox, persist: &Persist, facts: &DiscoveryFacts<'_>) {
         if facts.is_complete() {
             self.last_camera = Some(facts.media.clone());
         }

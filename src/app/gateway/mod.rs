@@ -34,7 +34,7 @@ use crate::signaling::topic::{Id, Topics};
 use crate::stream::Fanout;
 use announcer::Announcer;
 use commands::{CommandExecutor, Controlled};
-use publisher::{Outbox, Publisher};
+use publisher::{BrokerOutbox, Publisher};
 pub(super) use pulse::{Presence, Pulse, Settings};
 use router::{Inputs, Router};
 use snapshots::SnapshotTaker;
@@ -153,7 +153,7 @@ impl BrokerLink {
         let (presence, watched) = watch::channel(Presence::Connecting);
         let pulse = Pulse::new(link.clone(), asks, watched);
         let to_broker = link.clone();
-        let outbox = Outbox::new(move |message| to_broker.publish(message));
+        let outbox = BrokerOutbox::new(move |message| to_broker.publish(message));
         let inputs = Inputs {
             link: inbox,
             events,

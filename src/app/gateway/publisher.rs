@@ -21,9 +21,9 @@ use crate::signaling::topic::{Id, Topics};
 
 /// Takes messages for the broker without waiting.
 #[derive(Clone)]
-pub(super) struct Outbox(Arc<dyn Fn(Outgoing) -> bool + Send + Sync>);
+pub(super) struct BrokerOutbox(Arc<dyn Fn(Outgoing) -> bool + Send + Sync>);
 
-impl Outbox {
+impl BrokerOutbox {
     /// What it takes goes to `put`, which tells whether there was room.
     pub fn new(put: impl Fn(Outgoing) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(put))
@@ -47,7 +47,7 @@ pub(super) struct Answer {
 
 /// Publishes what the device says, and knows when `state` is due.
 pub(super) struct Publisher {
-    outbox: Outbox,
+    outbox: BrokerOutbox,
     topics: Arc<Topics>,
     device: DeviceInfo,
     /// How the page's addresses begin, and where it listens.
@@ -60,7 +60,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub fn new(
-        outbox: Outbox,
+        outbox: BrokerOutbox,
         topics: Arc<Topics>,
         device: DeviceInfo,
         page: Option<(&'static str, SocketAddr)>,
@@ -104,7 +104,7 @@ impl Publisher {
     }
 
     /// Where messages on other topics go.
-    pub fn outbox(&self) -> &Outbox {
+    pub fn outbox(&self) -> &BrokerOutbox {
         &self.outbox
     }
 

@@ -74,7 +74,7 @@ fn world() -> World {
     };
     let published = Published::default();
     let recorder = published.clone();
-    let outbox = Outbox::new(move |message| {
+    let outbox = BrokerOutbox::new(move |message| {
         recorder.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         true
     });
