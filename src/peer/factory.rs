@@ -11,11 +11,11 @@ use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 
-use super::PeerError;
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
 use super::driver::{Connection, Driver, Parts};
+use super::error::PeerError;
 use super::net::tcp_port;
 use super::rtp::keys::{KeyProvider, Keys};
 use super::stats::SessionStats;

@@ -22,9 +22,9 @@ use rtc::turn::proto::{PROTO_UDP, allocate_request, refresh_request};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
-use super::PeerError;
 use super::connect::offer::VideoCodec;
 use super::driver::PeerEvent;
+use super::error::PeerError;
 use super::factory::Factory;
 use super::net::server_url::ServerUrl;
 use crate::base::tasks::TaskGroup;

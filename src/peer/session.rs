@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, sleep_until, timeout};
 
-use super::PeerError;
 use super::connect::offer::{AcceptedOffer, VideoCodec};
 use super::driver::{Connection, PeerEvent};
+use super::error::PeerError;
 use super::factory::Factory;
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;

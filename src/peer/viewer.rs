@@ -26,8 +26,9 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
-use super::PeerError;
 use super::connect::track::TRANSPORT_CC_URI;
+use super::error::PeerError;
+use crate::base::tasks::TaskGroup;
 use crate::signaling::message::Candidate;
 use retransmitted::Retransmitted;
 use runtime::{ViewerRuntime, WakeDriver};
@@ -109,7 +110,8 @@ impl Viewer {
     ) -> Result<(Self, String), PeerError> {
         let (tx, events) = mpsc::channel(EVENT_LIMIT);
         let track = Arc::new(Mutex::new(None));
-        let handler = Handler { tx, sink, track: Arc::clone(&track), wake: runtime.wake() };
+        let handler =
+            Handler { tx, sink, track: Arc::clone(&track), wake: runtime.wake(), tasks: runtime.tasks() };
         let building = PeerConnectionBuilder::new()
             .with_media_engine(media_engine()?)
             .with_setting_engine(
@@ -244,6 +246,7 @@ struct Handler {
     sink: Arc<dyn PacketSink>,
     track: Arc<Mutex<Option<Arc<dyn TrackRemote>>>>,
     wake: WakeDriver,
+    tasks: TaskGroup,
 }
 
 impl Handler {
@@ -291,7 +294,7 @@ impl PeerConnectionEventHandler for Handler {
         *self.track.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&track));
         let sink = Arc::clone(&self.sink);
         // Ends with the track, which ends with the connection.
-        tokio::spawn(async move {
+        self.tasks.spawn_finite("track", async move {
             while let Some(event) = track.poll().await {
                 match event {
                     TrackRemoteEvent::OnRtpPacket(packet) => sink.packet(Received {

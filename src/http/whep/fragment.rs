@@ -209,7 +209,11 @@ mod tests {
     #[test]
     fn an_answer_is_cut_down_to_its_generation() {
         let several = OFFER.replace("a=end", "a=candidate:2 1 udp 1 192.0.2.2 9 typ host\r\na=end");
-        assert_eq!(of_answer(&several), of_answer(OFFER), "one is enough, and all that some players can read");
+        assert_eq!(
+            of_answer(&several),
+            of_answer(OFFER),
+            "one is enough, and all that some players can read"
+        );
         let fragment = of_answer(OFFER);
         assert_eq!(
             fragment,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::delay::Delay;
 use super::fec_rate::FecRate;
-use super::loss::{Batch, LossPart, LossSign};
+use super::loss::{LossBatch, LossPart, LossSign};
 use super::probe::Probing;
 use super::report::Report;
 use super::rtx_budget::Conditions;
@@ -148,7 +148,7 @@ impl Estimator {
         }
         let at = self.at(now);
         let was_away = self.since(at, self.unheard_since) > SILENCE;
-        let (mut batch, mut last_arrived) = (Batch::default(), true);
+        let (mut batch, mut last_arrived) = (LossBatch::default(), true);
         for report in reports {
             // What left before the last cut is what the cut was for.
             if self.last_cut.is_none_or(|cut| self.at(report.departure) > cut) {

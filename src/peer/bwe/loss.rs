@@ -34,7 +34,7 @@ pub enum LossSign {
 
 /// What became of some packets.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Batch {
+pub struct LossBatch {
     /// All.
     pub sent: u32,
     /// Of these.
@@ -46,7 +46,7 @@ pub struct Batch {
 /// Loss of the last second.
 #[derive(Debug, Default)]
 pub struct LossPart {
-    batches: VecDeque<(Duration, Batch)>,
+    batches: VecDeque<(Duration, LossBatch)>,
     own: f64,
     /// Loss when the first cut of a row was made.
     at_first_cut: Option<f64>,
@@ -56,7 +56,7 @@ pub struct LossPart {
 
 impl LossPart {
     /// Takes what became of some packets.
-    pub fn batch(&mut self, now: Duration, batch: Batch) {
+    pub fn batch(&mut self, now: Duration, batch: LossBatch) {
         let passed = now.saturating_sub(self.last.replace(now).unwrap_or(now)).as_secs_f64();
         self.own *= (1.0 - FORGET_PER_S).powf(passed);
         self.batches.push_back((now, batch));
@@ -70,8 +70,8 @@ impl LossPart {
         self.batches.clear();
     }
 
-    fn counts(&self) -> Batch {
-        self.batches.iter().fold(Batch::default(), |sum, (_, batch)| Batch {
+    fn counts(&self) -> LossBatch {
+        self.batches.iter().fold(LossBatch::default(), |sum, (_, batch)| LossBatch {
             sent: sum.sent + batch.sent,
             lost: sum.lost + batch.lost,
             runs: sum.runs + batch.runs,
@@ -80,14 +80,14 @@ impl LossPart {
 
     /// Lost of all sent, if enough was sent.
     pub fn fraction(&self) -> Option<f64> {
-        let Batch { sent, lost, .. } = self.counts();
+        let LossBatch { sent, lost, .. } = self.counts();
         (sent >= LEAST_PACKETS).then(|| f64::from(lost) / f64::from(sent))
     }
 
     /// What to do about it.
     pub fn sign(&self) -> LossSign {
         let Some(fraction) = self.fraction() else { return LossSign::Clear };
-        let Batch { sent, lost, runs } = self.counts();
+        let LossBatch { sent, lost, runs } = self.counts();
         // Packets that are lost in a row are one accident, not many (the variance of Gilbert's model).
         let in_a_row = 2.0 * f64::from(lost) / f64::from(runs.max(1)) - 1.0;
         let by_chance = SURE * (fraction * (1.0 - fraction) / f64::from(sent) * in_a_row.max(1.0)).sqrt();
@@ -134,7 +134,7 @@ mod tests {
         let mut loss = LossPart::default();
         let mut cuts = 0;
         for step in 0..100 {
-            loss.batch(Duration::from_millis(step * 100), Batch { sent: 20, lost: 4, runs: 4 });
+            loss.batch(Duration::from_millis(step * 100), LossBatch { sent: 20, lost: 4, runs: 4 });
             if let LossSign::Cut(_) = loss.sign() {
                 cuts += 1;
                 loss.was_cut(loss.fraction().unwrap());
@@ -142,16 +142,16 @@ mod tests {
         }
         assert_eq!(cuts, CUTS_IN_VAIN + 1);
         assert_eq!(loss.sign(), LossSign::Clear);
-        loss.batch(Duration::from_secs(10), Batch { sent: 800, lost: 400, runs: 200 });
+        loss.batch(Duration::from_secs(10), LossBatch { sent: 800, lost: 400, runs: 200 });
         assert!(matches!(loss.sign(), LossSign::Cut(_)), "more than its own is still an alarm");
     }
 
     #[test]
     fn few_packets_say_nothing() {
         let mut loss = LossPart::default();
-        loss.batch(Duration::ZERO, Batch { sent: 10, lost: 5, runs: 5 });
+        loss.batch(Duration::ZERO, LossBatch { sent: 10, lost: 5, runs: 5 });
         assert_eq!(loss.sign(), LossSign::Clear);
-        loss.batch(Duration::ZERO, Batch { sent: 90, ..Batch::default() });
+        loss.batch(Duration::ZERO, LossBatch { sent: 90, ..LossBatch::default() });
         assert_eq!(loss.sign(), LossSign::Hold);
     }
 
@@ -159,7 +159,7 @@ mod tests {
     fn a_row_of_lost_packets_is_one_accident() {
         let sign = |runs| {
             let mut loss = LossPart::default();
-            loss.batch(Duration::ZERO, Batch { sent: 200, lost: 36, runs });
+            loss.batch(Duration::ZERO, LossBatch { sent: 200, lost: 36, runs });
             loss.sign()
         };
         assert_eq!(sign(3), LossSign::Hold);

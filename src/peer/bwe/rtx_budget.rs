@@ -37,7 +37,7 @@ pub struct Conditions {
 
 /// What became of one packet so far.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet {
+pub struct RtxPacket {
     /// When it left first.
     pub sent_at: Instant,
     /// When it was sent again last.
@@ -65,7 +65,7 @@ impl Budget {
     }
 
     /// Whether `packet` of `bits` is sent again at `now`, and takes its cost if so.
-    pub fn allows(&mut self, now: Instant, on: Conditions, packet: Packet, bits: f64) -> bool {
+    pub fn allows(&mut self, now: Instant, on: Conditions, packet: RtxPacket, bits: f64) -> bool {
         let wait = on.round_trip.unwrap_or(USUAL_WAIT).max(LEAST_WAIT);
         let since = |at: Instant| now.saturating_duration_since(at);
         let is_wanted = packet.tries < TRIES
@@ -96,7 +96,7 @@ mod tests {
     /// Bit/s of repairs for somebody who asks for 100 packets every 20 ms, for as long as they are wanted.
     fn storm(on: Conditions) -> f64 {
         let (start, mut budget, mut repaired) = (Instant::now(), Budget::default(), 0.0);
-        let fresh = Packet { sent_at: start, repaired_at: None, tries: 0 };
+        let fresh = RtxPacket { sent_at: start, repaired_at: None, tries: 0 };
         let mut packets = [fresh; 100];
         for step in 0..50 {
             let now = start + ms(step * 20);
@@ -123,22 +123,22 @@ mod tests {
     #[test]
     fn a_packet_is_not_sent_again_before_the_path_can_have_answered() {
         let (now, mut budget) = (Instant::now(), Budget::default());
-        let sent = Packet { sent_at: now, repaired_at: None, tries: 0 };
+        let sent = RtxPacket { sent_at: now, repaired_at: None, tries: 0 };
         budget.fill(now, on(None));
         assert!(budget.allows(now, on(None), sent, BITS));
-        let again = Packet { repaired_at: Some(now), tries: 1, ..sent };
+        let again = RtxPacket { repaired_at: Some(now), tries: 1, ..sent };
         assert!(!budget.allows(now + ms(49), on(None), again, BITS));
         assert!(budget.allows(now + ms(50), on(None), again, BITS));
         let unknown = Conditions { round_trip: None, ..on(None) };
         assert!(!budget.allows(now + ms(99), unknown, again, BITS));
-        assert!(!budget.allows(now + ms(500), on(None), Packet { tries: TRIES, ..again }, BITS));
+        assert!(!budget.allows(now + ms(500), on(None), RtxPacket { tries: TRIES, ..again }, BITS));
         assert!(!budget.allows(now + TOO_OLD, on(None), sent, BITS));
     }
 
     #[test]
     fn a_full_path_gets_no_repairs() {
         let (now, mut budget) = (Instant::now(), Budget::default());
-        let sent = Packet { sent_at: now, repaired_at: None, tries: 0 };
+        let sent = RtxPacket { sent_at: now, repaired_at: None, tries: 0 };
         let full = Conditions { backlog: BACKLOG_MOST, ..on(Some(1e6)) };
         budget.fill(now, full);
         assert!(!budget.allows(now, full, sent, BITS));

@@ -8,7 +8,7 @@ use rtc::dtls::crypto::Certificate;
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 
 use crate::access::{AccessError, Lock, read_private, write_private};
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 
 /// The file in the state directory: the line `expires SECONDS`, then certificate and key as PEM.
 const FILE: &str = "dtls.pem";

@@ -23,7 +23,7 @@ const CLIENT_HELLO: u8 = 1;
 
 /// What to do with a datagram that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::peer) enum Verdict {
+pub(in crate::peer) enum FlightVerdict {
     /// It is for the library.
     Keep,
     /// The peer repeats what was answered already; the answer is being repeated too.
@@ -102,17 +102,17 @@ impl Handshake {
     }
 
     /// Sees what arrived.
-    pub fn received(&mut self, datagram: &[u8]) -> Verdict {
+    pub fn received(&mut self, datagram: &[u8]) -> FlightVerdict {
         if self.done || !is_handshake(datagram) {
-            return Verdict::Keep;
+            return FlightVerdict::Keep;
         }
         // After its last flight a client waits for ChangeCipherSpec and an encrypted record only.
         let is_plain_message = |record: Record| record.content_type == HANDSHAKE && record.epoch == 0;
         if self.role == Role::Client && self.finished_sent && records(datagram).all(is_plain_message) {
-            return Verdict::Stale;
+            return FlightVerdict::Stale;
         }
         self.answered = true;
-        Verdict::Keep
+        FlightVerdict::Keep
     }
 
     /// The flight that was not answered in time, to be sent as it was.
@@ -206,7 +206,7 @@ mod tests {
     fn client(now: Instant) -> Handshake {
         let mut handshake = Handshake::default();
         handshake.sent(&message(CLIENT_HELLO, 0), now);
-        assert_eq!(handshake.received(&message(SERVER_HELLO, 0)), Verdict::Keep);
+        assert_eq!(handshake.received(&message(SERVER_HELLO, 0)), FlightVerdict::Keep);
         handshake.sent(&message(CERTIFICATE, 1), now);
         handshake.sent(&finished(), now);
         handshake
@@ -252,9 +252,9 @@ mod tests {
     #[test]
     fn a_servers_repeat_does_not_reach_a_client_that_answered_it() {
         let mut handshake = client(Instant::now());
-        assert_eq!(handshake.received(&message(SERVER_HELLO, 5)), Verdict::Stale);
-        assert_eq!(handshake.received(&finished()), Verdict::Keep);
-        assert_eq!(handshake.received(STUN), Verdict::Keep);
+        assert_eq!(handshake.received(&message(SERVER_HELLO, 5)), FlightVerdict::Stale);
+        assert_eq!(handshake.received(&finished()), FlightVerdict::Keep);
+        assert_eq!(handshake.received(STUN), FlightVerdict::Keep);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         server.received(&message(CERTIFICATE, 1));
         server.received(&finished());
         server.sent(&finished(), start);
-        assert_eq!(server.received(&message(CERTIFICATE, 1)), Verdict::Keep);
+        assert_eq!(server.received(&message(CERTIFICATE, 1)), FlightVerdict::Keep);
     }
 
     #[test]

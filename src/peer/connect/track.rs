@@ -12,7 +12,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 
 use super::answer::with_repairs;
 use super::offer::VideoCodec;
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 use crate::peer::rtp::fec::Fec;
 use crate::peer::rtp::packet::{CLOCK_RATE_HZ, Extensions};
 use crate::peer::rtp::stream::Negotiated;

@@ -1,30 +1,15 @@
-//! What sessions ask of the driver's thread, and what a connection reports to its session.
+//! What sessions ask of the driver's thread.
 
 use tokio::sync::oneshot;
 
-use super::peer::NewPeer;
-use crate::peer::PeerError;
+use super::new_peer::NewPeer;
+use crate::peer::error::PeerError;
 use crate::peer::net::demux::Owner;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
-/// What becomes of a connection.
-#[derive(Debug)]
-pub(in crate::peer) enum PeerEvent {
-    /// One of our candidates.
-    Candidate(Candidate),
-    /// All of our candidates are known.
-    GatheringComplete,
-    /// ICE and DTLS have come about. Media begins by itself.
-    Connected,
-    /// It failed, or the viewer closed it.
-    Ended,
-    /// What sends its media has failed inside the device.
-    SenderFailed,
-}
-
 /// What the thread is asked.
-pub(super) enum Command {
+pub(super) enum DriverCommand {
     /// Have sockets for one more connection.
     Bind(oneshot::Sender<Result<(), PeerError>>),
     /// Take a connection.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::command::{Command, PeerEvent};
-use crate::peer::PeerError;
+use super::command::DriverCommand;
+use super::event::PeerEvent;
 use crate::peer::connect::answer::with_candidates;
+use crate::peer::error::PeerError;
 use crate::peer::net::demux::Owner;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
@@ -19,7 +20,7 @@ const GATHER_LIMIT: Duration = Duration::from_secs(5);
 /// A session's end of its connection, which is closed when this is dropped.
 pub(in crate::peer) struct Connection {
     owner: Owner,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<DriverCommand>,
     events: mpsc::Receiver<PeerEvent>,
     /// What happened while candidates were gathered.
     held: VecDeque<PeerEvent>,
@@ -28,13 +29,16 @@ pub(in crate::peer) struct Connection {
 impl Connection {
     pub(super) fn new(
         owner: Owner,
-        commands: mpsc::Sender<Command>,
+        commands: mpsc::Sender<DriverCommand>,
         events: mpsc::Receiver<PeerEvent>,
     ) -> Self {
         Self { owner, commands, events, held: VecDeque::new() }
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PeerError> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> DriverCommand,
+    ) -> Result<T, PeerError> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| PeerError::Gone)?;
         answer.await.map_err(|_| PeerError::Gone)
@@ -46,7 +50,7 @@ impl Connection {
     /// # Errors
     /// The offer cannot be used.
     pub async fn answer(&mut self, offer: &str, full: bool) -> Result<String, PeerError> {
-        let answer = self.ask(|reply| Command::Answer(self.owner, offer.to_owned(), reply)).await??;
+        let answer = self.ask(|reply| DriverCommand::Answer(self.owner, offer.to_owned(), reply)).await??;
         Ok(if full { with_candidates(&answer, &self.gathered().await) } else { answer })
     }
 
@@ -70,13 +74,13 @@ impl Connection {
 
     /// Gathers candidates without a viewer.
     pub async fn offer(&self) -> Result<(), PeerError> {
-        self.ask(|reply| Command::Offer(self.owner, reply)).await?
+        self.ask(|reply| DriverCommand::Offer(self.owner, reply)).await?
     }
 
     /// Takes a candidate of the viewer.
     pub async fn add_candidate(&self, candidate: Candidate) {
         // When the thread is gone, so is everything else.
-        let _ = self.commands.send(Command::Candidate(self.owner, candidate)).await;
+        let _ = self.commands.send(DriverCommand::Candidate(self.owner, candidate)).await;
     }
 
     /// What happens next; `None` when nothing more can. Nothing is lost when this is dropped.
@@ -89,17 +93,17 @@ impl Connection {
 
     /// The path that ICE has chosen, and what is known of it.
     pub async fn path(&self) -> Option<PathStats> {
-        self.ask(|reply| Command::Path(self.owner, reply)).await.ok().flatten()
+        self.ask(|reply| DriverCommand::Path(self.owner, reply)).await.ok().flatten()
     }
 
     /// Fails inside.
     #[cfg(test)]
     pub async fn panic(&self) {
-        let _ = self.commands.send(Command::Panic(self.owner)).await;
+        let _ = self.commands.send(DriverCommand::Panic(self.owner)).await;
     }
 
     /// Ends it: the viewer is told, and nothing is left.
     pub async fn close(self) {
-        let _ = self.ask(|reply| Command::Close(self.owner, reply)).await;
+        let _ = self.ask(|reply| DriverCommand::Close(self.owner, reply)).await;
     }
 }

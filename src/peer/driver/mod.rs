@@ -5,7 +5,9 @@
 
 mod command;
 mod connection;
+mod event;
 mod gather;
+mod new_peer;
 mod nomination;
 mod path;
 mod peer;
@@ -28,17 +30,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::sleep_until;
 
-use self::command::Command;
-pub(in crate::peer) use self::command::PeerEvent;
+use self::command::DriverCommand;
 pub(in crate::peer) use self::connection::Connection;
-use self::peer::NewPeer;
+pub(in crate::peer) use self::event::PeerEvent;
+use self::new_peer::NewPeer;
+use self::sending::MediaHost;
 use self::state::{Lookup, State};
-use super::PeerError;
 use super::connect::track::Track;
+use super::error::PeerError;
 use super::net::demux::Owner;
-use super::net::relay::RelayId;
-use super::net::tcp_port::{self, Accepted, LinkId};
-use super::net::{Inbox, Net};
+use super::net::inbox::RelayId;
+use super::net::inbox::{Accepted, LinkId, PacketInbox};
+use super::net::{Net, tcp_port};
 use super::rtp::keys::Keys;
 use super::send::media_sender::MediaSender;
 use super::stats::SessionStats;
@@ -74,7 +77,7 @@ pub(in crate::peer) struct Parts {
 /// The thread; it ends when this and all connections are dropped.
 #[derive(Debug)]
 pub(in crate::peer) struct Driver {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<DriverCommand>,
     next: AtomicU64,
 }
 
@@ -101,7 +104,7 @@ impl Driver {
     /// Makes sure that there are sockets for one more connection.
     pub async fn bind(&self) -> Result<(), PeerError> {
         let (reply, bound) = oneshot::channel();
-        self.commands.send(Command::Bind(reply)).await.map_err(|_| PeerError::Gone)?;
+        self.commands.send(DriverCommand::Bind(reply)).await.map_err(|_| PeerError::Gone)?;
         bound.await.map_err(|_| PeerError::Gone)?
     }
 
@@ -109,7 +112,7 @@ impl Driver {
     #[cfg(test)]
     pub async fn connections(&self) -> usize {
         let (reply, count) = oneshot::channel();
-        let _ = self.commands.send(Command::Count(reply)).await;
+        let _ = self.commands.send(DriverCommand::Count(reply)).await;
         count.await.unwrap_or_default()
     }
 
@@ -122,7 +125,7 @@ impl Driver {
         let media = MediaSender::new(owner, feedback, fanout);
         let span = tracing::Span::current();
         let new = NewPeer { pc, track, keys, media, events, public_ip, live, playout_delay_ms, span };
-        let command = Command::Open(owner, Box::new(new));
+        let command = DriverCommand::Open(owner, Box::new(new));
         self.commands.send(command).await.map_err(|_| PeerError::Gone)?;
         Ok(Connection::new(owner, self.commands.clone(), reported))
     }
@@ -142,7 +145,7 @@ struct Shared {
 impl Shared {
     fn new(ice: Ice, tasks: TaskGroup) -> Rc<Self> {
         Rc::new_cyclic(|me: &Weak<Self>| {
-            let inbox: Weak<dyn Inbox> = me.clone();
+            let inbox: Weak<dyn PacketInbox> = me.clone();
             Self {
                 state: RefCell::new(State::new(ice, &inbox, &tasks)),
                 earlier: Notify::new(),
@@ -159,7 +162,7 @@ impl Shared {
         let done = what(&mut state);
         for owner in std::mem::take(&mut state.starting) {
             if let (Some(shared), Some(peer)) = (self.me.upgrade(), state.peers.get_mut(&owner)) {
-                peer.sending = sending::start(shared, owner, &peer.new);
+                peer.sending = sending::start(shared, owner, &peer.new, &self.tasks);
             }
         }
         let due = state.poll_timeout();
@@ -210,21 +213,21 @@ impl Shared {
         });
     }
 
-    async fn command(&self, command: Command) {
+    async fn command(&self, command: DriverCommand) {
         let now = Instant::now();
         match command {
-            Command::Bind(reply) => {
+            DriverCommand::Bind(reply) => {
                 let bound = self.with(|state| state.bind(now));
                 if let Ok(true) = bound {
                     tokio::time::sleep(SOCKET_READY).await;
                 }
                 let _ = reply.send(bound.map(|_| ()));
             }
-            Command::Open(owner, new) => {
+            DriverCommand::Open(owner, new) => {
                 self.close_when_dropped(owner, new.events.clone());
                 self.with(|state| state.open(owner, *new));
             }
-            Command::Answer(owner, offer, reply) => {
+            DriverCommand::Answer(owner, offer, reply) => {
                 let answered = self.with(|state| state.answer(owner, &offer, now));
                 let answered = answered.unwrap_or(Err(PeerError::Gone));
                 let _ = reply.send(answered.map(|(answer, lookups)| {
@@ -232,41 +235,42 @@ impl Shared {
                     answer
                 }));
             }
-            Command::Offer(owner, reply) => {
+            DriverCommand::Offer(owner, reply) => {
                 let offered = self.with(|state| state.offer(owner, now)).unwrap_or(Err(PeerError::Gone));
                 let _ = reply.send(offered.map(|lookups| self.look_up(lookups)));
             }
-            Command::Candidate(owner, candidate) => {
+            DriverCommand::Candidate(owner, candidate) => {
                 self.with(|state| {
                     state.with(owner, now, |peer, net| peer.add_remote_candidate(net, candidate.into(), now));
                 });
             }
-            Command::Path(owner, reply) => {
+            DriverCommand::Path(owner, reply) => {
                 let peer = |state: &mut State| state.peers.get_mut(&owner)?.path_stats();
                 let _ = reply.send(self.with(peer));
             }
             #[cfg(test)]
-            Command::Panic(owner) => {
+            DriverCommand::Panic(owner) => {
                 self.with(|state| state.with(owner, now, |_, _| panic!("on purpose")));
             }
             #[cfg(test)]
-            Command::Count(reply) => {
+            DriverCommand::Count(reply) => {
                 let _ = reply.send(self.state.borrow().peers.len());
             }
-            Command::Close(owner, reply) => {
+            DriverCommand::Close(owner, reply) => {
                 self.with(|state| state.close(owner, now));
                 let _ = reply.send(());
             }
         }
     }
+}
 
-    /// Does `what` with a connection's media; `None` when that has ended.
-    fn media<T>(&self, owner: Owner, what: impl FnOnce(&mut MediaSender, &mut Net) -> T) -> Option<T> {
-        self.state.borrow_mut().media(owner, what)
+impl MediaHost for Shared {
+    fn with_media(&self, owner: Owner, what: &mut dyn FnMut(&mut MediaSender, &mut Net)) -> bool {
+        self.state.borrow_mut().media(owner, what).is_some()
     }
 }
 
-impl Inbox for Shared {
+impl PacketInbox for Shared {
     fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
         self.with(|state| state.udp(at, from, datagrams, stride));
     }
@@ -295,12 +299,12 @@ impl Inbox for Shared {
 async fn serve(
     ice: Ice,
     listeners: Vec<std::net::TcpListener>,
-    mut commands: mpsc::Receiver<Command>,
+    mut commands: mpsc::Receiver<DriverCommand>,
     tasks: TaskGroup,
 ) {
     let tcp_port = ice.tcp_port;
     let shared = Shared::new(ice, tasks.clone());
-    let inbox: Weak<dyn Inbox> = shared.me.clone();
+    let inbox: Weak<dyn PacketInbox> = shared.me.clone();
     if let Some(port) = tcp_port
         && let Err(error) = tcp_port::accept(port, listeners, &inbox, &tasks)
     {

@@ -7,8 +7,8 @@ use rtc::peer_connection::transport::{
     RTCIceCandidate, RTCIceCandidatePair, RTCIceCandidateType, RTCIceProtocol,
 };
 
-use crate::peer::net::SelectedPath;
-use crate::peer::net::tcp_port::LinkId;
+use crate::peer::net::inbox::LinkId;
+use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
 
 fn address(address: &str, port: u16) -> Option<SocketAddr> {

@@ -1,36 +1,32 @@
 //! One viewer's connection: the library's state machine, its candidates, its handshake and its media.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use rtc::peer_connection::RTCPeerConnection;
 use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::{RTCIceGatheringState, RTCPeerConnectionState};
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::command::PeerEvent;
+use super::event::PeerEvent;
 use super::gather::{self, Gathering};
+use super::new_peer::NewPeer;
 use super::nomination::{Nominations, nomination};
 use super::path;
-use super::stages::{ConnectStages, Stage};
-use crate::peer::PeerError;
+use super::stages::{ConnectStage, ConnectStages};
 use crate::peer::connect::answer::{with_first_section, with_known_candidates};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
-use crate::peer::connect::handshake::{Handshake, Verdict};
-use crate::peer::connect::track::Track;
+use crate::peer::connect::handshake::{FlightVerdict, Handshake};
+use crate::peer::error::PeerError;
+use crate::peer::net::Net;
 use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media};
 use crate::peer::net::relay::RelayEvent;
-use crate::peer::net::{Net, SelectedPath};
-use crate::peer::rtp::keys::Keys;
-use crate::peer::send::media_sender::MediaSender;
-use crate::peer::stats::{PathStats, SessionStats};
+use crate::peer::net::selected_path::SelectedPath;
+use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
 /// Names of multicast DNS that one viewer may have asked for in one generation of ICE.
@@ -39,19 +35,6 @@ const MAX_HIDDEN: usize = 16;
 const MAX_ROUNDS: usize = 16;
 /// How late the library's timers may be once media flows: all connections' in one wake-up.
 const COARSE: Duration = Duration::from_millis(100);
-
-/// What a connection is made of.
-pub(super) struct NewPeer {
-    pub pc: Box<RTCPeerConnection>,
-    pub track: Track,
-    pub keys: Keys,
-    pub media: MediaSender,
-    pub events: mpsc::Sender<PeerEvent>,
-    pub public_ip: Option<IpAddr>,
-    pub live: Option<Arc<SessionStats>>,
-    pub playout_delay_ms: u32,
-    pub span: tracing::Span,
-}
 
 /// One viewer's connection.
 pub(super) struct Peer {
@@ -133,7 +116,7 @@ impl Peer {
                 self.ask(net, candidate, now);
             }
         }
-        self.stages.mark(Stage::Answered, now);
+        self.stages.mark(ConnectStage::Answered, now);
         Ok((answer, is_new))
     }
 
@@ -229,7 +212,7 @@ impl Peer {
             self.pump(net, now);
             return;
         }
-        if self.handshake.received(datagram) == Verdict::Stale {
+        if self.handshake.received(datagram) == FlightVerdict::Stale {
             return;
         }
         let nominates = nomination(datagram);
@@ -313,7 +296,7 @@ impl Peer {
         match Stun::of(&message.message) {
             Some(Stun { class: Class::Request, transaction }) => {
                 self.check = Some((transaction, now));
-                self.stages.mark(Stage::FirstCheck, now);
+                self.stages.mark(ConnectStage::FirstCheck, now);
             }
             Some(Stun { class: Class::Response, transaction }) => self.answered = Some(transaction),
             Some(_) => {}
@@ -322,7 +305,7 @@ impl Peer {
                     self.handshake.sent(&message.message, now);
                 }
                 self.route = Some(message.transport);
-                self.stages.mark(Stage::FirstFlight, now);
+                self.stages.mark(ConnectStage::FirstFlight, now);
             }
         }
         net.transmit(self.owner, message);
@@ -356,7 +339,7 @@ impl Peer {
         match state {
             RTCPeerConnectionState::Connected => {
                 self.follow_path(net, now);
-                self.stages.mark(Stage::Finished, now);
+                self.stages.mark(ConnectStage::Finished, now);
                 if let Some(live) = &self.new.live
                     && !self.is_started
                 {
@@ -397,7 +380,7 @@ impl Peer {
             && self.new.media.path != Some(path)
         {
             tracing::debug!(?path, "media's path");
-            self.stages.mark(Stage::Nominated, now);
+            self.stages.mark(ConnectStage::Nominated, now);
             self.new.media.path = Some(path);
         }
     }

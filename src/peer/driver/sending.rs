@@ -9,10 +9,12 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::Shared;
-use super::command::PeerEvent;
-use super::peer::NewPeer;
+use super::event::PeerEvent;
+use super::new_peer::NewPeer;
+use crate::base::tasks::TaskGroup;
+use crate::peer::net::Net;
 use crate::peer::net::demux::Owner;
+use crate::peer::send::media_sender::MediaSender;
 use crate::peer::send::pictures::Sending;
 use crate::peer::stats::SessionStats;
 use crate::stream::{Fanout, Subscription};
@@ -20,16 +22,27 @@ use crate::stream::{Fanout, Subscription};
 /// How soon packets that found no room are tried again.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
 
+/// What a sender asks of the driver's thread.
+pub(super) trait MediaHost {
+    /// Does `what` with the media of `owner`; `false` when that connection has ended.
+    fn with_media(&self, owner: Owner, what: &mut dyn FnMut(&mut MediaSender, &mut Net)) -> bool;
+}
+
 /// Sends to `owner` until its connection ends.
-pub(super) fn start(shared: Rc<Shared>, owner: Owner, new: &NewPeer) -> Option<AbortHandle> {
+pub(super) fn start(
+    host: Rc<dyn MediaHost>,
+    owner: Owner,
+    new: &NewPeer,
+    tasks: &TaskGroup,
+) -> Option<AbortHandle> {
     let live = new.live.as_ref()?;
     let fanout = new.media.fanout().clone();
     let sending = Sending::new(new.playout_delay_ms, fanout.clone(), Arc::clone(live));
-    let (tasks, told) = (shared.tasks.clone(), TellsOfPanic(new.events.clone()));
+    let told = TellsOfPanic(new.events.clone());
     let live = Arc::clone(live);
     let task = async move {
         let _told = told;
-        run(shared, owner, sending, live, fanout).await;
+        run(host, owner, sending, live, fanout).await;
     };
     Some(tasks.spawn_local_finite("sender", task.instrument(new.span.clone())).abort_handle())
 }
@@ -47,7 +60,7 @@ impl Drop for TellsOfPanic {
 }
 
 async fn run(
-    shared: Rc<Shared>,
+    host: Rc<dyn MediaHost>,
     owner: Owner,
     mut sending: Sending,
     live: Arc<SessionStats>,
@@ -64,17 +77,21 @@ async fn run(
         if let Some(unit) = unit {
             sending.take(now, &unit, rate);
         }
-        let Some(mut waits) = shared.media(owner, |media, net| {
+        let mut waits = false;
+        let mut send = |media: &mut MediaSender, net: &mut Net| {
             sending.send(now, rate, media, net);
-            !media.finish(net, now)
-        }) else {
-            return;
+            waits = !media.finish(net, now);
         };
+        if !host.with_media(owner, &mut send) {
+            return;
+        }
         while waits {
             tokio::time::sleep(ROOM_EVERY).await;
-            let finished = shared.media(owner, |media, net| media.finish(net, Instant::now()));
-            let Some(finished) = finished else { return };
-            waits = !finished;
+            let mut finish =
+                |media: &mut MediaSender, net: &mut Net| waits = !media.finish(net, Instant::now());
+            if !host.with_media(owner, &mut finish) {
+                return;
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::peer::stats::ms;
 
 /// The steps, in their usual order. What follows them, the first picture, is told by `peer::send::pictures`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum ConnectStage {
     /// The answer is made.
     Answered,
     /// Our first connectivity check has left (RFC 8445 section 7.2.4).
@@ -20,12 +20,12 @@ pub(super) enum Stage {
     Finished,
 }
 
-const STAGES: [(Stage, &str); 5] = [
-    (Stage::Answered, "answered"),
-    (Stage::FirstCheck, "first check"),
-    (Stage::Nominated, "nominated"),
-    (Stage::FirstFlight, "first flight"),
-    (Stage::Finished, "finished"),
+const STAGES: [(ConnectStage, &str); 5] = [
+    (ConnectStage::Answered, "answered"),
+    (ConnectStage::FirstCheck, "first check"),
+    (ConnectStage::Nominated, "nominated"),
+    (ConnectStage::FirstFlight, "first flight"),
+    (ConnectStage::Finished, "finished"),
 ];
 
 /// When each step was first taken.
@@ -34,7 +34,7 @@ pub(super) struct ConnectStages([Option<Instant>; STAGES.len()]);
 
 impl ConnectStages {
     /// Takes note of a step; only its first time counts.
-    pub fn mark(&mut self, stage: Stage, now: Instant) {
+    pub fn mark(&mut self, stage: ConnectStage, now: Instant) {
         self.0[stage as usize].get_or_insert(now);
     }
 
@@ -58,9 +58,9 @@ mod tests {
         for (index, (stage, _)) in STAGES.iter().enumerate() {
             assert_eq!(*stage as usize, index);
         }
-        stages.mark(Stage::Answered, start + Duration::from_millis(2));
-        stages.mark(Stage::Finished, start + Duration::from_millis(5));
-        stages.mark(Stage::Answered, start + Duration::from_millis(9));
+        stages.mark(ConnectStage::Answered, start + Duration::from_millis(2));
+        stages.mark(ConnectStage::Finished, start + Duration::from_millis(5));
+        stages.mark(ConnectStage::Answered, start + Duration::from_millis(9));
         assert_eq!(stages.since(start).to_string(), "answered 2, finished 5");
     }
 }

@@ -8,18 +8,21 @@ use std::time::Instant;
 
 use rtc::shared::{TransportContext, TransportProtocol};
 
-use super::command::PeerEvent;
+use super::event::PeerEvent;
 use super::gather;
-use super::peer::{NewPeer, Peer};
+use super::new_peer::NewPeer;
+use super::peer::Peer;
 use crate::base::tasks::{TaskGroup, panic_text};
 use crate::config::Ice;
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
+use crate::peer::net::Net;
 use crate::peer::net::demux::Owner;
+use crate::peer::net::inbox::PacketInbox;
+use crate::peer::net::inbox::RelayId;
+use crate::peer::net::inbox::{Accepted, LinkId};
 use crate::peer::net::interfaces::addresses;
-use crate::peer::net::relay::{RelayId, Server};
+use crate::peer::net::relay::Server;
 use crate::peer::net::server_url::ServerUrl;
-use crate::peer::net::tcp_port::{Accepted, LinkId};
-use crate::peer::net::{Inbox, Net};
 use crate::peer::send::media_sender::MediaSender;
 
 /// A server's address that is to be looked up for a connection.
@@ -42,7 +45,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(ice: Ice, inbox: &Weak<dyn Inbox>, tasks: &TaskGroup) -> Self {
+    pub fn new(ice: Ice, inbox: &Weak<dyn PacketInbox>, tasks: &TaskGroup) -> Self {
         let net = Net::new(ice.port_range.clone(), ice.tcp_port, inbox, tasks);
         Self {
             ice,

@@ -1,6 +1,6 @@
 //! A picture's packets in one buffer, as runs of equal size that the kernel takes in one call (UDP GSO). Pure.
 
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 
 /// Stays below what one IPv4 datagram could hold, as the kernel demands of all segments together.
 const MAX_RUN_BYTES: usize = 60_000;

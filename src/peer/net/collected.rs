@@ -9,9 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::Inbox;
-use super::relay::RelayId;
-use super::tcp_port::{Accepted, LinkId};
+use super::inbox::{Accepted, LinkId, PacketInbox, RelayId};
 
 /// What came.
 pub(in crate::peer) enum Came {
@@ -32,7 +30,7 @@ pub(in crate::peer) struct Collected {
 
 impl Collected {
     /// An empty one, and how others get at it.
-    pub fn new() -> (Rc<Self>, Weak<dyn Inbox>) {
+    pub fn new() -> (Rc<Self>, Weak<dyn PacketInbox>) {
         let this = Rc::<Self>::default();
         let weak: Weak<Self> = Rc::downgrade(&this);
         (this, weak)
@@ -65,7 +63,7 @@ impl Collected {
     }
 }
 
-impl Inbox for Collected {
+impl PacketInbox for Collected {
     fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
         for datagram in datagrams.chunks(stride) {
             self.put(Came::Udp(at, from, datagram.to_vec()));

@@ -14,8 +14,8 @@ use rustix::net::{SendFlags, sendto};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::Inbox;
 use super::demux::Owner;
+use super::inbox::{ERROR_PAUSE, PacketInbox};
 use crate::base::tasks::TaskGroup;
 
 /// How often a name is asked for, and for how long: as long as a session may take to connect.
@@ -33,7 +33,7 @@ pub(in crate::peer) struct Resolver {
     mdns: Option<Mdns>,
     asked: HashMap<QueryId, (Owner, String)>,
     socket: Option<Socket>,
-    inbox: Weak<dyn Inbox>,
+    inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
 }
 
@@ -49,7 +49,7 @@ impl Drop for Socket {
 }
 
 impl Resolver {
-    pub fn new(inbox: Weak<dyn Inbox>, tasks: TaskGroup) -> Self {
+    pub fn new(inbox: Weak<dyn PacketInbox>, tasks: TaskGroup) -> Self {
         Self { mdns: None, asked: HashMap::new(), socket: None, inbox, tasks }
     }
 
@@ -154,7 +154,7 @@ impl Resolver {
     }
 }
 
-async fn read(socket: Rc<UdpSocket>, inbox: Weak<dyn Inbox>) {
+async fn read(socket: Rc<UdpSocket>, inbox: Weak<dyn PacketInbox>) {
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         match socket.recv_from(&mut buffer).await {
@@ -162,7 +162,7 @@ async fn read(socket: Rc<UdpSocket>, inbox: Weak<dyn Inbox>) {
                 let Some(inbox) = inbox.upgrade() else { return };
                 inbox.mdns(from, &buffer[..length]);
             }
-            Err(_) => tokio::time::sleep(super::udp_port::ERROR_PAUSE).await,
+            Err(_) => tokio::time::sleep(ERROR_PAUSE).await,
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Where packets go in and out: the ports that all viewers share, TURN allocations, and names of multicast DNS.
 //!
-//! Everything here lives on the driver's thread. What is received goes to an [`Inbox`]; nothing is decided here.
+//! Everything here lives on the driver's thread. What is received goes to an [`PacketInbox`]; nothing is decided here.
 
 pub mod batch;
 #[cfg(test)]
 pub mod collected;
 pub mod demux;
+pub mod inbox;
 pub mod interfaces;
 pub mod mdns;
 pub mod relay;
+pub mod selected_path;
 pub mod server_url;
 pub mod tcp_port;
 pub mod udp_port;
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::rc::Weak;
 use std::time::Instant;
@@ -21,48 +22,13 @@ use std::time::Instant;
 use crate::base::tasks::TaskGroup;
 use batch::Batch;
 use demux::{Owner, is_stun};
+use inbox::PacketInbox;
 use mdns::Resolver;
-use relay::{RelayId, Relays};
+use relay::Relays;
 use rtc::shared::{TaggedBytesMut, TransportProtocol};
-use tcp_port::{Accepted, LinkId, TcpLinks};
+use selected_path::SelectedPath;
+use tcp_port::TcpLinks;
 use udp_port::UdpPort;
-
-/// Takes what sockets receive, on the driver's thread.
-pub(in crate::peer) trait Inbox {
-    /// Datagrams of `stride` bytes each (the last may be shorter) came from `from` to the shared socket at `at`.
-    fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize);
-    /// A TCP connection has said whose it is.
-    fn tcp_accepted(&self, accepted: Accepted);
-    /// A frame came.
-    fn tcp(&self, link: LinkId, frame: &[u8]);
-    /// The connection is gone.
-    fn tcp_closed(&self, link: LinkId);
-    /// A TURN server sent this.
-    fn relay(&self, relay: RelayId, datagram: &[u8]);
-    /// An answer of multicast DNS.
-    fn mdns(&self, from: SocketAddr, datagram: &[u8]);
-}
-
-/// The path that one viewer's media takes, as ICE has chosen it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::peer) enum SelectedPath {
-    /// From the shared socket at `from`.
-    Udp {
-        /// Address of the socket.
-        from: SocketAddr,
-        /// The viewer's.
-        to: SocketAddr,
-    },
-    /// Through a TURN server.
-    Relay {
-        /// The relayed address.
-        from: SocketAddr,
-        /// The viewer's.
-        to: SocketAddr,
-    },
-    /// Over a TCP connection, framed (RFC 4571).
-    Tcp(LinkId),
-}
 
 /// All that sends and receives.
 pub(in crate::peer) struct Net {
@@ -79,7 +45,7 @@ impl Net {
     pub fn new(
         port_range: Option<RangeInclusive<u16>>,
         tcp_port: Option<u16>,
-        inbox: &Weak<dyn Inbox>,
+        inbox: &Weak<dyn PacketInbox>,
         tasks: &TaskGroup,
     ) -> Self {
         Self {

@@ -18,18 +18,15 @@ use rustix::net::{SendFlags, send};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::Inbox;
 use super::demux::Owner;
+use super::inbox::{ERROR_PAUSE, PacketInbox, RelayId};
 use crate::base::tasks::TaskGroup;
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 
 /// Packets that wait for a permission to send to their peer; the oldest are lost.
 const MAX_WAITING: usize = 32;
 /// A datagram from a server, with the head of a Data indication around a packet.
 const MAX_DATAGRAM_BYTES: usize = 2048;
-
-/// One allocation, or the request for it.
-pub(in crate::peer) type RelayId = u64;
 
 /// Who asks whom for a relayed address.
 pub(in crate::peer) struct Server<'a> {
@@ -53,7 +50,7 @@ pub(in crate::peer) enum RelayEvent {
 pub(in crate::peer) struct Relays {
     all: HashMap<RelayId, Relay>,
     next: RelayId,
-    inbox: Weak<dyn Inbox>,
+    inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
 }
 
@@ -79,7 +76,7 @@ impl Drop for Relay {
 }
 
 impl Relays {
-    pub fn new(inbox: Weak<dyn Inbox>, tasks: TaskGroup) -> Self {
+    pub fn new(inbox: Weak<dyn PacketInbox>, tasks: TaskGroup) -> Self {
         Self { all: HashMap::new(), next: 0, inbox, tasks }
     }
 
@@ -291,7 +288,7 @@ fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-async fn read(id: RelayId, socket: Rc<UdpSocket>, inbox: Weak<dyn Inbox>) {
+async fn read(id: RelayId, socket: Rc<UdpSocket>, inbox: Weak<dyn PacketInbox>) {
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         match socket.recv(&mut buffer).await {
@@ -300,7 +297,7 @@ async fn read(id: RelayId, socket: Rc<UdpSocket>, inbox: Weak<dyn Inbox>) {
                 inbox.relay(id, &buffer[..length]);
             }
             // A server that is not there yet: it is asked again.
-            Err(_) => tokio::time::sleep(super::udp_port::ERROR_PAUSE).await,
+            Err(_) => tokio::time::sleep(ERROR_PAUSE).await,
         }
     }
 }

@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Inbox;
 use super::demux::{Owner, local_fragment};
+use super::inbox::{Accepted, LinkId, PacketInbox};
 use crate::base::limits::{Capacity, PerHost};
 use crate::base::tasks::TaskGroup;
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 
 /// Connections that have not yet said whose they are, in all and of one host.
 const MAX_UNKNOWN: usize = 32;
@@ -37,20 +37,6 @@ const MAX_LINKS: usize = 16;
 const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// How long to wait when no connection can be accepted: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// One connection of a viewer.
-pub(in crate::peer) type LinkId = u64;
-
-/// A connection that has said whose it is.
-pub(in crate::peer) struct Accepted {
-    stream: TcpStream,
-    /// The first frame, which the library is to see too.
-    pub first: Vec<u8>,
-    /// The viewer's end.
-    pub peer: SocketAddr,
-    /// Our end, as our candidate has it.
-    pub local: SocketAddr,
-}
 
 /// Binds `port` on all addresses.
 pub(in crate::peer) fn bind(port: u16) -> Result<Vec<std::net::TcpListener>, PeerError> {
@@ -74,7 +60,7 @@ pub(in crate::peer) struct TcpLinks {
     fragments: HashMap<String, Owner>,
     links: HashMap<LinkId, Link>,
     next: LinkId,
-    inbox: Weak<dyn Inbox>,
+    inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
 }
 
@@ -132,7 +118,7 @@ impl Outbox {
 
 impl TcpLinks {
     /// None yet. Viewers find `port`.
-    pub fn new(port: Option<u16>, inbox: Weak<dyn Inbox>, tasks: TaskGroup) -> Self {
+    pub fn new(port: Option<u16>, inbox: Weak<dyn PacketInbox>, tasks: TaskGroup) -> Self {
         Self { port, fragments: HashMap::new(), links: HashMap::new(), next: 0, inbox, tasks }
     }
 
@@ -198,7 +184,7 @@ impl TcpLinks {
     }
 }
 
-async fn serve(id: LinkId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dyn Inbox>) {
+async fn serve(id: LinkId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dyn PacketInbox>) {
     let (read, write) = stream.into_split();
     tokio::select! {
         _ = frames(id, read, &inbox) => {}
@@ -209,7 +195,7 @@ async fn serve(id: LinkId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dy
     }
 }
 
-async fn frames(id: LinkId, mut stream: OwnedReadHalf, inbox: &Weak<dyn Inbox>) -> Option<()> {
+async fn frames(id: LinkId, mut stream: OwnedReadHalf, inbox: &Weak<dyn PacketInbox>) -> Option<()> {
     let mut frame = Vec::new();
     loop {
         let length = stream.read_u16().await.ok()?;
@@ -223,7 +209,7 @@ async fn frames(id: LinkId, mut stream: OwnedReadHalf, inbox: &Weak<dyn Inbox>) 
 pub(in crate::peer) fn accept(
     port: u16,
     listeners: Vec<std::net::TcpListener>,
-    inbox: &Weak<dyn Inbox>,
+    inbox: &Weak<dyn PacketInbox>,
     tasks: &TaskGroup,
 ) -> io::Result<()> {
     let unknown = PerHost::new(Capacity {
@@ -244,7 +230,7 @@ async fn accept_on(
     port: u16,
     listener: TcpListener,
     unknown: PerHost,
-    inbox: Weak<dyn Inbox>,
+    inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
 ) {
     let mut cancelled = pin!(tasks.cancelled());

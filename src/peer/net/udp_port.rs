@@ -13,10 +13,10 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_s
 use tokio::task::JoinHandle;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Runtime, TokioRuntime, Transmit};
 
-use super::Inbox;
 use super::demux::{Owner, Routes};
+use super::inbox::{ERROR_PAUSE, PacketInbox};
 use crate::base::tasks::TaskGroup;
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 
 /// Datagrams, or runs of them from one sender, that one system call reads.
 const BATCH: usize = 8;
@@ -26,8 +26,6 @@ const SEGMENT_BYTES: usize = 1500;
 const BUFFER_BYTES: usize = 4 << 20;
 /// A socket that nobody uses or asked for so long is closed: the machine may have lost that address.
 const UNUSED: Duration = Duration::from_hours(1);
-/// How long to wait after an error of a socket: an interface that is down stays so for a while.
-pub(super) const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// The port of all viewers.
 pub(in crate::peer) struct UdpPort {
@@ -35,7 +33,7 @@ pub(in crate::peer) struct UdpPort {
     port: Option<u16>,
     /// They stay when the last viewer has gone, so that nobody else takes the port.
     sockets: Vec<SharedSocket>,
-    inbox: Weak<dyn Inbox>,
+    inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
 }
 
@@ -56,7 +54,7 @@ impl Drop for SharedSocket {
 
 impl UdpPort {
     /// A port of `range`, or any; nothing is bound yet.
-    pub fn new(range: Option<RangeInclusive<u16>>, inbox: Weak<dyn Inbox>, tasks: TaskGroup) -> Self {
+    pub fn new(range: Option<RangeInclusive<u16>>, inbox: Weak<dyn PacketInbox>, tasks: TaskGroup) -> Self {
         Self { range, port: None, sockets: Vec::new(), inbox, tasks }
     }
 
@@ -178,7 +176,7 @@ fn free_port(range: RangeInclusive<u16>) -> Result<u16, PeerError> {
 }
 
 /// Reads for all viewers until the socket is dropped.
-async fn read(socket: Arc<dyn AsyncUdpSocket>, at: SocketAddr, inbox: Weak<dyn Inbox>) {
+async fn read(socket: Arc<dyn AsyncUdpSocket>, at: SocketAddr, inbox: Weak<dyn PacketInbox>) {
     let bytes = socket.max_gro_segments().max(1) * SEGMENT_BYTES;
     // Zeroed memory costs nothing until a datagram comes to lie in it.
     let mut buffers: [Vec<u8>; BATCH] = std::array::from_fn(|_| vec![0; bytes]);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 
 use super::packet::Head;
-use crate::peer::bwe::rtx_budget::{Budget, Conditions, Packet};
+use crate::peer::bwe::rtx_budget::{Budget, Conditions, RtxPacket};
 
 /// Packets kept at most, and how long: nobody waits for older ones.
 const KEPT_MOST: usize = 1024;
@@ -24,7 +24,7 @@ pub(in crate::peer) struct Kept {
     /// Its number with the turns of the 16 bits counted above them.
     pub index: u64,
     pub payload: Bytes,
-    fate: Packet,
+    fate: RtxPacket,
 }
 
 /// The packets of one stream that may be asked for again, one number after another.
@@ -45,7 +45,7 @@ impl RtxCache {
         while self.kept.len() >= KEPT_MOST || self.kept.front().is_some_and(is_old) {
             self.kept.pop_front();
         }
-        let fate = Packet { sent_at: now, repaired_at: None, tries: 0 };
+        let fate = RtxPacket { sent_at: now, repaired_at: None, tries: 0 };
         self.kept.push_back(Kept { head, index, payload, fate });
     }
 

@@ -9,7 +9,7 @@ use rtc::srtp::option::srtcp_replay_protection;
 use rtc::srtp::protection_profile::ProtectionProfile;
 
 use super::keys::{Master, SrtpKeys};
-use crate::peer::PeerError;
+use crate::peer::error::PeerError;
 
 /// What the labels of RFC 3711 section 4.3.1 derive.
 const LABEL_ENCRYPTION: u8 = 0;

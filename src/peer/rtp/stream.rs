@@ -13,10 +13,10 @@ use super::packet::{Extensions, Head, Numbers};
 use super::rtx_cache::{Kept, RtxCache};
 use super::sender_report::SenderReports;
 use super::srtp::Srtp;
-use crate::peer::PeerError;
 use crate::peer::bwe::Report;
 use crate::peer::bwe::rtx_budget::Conditions;
 use crate::peer::bwe::send_history::SendHistory;
+use crate::peer::error::PeerError;
 use crate::peer::net::batch::Batch;
 
 /// What was negotiated for one viewer.

@@ -14,11 +14,12 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::latency;
-use crate::peer::PeerError;
 use crate::peer::bwe::feedback::Feedback;
+use crate::peer::error::PeerError;
+use crate::peer::net::Net;
 use crate::peer::net::batch::Batch;
 use crate::peer::net::demux::Owner;
-use crate::peer::net::{Net, SelectedPath};
+use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::rtp::keys::SrtpKeys;
 use crate::peer::rtp::stream::{Negotiated, Packet, Stream, log_failure};
 use crate::stream::Fanout;

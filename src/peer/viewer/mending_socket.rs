@@ -9,13 +9,15 @@ use std::time::Instant;
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
-use crate::peer::connect::handshake::{FIRST_REPEAT, Handshake, Verdict};
+use crate::base::tasks::TaskGroup;
+use crate::peer::connect::handshake::{FIRST_REPEAT, FlightVerdict, Handshake};
 use crate::peer::net::demux::is_media;
 
 /// A socket that looks on while its connection shakes hands.
 pub(super) struct MendingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     mending: Arc<Mutex<Mending>>,
+    tasks: TaskGroup,
 }
 
 /// Sends a datagram once more without taking a waker from the library.
@@ -81,8 +83,8 @@ impl fmt::Debug for MendingSocket {
 
 impl MendingSocket {
     /// Looks on at `inner`. Flights that nobody answers go out again through `repeats`.
-    pub fn new(inner: Arc<dyn AsyncUdpSocket>, repeats: Repeats) -> Self {
-        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))) }
+    pub fn new(inner: Arc<dyn AsyncUdpSocket>, repeats: Repeats, tasks: TaskGroup) -> Self {
+        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))), tasks }
     }
 
     fn sent(&self, transmit: &Transmit<'_>) {
@@ -105,7 +107,7 @@ impl MendingSocket {
         mending.settle();
         if mending.handshake.poll_timeout().is_some() && !mending.watched {
             mending.watched = true;
-            tokio::spawn(watch(Arc::downgrade(&self.mending)));
+            self.tasks.spawn_finite("handshake-repeats", watch(Arc::downgrade(&self.mending)));
         }
     }
 
@@ -123,7 +125,7 @@ impl MendingSocket {
             mending.handshake.received(datagram)
         });
         // All are asked: each of them counts.
-        let stale = verdicts.filter(|verdict| *verdict == Verdict::Stale).count();
+        let stale = verdicts.filter(|verdict| *verdict == FlightVerdict::Stale).count();
         if stale > 0 && stale == datagrams.len().div_ceil(meta.stride.max(1)) {
             meta.len = 0;
         }

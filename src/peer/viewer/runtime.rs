@@ -19,6 +19,7 @@ use webrtc::runtime::{
 use super::mending_socket::MendingSocket;
 #[cfg(test)]
 use super::slow_clock::SlowClock;
+use crate::base::tasks::TaskGroup;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -44,6 +45,8 @@ impl WakeDriver {
 #[derive(Default)]
 pub(super) struct ViewerRuntime {
     wake: WakeDriver,
+    /// What runs beside the library for this connection.
+    tasks: TaskGroup,
     #[cfg(test)]
     clock: SlowClock,
 }
@@ -52,7 +55,12 @@ impl ViewerRuntime {
     /// One that goes by `clock`.
     #[cfg(test)]
     pub fn by(clock: SlowClock) -> Self {
-        Self { wake: WakeDriver::default(), clock }
+        Self { clock, ..Self::default() }
+    }
+
+    /// What runs beside the library for this connection.
+    pub fn tasks(&self) -> TaskGroup {
+        self.tasks.clone()
     }
 
     /// Ends its driver's wait.
@@ -77,7 +85,7 @@ impl Runtime for ViewerRuntime {
         // A full or unreachable network loses this repeat like any other packet.
         let repeats = move |to, datagram: &[u8]| drop(again.send_to(datagram, to));
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
-        Ok(Arc::new(MendingSocket::new(inner, Box::new(repeats))))
+        Ok(Arc::new(MendingSocket::new(inner, Box::new(repeats), self.tasks.clone())))
     }
 
     fn wrap_tcp_listener(&self, _listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
