@@ -94,3 +94,18 @@ async fn loss_in_bursts_and_jitter_leave_a_moving_picture() {
     let viewer = Remote::join(broker.port(), "radio", link).await;
     viewer.pictures(150).await;
 }
+
+/// In media time, so that a busy machine does not fail it: the second key frame is of a picture taken at most 150 ms later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_first_key_frame_is_followed_by_another_at_once() {
+    let Some((broker, _daemon, _dashboard)) = world().await else { return };
+    // Somebody watches already, so that the newcomer's requests are not the only ones and the gap between them counts.
+    let other = Remote::join(broker.port(), "other", CLEAN).await;
+    other.pictures(30).await;
+    let viewer = Remote::join(broker.port(), "unlucky", Link { is_first_picture_lost: true, ..CLEAN }).await;
+    viewer.pictures(5).await;
+    let lost = viewer.relay.first_picture().expect("a first picture");
+    let shown = *viewer.seen().key_frames.first().expect("a key frame");
+    let later_ms = shown.wrapping_sub(lost) / 90;
+    assert!((1..=150).contains(&later_ms), "the next key frame came {later_ms} ms after the lost one");
+}

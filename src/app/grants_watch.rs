@@ -79,14 +79,18 @@ impl GrantsWatch {
         match loaded {
             None => {}
             Some(Ok(loaded)) => {
-                tracing::info!(grants = loaded.len(), "the grants were read again");
                 self.authenticator.set(loaded.clone());
                 self.grants.clone_from(&loaded);
                 grants = Some(loaded);
             }
             Some(Err(error)) => tracing::error!(%error, "the grants in force stay as they are"),
         }
+        let count = grants.as_ref().map(Vec::len);
         self.sessions.set_access(clock, grants).await;
+        // Said once it is so: who waits for these words uses the new grant at once.
+        if let Some(grants) = count {
+            tracing::info!(grants, "the grants were read again");
+        }
         clock
     }
 }

@@ -45,6 +45,7 @@ impl Lab {
 
     /// Runs a lab command that has to succeed and gives what it printed.
     pub fn must(&self, arguments: &[&str]) -> String {
+        let started = Instant::now();
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("run lab.sh");
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
         assert!(
@@ -52,7 +53,7 @@ impl Lab {
             "lab.sh {arguments:?}: {status}\n{stdout}\n{}",
             String::from_utf8_lossy(&stderr)
         );
-        eprintln!("lab.sh {arguments:?}");
+        eprintln!("lab.sh {arguments:?}: {:.1} s", started.elapsed().as_secs_f32());
         stdout
     }
 

@@ -28,6 +28,8 @@ pub struct Link {
     pub queue: Duration,
     /// Beside that, each so many-th packet of the media is lost, but none of its repairs; 0 for none.
     pub media_lost_every: u32,
+    /// All that belongs to the very first picture is lost, its repairs too.
+    pub is_first_picture_lost: bool,
 }
 
 /// Nothing happens to anything.
@@ -39,6 +41,7 @@ pub const CLEAN: Link = Link {
     rate: f64::INFINITY,
     queue: Duration::from_millis(500),
     media_lost_every: 0,
+    is_first_picture_lost: false,
 };
 
 /// One direction. Decides when a datagram leaves, if it does.
@@ -47,6 +50,8 @@ struct Pipe {
     losing: bool,
     /// SSRC of the first RTP packet, and how many of it came.
     media: Option<([u8; 4], u32)>,
+    /// RTP timestamp of the first picture: its repairs carry it too.
+    first_picture: Option<u32>,
     busy_until: Option<Instant>,
     last_out: Option<Instant>,
     waiting: VecDeque<(Instant, Vec<u8>)>,
@@ -55,7 +60,15 @@ struct Pipe {
 impl Pipe {
     fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { rng, losing: false, media: None, busy_until: None, last_out: None, waiting: VecDeque::new() }
+        Self {
+            rng,
+            losing: false,
+            media: None,
+            first_picture: None,
+            busy_until: None,
+            last_out: None,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Two states: in one everything is lost, in the other nothing (Gilbert's model).
@@ -70,8 +83,13 @@ impl Pipe {
     }
 
     fn loses_media(&mut self, link: &Link, datagram: &[u8]) -> bool {
-        let [0x80..=0xbf, 0..192 | 224.., _, _, _, _, _, _, ssrc @ ..] = datagram else { return false };
+        let [0x80..=0xbf, 0..192 | 224.., _, _, timestamp @ ..] = datagram else { return false };
+        let Some((timestamp, ssrc)) = timestamp.split_first_chunk() else { return false };
         let Some(ssrc) = ssrc.first_chunk() else { return false };
+        let timestamp = u32::from_be_bytes(*timestamp);
+        if *self.first_picture.get_or_insert(timestamp) == timestamp && link.is_first_picture_lost {
+            return true;
+        }
         let (media, count) = self.media.get_or_insert((*ssrc, 0));
         *count += u32::from(media == ssrc);
         media == ssrc && link.media_lost_every > 0 && count.is_multiple_of(link.media_lost_every)
@@ -102,15 +120,22 @@ impl Pipe {
     }
 }
 
-/// Sizes by time of what came in from the device.
-type Log = Arc<Mutex<Vec<(Instant, usize)>>>;
+/// What came in from the device.
+#[derive(Default)]
+struct Seen {
+    /// Sizes by time.
+    sent: Vec<(Instant, usize)>,
+    first_picture: Option<u32>,
+}
+
+type Log = Arc<Mutex<Seen>>;
 
 /// A relay in front of one address of the device. Ends on drop.
 pub struct Relay {
     /// Where the viewer is to send to.
     pub address: SocketAddr,
     link: Arc<Mutex<Link>>,
-    sent: Log,
+    log: Log,
     task: AbortHandle,
 }
 
@@ -124,9 +149,9 @@ impl Relay {
         let bind = |ip: IpAddr| async move { UdpSocket::bind((ip, 0)).await.expect("a socket") };
         let (outer, inner) = (bind(device.ip()).await, bind(device.ip()).await);
         let address = outer.local_addr().expect("its address");
-        let (link, sent) = (Arc::new(Mutex::new(link)), Log::default());
-        let task = tokio::spawn(run(outer, inner, device, Arc::clone(&link), Arc::clone(&sent)));
-        Self { address, link, sent, task: task.abort_handle() }
+        let (link, log) = (Arc::new(Mutex::new(link)), Log::default());
+        let task = tokio::spawn(run(outer, inner, device, Arc::clone(&link), Arc::clone(&log)));
+        Self { address, link, log, task: task.abort_handle() }
     }
 
     /// The network changes.
@@ -136,7 +161,12 @@ impl Relay {
 
     /// What the device has sent: when, and how many bytes.
     pub fn sent(&self) -> Vec<(Instant, usize)> {
-        lock(&self.sent).clone()
+        lock(&self.log).sent.clone()
+    }
+
+    /// The RTP timestamp of the first picture that the device sent.
+    pub fn first_picture(&self) -> Option<u32> {
+        lock(&self.log).first_picture
     }
 }
 
@@ -146,7 +176,7 @@ impl Drop for Relay {
     }
 }
 
-async fn run(outer: UdpSocket, inner: UdpSocket, device: SocketAddr, link: Arc<Mutex<Link>>, sent: Log) {
+async fn run(outer: UdpSocket, inner: UdpSocket, device: SocketAddr, link: Arc<Mutex<Link>>, log: Log) {
     let (mut up, mut down) = (Pipe::new(1), Pipe::new(2));
     let (mut from_viewer, mut from_device) = ([0; 2048], [0; 2048]);
     let mut viewer = None;
@@ -165,8 +195,10 @@ async fn run(outer: UdpSocket, inner: UdpSocket, device: SocketAddr, link: Arc<M
             }
             Ok(length) = inner.recv(&mut from_device) => {
                 let (now, link) = (Instant::now(), *lock(&link));
-                lock(&sent).push((now, length));
                 down.take(now, &link, link.rate, &from_device[..length]);
+                let mut log = lock(&log);
+                log.sent.push((now, length));
+                log.first_picture = down.first_picture;
             }
             () = timer => {}
         }

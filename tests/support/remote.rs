@@ -8,7 +8,7 @@ use porthole::cli::watch::count::{CountedPacket, Counter};
 use porthole::peer::viewer::{PacketSink, Received, Viewer as Peer, ViewerEvent};
 use porthole::signaling::message::Candidate;
 use porthole::stream::h264;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};
 
@@ -30,12 +30,15 @@ pub struct Seen {
     pub broken: u64,
     /// Width and height in pixels, each time they changed.
     pub sizes: Vec<(u32, u32)>,
+    /// RTP timestamps of the key frames of which the first packet arrived.
+    pub key_frames: Vec<u32>,
 }
 
 #[derive(Default)]
 struct State {
     counter: Counter,
     seen: Seen,
+    has_asked: bool,
 }
 
 impl State {
@@ -52,6 +55,8 @@ impl State {
 struct Sink {
     state: Mutex<State>,
     shown: watch::Sender<usize>,
+    /// Told of the first picture that cannot be decoded for want of a key frame.
+    lacks_key_frame: Notify,
 }
 
 impl Sink {
@@ -75,10 +80,18 @@ impl PacketSink for Sink {
         let Received { sequence, timestamp, marker, payload } = packet;
         state.counter.packet(now, CountedPacket { sequence, timestamp, marker, payload });
         state.seen.received.push((now, payload.len()));
-        if let Some(size) = size(payload)
-            && state.seen.sizes.last() != Some(&size)
-        {
-            state.seen.sizes.push(size);
+        match size(payload) {
+            Some(size) => {
+                state.seen.key_frames.push(timestamp);
+                if state.seen.sizes.last() != Some(&size) {
+                    state.seen.sizes.push(size);
+                }
+            }
+            None if state.seen.key_frames.is_empty() && !state.has_asked => {
+                state.has_asked = true;
+                self.lacks_key_frame.notify_one();
+            }
+            None => {}
         }
         state.look(now);
         let shown = state.seen.shown.len();
@@ -138,10 +151,16 @@ impl Remote {
             let _mailbox = mailbox;
             let mut ticks = interval(ASK_EVERY);
             loop {
-                ticks.tick().await;
-                if !receiving.tick() {
-                    peer.request_key_frame().await;
+                tokio::select! {
+                    _ = ticks.tick() => {
+                        if receiving.tick() {
+                            continue;
+                        }
+                    }
+                    // libwebrtc does not wait when the first thing that comes is no key frame.
+                    () = receiving.lacks_key_frame.notified() => {}
                 }
+                peer.request_key_frame().await;
             }
         });
         Self { id: id.to_owned(), relay, sink, task: task.abort_handle() }
