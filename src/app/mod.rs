@@ -121,6 +121,7 @@ impl App {
     /// `offline`. What carries messages to viewers and broker ends last.
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
+        self.groups.all.begin_ending();
         self.groups.watch.close(DRAIN_LIMIT).await;
         // No new players; those that wait for an answer hear that the connection is closed.
         drop(self.http);

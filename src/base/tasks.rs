@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -53,6 +53,8 @@ struct Shared {
     polls: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
     /// Panics of tasks that end by themselves.
     panics: AtomicU64,
+    /// The owner is ending all of it, so that tasks whose clients go before them may return.
+    is_ending: AtomicBool,
 }
 
 /// The tasks of one group that still run, to be aborted and named when they do not end in time.
@@ -75,6 +77,7 @@ impl TaskGroup {
             ended_early: watch::Sender::new(None),
             polls: Mutex::default(),
             panics: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -196,7 +199,7 @@ impl TaskGroup {
                     let reason = panic_text(panic.as_ref());
                     tracing::error!(task = name, reason, "a task failed; the others go on");
                 }
-                Ok(()) if is_endless && !self.is_cancelled() => {
+                Ok(()) if is_endless && !self.is_cancelled() && !self.is_ending() => {
                     self.report(EndedEarly { task: name, reason: "it returned".to_owned() });
                 }
                 Ok(()) => {}
@@ -252,6 +255,16 @@ impl TaskGroup {
     /// Whether the group is to end.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
+    }
+
+    /// The owner begins to end all its groups, one after another: a task that returns because those it serves are gone is no
+    /// ailment from now on. One that panics still is.
+    pub fn begin_ending(&self) {
+        self.shared.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    fn is_ending(&self) -> bool {
+        self.shared.is_ending.load(Ordering::Relaxed)
     }
 
     /// Tells all tasks of the group, and of the groups below it, to end. Does not wait.
@@ -352,6 +365,16 @@ mod tests {
         assert_eq!(*group.ended_early().borrow(), None);
         group.spawn_finite("bad request", async { panic!("alone") }).await.unwrap();
         assert_eq!((group.panics(), group.ended_early().borrow().clone()), (1, None), "it ends alone");
+    }
+
+    #[tokio::test]
+    async fn while_all_end_a_task_may_return_when_those_it_serves_are_gone() {
+        let group = TaskGroup::new();
+        group.begin_ending();
+        group.child().spawn("server", async {}).await.unwrap();
+        assert_eq!(*group.ended_early().borrow(), None);
+        group.spawn("victim", async { panic!("on purpose") }).await.unwrap();
+        assert!(group.ended_early().borrow().is_some());
     }
 
     #[tokio::test(start_paused = true)]
