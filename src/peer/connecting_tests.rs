@@ -1,19 +1,25 @@
 //! Device and viewer in one process, the viewer by a clock so slow that no second of the library's passes: what connects here
 //! waits for packets and for no timer of the viewer's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::connect::offer::VideoOffer;
-use super::driver::{Connection, PeerEvent};
+use super::driver::{Connection, LookUp, PeerEvent};
+use super::net::server_url::LOOKUP_LIMIT;
 use super::viewer::slow_clock::SlowClock;
 use super::viewer::{PacketSink, Received, Viewer, ViewerEvent};
 use super::{Factory, SessionStats};
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::media::ProfileLevelId;
+use crate::signaling::message::IceServer;
 use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 
@@ -36,11 +42,16 @@ fn factory() -> Factory {
 
 /// The device's end, and its answer.
 async fn answer(factory: &Factory, offer: &str) -> (Connection, String) {
+    answer_with(factory, offer, false).await
+}
+
+/// The same, with all of the device's candidates in it if it is to be `full`.
+async fn answer_with(factory: &Factory, offer: &str, full: bool) -> (Connection, String) {
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
     let codec = VideoOffer::read(offer).unwrap().codec(profile).unwrap();
     let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None);
     let mut connection = factory.connect(&codec, Some(Arc::new(live))).await.unwrap();
-    let answer = connection.answer(offer, false).await.unwrap();
+    let answer = connection.answer(offer, full).await.unwrap();
     (connection, answer)
 }
 
@@ -84,6 +95,70 @@ async fn a_viewer_that_knows_the_device_from_its_packets_alone_connects_as_soon(
         device.add_candidate(candidate).await;
     }
     connected(&mut viewer, &mut device).await;
+    viewer.close().await;
+    device.close().await;
+}
+
+/// What a name server says after `told`, or never.
+fn name_server(told: Arc<Notify>, says: Option<IpAddr>) -> (LookUp, Arc<AtomicUsize>) {
+    let asked = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&asked);
+    let look_up: LookUp = Box::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let told = Arc::clone(&told);
+        Box::pin(async move {
+            told.notified().await;
+            says.into_iter().collect()
+        })
+    });
+    (look_up, asked)
+}
+
+fn with_servers(urls: &[String], look_up: LookUp) -> Factory {
+    let credential = Some("secret".to_owned());
+    let servers = urls.iter().map(|url| IceServer {
+        urls: vec![url.clone()],
+        username: credential.clone(),
+        credential: credential.clone(),
+    });
+    let ice = Ice { servers: servers.collect(), ..Ice::default() };
+    Factory::with_look_up(ice, look_up, Fanout::default(), &TaskGroup::new()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_name_server_keeps_nobody_waiting() {
+    let urls =
+        ["stun:one.example.org", "turn:two.example.org", "stun:three.example.org:99"].map(str::to_owned);
+    let (look_up, asked) = name_server(Arc::default(), None);
+    let factory = with_servers(&urls, look_up);
+    for full in [true, false, true] {
+        let (mut viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+        let answered = timeout(LOOKUP_LIMIT / 2, answer_with(&factory, &offer, full)).await;
+        let (mut device, answer) = answered.expect("an answer that waits for no name");
+        assert!(answer.contains(" typ host"), "{answer}");
+        assert_eq!(answer.contains("a=end-of-candidates"), full, "{answer}");
+        viewer.accept(answer).await.unwrap();
+        connected(&mut viewer, &mut device).await;
+        viewer.close().await;
+        device.close().await;
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), urls.len(), "each name once, however many viewers come");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_found_meanwhile_still_serves_the_viewer_who_waits_for_nothing() {
+    let server = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let told = Arc::<Notify>::default();
+    let here = super::net::interfaces::addresses().into_iter().find(IpAddr::is_ipv4);
+    let (look_up, _) = name_server(Arc::clone(&told), here);
+    let factory = with_servers(&[format!("stun:one.example.org:{port}")], look_up);
+    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (device, _) = answer(&factory, &offer).await;
+    told.notify_one();
+    let mut request = [0; 100];
+    timeout(LIMIT, server.recv_from(&mut request)).await.expect("the server is asked").unwrap();
+    assert_eq!(request[..2], [0, 1], "a Binding request");
     viewer.close().await;
     device.close().await;
 }

@@ -11,6 +11,7 @@ pub mod interfaces;
 pub mod mdns;
 pub mod relay;
 pub mod selected_path;
+pub mod server_names;
 pub mod server_url;
 pub mod tcp_port;
 pub mod udp_port;
