@@ -163,6 +163,32 @@ async fn a_name_that_is_found_meanwhile_still_serves_the_viewer_who_waits_for_no
     device.close().await;
 }
 
+/// Less than either side waits for the other's consent (15 s and more).
+const NOTICED: Duration = Duration::from_secs(4);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_closes_the_connection_ends_it_for_the_other_side_at_once() {
+    let factory = factory();
+    for device_closes in [false, true] {
+        let (mut viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+        let (mut device, answer) = answer(&factory, &offer).await;
+        viewer.accept(answer).await.unwrap();
+        connected(&mut viewer, &mut device).await;
+        if device_closes {
+            device.close().await;
+            let ended = async { while !matches!(viewer.next().await, None | Some(ViewerEvent::Ended)) {} };
+            timeout(NOTICED, ended).await.expect("the device's close_notify");
+            viewer.close().await;
+        } else {
+            viewer.close().await;
+            let ended =
+                async { while !matches!(device.next_event().await, None | Some(PeerEvent::Ended)) {} };
+            timeout(NOTICED, ended).await.expect("the viewer's close_notify");
+            device.close().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_fails_inside_one_connection_ends_it_alone() {
     let tasks = TaskGroup::new();

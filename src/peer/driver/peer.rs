@@ -18,6 +18,7 @@ use super::new_peer::NewPeer;
 use super::nomination::{Nominations, nomination};
 use super::path;
 use super::stages::{ConnectStage, ConnectStages};
+use crate::peer::connect::alert::ends_association;
 use crate::peer::connect::answer::{with_first_section, with_known_candidates};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
 use crate::peer::connect::handshake::{FlightVerdict, Handshake};
@@ -306,6 +307,11 @@ impl Peer {
                 }
                 self.route = Some(message.transport);
                 self.stages.mark(ConnectStage::FirstFlight, now);
+                if ends_association(&message.message) {
+                    // The library stays connected until consent is lost (RFC 7675).
+                    tracing::debug!("the viewer's close_notify, or another end of DTLS");
+                    self.forward(PeerEvent::Ended);
+                }
             }
         }
         net.transmit(self.owner, message);
