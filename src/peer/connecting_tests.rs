@@ -1,7 +1,7 @@
 //! Device and viewer in one process, the viewer by a clock so slow that no second of the library's passes: what connects here
 //! waits for packets and for no timer of the viewer's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::connect::offer::VideoOffer;
 use super::driver::{Connection, LookUp, PeerEvent};
+use super::net::interfaces::addresses;
 use super::net::server_url::LOOKUP_LIMIT;
 use super::viewer::slow_clock::SlowClock;
 use super::viewer::{PacketSink, Received, Viewer, ViewerEvent};
@@ -19,7 +20,7 @@ use super::{Factory, SessionStats};
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
 use crate::media::ProfileLevelId;
-use crate::signaling::message::IceServer;
+use crate::signaling::message::{Candidate, IceServer};
 use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 
@@ -150,7 +151,7 @@ async fn a_name_that_is_found_meanwhile_still_serves_the_viewer_who_waits_for_no
     let server = UdpSocket::bind("0.0.0.0:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
     let told = Arc::<Notify>::default();
-    let here = super::net::interfaces::addresses().into_iter().find(IpAddr::is_ipv4);
+    let here = addresses().into_iter().find(IpAddr::is_ipv4);
     let (look_up, _) = name_server(Arc::clone(&told), here);
     let factory = with_servers(&[format!("stun:one.example.org:{port}")], look_up);
     let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
@@ -186,6 +187,51 @@ async fn who_closes_the_connection_ends_it_for_the_other_side_at_once() {
             timeout(NOTICED, ended).await.expect("the viewer's close_notify");
             device.close().await;
         }
+    }
+}
+
+fn host_candidate(address: IpAddr, port: u16) -> Candidate {
+    Candidate {
+        candidate: format!("candidate:1 1 udp 2130706431 {address} {port} typ host"),
+        sdp_mid: None,
+        sdp_mline_index: Some(0),
+        username_fragment: None,
+    }
+}
+
+#[tokio::test]
+async fn checks_go_where_a_viewer_may_be_and_nowhere_else() {
+    const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 7, 7);
+    let Some(IpAddr::V4(here)) = addresses().into_iter().find(IpAddr::is_ipv4) else { return };
+    if here.is_loopback() {
+        // Without a network viewers are on loopback.
+        return;
+    }
+    let socket = async |at: Ipv4Addr| UdpSocket::bind((at, 0)).await.unwrap();
+    let (inside, group) = (socket(Ipv4Addr::LOCALHOST).await, socket(Ipv4Addr::UNSPECIFIED).await);
+    let (viewer, private) = (socket(here).await, socket(here).await);
+    group.join_multicast_v4(GROUP, here).unwrap();
+    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+
+    let (page, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    page.close().await;
+    let (device, _) = answer(&factory(), &offer).await;
+    device.add_candidate(host_candidate(Ipv4Addr::LOCALHOST.into(), port(&inside))).await;
+    device.add_candidate(host_candidate(GROUP.into(), port(&group))).await;
+    device.add_candidate(host_candidate(here.into(), port(&viewer))).await;
+    let ice = Ice { skips_private: true, ..Ice::default() };
+    let public = Factory::new(ice, Fanout::default(), &TaskGroup::new()).unwrap();
+    let (public, _) = answer(&public, &offer).await;
+    public.add_candidate(host_candidate(here.into(), port(&private))).await;
+
+    let mut check = [0; 1500];
+    for _ in 0..5 {
+        timeout(LIMIT, viewer.recv_from(&mut check)).await.expect("checks of what may be a viewer").unwrap();
+    }
+    let is_private = addresses().iter().all(|ip| matches!(ip, IpAddr::V4(ip) if ip.is_private()));
+    for (socket, expected) in [(&inside, true), (&group, true), (&private, is_private)] {
+        let read = socket.try_recv_from(&mut check);
+        assert!(!expected || read.is_err(), "{read:?} at {socket:?}");
     }
 }
 

@@ -16,6 +16,7 @@ use crate::base::tasks::{TaskGroup, panic_text};
 use crate::config::Ice;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
+use crate::peer::net::check_limit::{CheckLimit, CheckPolicy};
 use crate::peer::net::demux::Owner;
 use crate::peer::net::inbox::PacketInbox;
 use crate::peer::net::inbox::RelayId;
@@ -42,7 +43,9 @@ pub(super) struct State {
 
 impl State {
     pub fn new(ice: Ice, inbox: &Weak<dyn PacketInbox>, tasks: &TaskGroup) -> Self {
-        let net = Net::new(ice.port_range.clone(), ice.tcp_port, inbox, tasks);
+        let checks = CheckPolicy { skips_private: ice.skips_private, public_ip: ice.public_ip };
+        let mut net = Net::new(ice.port_range.clone(), ice.tcp_port, inbox, tasks);
+        net.checks = CheckLimit::new(checks);
         let mut server_names =
             ServerNames::new(ice.servers.iter().flat_map(|of| &of.urls).map(String::as_str));
         let lookups = server_names.begin(false, Instant::now());
