@@ -78,6 +78,16 @@ fn a_refusal_names_file_key_value_and_what_is_right() {
 }
 
 #[test]
+fn viewers_private_addresses_are_checked_unless_it_says_otherwise() {
+    for (text, expected) in
+        [("", false), ("private_addresses = true", false), ("private_addresses = false", true)]
+    {
+        let config = load(&format!("{MINIMAL}[ice]\n{text}\n")).unwrap();
+        assert_eq!(config.ice.skips_private, expected, "{text}");
+    }
+}
+
+#[test]
 fn mqtt_refusals_name_the_key() {
     for (text, part) in [
         ("[mqtt]\nurl = \"http://broker\"", "mqtt.url = http://broker cannot be used"),

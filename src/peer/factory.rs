@@ -14,8 +14,9 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
-use super::driver::{Connection, Driver, Parts};
+use super::driver::{Connection, Driver, LookUp, Parts};
 use super::error::PeerError;
+use super::net::server_url::look_up;
 use super::net::tcp_port;
 use super::rtp::keys::{KeyProvider, Keys};
 use super::stats::SessionStats;
@@ -51,8 +52,19 @@ impl Factory {
     /// # Errors
     /// The TCP port is taken, or there can be no more threads.
     pub fn new(ice: Ice, fanout: Fanout, tasks: &TaskGroup) -> Result<Self, PeerError> {
+        Self::with_look_up(ice, Box::new(|host| Box::pin(look_up(host))), fanout, tasks)
+    }
+
+    /// The same with `look_up` as what finds the servers of `ice`.
+    pub(in crate::peer) fn with_look_up(
+        ice: Ice,
+        look_up: LookUp,
+        fanout: Fanout,
+        tasks: &TaskGroup,
+    ) -> Result<Self, PeerError> {
         let listeners = ice.tcp_port.map(tcp_port::bind).transpose()?.unwrap_or_default();
-        let driver = Driver::start(ice.clone(), listeners, &tasks.child()).map_err(PeerError::Thread)?;
+        let driver =
+            Driver::start(ice.clone(), listeners, look_up, &tasks.child()).map_err(PeerError::Thread)?;
         Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0 })
     }
 

@@ -19,6 +19,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
@@ -86,6 +87,8 @@ pub trait PacketSink: Send + Sync + 'static {
 pub struct Viewer {
     peer: Arc<dyn PeerConnection>,
     events: mpsc::Receiver<ViewerEvent>,
+    /// Cancelled when either side has said that it is over.
+    ended: CancellationToken,
     track: Arc<Mutex<Option<Arc<dyn TrackRemote>>>>,
 }
 
@@ -109,6 +112,7 @@ impl Viewer {
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
         let (tx, events) = mpsc::channel(EVENT_LIMIT);
+        let ended = runtime.ended();
         let track = Arc::new(Mutex::new(None));
         let handler =
             Handler { tx, sink, track: Arc::clone(&track), wake: runtime.wake(), tasks: runtime.tasks() };
@@ -144,7 +148,7 @@ impl Viewer {
             .build();
         // Its future is large, and there are many viewers.
         let peer = Box::pin(building).await?;
-        let viewer = Self { peer: Arc::new(peer), events, track };
+        let viewer = Self { peer: Arc::new(peer), events, ended, track };
         match viewer.describe().await {
             Ok(sdp) => Ok((viewer, sdp)),
             Err(error) => {
@@ -178,7 +182,11 @@ impl Viewer {
 
     /// The next thing the connection reports.
     pub async fn next(&mut self) -> Option<ViewerEvent> {
-        self.events.recv().await
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            () = self.ended.cancelled() => Some(ViewerEvent::Ended),
+        }
     }
 
     /// Asks for a key frame (PLI), once there is a track to ask for.

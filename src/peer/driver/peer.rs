@@ -18,12 +18,13 @@ use super::new_peer::NewPeer;
 use super::nomination::{Nominations, nomination};
 use super::path;
 use super::stages::{ConnectStage, ConnectStages};
+use crate::peer::connect::alert::ends_association;
 use crate::peer::connect::answer::{with_first_section, with_known_candidates};
 use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
 use crate::peer::connect::handshake::{FlightVerdict, Handshake};
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
-use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media};
+use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
@@ -135,6 +136,7 @@ impl Peer {
             net.tcp.name(self.owner, fragment);
             if self.fragment.as_deref() != Some(fragment) {
                 self.fragment = Some(fragment.to_owned());
+                net.checks.restart(self.owner);
                 is_new = true;
             }
         }
@@ -224,6 +226,9 @@ impl Peer {
             self.nominations.hold(pair, datagram);
         }
         let Some(stun) = Stun::of(datagram).filter(|stun| stun.class == Class::Response) else { return };
+        if is_signed(datagram) {
+            net.checks.answered(self.owner, transport.peer_addr, stun.transaction);
+        }
         if let Some((_, sent)) = self.check.take_if(|(transaction, _)| *transaction == stun.transaction) {
             self.round_trip = Some(now.saturating_duration_since(sent));
         }
@@ -268,7 +273,7 @@ impl Peer {
             self.add_local_candidate(found);
         }
         while let Some(message) = self.gathering.poll_write() {
-            net.transmit(self.owner, &message);
+            net.send_once(self.owner, &message);
         }
         self.settle_gathering(net);
         for _ in 0..MAX_ROUNDS {
@@ -306,6 +311,11 @@ impl Peer {
                 }
                 self.route = Some(message.transport);
                 self.stages.mark(ConnectStage::FirstFlight, now);
+                if ends_association(&message.message) {
+                    // The library stays connected until consent is lost (RFC 7675).
+                    tracing::debug!("the viewer's close_notify, or another end of DTLS");
+                    self.forward(PeerEvent::Ended);
+                }
             }
         }
         net.transmit(self.owner, message);
