@@ -152,6 +152,11 @@ impl Router {
         if incoming.retain {
             return;
         }
+        if self.publisher.is_absence(&incoming.topic, &incoming.payload) {
+            // The will of a former connection, whose end the broker has found out just now.
+            self.publisher.deny_absence();
+            return;
+        }
         if self.announcer.is_birth(&incoming.topic, &incoming.payload) {
             self.announcer.reset();
             self.publisher.changed();
