@@ -120,6 +120,11 @@ impl Publisher {
         self.changed();
     }
 
+    /// The picture that the broker keeps from now on, by the time it was taken; `None` for none.
+    pub fn set_snapshot(&self, taken: Option<SystemTime>) {
+        self.state.set_snapshot(taken);
+    }
+
     /// What `info` is made of.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
