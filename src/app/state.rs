@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
+use crate::dashboard::events::rfc3339;
 use crate::dashboard::state::{StateParts, StateWriter};
 use crate::media::MediaStatus;
 use crate::sessions::Sessions;
@@ -33,6 +34,8 @@ struct Maker {
     figures: Option<(Instant, SystemFigures)>,
     /// The privacy switch.
     streaming: bool,
+    /// When the picture that the broker keeps was taken, `None` inside for none; nothing while that is not known.
+    snapshot: Option<Option<SystemTime>>,
     /// Made last, and when.
     latest: Option<(Instant, Value)>,
 }
@@ -46,7 +49,7 @@ impl StateSource {
         streaming: bool,
     ) -> Self {
         let (writer, system) = (StateWriter::default(), System::new());
-        let maker = Maker { writer, system, figures: None, streaming, latest: None };
+        let maker = Maker { writer, system, figures: None, streaming, snapshot: None, latest: None };
         Self { sessions, media, ended_early, maker: Mutex::new(maker) }
     }
 
@@ -58,6 +61,13 @@ impl StateSource {
     pub fn set_streaming(&self, on: bool) {
         let mut maker = self.maker();
         maker.streaming = on;
+        maker.latest = None;
+    }
+
+    /// The broker keeps another picture, or none.
+    pub fn set_snapshot(&self, taken: Option<SystemTime>) {
+        let mut maker = self.maker();
+        maker.snapshot = Some(taken);
         maker.latest = None;
     }
 
@@ -95,6 +105,9 @@ impl StateSource {
         let mut state = maker.writer.state(&parts);
         if let Some(ended) = self.ended_early.borrow().as_ref() {
             state["ailment"] = ended.to_string().into();
+        }
+        if let Some(taken) = maker.snapshot {
+            state["snapshot"] = taken.map(rfc3339).into();
         }
         maker.latest = Some((now, state.clone()));
         state

@@ -196,18 +196,25 @@ fn dashboards_are_trusted_as_far_as_access_says() {
 fn snapshots_and_home_assistant_are_checked() {
     let config = load(MINIMAL).unwrap();
     assert_eq!(config.dashboard.snapshots, Snapshots::default());
-    assert_eq!(config.homeassistant, HomeAssistant { discovery: true, prefix: "homeassistant".into() });
-    let text = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = 30\n[homeassistant]\ndiscovery = false\nprefix = \"ha\"\n";
+    assert_eq!(
+        config.homeassistant,
+        HomeAssistant { discovery: true, prefix: "homeassistant".into(), area: None }
+    );
+    let text = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = 30\n[homeassistant]\ndiscovery = false\nprefix = \"ha\"\narea = \"Garden\"\n";
     let config = load(&format!("{MINIMAL}{text}")).unwrap();
     assert_eq!(
         config.dashboard.snapshots,
         Snapshots { allowed: true, interval: Some(Duration::from_secs(30)) }
     );
-    assert_eq!(config.homeassistant, HomeAssistant { discovery: false, prefix: "ha".into() });
+    assert_eq!(
+        config.homeassistant,
+        HomeAssistant { discovery: false, prefix: "ha".into(), area: Some("Garden".into()) }
+    );
     for (text, part) in [
         ("[dashboard]\nsnapshot_interval_s = 5", "snapshots = true"),
         ("[dashboard]\nsnapshots = true\nsnapshot_interval_s = 0", "from 1 to"),
         ("[homeassistant]\nprefix = \"a/#\"", "without wildcards"),
+        ("[homeassistant]\narea = \" \"", "the name of an area"),
     ] {
         let text = refusal(&format!("{MINIMAL}{text}\n"));
         assert!(text.contains(part), "{part:?} is missing in: {text}");

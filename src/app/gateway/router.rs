@@ -56,7 +56,8 @@ impl Router {
         let mut before = self.inputs.media.borrow_and_update().clone();
         loop {
             let online = self.is_online();
-            let chore = [self.commands.due(), self.snapshots.due()].into_iter().flatten().min();
+            let chores = [self.commands.due(), self.snapshots.due(), self.announcer.due()];
+            let chore = chores.into_iter().flatten().min();
             let state = self.publisher.due(now());
             tokio::select! {
                 () = &mut stop => break,
@@ -102,6 +103,10 @@ impl Router {
     async fn chores(&mut self, online: bool) {
         self.commands.set_what_waited(&mut self.snapshots, &mut self.publisher).await;
         self.snapshots.take_due(now(), online && self.commands.is_streaming());
+        if self.announcer.is_due(now()) {
+            self.announcer.reset();
+            self.publisher.changed();
+        }
     }
 
     /// Tells what is different; gives what the next change is compared with.
@@ -152,9 +157,13 @@ impl Router {
         if incoming.retain {
             return;
         }
+        if self.publisher.is_absence(&incoming.topic, &incoming.payload) {
+            // The will of a former connection, whose end the broker has found out just now.
+            self.publisher.deny_absence();
+            return;
+        }
         if self.announcer.is_birth(&incoming.topic, &incoming.payload) {
-            self.announcer.reset();
-            self.publisher.changed();
+            self.announcer.is_born(now(), rand::random());
             return;
         }
         match self.topics.parse(&incoming.topic) {
