@@ -15,9 +15,8 @@ use crate::dashboard::info::{self, DeviceInfo};
 use crate::dashboard::schedule::PublishSchedule;
 use crate::media::MediaStatus;
 use crate::sessions::SessionEvent;
-use crate::signaling::message::{Down, Refusal};
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
-use crate::signaling::topic::{Id, Topics};
+use crate::signaling::topic::Topics;
 
 /// Takes messages for the broker without waiting.
 #[derive(Clone)]
@@ -189,12 +188,6 @@ impl Publisher {
             let reply = Outgoing::signal(to.topic, event.to_string());
             self.outbox.publish(Outgoing { correlation: to.correlation, ..reply });
         }
-    }
-
-    /// Tells a viewer that its message was refused.
-    pub fn refuse(&self, viewer: &Id, session: &Id, refusal: Refusal) {
-        let message = Down::Error(refusal).to_json(session);
-        self.outbox.publish(Outgoing::signal(self.topics.down(viewer), message));
     }
 
     /// Publishes what the broker keeps for those who come later; false when there is no room.

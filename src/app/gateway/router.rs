@@ -182,8 +182,7 @@ impl Router {
         match Up::parse(payload) {
             Ok(up) => self.sessions.message(viewer, up.session, up.kind).await,
             Err(Rejected { session, refusal }) => {
-                tracing::debug!(%viewer, %refusal, "a signal message was refused");
-                self.publisher.refuse(&viewer, &session, refusal);
+                self.sessions.refuse(viewer, session, refusal).await;
             }
         }
     }
