@@ -178,7 +178,7 @@ mod tests {
         std::fs::remove_dir_all(&state).unwrap();
         let found = look(&store, before, &identity, std::slice::from_ref(&grant));
         assert!(found.loaded.is_none() && matches!(found.lost, Some(Ok(()))));
-        assert_eq!(store.load().unwrap(), [grant.clone()]);
+        assert_eq!(store.load().unwrap().as_slice(), std::slice::from_ref(&grant));
         assert_eq!(Identity::load_or_make(&state).unwrap().key(), identity.key());
         let next = look(&store, found.stamp, &identity, std::slice::from_ref(&grant));
         assert!(next.loaded.is_none() && next.lost.is_none());

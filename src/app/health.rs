@@ -33,6 +33,7 @@ const PICTURE_LIMIT: Duration = Duration::from_secs(20);
 
 /// One look at the parts of the daemon.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "one answer of each part that is asked")]
 struct Vitals {
     /// The first task that is gone.
     ended_early: Option<EndedEarly>,

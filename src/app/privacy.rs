@@ -192,7 +192,9 @@ mod tests {
         // Folders in the place of the file and of the new one, which cannot be removed: as a read-only disk refuses it.
         let blockers = ["streaming.new", "streaming"].map(|name| dir.path().join(name));
         std::fs::remove_file(&blockers[1]).unwrap();
-        blockers.iter().for_each(|blocker| std::fs::create_dir(blocker).unwrap());
+        for blocker in &blockers {
+            std::fs::create_dir(blocker).unwrap();
+        }
         switch.set(false);
         assert!(switch.save(&persist).outcome().await.is_err());
         // As it could be read there.
@@ -202,7 +204,9 @@ mod tests {
             assert!(!switch.is_on());
         }
         // The disk is well again: what was not kept is kept, without anybody asking again.
-        blockers.iter().for_each(|blocker| std::fs::remove_dir(blocker).unwrap());
+        for blocker in &blockers {
+            std::fs::remove_dir(blocker).unwrap();
+        }
         assert!(!reload(&mut switch, &persist).await.is_turned);
         assert!(!PrivacySwitch::load(dir.path()).is_on());
         // Now somebody turns it on at the device.

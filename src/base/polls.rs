@@ -112,10 +112,14 @@ impl<F> Drop for Polled<F> {
 #[cfg(test)]
 pub mod sabotage {
     use std::collections::BTreeSet;
-    use std::sync::{Arc, Condvar, Mutex};
+    use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
     use std::task::Waker;
 
     use super::Polls;
+
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// What becomes of a task's next poll.
     #[derive(Clone, Debug)]
@@ -136,12 +140,12 @@ pub mod sabotage {
     impl Gate {
         /// Lets it go on.
         pub fn open(&self) {
-            *self.is_open.lock().unwrap() = true;
+            *lock(&self.is_open) = true;
             self.opened.notify_all();
         }
 
         fn wait(&self) {
-            drop(self.opened.wait_while(self.is_open.lock().unwrap(), |is_open| !*is_open));
+            drop(self.opened.wait_while(lock(&self.is_open), |is_open| !*is_open));
         }
     }
 
@@ -153,8 +157,8 @@ pub mod sabotage {
 
     impl Place {
         pub fn strike(&self, waker: &Waker) {
-            *self.waker.lock().unwrap() = Some(waker.clone());
-            let plan = self.plan.lock().unwrap().take();
+            *lock(&self.waker) = Some(waker.clone());
+            let plan = lock(&self.plan).take();
             match plan {
                 None => {}
                 Some(Sabotage::Panic) => panic!("on purpose"),
@@ -172,8 +176,8 @@ pub mod sabotage {
             };
             let progress = Arc::clone(progress);
             drop(table);
-            *progress.sabotage.plan.lock().unwrap() = Some(plan);
-            if let Some(waker) = progress.sabotage.waker.lock().unwrap().as_ref() {
+            *lock(&progress.sabotage.plan) = Some(plan);
+            if let Some(waker) = lock(&progress.sabotage.waker).as_ref() {
                 waker.wake_by_ref();
             }
             true

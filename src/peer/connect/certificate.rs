@@ -27,7 +27,7 @@ pub(in crate::peer) fn load_or_make(state_dir: &Path) -> Result<RTCCertificate, 
         Ok(None) => {}
         Ok(Some(Ok(found))) if found.expires >= no_end() => return Ok(found),
         Ok(Some(Ok(_))) => {
-            tracing::info!("the certificate of the media connections had an end; a new one has none")
+            tracing::info!("the certificate of the media connections had an end; a new one has none");
         }
         Ok(Some(Err(problem))) => {
             let file = path.display();
