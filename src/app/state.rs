@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::ailment::Ailment;
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
 use crate::dashboard::events::rfc3339;
@@ -24,6 +25,8 @@ pub(super) struct StateSource {
     media: watch::Receiver<MediaStatus>,
     /// A task of the daemon that ended although nobody had told it to.
     ended_early: watch::Receiver<Option<EndedEarly>>,
+    /// What was found not to be well when it was last looked at.
+    ailment: watch::Receiver<Option<Ailment>>,
     maker: Mutex<Maker>,
 }
 
@@ -46,11 +49,12 @@ impl StateSource {
         sessions: Sessions,
         media: watch::Receiver<MediaStatus>,
         ended_early: watch::Receiver<Option<EndedEarly>>,
+        ailment: watch::Receiver<Option<Ailment>>,
         streaming: bool,
     ) -> Self {
         let (writer, system) = (StateWriter::default(), System::new());
         let maker = Maker { writer, system, figures: None, streaming, snapshot: None, latest: None };
-        Self { sessions, media, ended_early, maker: Mutex::new(maker) }
+        Self { sessions, media, ended_early, ailment, maker: Mutex::new(maker) }
     }
 
     fn maker(&self) -> MutexGuard<'_, Maker> {
@@ -105,6 +109,8 @@ impl StateSource {
         let mut state = maker.writer.state(&parts);
         if let Some(ended) = self.ended_early.borrow().as_ref() {
             state["ailment"] = ended.to_string().into();
+        } else if let Some(ailment) = self.ailment.borrow().as_ref() {
+            state["ailment"] = ailment.to_string().into();
         }
         if let Some(taken) = maker.snapshot {
             state["snapshot"] = taken.map(rfc3339).into();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
@@ -77,13 +77,18 @@ impl Factory {
 
     /// The same with the certificate that `state_dir` keeps, made there at the first start.
     pub fn with_certificate_of(mut self, state_dir: &Path) -> Result<Self, PeerError> {
-        self.certificate = Some(certificate::load_or_make(state_dir, SystemTime::now())?);
+        self.certificate = Some(certificate::load_or_make(state_dir)?);
         Ok(self)
     }
 
     /// The configured servers, as answers tell them to viewers.
     pub fn ice_servers(&self) -> &[crate::signaling::message::IceServer] {
         &self.ice.servers
+    }
+
+    /// Whether the thread that all connections live on answers: resolves when it has, and with false when it is gone.
+    pub async fn ping(&self) -> bool {
+        self.driver.ping().await
     }
 
     /// How many connections there are.

@@ -13,6 +13,7 @@ use super::commands::CommandExecutor;
 use super::publisher::Publisher;
 use super::pulse::{Ask, Presence};
 use super::snapshots::SnapshotTaker;
+use crate::app::ailment::Ailment;
 use crate::base::clock::now;
 use crate::base::tasks::EndedEarly;
 use crate::dashboard::events;
@@ -47,6 +48,8 @@ pub(super) struct Inputs {
     pub media: watch::Receiver<MediaStatus>,
     /// A task that ended early.
     pub ended_early: watch::Receiver<Option<EndedEarly>>,
+    /// What is not well.
+    pub ailment: watch::Receiver<Option<Ailment>>,
 }
 
 impl Router {
@@ -72,6 +75,7 @@ impl Router {
                     self.commands.finish(done, &mut self.snapshots, &mut self.publisher).await;
                 }
                 Ok(()) = self.inputs.ended_early.changed() => self.publisher.changed(),
+                Ok(()) = self.inputs.ailment.changed() => self.publisher.changed(),
                 picture = self.snapshots.taken() => {
                     let streaming = self.commands.is_streaming();
                     self.snapshots.finish(picture, streaming, now(), &mut self.publisher);

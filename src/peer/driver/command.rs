@@ -10,6 +10,8 @@ use crate::signaling::message::Candidate;
 
 /// What the thread is asked.
 pub(super) enum DriverCommand {
+    /// Answer, as a sign of life.
+    Ping(oneshot::Sender<()>),
     /// Have sockets for one more connection.
     Bind(oneshot::Sender<Result<(), PeerError>>),
     /// Take a connection.

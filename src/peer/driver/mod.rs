@@ -118,6 +118,12 @@ impl Driver {
         bound.await.map_err(|_| PeerError::Gone)?
     }
 
+    /// Whether the thread answers: resolves when it has, and with false when it is gone.
+    pub async fn ping(&self) -> bool {
+        let (reply, answered) = oneshot::channel();
+        self.commands.send(DriverCommand::Ping(reply)).await.is_ok() && answered.await.is_ok()
+    }
+
     /// How many connections there are.
     #[cfg(test)]
     pub async fn connections(&self) -> usize {
@@ -236,6 +242,10 @@ impl Shared {
                     tokio::time::sleep(SOCKET_READY).await;
                 }
                 let _ = reply.send(bound.map(|_| ()));
+            }
+            DriverCommand::Ping(reply) => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(());
             }
             DriverCommand::Open(owner, new) => {
                 self.close_when_dropped(owner, new.events.clone());
