@@ -56,6 +56,15 @@ async fn answer_with(factory: &Factory, offer: &str, full: bool) -> (Connection,
     (connection, answer)
 }
 
+/// Tells the device where the viewer is.
+async fn tell_candidates(viewer: &mut Viewer, device: &Connection) {
+    loop {
+        let Some(ViewerEvent::Candidate(candidate)) = viewer.next().await else { panic!("no candidates") };
+        let Some(candidate) = candidate else { return };
+        device.add_candidate(candidate).await;
+    }
+}
+
 async fn connected(viewer: &mut Viewer, device: &mut Connection) {
     let both = async {
         while !matches!(viewer.next().await.expect("it goes on"), ViewerEvent::Connected) {}
@@ -69,7 +78,7 @@ async fn a_hundred_viewers_connect_without_waiting_for_a_timer() {
     let factory = factory();
     for _ in 0..JOINS {
         let (mut viewer, offer) =
-            Viewer::offer_by(SlowClock::new(NO_SECONDS), Arc::new(Nowhere)).await.unwrap();
+            Viewer::offer_by(SlowClock::new(NO_SECONDS), false, Arc::new(Nowhere)).await.unwrap();
         let (mut device, answer) = answer(&factory, &offer).await;
         viewer.accept(answer).await.unwrap();
         connected(&mut viewer, &mut device).await;
@@ -78,10 +87,42 @@ async fn a_hundred_viewers_connect_without_waiting_for_a_timer() {
     }
 }
 
+/// Who controls ICE (an ICE-lite viewer leaves it to the device, RFC 8445 section 6.1.1) and who begins DTLS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_every_role_viewers_connect_without_waiting_for_a_timer() {
+    let factory = factory();
+    for (lite, setup) in
+        [(false, "passive"), (false, "active"), (true, "actpass"), (true, "passive"), (true, "active")]
+    {
+        for _ in 0..JOINS / 5 {
+            let clock = SlowClock::new(NO_SECONDS);
+            let (mut viewer, offer) = Viewer::offer_by(clock, lite, Arc::new(Nowhere)).await.unwrap();
+            assert_eq!(offer.contains("a=ice-lite"), lite, "{offer}");
+            let offer = offer.replace("a=setup:actpass", &format!("a=setup:{setup}"));
+            let (mut device, answer) = answer(&factory, &offer).await;
+            // Who was told to begin, or not to, is told the other half.
+            let answer = match setup {
+                "active" => answer.replace("a=setup:active", "a=setup:passive"),
+                "passive" => answer.replace("a=setup:passive", "a=setup:active"),
+                _ => answer,
+            };
+            viewer.accept(answer).await.unwrap();
+            if lite {
+                // Nothing comes from it before it was asked.
+                tell_candidates(&mut viewer, &device).await;
+            }
+            connected(&mut viewer, &mut device).await;
+            viewer.close().await;
+            device.close().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_knows_the_device_from_its_packets_alone_connects_as_soon() {
     let factory = factory();
-    let (mut viewer, offer) = Viewer::offer_by(SlowClock::new(NO_SECONDS), Arc::new(Nowhere)).await.unwrap();
+    let (mut viewer, offer) =
+        Viewer::offer_by(SlowClock::new(NO_SECONDS), false, Arc::new(Nowhere)).await.unwrap();
     let (mut device, answer) = answer(&factory, &offer).await;
     assert!(
         answer.contains("a=candidate:"),
@@ -90,11 +131,7 @@ async fn a_viewer_that_knows_the_device_from_its_packets_alone_connects_as_soon(
     let without: Vec<&str> = answer.lines().filter(|line| !line.starts_with("a=candidate:")).collect();
     viewer.accept(without.join("\r\n") + "\r\n").await.unwrap();
     // Only the device's checks tell the viewer where it is.
-    loop {
-        let Some(ViewerEvent::Candidate(candidate)) = viewer.next().await else { panic!("no candidates") };
-        let Some(candidate) = candidate else { break };
-        device.add_candidate(candidate).await;
-    }
+    tell_candidates(&mut viewer, &device).await;
     connected(&mut viewer, &mut device).await;
     viewer.close().await;
     device.close().await;

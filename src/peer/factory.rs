@@ -32,6 +32,8 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 /// Pacing of connectivity checks (RFC 8445 section 14.2: Ta is 50 ms unless the path is known; ours
 /// are few and small). The library's 200 ms would be most of the wait for a first picture.
 const ICE_CHECK_EVERY: Duration = Duration::from_millis(20);
+/// The library's 1 s for addresses that only packets tell, and 2 s for relays, would be most of the time to a first picture.
+const NO_WAIT: Option<Duration> = Some(Duration::ZERO);
 /// Checks of one pair before it is given up: as long as a session may take to connect.
 const ICE_CHECKS: u16 = 500;
 
@@ -129,6 +131,11 @@ impl Factory {
             // The driver asks for names itself.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
+            // The side that nominates, as this one does for a viewer that is ICE-lite, waits for nothing better.
+            .with_host_acceptance_min_wait(NO_WAIT)
+            .with_srflx_acceptance_min_wait(NO_WAIT)
+            .with_prflx_acceptance_min_wait(NO_WAIT)
+            .with_relay_acceptance_min_wait(NO_WAIT)
             .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
             .with_crypto_provider(Arc::new(KeyProvider::new(keys.clone())?))
             .build();

@@ -95,20 +95,22 @@ pub struct Viewer {
 impl Viewer {
     /// Makes a connection and its offer. Candidates follow as events.
     pub async fn offer(sink: Arc<dyn PacketSink>) -> Result<(Self, String), PeerError> {
-        Self::offer_in(ViewerRuntime::default(), sink).await
+        Self::offer_in(ViewerRuntime::default(), false, sink).await
     }
 
-    /// The same by `clock`.
+    /// The same by `clock`. `lite`: one that only answers checks (RFC 8445 section 2.5).
     #[cfg(test)]
     pub(in crate::peer) async fn offer_by(
         clock: slow_clock::SlowClock,
+        lite: bool,
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
-        Self::offer_in(ViewerRuntime::by(clock), sink).await
+        Self::offer_in(ViewerRuntime::by(clock), lite, sink).await
     }
 
     async fn offer_in(
         runtime: ViewerRuntime,
+        lite: bool,
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
         let (tx, events) = mpsc::channel(EVENT_LIMIT);
@@ -121,6 +123,7 @@ impl Viewer {
             .with_setting_engine(
                 SettingEngineBuilder::new()
                     .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+                    .with_lite(lite)
                     .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
                     .with_host_acceptance_min_wait(NO_WAIT)
                     .with_srflx_acceptance_min_wait(NO_WAIT)

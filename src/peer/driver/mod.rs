@@ -5,8 +5,10 @@
 
 mod command;
 mod connection;
+mod early;
 mod event;
 mod gather;
+mod hidden;
 mod new_peer;
 mod nomination;
 mod path;
