@@ -9,6 +9,8 @@ mod connect;
 #[cfg(test)]
 mod connecting_tests;
 mod driver;
+#[cfg(test)]
+mod early_tests;
 mod error;
 mod factory;
 mod net;
