@@ -27,6 +27,7 @@ mod secret;
 mod value;
 mod video;
 mod viewers;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -285,6 +286,10 @@ fn malformed(error: figment::Error) -> ConfigError {
             let at = at.trim_end_matches(": ");
             let known = known.join(", ");
             format!("`{field}` is not a key of [{}]; known here: {known}", section_of(at, &field))
+        }
+        figment::error::Kind::InvalidType(found, wanted)
+        | figment::error::Kind::InvalidValue(found, wanted) => {
+            format!("{at}{} stands here; write {}", words::found(&found), words::wanted(&wanted))
         }
         kind => format!("{at}{kind}"),
     };
