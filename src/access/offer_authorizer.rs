@@ -106,7 +106,7 @@ impl Pass {
 }
 
 impl OfferAuthorizer {
-    /// The gate of `device`.
+    /// The authorizer of `device`.
     pub fn new(mode: AccessMode, device: Id, grants: Vec<Grant>) -> Self {
         let mut authorizer = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
         authorizer.set_grants(grants);
