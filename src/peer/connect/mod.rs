@@ -3,6 +3,10 @@
 pub mod answer;
 pub mod candidate;
 pub mod certificate;
+mod codec;
+mod description;
+pub mod fingerprint;
 pub mod handshake;
+pub mod negotiation;
 pub mod offer;
 pub mod track;
