@@ -14,6 +14,7 @@ use rtc::stun::xoraddr::XorMappedAddress;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use super::connect::negotiation::Negotiation;
 use super::connect::offer::VideoOffer;
 use super::net::demux::{Class, Stun};
 use super::net::interfaces::addresses;
@@ -100,10 +101,10 @@ async fn a_handshake_that_begins_before_ice_has_settled_needs_no_repeat() {
 
     let factory = Factory::new(Ice::default(), Fanout::default(), &TaskGroup::new()).unwrap();
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-    let codec = VideoOffer::read(&offer).unwrap().codec(profile).unwrap();
+    let negotiation = Negotiation::new(&VideoOffer::read(&offer).unwrap(), profile, None).unwrap();
     let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None);
-    let mut device = factory.connect(&codec, Some(Arc::new(live))).await.unwrap();
-    let answer = device.answer(&offer, false).await.unwrap();
+    let mut device = factory.connect(&negotiation.codec, Some(Arc::new(live))).await.unwrap();
+    let answer = device.answer(negotiation, false).await.unwrap();
 
     let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
     let mut ports = candidates.filter_map(|candidate| {

@@ -25,6 +25,12 @@ pub enum PeerError {
         /// What the system said.
         reason: std::io::Error,
     },
+    /// A later offer is another certificate's, or turns the roles of the handshake round (RFC 8842 section 5.5).
+    #[error("the offer needs a new DTLS connection; make a new peer connection instead")]
+    OtherHandshake,
+    /// The library gave an answer without what ours is made of.
+    #[error("WebRTC: the library's answer has no ICE credentials or no fingerprint")]
+    NoTransport,
     /// The certificate of the media connections.
     #[error(transparent)]
     Certificate(#[from] crate::access::AccessError),

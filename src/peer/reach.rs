@@ -299,7 +299,13 @@ pub struct Gathered {
 pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerError> {
     let factory = Factory::new(Ice { tcp_port: None, ..ice.clone() }, Fanout::default(), &TaskGroup::new())?;
     let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-    let codec = VideoCodec { payload_type: 102, rtx_payload_type: None, fec_payload_type: None, profile };
+    let codec = VideoCodec {
+        payload_type: 102,
+        rtx_payload_type: None,
+        fec_payload_type: None,
+        profile,
+        level_asymmetry: true,
+    };
     let mut connection = factory.connect(&codec, None).await?;
     let offered = connection.offer().await;
     let mut found = Vec::new();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, sleep_until, timeout};
 
-use super::connect::offer::{AcceptedOffer, VideoCodec};
+use super::connect::negotiation::Negotiation;
+use super::connect::offer::AcceptedOffer;
 use super::driver::{Connection, PeerEvent};
 use super::error::PeerError;
 use super::factory::Factory;
@@ -99,14 +100,16 @@ async fn connect(
     new: &mut NewSession,
     closed: &mut oneshot::Receiver<EndReason>,
 ) -> Result<Session, EndReason> {
-    let codec = tokio::select! {
+    let negotiation = tokio::select! {
         biased;
         reason = closed => return Err(reason.unwrap_or(EndReason::Shutdown)),
-        codec = codec(new) => codec.map_err(EndReason::Refused)?,
+        negotiation = negotiation(new) => negotiation.map_err(EndReason::Refused)?,
     };
-    let connection = new.factory.connect(&codec, Some(Arc::clone(&new.live))).await;
+    let connection = new.factory.connect(&negotiation.codec, Some(Arc::clone(&new.live))).await;
     Ok(Session {
         connection: connection.map_err(|error| EndReason::Refused(internal(&error)))?,
+        payload_type: negotiation.codec.payload_type,
+        first: Some(negotiation),
         answered: None,
         remote_candidates: RemoteCandidates::default(),
         connect_deadline: new.live.offered_at + CONNECT_LIMIT,
@@ -115,12 +118,12 @@ async fn connect(
 }
 
 /// Waits until the capture side knows what it will send, then judges the offer.
-async fn codec(new: &mut NewSession) -> Result<VideoCodec, Refusal> {
+async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
     let known = |status: &MediaStatus| status.ready || has_failed(status.state);
     let status = timeout(READY_LIMIT, new.media.wait_for(known)).await;
     let stream = status.ok().and_then(Result::ok).filter(|status| status.ready).map(|status| status.profile);
     match stream {
-        Some(stream) => new.offer.video.codec(stream),
+        Some(stream) => Negotiation::new(&new.offer.video, stream, None),
         None => Err(camera_refusal(&new.media.borrow())),
     }
 }
@@ -163,6 +166,10 @@ impl RemoteCandidates {
 
 struct Session {
     connection: Connection,
+    /// Of the picture.
+    payload_type: u8,
+    /// What the first offer led to, until it is answered.
+    first: Option<Negotiation>,
     /// The last offer and its answer, for offers that come twice.
     answered: Option<(String, String)>,
     remote_candidates: RemoteCandidates,
@@ -173,16 +180,22 @@ struct Session {
 impl Session {
     /// From the first answer on. May be dropped at any time.
     async fn live(&mut self, new: &mut NewSession) -> EndReason {
-        match self.answer(new, &new.offer).await {
+        let Some(first) = self.first.take() else { return EndReason::failed() };
+        match self.answer(new, &new.offer, first).await {
             Ok(()) => self.drive(new).await,
             Err(refusal) => EndReason::Refused(refusal),
         }
     }
 
     /// Answers `accepted`, the first offer or a later one of the same browser-side connection.
-    async fn answer(&mut self, new: &NewSession, accepted: &AcceptedOffer) -> Result<(), Refusal> {
+    async fn answer(
+        &mut self,
+        new: &NewSession,
+        accepted: &AcceptedOffer,
+        negotiation: Negotiation,
+    ) -> Result<(), Refusal> {
         let offer = &accepted.offer;
-        let answer = self.connection.answer(&offer.sdp, offer.full_ice).await.map_err(|error| {
+        let answer = self.connection.answer(negotiation, offer.full_ice).await.map_err(|error| {
             Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
         })?;
         reply_answer(new, accepted, answer.clone());
@@ -226,8 +239,8 @@ impl Session {
             return;
         }
         let stream = new.media.borrow().profile;
-        let answered = match accepted.video.codec(stream) {
-            Ok(_) => self.answer(new, accepted).await,
+        let answered = match Negotiation::new(&accepted.video, stream, Some(self.payload_type)) {
+            Ok(negotiation) => self.answer(new, accepted, negotiation).await,
             Err(refusal) => Err(refusal),
         };
         // A refused offer changes nothing: the session goes on as it was.

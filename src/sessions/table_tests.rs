@@ -13,7 +13,7 @@ fn sdp(origin: u32) -> String {
     format!(
         "v=0\r\no=- {origin} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
          m=video 9 UDP/TLS/RTP/SAVPF 99\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n\
-         a=fingerprint:sha-256 AA\r\na=recvonly\r\na=rtpmap:99 H264/90000\r\n\
+         a=fingerprint:sha-256 AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA\r\na=rtcp-mux\r\na=recvonly\r\na=rtpmap:99 H264/90000\r\n\
          a=fmtp:99 packetization-mode=1;profile-level-id=42e01f\r\n"
     )
 }

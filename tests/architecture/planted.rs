@@ -56,7 +56,10 @@ fn a_room_that_the_plan_lacks_and_one_kept_apart_are_seen() {
 #[test]
 fn a_rule_for_a_folder_that_is_gone_is_seen() {
     let wrong = said(rules::folders_are_there, &[("media/mod.rs", ""), ("peer/net.rs", "")]);
-    assert!(wrong.iter().any(|line| line == "the plan speaks of media::capture, and there is none"), "{wrong:?}");
+    assert!(
+        wrong.iter().any(|line| line == "the plan speaks of media::capture, and there is none"),
+        "{wrong:?}"
+    );
     assert!(!wrong.iter().any(|line| line.contains("peer::net,")), "{wrong:?}");
 }
 

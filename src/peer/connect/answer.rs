@@ -1,21 +1,101 @@
-//! The answer as players should see it: with what the library leaves out. Pure.
+//! Our answer, written from the offer and from what the library made up: its ICE credentials and its certificate. Pure.
+//!
+//! It has the offer's sections in the offer's order (RFC 3264 section 6): those that are taken, and all others with port 0.
 
-use crate::peer::rtp::fec::Fec;
+use std::fmt::Write;
+
+use super::description::Section;
+use super::negotiation::Negotiation;
+use super::track::Ssrcs;
 use crate::signaling::message::Candidate;
 
-/// `sdp` with all candidates in its first living media section, the one that everything is bundled on.
-pub(in crate::peer) fn with_candidates(sdp: &str, candidates: &[Candidate]) -> String {
-    let is_new = |line: &String| !sdp.lines().any(|known| known == line);
-    let lines = candidates.iter().map(line).filter(is_new).chain(["a=end-of-candidates".to_owned()]);
-    with_lines(sdp, lines)
+/// `a=repair-window` of browsers, in microseconds.
+const REPAIR_WINDOW: &str = "repair-window=10000000";
+/// CNAME, stream and track as viewers see them.
+const STREAM: &str = "porthole";
+const TRACK: &str = "video";
+
+/// Who answers: constant over a connection but for the version, which grows by one with each new answer (RFC 3264 section 8).
+#[derive(Debug)]
+pub(in crate::peer) struct AnswerOrigin {
+    session: u64,
+    version: u64,
 }
 
-/// `sdp` with `candidates` instead of those that the library has written into some section, and without their end.
-pub(in crate::peer) fn with_known_candidates(sdp: &str, candidates: &[Candidate]) -> String {
-    let is_other =
-        |line: &&str| !line.starts_with("a=candidate:") && line.trim_end() != "a=end-of-candidates";
-    let others: String = sdp.lines().filter(is_other).flat_map(|line| [line, "\r\n"]).collect();
-    with_lines(&others, candidates.iter().map(line))
+impl Default for AnswerOrigin {
+    fn default() -> Self {
+        // 62 bits, as RFC 8829 section 5.2.1 has it: readers of signed numbers take it too.
+        Self { session: rand::random::<u64>() >> 2, version: 0 }
+    }
+}
+
+/// What the library made up for one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::peer) struct LocalTransport {
+    pub ufrag: String,
+    pwd: String,
+    /// Of our certificate: hash and value.
+    fingerprint: String,
+}
+
+impl LocalTransport {
+    /// Reads it in the library's own answer.
+    pub fn read(sdp: &str) -> Option<Self> {
+        let value = |name: &str| sdp.lines().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name));
+        let text = |name: &str| value(name).map(|value| value.trim_end().to_owned());
+        Some(Self { ufrag: text("ice-ufrag:")?, pwd: text("ice-pwd:")?, fingerprint: text("fingerprint:")? })
+    }
+}
+
+impl AnswerOrigin {
+    /// The next answer, with the `candidates` that are known already.
+    pub fn answer(
+        &mut self,
+        negotiation: &Negotiation,
+        local: &LocalTransport,
+        ssrcs: &Ssrcs,
+        candidates: &[Candidate],
+    ) -> String {
+        self.version += 1;
+        let mut sdp = format!(
+            "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{}a=ice-options:trickle\r\na=msid-semantic:WMS *\r\n",
+            self.session,
+            self.version,
+            group(negotiation)
+        );
+        for (at, section) in negotiation.description.sections.iter().enumerate() {
+            if at == negotiation.video {
+                video(&mut sdp, negotiation, section, local, ssrcs);
+            } else if at == negotiation.carrier {
+                kept(&mut sdp, negotiation, section, local);
+            } else {
+                refused(&mut sdp, section);
+            }
+            if at == negotiation.carrier {
+                sdp.extend(candidates.iter().flat_map(|candidate| [line(candidate), "\r\n".to_owned()]));
+            }
+        }
+        sdp
+    }
+}
+
+/// `sdp`, one of our answers, with all candidates and their end, in the section that carries the transport: the one that has
+/// candidates, or else the first that is taken.
+pub(in crate::peer) fn with_candidates(sdp: &str, candidates: &[Candidate]) -> String {
+    let mut lines: Vec<String> = sdp.lines().map(str::to_owned).collect();
+    let is_taken = |line: &String| line.starts_with("m=") && line.split(' ').nth(1) != Some("0");
+    let begin = lines.iter().position(is_taken).unwrap_or(lines.len());
+    let length = lines.iter().skip(begin + 1).position(|line| line.starts_with("m="));
+    let end = length.map_or(lines.len(), |length| begin + 1 + length);
+    let mut new = Vec::new();
+    for candidate in candidates.iter().map(line) {
+        if !lines.contains(&candidate) && !new.contains(&candidate) {
+            new.push(candidate);
+        }
+    }
+    new.push("a=end-of-candidates".to_owned());
+    lines.splice(end..end, new);
+    lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()
 }
 
 /// `candidate` as an attribute.
@@ -23,174 +103,111 @@ fn line(candidate: &Candidate) -> String {
     format!("a={}", candidate.candidate.trim_start_matches("a="))
 }
 
-/// `sdp` with `lines` at the end of its first living media section.
-fn with_lines(sdp: &str, lines: impl Iterator<Item = String>) -> String {
-    let (session, mut sections) = parts(sdp);
-    let living = sections.iter().position(|section| !is_rejected(section)).unwrap_or(0);
-    if let Some(section) = sections.get_mut(living) {
-        section.extend(lines.map(|line| line + "\r\n"));
+/// The sections that are taken, if they were offered as a bundle (RFC 9143 section 7.3).
+fn group(negotiation: &Negotiation) -> String {
+    let Negotiation { description, video, carrier, .. } = negotiation;
+    if description.group(*video).is_none() {
+        return String::new();
     }
-    session + &sections.concat()
+    let first = Some(*carrier).filter(|carrier| carrier != video);
+    let taken = first.into_iter().chain([*video]);
+    let mids = taken.filter_map(|at| description.sections.get(at)?.mid.as_deref());
+    format!("a=group:BUNDLE {}\r\n", mids.collect::<Vec<_>>().join(" "))
 }
 
-/// `answer` with its first section alive, if that is bundled with others: rejecting it takes the connection of the others
-/// away from browsers that bundle at most. It is inactive then, and nothing is sent in it.
-pub(in crate::peer) fn with_first_section(offer: &str, answer: &str) -> String {
-    try_first_section(offer, answer).unwrap_or_else(|| answer.to_owned())
+fn push(sdp: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = write!(sdp, "{line}\r\n");
 }
 
-fn try_first_section(offer: &str, answer: &str) -> Option<String> {
-    let (offered_session, offered) = parts(offer);
-    let (session, mut sections) = parts(answer);
-    let (first, offered) = (sections.first().filter(|first| is_rejected(first))?, offered.first()?);
-    let mid = attribute(first, "mid:")?;
-    let bundle = |text: &str| attribute(text, "group:BUNDLE ").map(str::to_owned);
-    let (group, accepted) = (bundle(&offered_session)?, bundle(&session)?);
-    if group.split(' ').next() != Some(mid) {
-        return None;
+fn mid(sdp: &mut String, section: &Section) {
+    if let Some(mid) = &section.mid {
+        push(sdp, format_args!("a=mid:{mid}"));
     }
-    let living = sections.iter().find(|section| !is_rejected(section))?;
-    let words: Vec<&str> = offered.lines().next()?.split(' ').collect();
-    let [kind, _, protocol, format, ..] = words[..] else { return None };
-    let mut lines = vec![format!("{kind} 9 {protocol} {format}"), "c=IN IP4 0.0.0.0".to_owned()];
-    lines.push(format!("a=mid:{mid}"));
-    for name in ["ice-ufrag:", "ice-pwd:", "setup:"] {
-        lines.push(format!("a={name}{}", attribute(living, name)?));
-    }
-    lines.extend(["a=rtcp-mux".to_owned(), "a=inactive".to_owned()]);
-    for name in [format!("rtpmap:{format} "), format!("fmtp:{format} ")] {
-        lines.extend(attribute(offered, &name).map(|value| format!("a={name}{value}")));
-    }
-    let first = lines.join("\r\n") + "\r\n";
-    let session =
-        session.replace(&format!("a=group:BUNDLE {accepted}"), &format!("a=group:BUNDLE {mid} {accepted}"));
-    *sections.first_mut()? = first;
-    Some(session + &sections.concat())
 }
 
-/// `answer` with `fec` as the repairs of the stream `ssrc` (RFC 5956 section 4.3).
-pub(in crate::peer) fn with_repairs(answer: &str, ssrc: u32, fec: Fec) -> String {
-    /// Microseconds, as browsers offer it.
-    const WINDOW: &str = "repair-window=10000000";
-    let Fec { ssrc: fec_ssrc, payload_type } = fec;
-    let (session, mut sections) = parts(answer);
-    let own = sections.iter_mut().find_map(|section| {
-        let name = attribute(section, &format!("ssrc:{ssrc} cname:"))?.to_owned();
-        Some((section, name))
-    });
-    let Some((section, name)) = own else { return answer.to_owned() };
-    let Some((media, rest)) = section.split_once("\r\n") else { return answer.to_owned() };
-    *section = format!(
-        "{media} {payload_type}\r\n{rest}a=rtpmap:{payload_type} flexfec-03/90000\r\n\
-         a=rtcp-fb:{payload_type} transport-cc\r\na=fmtp:{payload_type} {WINDOW}\r\n\
-         a=ssrc-group:FEC-FR {ssrc} {fec_ssrc}\r\na=ssrc:{fec_ssrc} cname:{name}\r\n"
+/// A section that is not taken (RFC 3264 section 6).
+fn refused(sdp: &mut String, section: &Section) {
+    let format = section.formats.first().map_or("0", String::as_str);
+    push(sdp, format_args!("m={} 0 {} {format}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
+    mid(sdp, section);
+}
+
+fn transport(sdp: &mut String, negotiation: &Negotiation, local: &LocalTransport) {
+    let setup = if negotiation.is_dtls_client { "active" } else { "passive" };
+    let LocalTransport { ufrag, pwd, fingerprint } = local;
+    push(sdp, format_args!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}"));
+    push(sdp, format_args!("a=fingerprint:{fingerprint}\r\na=setup:{setup}\r\na=rtcp-mux"));
+}
+
+/// The first section of a bundle, which carries the others' transport and else nothing.
+fn kept(sdp: &mut String, negotiation: &Negotiation, section: &Section, local: &LocalTransport) {
+    let known = section.payload_types().find(|format| section.codecs.contains_key(format));
+    let format = known.map_or_else(
+        || section.formats.first().cloned().unwrap_or_else(|| "0".to_owned()),
+        |format| format.to_string(),
     );
-    session + &sections.concat()
-}
-
-/// What stands before the media sections, and each of them.
-fn parts(sdp: &str) -> (String, Vec<String>) {
-    let (mut session, mut sections) = (String::new(), Vec::<String>::new());
-    for line in sdp.lines() {
-        if line.starts_with("m=") {
-            sections.push(String::new());
-        }
-        let part = sections.last_mut().unwrap_or(&mut session);
-        part.push_str(line.trim_end_matches('\r'));
-        part.push_str("\r\n");
+    push(sdp, format_args!("m={} 9 {} {format}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
+    mid(sdp, section);
+    transport(sdp, negotiation, local);
+    push(sdp, format_args!("a=inactive"));
+    let Some(known) = known.and_then(|format| section.codecs.get(&format)) else { return };
+    if let Some(encoding) = &known.encoding {
+        push(sdp, format_args!("a=rtpmap:{format} {encoding}"));
     }
-    (session, sections)
+    if let Some(fmtp) = &known.fmtp {
+        push(sdp, format_args!("a=fmtp:{format} {fmtp}"));
+    }
 }
 
-fn is_rejected(section: &str) -> bool {
-    section.lines().next().is_some_and(|line| line.split(' ').nth(1) == Some("0"))
-}
-
-/// The value of the first attribute that begins like this.
-fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name))
+/// The section that the camera's picture is sent in.
+fn video(
+    sdp: &mut String,
+    negotiation: &Negotiation,
+    section: &Section,
+    local: &LocalTransport,
+    ssrcs: &Ssrcs,
+) {
+    let codec = &negotiation.codec;
+    let own = codec.payload_type;
+    let rtx = codec.rtx_payload_type.zip(Some(ssrcs.rtx));
+    let fec = codec.fec_payload_type.zip(ssrcs.fec);
+    let others = [rtx, fec].into_iter().flatten().map(|(payload_type, _)| format!(" {payload_type}"));
+    let others: String = others.collect();
+    push(sdp, format_args!("m={} 9 {} {own}{others}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
+    mid(sdp, section);
+    transport(sdp, negotiation, local);
+    push(sdp, format_args!("a=sendonly"));
+    if section.rtcp_rsize {
+        push(sdp, format_args!("a=rtcp-rsize"));
+    }
+    for extension in negotiation.extensions() {
+        let direction = if extension.has_direction { "/sendonly" } else { "" };
+        push(sdp, format_args!("a=extmap:{}{direction} {}", extension.id, extension.uri));
+    }
+    push(sdp, format_args!("a=rtpmap:{own} H264/90000\r\na=fmtp:{own} {}", codec.fmtp()));
+    for feedback in negotiation.feedback() {
+        push(sdp, format_args!("a=rtcp-fb:{own} {feedback}"));
+    }
+    if let Some((payload_type, ssrc)) = rtx {
+        push(sdp, format_args!("a=rtpmap:{payload_type} rtx/90000\r\na=fmtp:{payload_type} apt={own}"));
+        push(sdp, format_args!("a=ssrc-group:FID {} {ssrc}", ssrcs.media));
+    }
+    if let Some((payload_type, ssrc)) = fec {
+        push(sdp, format_args!("a=rtpmap:{payload_type} flexfec-03/90000"));
+        push(sdp, format_args!("a=fmtp:{payload_type} {REPAIR_WINDOW}"));
+        for feedback in section.feedback(payload_type) {
+            push(sdp, format_args!("a=rtcp-fb:{payload_type} {feedback}"));
+        }
+        push(sdp, format_args!("a=ssrc-group:FEC-FR {} {ssrc}", ssrcs.media));
+    }
+    push(sdp, format_args!("a=msid:{STREAM} {TRACK}"));
+    let repairs = [rtx, fec].into_iter().flatten().map(|(_, ssrc)| ssrc);
+    for ssrc in [ssrcs.media].into_iter().chain(repairs) {
+        push(sdp, format_args!("a=ssrc:{ssrc} cname:{STREAM}\r\na=ssrc:{ssrc} msid:{STREAM} {TRACK}"));
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_holds_the_candidates_that_are_known_in_its_first_living_section() {
-        let sdp = "v=0\r\nm=audio 0 x 0\r\na=candidate:1 1 udp 1 192.0.2.1 4 typ host\r\na=mid:0\r\n\
-            m=video 9 x 1\r\na=mid:1\r\na=end-of-candidates\r\n";
-        let known = [candidate("candidate:7 a"), candidate("candidate:8 b")];
-        let told = with_known_candidates(sdp, &known);
-        assert_eq!(
-            told,
-            "v=0\r\nm=audio 0 x 0\r\na=mid:0\r\nm=video 9 x 1\r\na=mid:1\r\na=candidate:7 a\r\na=candidate:8 b\r\n"
-        );
-        let full = with_candidates(&told, &[candidate("candidate:8 b"), candidate("candidate:9 c")]);
-        assert_eq!(full, told + "a=candidate:9 c\r\na=end-of-candidates\r\n", "each of them once");
-        assert_eq!(with_known_candidates(OFFER, &[]), OFFER);
-    }
-
-    const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=mid:0\r\n\
-        a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n";
-    const ANSWER: &str = "v=0\r\na=group:BUNDLE 1\r\nm=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=setup:active\r\na=mid:1\r\na=ice-ufrag:abcd\r\na=ice-pwd:secret\r\n";
-
-    fn candidate(text: &str) -> Candidate {
-        let candidate = text.to_owned();
-        Candidate { candidate, sdp_mid: None, sdp_mline_index: None, username_fragment: None }
-    }
-
-    #[test]
-    fn a_full_answer_holds_the_candidates_in_its_first_section() {
-        let sdp = "v=0\r\nm=video 9 X 99\r\na=mid:0\r\nm=audio 0 X 0\r\n";
-        let full = with_candidates(sdp, &[candidate("candidate:1 a"), candidate("candidate:2 b")]);
-        assert_eq!(
-            full,
-            "v=0\r\nm=video 9 X 99\r\na=mid:0\r\na=candidate:1 a\r\na=candidate:2 b\r\n\
-             a=end-of-candidates\r\nm=audio 0 X 0\r\n"
-        );
-        let full = with_candidates("v=0\r\nm=video 9 X 99\r\n", &[]);
-        assert_eq!(full, "v=0\r\nm=video 9 X 99\r\na=end-of-candidates\r\n");
-        let full = with_candidates(ANSWER, &[]);
-        assert!(
-            full.ends_with("a=ice-pwd:secret\r\na=end-of-candidates\r\n"),
-            "not in a rejected one: {full}"
-        );
-    }
-
-    #[test]
-    fn a_bundle_keeps_its_first_section() {
-        let answer = with_first_section(OFFER, ANSWER);
-        let audio = "v=0\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n\
-            a=ice-ufrag:abcd\r\na=ice-pwd:secret\r\na=setup:active\r\na=rtcp-mux\r\na=inactive\r\n\
-            a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\nm=video 9 ";
-        assert!(answer.starts_with(audio), "{answer}");
-        assert!(answer.ends_with("a=ice-pwd:secret\r\n"), "{answer}");
-    }
-
-    #[test]
-    fn repairs_are_told_where_their_stream_is() {
-        let answer =
-            "v=0\r\nm=audio 0 X 0\r\nm=video 9 X 96 97\r\na=ssrc:7 cname:me\r\na=ssrc:7 label:video\r\n";
-        let fec = Fec { ssrc: 8, payload_type: 49 };
-        assert_eq!(
-            with_repairs(answer, 7, fec),
-            "v=0\r\nm=audio 0 X 0\r\nm=video 9 X 96 97 49\r\na=ssrc:7 cname:me\r\na=ssrc:7 label:video\r\n\
-             a=rtpmap:49 flexfec-03/90000\r\na=rtcp-fb:49 transport-cc\r\na=fmtp:49 repair-window=10000000\r\n\
-             a=ssrc-group:FEC-FR 7 8\r\na=ssrc:8 cname:me\r\n"
-        );
-        assert_eq!(with_repairs(answer, 9, fec), answer);
-    }
-
-    #[test]
-    fn other_answers_stay_as_they_are() {
-        let alone = "v=0\r\na=group:BUNDLE 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n";
-        assert_eq!(with_first_section(OFFER, alone), alone);
-        let unbundled = OFFER.replace("a=group:BUNDLE 0 1\r\n", "");
-        assert_eq!(with_first_section(&unbundled, ANSWER), ANSWER);
-        for text in ["", "v=0", "m=", "m=audio 0", "m=audio 0\r\na=mid:0\r\n"] {
-            assert_eq!(with_first_section(OFFER, text), text);
-            assert_eq!(with_first_section(text, ANSWER), ANSWER);
-        }
-    }
-}
+#[path = "answer_tests.rs"]
+mod tests;

@@ -6,15 +6,15 @@ use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYP
 use rtc::peer_connection::transport::RTCIceCandidatePair;
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
-    RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpRtxParameters, RtpCodecKind,
 };
 
-use super::answer::with_repairs;
-use super::offer::VideoCodec;
+use super::codec::VideoCodec;
+use super::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::rtp::fec::Fec;
-use crate::peer::rtp::packet::{CLOCK_RATE_HZ, Extensions};
+use crate::peer::rtp::packet::CLOCK_RATE_HZ;
 use crate::peer::rtp::stream::Negotiated;
 
 /// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
@@ -30,43 +30,42 @@ pub(in crate::peer) const ABS_CAPTURE_TIME_URI: &str =
 pub(in crate::peer) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
+/// Which section of a bundle a packet belongs to (RFC 9143 section 15).
+pub(in crate::peer) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
+/// Sources of RTP (RFC 3550 section 3).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::peer) struct Ssrcs {
+    pub media: u32,
+    pub rtx: u32,
+    pub fec: Option<u32>,
+}
+
 /// What the library knows of the one stream. It only negotiates it: [`crate::peer::send::media_sender`] sends.
 pub(in crate::peer) struct Track {
     sender: RTCRtpSenderId,
-    ssrc: u32,
-    rtx_ssrc: u32,
-    rtx_payload_type: Option<u8>,
-    fec: Option<Fec>,
+    pub ssrcs: Ssrcs,
 }
 
 impl Track {
-    /// Reads what was negotiated; call after the local description is set.
-    pub fn negotiated(&self, pc: &mut RTCPeerConnection) -> Option<Negotiated> {
-        let mut sender = pc.rtp_sender(self.sender)?;
-        let parameters = &sender.get_parameters().rtp_parameters;
-        let id_of = |uri| {
-            let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
-            u8::try_from(extension.id).ok()
-        };
-        let codec = parameters.codecs.first()?;
-        let mut feedback = codec.rtp_codec.rtcp_feedback.iter();
-        Some(Negotiated {
-            ssrc: self.ssrc,
+    /// What media begins with.
+    pub fn negotiated(&self, negotiation: &Negotiation) -> Negotiated {
+        let (codec, ssrcs) = (&negotiation.codec, self.ssrcs);
+        let fec = codec.fec_payload_type.zip(ssrcs.fec);
+        Negotiated {
+            ssrc: ssrcs.media,
             payload_type: codec.payload_type,
-            rtx: self.rtx_payload_type.map(|payload_type| (self.rtx_ssrc, payload_type)),
-            fec: self.fec,
-            nack: feedback.any(|feedback| feedback.typ == "nack" && feedback.parameter.is_empty()),
-            extensions: Extensions {
-                transport_cc: id_of(TRANSPORT_CC_URI),
-                playout_delay: id_of(PLAYOUT_DELAY_URI),
-                capture_time: id_of(ABS_CAPTURE_TIME_URI),
-            },
-        })
+            rtx: codec.rtx_payload_type.map(|payload_type| (ssrcs.rtx, payload_type)),
+            fec: fec.map(|(payload_type, ssrc)| Fec { ssrc, payload_type }),
+            nack: negotiation.feedback().contains(&"nack"),
+            extensions: negotiation.rtp_extensions(),
+        }
     }
 
-    /// `answer` with what the library leaves out of it.
-    pub fn complete(&self, answer: &str) -> String {
-        self.fec.map_or_else(|| answer.to_owned(), |fec| with_repairs(answer, self.ssrc, fec))
+    /// The certificate that the viewer showed, in DER.
+    pub fn remote_certificate(&self, pc: &mut RTCPeerConnection) -> Option<Vec<u8>> {
+        let sender = pc.rtp_sender(self.sender)?;
+        sender.transport()?.get_remote_certificates().first().cloned()
     }
 
     /// The pair of candidates that ICE has chosen.
@@ -80,12 +79,11 @@ impl Track {
         codec: RTCRtpCodec,
         offered: &VideoCodec,
     ) -> Result<Self, PeerError> {
-        let rtx_payload_type = offered.rtx_payload_type;
-        let fec = offered.fec_payload_type.map(|payload_type| Fec { ssrc: rand::random(), payload_type });
-        let (ssrc, rtx_ssrc) = (rand::random(), rand::random());
+        let fec = offered.fec_payload_type.map(|_| rand::random());
+        let ssrcs = Ssrcs { media: rand::random(), rtx: rand::random(), fec };
         let coding = RTCRtpCodingParameters {
-            ssrc: Some(ssrc),
-            rtx: Some(RTCRtpRtxParameters { ssrc: rtx_ssrc }),
+            ssrc: Some(ssrcs.media),
+            rtx: Some(RTCRtpRtxParameters { ssrc: ssrcs.rtx }),
             ..Default::default()
         };
         let encoding = RTCRtpEncodingParameters {
@@ -101,25 +99,18 @@ impl Track {
             RtpCodecKind::Video,
             vec![encoding],
         ))?;
-        Ok(Self { sender, ssrc, rtx_ssrc, rtx_payload_type, fec })
+        Ok(Self { sender, ssrcs })
     }
 }
 
 /// Registers exactly the one codec that the offer inspection chose.
 pub(in crate::peer) fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, RTCRtpCodec), PeerError> {
-    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
     let video = RTCRtpCodec {
         mime_type: MIME_TYPE_H264.to_owned(),
         clock_rate: CLOCK_RATE_HZ,
         channels: 0,
         sdp_fmtp_line: codec.fmtp(),
-        rtcp_feedback: vec![
-            feedback("nack", ""),
-            feedback("nack", "pli"),
-            feedback("ccm", "fir"),
-            feedback("goog-remb", ""),
-            feedback("transport-cc", ""),
-        ],
+        rtcp_feedback: Vec::new(),
     };
     let mut engine = MediaEngine::default();
     let parameters = RTCRtpCodecParameters { rtp_codec: video.clone(), payload_type: codec.payload_type };
@@ -133,10 +124,6 @@ pub(in crate::peer) fn media_engine(codec: &VideoCodec) -> Result<(MediaEngine, 
             rtcp_feedback: vec![],
         };
         engine.register_codec(RTCRtpCodecParameters { rtp_codec: rtx, payload_type }, RtpCodecKind::Video)?;
-    }
-    for uri in [PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, TRANSPORT_CC_URI] {
-        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
-        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
     }
     Ok((engine, video))
 }

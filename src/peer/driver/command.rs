@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::new_peer::NewPeer;
+use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::demux::Owner;
 use crate::peer::stats::PathStats;
@@ -17,7 +18,7 @@ pub(super) enum DriverCommand {
     /// Take a connection.
     Open(Owner, Box<NewPeer>),
     /// Answer an offer; `true`: all of our candidates are to be in the answer.
-    Answer(Owner, String, bool, oneshot::Sender<Result<String, PeerError>>),
+    Answer(Owner, Box<Negotiation>, bool, oneshot::Sender<Result<String, PeerError>>),
     /// Gather candidates without a viewer.
     Offer(Owner, oneshot::Sender<Result<(), PeerError>>),
     /// Take a candidate of the viewer.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::command::DriverCommand;
 use super::event::PeerEvent;
 use crate::peer::connect::answer::with_candidates;
+use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::demux::Owner;
 use crate::peer::stats::PathStats;
@@ -45,14 +46,14 @@ impl Connection {
         answer.await.map_err(|_| PeerError::Gone)
     }
 
-    /// The answer to `offer`, the first one or a later one of the same browser-side connection; with all of our candidates
+    /// The answer to the offer behind `negotiation`, the first one or a later one of the same browser-side connection; with all of our candidates
     /// in it if it is to be `full`. May be dropped at any time if the connection is closed then.
     ///
     /// # Errors
     /// The offer cannot be used.
-    pub async fn answer(&mut self, offer: &str, full: bool) -> Result<String, PeerError> {
-        let answer =
-            self.ask(|reply| DriverCommand::Answer(self.owner, offer.to_owned(), full, reply)).await??;
+    pub async fn answer(&mut self, negotiation: Negotiation, full: bool) -> Result<String, PeerError> {
+        let negotiation = Box::new(negotiation);
+        let answer = self.ask(|reply| DriverCommand::Answer(self.owner, negotiation, full, reply)).await??;
         Ok(if full { with_candidates(&answer, &self.gathered().await) } else { answer })
     }
 

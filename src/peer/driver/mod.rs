@@ -3,6 +3,7 @@
 //! The library is a state machine without sockets or clock; this gives it both. Whatever happens (a datagram, a picture, a deadline,
 //! a command of a session) is done to the end before the next thing, so that nothing here needs a lock.
 
+mod agreement;
 mod command;
 mod connection;
 mod early;
@@ -253,8 +254,8 @@ impl Shared {
                 self.close_when_dropped(owner, new.events.clone());
                 self.with(|state| state.open(owner, *new));
             }
-            DriverCommand::Answer(owner, offer, full, reply) => {
-                let answered = self.with(|state| state.answer(owner, &offer, full, now));
+            DriverCommand::Answer(owner, negotiation, full, reply) => {
+                let answered = self.with(|state| state.answer(owner, *negotiation, full, now));
                 let _ = reply.send(answered.unwrap_or(Err(PeerError::Gone)));
             }
             DriverCommand::Offer(owner, reply) => {

@@ -12,6 +12,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::task::AbortHandle;
 
+use super::agreement::Agreement;
 use super::early::{EarlyFlight, is_dtls};
 use super::event::PeerEvent;
 use super::gather::{self, Gathering};
@@ -21,16 +22,15 @@ use super::nomination::{Nominations, nomination};
 use super::path;
 use super::stages::{ConnectStage, ConnectStages};
 use crate::peer::connect::alert::ends_association;
-use crate::peer::connect::answer::{with_first_section, with_known_candidates};
-use crate::peer::connect::candidate::with_public_address;
+use crate::peer::connect::answer::LocalTransport;
 use crate::peer::connect::handshake::{FlightVerdict, Handshake};
+use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
-use crate::signaling::message::Candidate;
 
 /// Rounds between the library's layers for one thing that happened; each of them passes something on in one.
 const MAX_ROUNDS: usize = 16;
@@ -41,13 +41,12 @@ const COARSE: Duration = Duration::from_millis(100);
 pub(super) struct Peer {
     pub owner: Owner,
     pub new: NewPeer,
+    pub agreement: Agreement,
     handshake: Handshake,
     nominations: Nominations,
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
     fragment: Option<String>,
-    /// Our candidates, as viewers are told.
-    own: Vec<Candidate>,
     hidden: HiddenCandidates,
     early: EarlyFlight,
     /// The last check that left, and when.
@@ -81,11 +80,11 @@ impl Peer {
         Self {
             owner,
             new,
+            agreement: Agreement::default(),
             handshake: Handshake::default(),
             nominations: Nominations::default(),
             gathering: Gathering::default(),
             fragment: None,
-            own: Vec::new(),
             hidden: HiddenCandidates::default(),
             early: EarlyFlight::default(),
             check: None,
@@ -101,29 +100,40 @@ impl Peer {
         }
     }
 
-    /// Answers `offer`, the first one or a later one of the same browser-side connection. Gives the answer, and whether a
+    /// Answers an offer, the first one or a later one of the same browser-side connection. Gives the answer, and whether a
     /// generation of ICE begins with it.
-    pub fn answer(&mut self, net: &mut Net, offer: &str, now: Instant) -> Result<(String, bool), PeerError> {
+    pub fn answer(
+        &mut self,
+        net: &mut Net,
+        mut negotiation: Negotiation,
+        now: Instant,
+    ) -> Result<(String, bool), PeerError> {
+        let shown = self.new.track.remote_certificate(&mut self.new.pc);
+        self.agreement.keep_handshake(&mut negotiation, shown.as_deref())?;
         let pc = &mut self.new.pc;
-        pc.set_remote_description(now, RTCSessionDescription::offer(offer.to_owned())?)?;
+        pc.set_remote_description(now, RTCSessionDescription::offer(negotiation.library_offer())?)?;
         let answer = pc.create_answer(None)?;
         pc.set_local_description(now, answer.clone())?;
-        let answer = self.new.track.complete(&with_first_section(offer, &answer.sdp));
-        // All that are known already: until a candidate comes, our checks from its address would make it a peer-reflexive one,
-        // which some viewers do not nominate for a second.
-        let answer = with_known_candidates(&answer, &self.own);
-        let is_new = self.register(net, &answer);
+        let local = LocalTransport::read(&answer.sdp).ok_or(PeerError::NoTransport)?;
+        let is_new = self.register(net, &local.ufrag);
         if is_new {
             self.hidden.restart();
         }
-        for line in offer.lines().filter_map(|line| line.trim_end().strip_prefix("a=candidate:")) {
-            let candidate = format!("candidate:{line}");
-            let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
-            // The library has those with an address.
-            self.hidden.ask(self.owner, candidate, &mut net.names, now);
+        for candidate in negotiation.candidates() {
+            let candidate = RTCIceCandidateInit { candidate: candidate.clone(), ..Default::default() };
+            self.add_remote_candidate(net, candidate, now);
         }
+        // All that are known already: until a candidate comes, our checks from its address would make it a peer-reflexive one,
+        // which some viewers do not nominate for a second.
+        let answer = self.agreement.answer(negotiation, &local, &self.new.track.ssrcs);
         self.stages.mark(ConnectStage::Answered, now);
         Ok((answer, is_new))
+    }
+
+    /// Whether the viewer has shown a certificate that its offer names.
+    fn is_verified(&mut self) -> bool {
+        let shown = self.new.track.remote_certificate(&mut self.new.pc);
+        self.agreement.verifies(shown.as_deref())
     }
 
     /// An offer of this side, from which only candidates are wanted.
@@ -133,25 +143,16 @@ impl Peer {
         Ok(offer.sdp)
     }
 
-    /// Requests for the user fragments of `answer` come here from now on.
-    fn register(&mut self, net: &mut Net, answer: &str) -> bool {
-        let mut is_new = false;
-        for fragment in answer.lines().filter_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:")) {
-            net.udp.name(self.owner, fragment);
-            net.tcp.name(self.owner, fragment);
-            if self.fragment.as_deref() != Some(fragment) {
-                self.fragment = Some(fragment.to_owned());
-                net.checks.restart(self.owner);
-                is_new = true;
-            }
+    /// Requests for our user fragment come here from now on.
+    fn register(&mut self, net: &mut Net, fragment: &str) -> bool {
+        net.udp.name(self.owner, fragment);
+        net.tcp.name(self.owner, fragment);
+        let is_new = self.fragment.as_deref() != Some(fragment);
+        if is_new {
+            net.checks.restart(self.owner);
         }
+        self.fragment = Some(fragment.to_owned());
         is_new
-    }
-
-    /// What viewers hear of `candidate`: itself, and the public address of a 1:1 NAT too.
-    fn told(&self, candidate: Candidate) -> Vec<Candidate> {
-        let public = self.new.public_ip.and_then(|ip| with_public_address(&candidate, ip));
-        public.into_iter().chain([candidate]).collect()
     }
 
     /// Takes a candidate of the viewer.
@@ -322,14 +323,7 @@ impl Peer {
         match event {
             RTCPeerConnectionEvent::OnIceCandidateEvent(event) => {
                 let Ok(init) = event.candidate.to_json() else { return };
-                let candidate = Candidate {
-                    candidate: init.candidate,
-                    sdp_mid: init.sdp_mid,
-                    sdp_mline_index: init.sdp_mline_index,
-                    username_fragment: init.username_fragment,
-                };
-                for candidate in self.told(candidate) {
-                    self.own.push(candidate.clone());
+                for candidate in self.agreement.found(init, self.new.public_ip) {
                     self.forward(PeerEvent::Candidate(candidate));
                 }
             }
@@ -344,6 +338,12 @@ impl Peer {
 
     fn state(&mut self, net: &mut Net, state: RTCPeerConnectionState, now: Instant) {
         match state {
+            RTCPeerConnectionState::Connected if !self.is_started && !self.is_verified() => {
+                tracing::warn!(
+                    "the viewer's certificate is none of those that its offer names; nothing is sent"
+                );
+                self.forward(PeerEvent::Ended);
+            }
             RTCPeerConnectionState::Connected => {
                 self.follow_path(net, now);
                 self.stages.mark(ConnectStage::Finished, now);
@@ -362,7 +362,8 @@ impl Peer {
 
     /// Media begins with the keys of the handshake.
     fn start_media(&mut self) -> bool {
-        let negotiated = self.new.track.negotiated(&mut self.new.pc);
+        let negotiation = self.agreement.last();
+        let negotiated = negotiation.map(|negotiation| self.new.track.negotiated(negotiation));
         let Some((negotiated, keys)) = negotiated.zip(self.new.keys.agreed()) else {
             tracing::warn!("the connection has no keys for media");
             return false;

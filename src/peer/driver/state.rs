@@ -14,6 +14,7 @@ use super::new_peer::NewPeer;
 use super::peer::Peer;
 use crate::base::tasks::{TaskGroup, panic_text};
 use crate::config::Ice;
+use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::check_limit::{CheckLimit, CheckPolicy};
@@ -75,13 +76,16 @@ impl State {
     pub fn answer(
         &mut self,
         owner: Owner,
-        offer: &str,
+        negotiation: Negotiation,
         full: bool,
         now: Instant,
     ) -> Option<Result<String, PeerError>> {
+        if let Some(peer) = self.peers.get_mut(&owner) {
+            peer.agreement.expect(&negotiation);
+        }
         self.guarded(owner, now, |state| {
             state.gather_hosts(owner, now);
-            let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, offer, now);
+            let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, negotiation, now);
             let answered = answered.map(|(answer, is_new)| {
                 if is_new {
                     state.gather_from_servers(owner, full, now);

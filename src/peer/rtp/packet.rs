@@ -9,6 +9,27 @@ pub(in crate::peer) struct Extensions {
     pub transport_cc: Option<u8>,
     pub playout_delay: Option<u8>,
     pub capture_time: Option<u8>,
+    pub mid: Option<Mid>,
+}
+
+/// The section that a packet belongs to, in all packets of a bundle (RFC 9143 section 15).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::peer) struct Mid {
+    id: u8,
+    text: [u8; Self::MAX_BYTES],
+    length: usize,
+}
+
+impl Mid {
+    /// What an extension with a short head holds (RFC 8285 section 4.2).
+    pub const MAX_BYTES: usize = 16;
+
+    /// `None` if `mid` is too long.
+    pub fn new(id: u8, mid: &str) -> Option<Self> {
+        let mut text = [0; Self::MAX_BYTES];
+        text.get_mut(..mid.len())?.copy_from_slice(mid.as_bytes());
+        (!mid.is_empty()).then_some(Self { id, text, length: mid.len() })
+    }
 }
 
 /// Numbers of one SSRC.
@@ -68,36 +89,48 @@ impl Extensions {
     }
 }
 
+/// Three with long heads, a mid, and padding.
+const MAX_VALUES_BYTES: usize = 40;
+
 /// The extensions of one packet in the form of RFC 8285.
 struct Values {
-    bytes: [u8; 24],
+    bytes: [u8; MAX_VALUES_BYTES],
     length: usize,
     has_long_heads: bool,
 }
 
 impl Values {
     fn of(ids: Extensions, head: &Head) -> Self {
-        let all = [ids.transport_cc, ids.playout_delay, ids.capture_time];
+        let mid = ids.mid.map(|mid| mid.id);
+        let all = [ids.transport_cc, ids.playout_delay, ids.capture_time, mid];
         // Numbers above 14 need heads of two bytes (section 4.3).
         let has_long_heads = all.iter().flatten().any(|id| *id > 14);
-        let mut values = Self { bytes: [0; 24], length: 0, has_long_heads };
+        let mut values = Self { bytes: [0; MAX_VALUES_BYTES], length: 0, has_long_heads };
         values.put(ids.transport_cc, head.transport_cc.map(u16::to_be_bytes));
         values.put(ids.playout_delay, head.playout_delay);
         values.put(ids.capture_time, head.capture_time.map(u64::to_be_bytes));
+        if let Some(Mid { id, text, length }) = ids.mid {
+            values.add(id, text.get(..length).unwrap_or_default());
+        }
         values
     }
 
     fn put<const N: usize>(&mut self, id: Option<u8>, value: Option<[u8; N]>) {
-        let (Some(id), Some(value)) = (id, value) else { return };
-        // N is 2, 3 or 8.
+        if let (Some(id), Some(value)) = (id, value) {
+            self.add(id, &value);
+        }
+    }
+
+    fn add(&mut self, id: u8, value: &[u8]) {
+        // From 1 to 16.
         #[allow(clippy::cast_possible_truncation)]
-        let length = N as u8;
+        let length = value.len() as u8;
         if self.has_long_heads {
             self.append(&[id, length]);
         } else {
             self.append(&[(id << 4) | (length - 1)]);
         }
-        self.append(&value);
+        self.append(value);
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -112,7 +145,7 @@ impl Values {
         let profile: u16 = if self.has_long_heads { 0x1000 } else { 0xbede };
         let padded = self.length.next_multiple_of(4);
         bytes.extend_from_slice(&profile.to_be_bytes());
-        // At most 24 bytes.
+        // At most 40 bytes.
         #[allow(clippy::cast_possible_truncation)]
         bytes.extend_from_slice(&((padded / 4) as u16).to_be_bytes());
         bytes.extend_from_slice(&self.bytes[..padded]);
@@ -155,6 +188,7 @@ mod tests {
         assert_eq!((bare.timestamp, bare.marker, bare.extension), (0x0506_0708, true, false));
         for ids in [[1, 2, 3], [14, 13, 1], [15, 3, 200]] {
             let extensions = Extensions {
+                mid: Mid::new(4, "a mid of 16 char"),
                 transport_cc: Some(ids[0]),
                 playout_delay: Some(ids[1]),
                 capture_time: Some(ids[2]),
@@ -163,9 +197,11 @@ mod tests {
             assert_eq!(header.get_extension(ids[0]).unwrap()[..], [0x12, 0x34]);
             assert_eq!(header.get_extension(ids[1]).unwrap()[..], [1, 2, 3]);
             assert_eq!(header.get_extension(ids[2]).unwrap()[..], 0x1122_3344_5566_7788u64.to_be_bytes());
+            assert_eq!(header.get_extension(4).unwrap()[..], *b"a mid of 16 char");
             let few = read(extensions, &Head { playout_delay: None, capture_time: None, ..full() });
             assert_eq!(few.get_extension(ids[0]).unwrap()[..], [0x12, 0x34]);
             assert_eq!((few.get_extension(ids[1]), few.get_extension(ids[2])), (None, None));
         }
+        assert!(Mid::new(4, "").is_none() && Mid::new(4, "a mid of 17 chars").is_none());
     }
 }
