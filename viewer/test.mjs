@@ -14,6 +14,7 @@ await build({
   outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,
+  external: ['mqtt'], // CommonJS inside, which finds Node's own modules only by itself
   platform: 'node',
   format: 'esm',
   target: 'node18',

@@ -6,6 +6,7 @@ import { loginOf } from './access.ts';
 import type { Link } from './link.ts';
 import { encode, type Up } from './signal.ts';
 import type { BrokerTrouble } from './state.ts';
+import { BROKER_ANSWER_MS } from './timing.ts';
 
 export interface BrokerEvents {
   open(): void;
@@ -22,6 +23,7 @@ export class Broker {
   private over = false;
   private opened = false;
   private trouble: BrokerTrouble | undefined;
+  private probing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(link: Link, viewer: string, session: string, private readonly events: BrokerEvents) {
     const device = `${link.root}/${link.device}`;
@@ -45,6 +47,10 @@ export class Broker {
     }
     const { client } = this;
     client.on('connect', () => this.subscribe(device, `signal/${viewer}/down`));
+    client.on('packetreceive', () => {
+      clearTimeout(this.probing);
+      this.probing = undefined;
+    });
     client.on('message', (topic, payload) => {
       if (this.over || !topic.startsWith(`${device}/`) || payload.length > LONGEST_PAYLOAD) return;
       events.message(topic.slice(device.length + 1), payload.toString());
@@ -57,7 +63,16 @@ export class Broker {
     client.on('close', () => this.end(this.opened ? 'lost' : 'unreachable'));
   }
 
+  /** Whether anybody is at the other end: it is over if the broker says nothing for a while. */
+  probe(): void {
+    if (this.over || !this.opened || !this.client || this.probing !== undefined) return;
+    this.probing = setTimeout(() => this.end('lost'), BROKER_ANSWER_MS);
+    this.client.sendPing();
+  }
+
+  /** Asks for a word of the broker's, too: without one there will be no answer of the device's. */
   send(message: Up): void {
+    this.probe();
     this.client?.publish(this.up, encode(message), { qos: 1 }, (error) => {
       if (error && !this.over) console.debug('porthole: publish', error);
     });
@@ -70,6 +85,7 @@ export class Broker {
 
   close(): void {
     this.over = true;
+    clearTimeout(this.probing);
     this.client?.end(true);
   }
 

@@ -123,6 +123,8 @@ export class Calls {
       attempt.connected = true;
       delete attempt.downSince;
     } else if (ice === 'disconnected') {
+      // The same may have happened to the broker connection, as when this machine's address has changed.
+      if (attempt.downSince === undefined && this.state.broker.at === 'open') this.act({ do: 'probe-broker' });
       attempt.downSince ??= this.now;
     } else if (ice === 'failed' || ice === 'closed') {
       this.fail(attempt.connected ? 'connection-lost' : 'no-path');
@@ -219,7 +221,9 @@ export class Calls {
         return;
       case 'live': {
         if (now - call.since >= timing.STABLE_MS) this.failures = 0;
-        const gone = attempt.downSince !== undefined && now - attempt.downSince >= timing.DISCONNECTED_MS;
+        const { downSince } = attempt;
+        const silentSince = hidden || playRefused ? Infinity : call.frameAt;
+        const gone = downSince !== undefined && now - Math.min(downSince, silentSince) >= timing.DISCONNECTED_MS;
         const dead = call.proveBy !== undefined && now >= call.proveBy;
         const stalled = !hidden && !playRefused && now - call.frameAt >= timing.REDIAL_STALLED_MS;
         if (gone || dead || stalled) this.fail(stalled ? 'stalled' : 'connection-lost');

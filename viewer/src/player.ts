@@ -141,6 +141,9 @@ export class Player {
       case 'close-broker':
         this.broker?.close();
         return;
+      case 'probe-broker':
+        this.broker?.probe();
+        return;
       case 'make-peer':
         return this.makePeer(action.attempt);
       case 'close-peer':

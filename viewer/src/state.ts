@@ -85,6 +85,7 @@ export type Event =
 export type Action =
   | { do: 'connect-broker' }
   | { do: 'close-broker' }
+  | { do: 'probe-broker' }
   | { do: 'make-peer'; attempt: number }
   | { do: 'close-peer' }
   | { do: 'publish-offer'; attempt: number }

@@ -6,8 +6,10 @@ export const PICTURE_MS = 12_000;
 export const BROKER_OPEN_MS = 10_000;
 /** A broker that refuses a login or a topic rarely changes its mind. */
 export const REFUSED_MS = 30_000;
-/** An ICE connection that says "disconnected" often comes back by itself. */
+/** An ICE connection that says "disconnected" often comes back by itself; counted from the last frame, where frames are seen. */
 export const DISCONNECTED_MS = 4_000;
+/** A broker answers in a small part of this; a connection whose other end is gone takes messages for half a minute without a word. */
+export const BROKER_ANSWER_MS = 2_000;
 export const STALLED_MS = 3_000;
 export const REDIAL_STALLED_MS = 8_000;
 /** How long a picture may take to prove itself alive after sleep or a network change. */
