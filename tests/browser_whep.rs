@@ -157,7 +157,10 @@ async fn mediamtx_reader_plays_with_a_grant_from_behind_a_proxy_and_hangs_up() {
         let all = requests.as_array().cloned().unwrap_or_default();
         all.into_iter().filter(|one| one[0] == method).collect()
     };
-    assert_eq!(of("DELETE"), [json!(["DELETE", "/front/whep", 200, false])], "{requests}");
+    let [deleted] = &of("DELETE")[..] else { panic!("{requests}") };
+    // It has closed its connection just before, and the end of that may be the quicker word.
+    assert!([json!(200), json!(404)].contains(&deleted[2]), "{requests}");
+    assert_eq!((&deleted[1], &deleted[3]), (&json!("/front/whep"), &json!(false)), "{requests}");
     let patches = of("PATCH");
     assert!(!patches.is_empty(), "{requests}");
     assert!(patches.iter().all(|one| one[2] == 204 && one[3] == false), "{requests}");

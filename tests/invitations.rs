@@ -31,9 +31,9 @@ async fn links_and_lists_say_what_is_so() {
     assert!(!said.contains("9001"), "{said}");
 
     let (_, list, _) = run(&["grants", "--config", config]);
-    let line = |name: &str| list.lines().find(|line| line.starts_with(name)).expect("a line").to_owned();
-    assert!(line("anna").ends_with("no end") && !list.contains("revoked"), "{list}");
-    assert!(line("bert").ends_with('Z'), "{list}");
+    let row_of = |name: &str| list.lines().find(|row| row.starts_with(name)).expect("a row").to_owned();
+    assert!(row_of("anna").ends_with("no end") && !list.contains("revoked"), "{list}");
+    assert!(row_of("bert").ends_with('Z'), "{list}");
 
     // --device beside --link: the same is fine, another is not.
     let (link, url) = (link.to_string(), world.broker.url());

@@ -249,11 +249,11 @@ async fn players_play_by_their_recipes() {
     // Restreamers cannot be run here: the addresses in their configurations are ones that answer.
     let mut checked = 0;
     for block in fenced(&text, "yaml") {
-        for word in block.split_ascii_whitespace() {
-            let word = word.trim_start_matches("webrtc:").replace("GRANT:TOKEN@", "");
-            let Some(path) = word.strip_prefix("whep://").or(word.strip_prefix("http://")) else { continue };
+        for part in block.split_ascii_whitespace() {
+            let url = part.trim_start_matches("webrtc:").replace("GRANT:TOKEN@", "");
+            let Some(path) = url.strip_prefix("whep://").or(url.strip_prefix("http://")) else { continue };
             let path =
-                path.strip_prefix("front-door.local:8080").unwrap_or_else(|| panic!("{word}: which device?"));
+                path.strip_prefix("front-door.local:8080").unwrap_or_else(|| panic!("{url}: which device?"));
             assert_eq!(site.request("OPTIONS", path, &[], "").await.header("accept-post"), "application/sdp");
             checked += 1;
         }

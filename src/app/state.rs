@@ -37,8 +37,8 @@ struct Maker {
     figures: Option<(Instant, SystemFigures)>,
     /// The privacy switch.
     streaming: bool,
-    /// When the picture that the broker keeps was taken, `None` inside for none; nothing while that is not known.
-    snapshot: Option<Option<SystemTime>>,
+    /// When the picture that the broker keeps was taken as `state` says it, null for none; nothing while that is not known.
+    snapshot: Option<Value>,
     /// Made last, and when.
     latest: Option<(Instant, Value)>,
 }
@@ -71,7 +71,7 @@ impl StateSource {
     /// The broker keeps another picture, or none.
     pub fn set_snapshot(&self, taken: Option<SystemTime>) {
         let mut maker = self.maker();
-        maker.snapshot = Some(taken);
+        maker.snapshot = Some(taken.map(rfc3339).into());
         maker.latest = None;
     }
 
@@ -112,8 +112,8 @@ impl StateSource {
         } else if let Some(ailment) = self.ailment.borrow().as_ref() {
             state["ailment"] = ailment.to_string().into();
         }
-        if let Some(taken) = maker.snapshot {
-            state["snapshot"] = taken.map(rfc3339).into();
+        if let Some(taken) = &maker.snapshot {
+            state["snapshot"] = taken.clone();
         }
         maker.latest = Some((now, state.clone()));
         state

@@ -112,7 +112,7 @@ fn try_broker(answers: &Answers) -> Result<(), SetupError> {
         Trial::Nothing => {}
         Trial::Admitted => eprintln!("The broker lets this device in."),
         Trial::Unknown(words) => {
-            eprintln!("The broker could not be tried: {words}. The settings are written all the same.")
+            eprintln!("The broker could not be tried: {words}. The settings are written all the same.");
         }
         // These words end with what to do in a configuration that is not there yet.
         Trial::Refused(words) => {

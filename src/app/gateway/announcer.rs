@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_house_of_devices_is_not_announced_in_one_instant() {
-        let pauses = [-1.0, 0.0, 0.5, 1.0, f64::INFINITY].map(|random| birth_pause(random).as_secs_f64());
-        assert_eq!(pauses, [1.0, 1.0, 5.5, 10.0, 10.0]);
+        let pauses = [-1.0, 0.0, 0.5, 1.0, f64::INFINITY].map(|random| birth_pause(random).as_millis());
+        assert_eq!(pauses, [1000, 1000, 5500, 10_000, 10_000]);
         let dir = tempfile::tempdir().expect("a folder");
         let mut announcer = Announcer::new(None, dir.path());
         let now = Instant::now();
@@ -157,6 +157,6 @@ mod tests {
                 && announcer.is_due(now + Duration::from_secs(10))
         );
         announcer.reset();
-        assert!(!announcer.is_due(now + Duration::from_secs(60)));
+        assert!(!announcer.is_due(now + Duration::from_mins(1)));
     }
 }
