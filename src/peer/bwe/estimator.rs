@@ -303,7 +303,11 @@ impl Estimator {
         self.knee = Some(delivered);
         let length = (self.delay.queue_ms() / 1e3).min(1.0);
         let carried = self.limit.filter(|_| self.carried_all(now, delivered));
-        self.cut_to(now, carried.unwrap_or(delivered) * (BACK_OFF - (BACK_OFF - BACK_OFF_LONG) * length));
+        self.cut_to(
+            now,
+            carried.unwrap_or(delivered) * (BACK_OFF - (BACK_OFF - BACK_OFF_LONG) * length),
+            delivered,
+        );
     }
 
     /// What came is about all that was sent of late: little that arrives says then that little was sent, and not that the path is
@@ -319,12 +323,13 @@ impl Estimator {
         }
         self.loss.was_cut(fraction);
         let base = self.limit.unwrap_or(f64::INFINITY).min(self.sent_rate(now));
-        self.cut_to(now, (base * (1.0 - 0.5 * excess.min(1.0))).max(LOSS_FLOOR));
+        self.cut_to(now, (base * (1.0 - 0.5 * excess.min(1.0))).max(LOSS_FLOOR), base);
     }
 
-    fn cut_to(&mut self, now: Duration, rate: f64) {
+    /// `carried` bit/s were too much, or all that came of more.
+    fn cut_to(&mut self, now: Duration, rate: f64, carried: f64) {
         self.last_cut = Some(now);
-        self.probing.was_cut(now);
+        self.probing.was_cut(now, carried);
         self.loss.forget();
         let rate = self.limit.unwrap_or(f64::INFINITY).min(rate);
         self.limit = Some(rate.max(FLOOR));

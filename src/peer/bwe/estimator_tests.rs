@@ -152,6 +152,27 @@ fn probes_of_a_narrow_path_find_nothing_and_build_no_queue() {
 }
 
 #[test]
+fn a_path_that_is_wide_again_is_used_within_four_seconds() {
+    let mut times = Vec::new();
+    for phase in 0..12 {
+        let mut sim = Simulation::new(LAN);
+        sim.wanted = 4e6;
+        sim.run(10 * SECOND, 4e6);
+        sim.link.rate = 0.5e6;
+        sim.run(15 * SECOND + SECOND / 3 * phase, 4e6);
+        assert!(sim.rate() < 0.7e6, "{}", sim.rate());
+        sim.link.rate = 5e6;
+        let mut took = Duration::ZERO;
+        while sim.rate() < 3.6e6 && took < 20 * SECOND {
+            sim.run(SECOND / 10, 4e6);
+            took += SECOND / 10;
+        }
+        times.push(took);
+    }
+    assert!(times.iter().all(|took| *took <= 4 * SECOND), "{times:?}");
+}
+
+#[test]
 fn silence_brings_the_rate_down_and_feedback_brings_it_back() {
     let start = Instant::now();
     let mut estimate = Estimator::new(start);

@@ -10,10 +10,12 @@ use std::time::Duration;
 const AFTER_CUT: Duration = Duration::from_millis(1500);
 const EVERY: Duration = Duration::from_secs(1);
 const EVERY_MOST: Duration = Duration::from_secs(16);
-/// Doublings by tries that showed nothing: a path that becomes wide again is to be found out within seconds.
-const IN_VAIN_MOST: u32 = 2;
-/// What was shown is not believed any more, if a cut comes so soon.
+/// Doublings by tries that showed nothing: a path that becomes wide again is to be found out within two seconds.
+const IN_VAIN_MOST: u32 = 1;
+/// What was shown is not believed any more, if a cut comes so soon and less than this much of it was carried: growth beyond it
+/// refutes nothing.
 const HELD_FOR: Duration = Duration::from_secs(5);
+const HELD: f64 = 0.9;
 /// So long without a cut, and nothing is held against what a try shows.
 const FORGIVEN: Duration = Duration::from_secs(30);
 /// A try is what the path is known to carry in this time, within these bounds.
@@ -35,18 +37,25 @@ const NEWS: f64 = 1.1;
 pub struct Probing {
     /// The last one, and that its answer is waited for.
     last: Option<(Duration, bool)>,
-    /// The last one that showed more.
-    showed: Option<Duration>,
+    /// The last one that showed more, and the bit/s that were believed.
+    showed: Option<(Duration, f64)>,
     last_cut: Option<Duration>,
     /// How often the wait is doubled: tries in a row that showed nothing, and results that did not hold.
     in_vain: u32,
     refuted: u32,
+    /// The last one showed more than was believed of it: the next one need not wait.
+    showed_more: bool,
 }
 
 impl Probing {
     /// The bits to send at once, if a path that carries `limit` bit/s without a queue is to be tried at `now`.
     pub fn due(&mut self, now: Duration, limit: f64) -> Option<f64> {
-        let wait = (EVERY * (1 << (self.in_vain + self.refuted).min(4))).min(EVERY_MOST);
+        let is_answered = self.last.is_some_and(|(_, waits)| !waits);
+        let wait = if self.showed_more && is_answered && self.refuted == 0 {
+            Duration::ZERO
+        } else {
+            (EVERY * (1 << (self.in_vain + self.refuted).min(4))).min(EVERY_MOST)
+        };
         let waited = |since: Option<Duration>, least| since.is_none_or(|at| now.saturating_sub(at) >= least);
         let is_due = waited(self.last.map(|(at, _)| at), wait) && waited(self.last_cut, AFTER_CUT);
         if !is_due || limit * TAKES_MOST_S < LEAST_BITS {
@@ -66,25 +75,30 @@ impl Probing {
 
     /// What the path is worth after a try that showed `rate` bit/s, where `limit` was known.
     pub fn judge(&mut self, now: Duration, limit: f64, rate: Option<f64>) -> f64 {
-        let believed = (rate.unwrap_or(0.0) * BELIEVED).min(limit * STEP_MOST);
+        let shown = rate.unwrap_or(0.0) * BELIEVED;
+        let believed = shown.min(limit * STEP_MOST);
+        self.showed_more = shown >= limit * STEP_MOST;
         if believed < limit * NEWS {
             self.in_vain = (self.in_vain + 1).min(IN_VAIN_MOST);
             return limit;
         }
         self.in_vain = 0;
-        self.showed = Some(now);
+        self.showed = Some((now, believed));
         believed
     }
 
-    /// The path was too narrow for what was sent.
-    pub fn was_cut(&mut self, now: Duration) {
-        if self.showed.take_if(|at| now.saturating_sub(*at) < HELD_FOR).is_some() {
+    /// The path was too narrow for what was sent: it carried `carried` bit/s.
+    pub fn was_cut(&mut self, now: Duration, carried: f64) {
+        let refutes = |(at, believed): &mut (Duration, f64)| {
+            now.saturating_sub(*at) < HELD_FOR && carried < *believed * HELD
+        };
+        if self.showed.take_if(refutes).is_some() {
             self.refuted = (self.refuted + 1).min(4);
         } else if self.last_cut.is_some_and(|at| now.saturating_sub(at) > FORGIVEN) {
             self.refuted = 0;
         }
         // Another path than before, for all that is known.
-        self.in_vain = 0;
+        (self.in_vain, self.showed_more) = (0, false);
         self.last_cut = Some(now);
     }
 }
@@ -117,12 +131,27 @@ mod tests {
         assert_eq!(tries[0], 0);
         let waits: Vec<u64> = tries.windows(2).map(|two| two[1] - two[0]).collect();
         assert!(waits.is_sorted() && waits[0] < 2100, "{waits:?}");
-        assert!(waits[2..].iter().all(|wait| (4000..4050).contains(wait)), "{waits:?}");
+        assert!(waits[1..].iter().all(|wait| (2000..2050).contains(wait)), "{waits:?}");
     }
 
     #[test]
-    fn a_path_that_shows_more_is_tried_each_second() {
-        assert!(tries(&mut Probing::default(), 9e6).len() > 55);
+    fn a_path_that_shows_a_little_more_is_tried_each_second() {
+        assert!((56..=60).contains(&tries(&mut Probing::default(), 2e6).len()));
+    }
+
+    #[test]
+    fn a_path_that_shows_far_more_is_tried_again_as_soon_as_it_has_answered() {
+        let tries = tries(&mut Probing::default(), 9e6);
+        let waits: Vec<u64> = tries.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(waits.iter().all(|wait| (250..350).contains(wait)), "{waits:?}");
+        let due_after = |carried| {
+            let mut probing = Probing { last: Some((ms(0), false)), showed_more: true, ..Probing::default() };
+            probing.showed = Some((ms(0), 2e6));
+            probing.was_cut(ms(100), carried);
+            probing.due(ms(1700), 1e6).is_some()
+        };
+        assert!(!due_after(1e6), "it did not hold what it showed");
+        assert!(due_after(1.9e6), "it held that, and what grew beyond was too much");
     }
 
     #[test]
@@ -142,7 +171,7 @@ mod tests {
             tries += u32::from(probing.due(ms(at), 1e6).is_some());
             if probing.answer_due(ms(at), ms(50)) {
                 probing.judge(ms(at), 1e6, Some(9e6));
-                probing.was_cut(ms(at + 1000));
+                probing.was_cut(ms(at + 1000), 1e6);
             }
         }
         assert!((4..=9).contains(&tries), "{tries}");
@@ -156,7 +185,7 @@ mod tests {
         assert!((bits(3e6) - 0.09e6).abs() < 1.0);
         assert!((bits(50e6) - MOST_BITS).abs() < 1.0);
         let mut probing = Probing::default();
-        probing.was_cut(ms(0));
+        probing.was_cut(ms(0), 0.0);
         assert_eq!(probing.due(ms(1400), 1e6), None);
         assert!(probing.due(ms(1500), 1e6).is_some());
     }

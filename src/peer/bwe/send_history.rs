@@ -24,12 +24,23 @@ pub(in crate::peer) struct SendHistory {
     waiting: VecDeque<Departure>,
     /// The last report's own number.
     last_report: Option<u8>,
+    told: Told,
+}
+
+/// What the last report told of packets of pictures, each by the number that its first sending had.
+#[derive(Debug, Default)]
+pub(in crate::peer) struct Told {
+    pub arrived: Vec<u64>,
+    /// And when what was lost had left.
+    pub lost: Vec<(u64, Instant)>,
 }
 
 #[derive(Debug)]
 struct Departure {
     at: Instant,
     bytes: u16,
+    /// The packet of a picture that it is.
+    of: Option<u64>,
     arrival: Arrival,
 }
 
@@ -41,14 +52,14 @@ enum Arrival {
 }
 
 impl SendHistory {
-    /// The number of a packet of `bytes` that leaves now.
-    pub fn number(&mut self, now: Instant, bytes: usize) -> u16 {
+    /// The number of a packet of `bytes` that leaves now, and is or repeats `of`, a picture's.
+    pub fn number(&mut self, now: Instant, bytes: usize, of: Option<u64>) -> u16 {
         let is_forgotten = |old: &Departure| now.saturating_duration_since(old.at) > FORGOTTEN;
         while self.waiting.len() >= MOST || self.waiting.front().is_some_and(is_forgotten) {
             self.waiting.pop_front();
         }
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
-        self.waiting.push_back(Departure { at: now, bytes, arrival: Arrival::Unknown });
+        self.waiting.push_back(Departure { at: now, bytes, of, arrival: Arrival::Unknown });
         let number = self.next;
         self.next = number.wrapping_add(1);
         number
@@ -69,6 +80,7 @@ impl SendHistory {
                 newest = newest.max(Some(index));
             }
         });
+        self.told = Told::default();
         let count = feedback.fb_pkt_count;
         let is_next = self.last_report.replace(count).is_none_or(|last| last.wrapping_add(1) == count);
         let Some(newest) = newest else { return Vec::new() };
@@ -79,16 +91,29 @@ impl SendHistory {
         let told = told
             .filter(|(index, departure)| *index >= uncovered || departure.arrival != Arrival::Unknown)
             .map(|(_, departure)| departure);
-        told.map(|departure| Report {
-            departure: departure.at,
-            arrival: match departure.arrival {
-                Arrival::Known(at) => at,
-                Arrival::Unknown => None,
-            },
-            arrived: departure.arrival != Arrival::Unknown,
-            bytes: departure.bytes.into(),
+        told.map(|departure| {
+            let arrived = departure.arrival != Arrival::Unknown;
+            match departure.of {
+                Some(of) if arrived => self.told.arrived.push(of),
+                Some(of) => self.told.lost.push((of, departure.at)),
+                None => {}
+            }
+            Report {
+                departure: departure.at,
+                arrival: match departure.arrival {
+                    Arrival::Known(at) => at,
+                    Arrival::Unknown => None,
+                },
+                arrived,
+                bytes: departure.bytes.into(),
+            }
         })
         .collect()
+    }
+
+    /// What the last report told of packets of pictures. Gives it once.
+    pub fn told(&mut self) -> Told {
+        std::mem::take(&mut self.told)
     }
 }
 
@@ -163,7 +188,10 @@ mod tests {
     fn sent(count: u16, start: Instant) -> SendHistory {
         let mut history = SendHistory { next: 65_530, ..Default::default() };
         for number in 0..count {
-            assert_eq!(history.number(start + ms(number.into()), 1000), number.wrapping_add(65_530));
+            assert_eq!(
+                history.number(start + ms(number.into()), 1000, Some(number.into())),
+                number.wrapping_add(65_530)
+            );
         }
         history
     }
@@ -178,6 +206,8 @@ mod tests {
         assert_eq!(first[2].departure, start + ms(2));
         assert_eq!(first[0].arrival, Some(ms(641)));
         assert_eq!(first[2].arrival, Some(ms(642)));
+        let told = history.told();
+        assert_eq!((told.arrived, told.lost), (vec![0, 2], vec![(1, start + ms(1))]));
         let rest = history.reported(&feedback(65_532, &[CAME, LOST, CAME, CAME, CAME, CAME]));
         assert_eq!(
             rest.iter().map(|report| report.arrived).collect::<Vec<_>>(),
@@ -227,10 +257,10 @@ mod tests {
     fn what_is_never_reported_is_forgotten() {
         let start = Instant::now();
         let mut history = sent(10, start);
-        history.number(start + FORGOTTEN + ms(5), 1000);
+        history.number(start + FORGOTTEN + ms(5), 1000, None);
         assert_eq!(history.waiting.len(), 6);
         for _ in 0..2 * MOST {
-            history.number(start + FORGOTTEN, 1000);
+            history.number(start + FORGOTTEN, 1000, None);
         }
         assert_eq!(history.waiting.len(), MOST);
     }

@@ -8,6 +8,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLa
 
 use super::packet::Head;
 use crate::peer::bwe::rtx_budget::{Budget, Conditions, RtxPacket};
+use crate::peer::bwe::send_history::Told;
 
 /// Packets kept at most, and how long: nobody waits for older ones.
 const KEPT_MOST: usize = 1024;
@@ -25,6 +26,8 @@ pub(in crate::peer) struct Kept {
     pub index: u64,
     pub payload: Bytes,
     fate: RtxPacket,
+    /// The viewer has reported it.
+    is_there: bool,
 }
 
 /// The packets of one stream that may be asked for again, one number after another.
@@ -46,7 +49,7 @@ impl RtxCache {
             self.kept.pop_front();
         }
         let fate = RtxPacket { sent_at: now, repaired_at: None, tries: 0 };
-        self.kept.push_back(Kept { head, index, payload, fate });
+        self.kept.push_back(Kept { head, index, payload, fate, is_there: false });
     }
 
     /// The last `count` packets, oldest first; none if so many are not kept.
@@ -77,18 +80,47 @@ impl RtxCache {
     ) -> usize {
         let Some(first) = self.kept.front().map(|kept| kept.head.sequence_number) else { return 0 };
         self.budget.fill(now, on);
+        let numbers = nack.nacks.iter().flat_map(NackPair::packet_list);
+        numbers.map(|number| self.repair(now, on, number.wrapping_sub(first).into(), &mut again)).sum()
+    }
+
+    /// The same with what a report on single packets tells: what is lost need not be asked for, and the request may be lost too.
+    pub fn lost(&mut self, now: Instant, on: Conditions, told: &Told, mut again: impl FnMut(&Kept)) -> usize {
+        let Some(first) = self.kept.front().map(|kept| kept.index) else { return 0 };
+        self.budget.fill(now, on);
+        let place = |index: u64| index.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        for index in &told.arrived {
+            if let Some(kept) = place(*index).and_then(|place| self.kept.get_mut(place)) {
+                kept.is_there = true;
+            }
+        }
         let mut bytes = 0;
-        for number in nack.nacks.iter().flat_map(NackPair::packet_list) {
-            let Some(kept) = self.kept.get_mut(usize::from(number.wrapping_sub(first))) else { continue };
-            let size = kept.payload.len() + OVERHEAD_BYTES;
-            if !self.budget.allows(now, on, kept.fate, size as f64 * 8.0) {
+        for (index, left_at) in &told.lost {
+            let Some(place) = place(*index) else { continue };
+            let Some(kept) = self.kept.get_mut(place) else { continue };
+            // What was sent again meanwhile is under way.
+            if kept.is_there || kept.fate.repaired_at.is_some_and(|at| at > *left_at) {
                 continue;
             }
-            kept.fate.repaired_at = Some(now);
-            kept.fate.tries += 1;
-            bytes += size;
-            again(kept);
+            // Its answer is there: it is not waited for.
+            kept.fate.repaired_at = None;
+            bytes += self.repair(now, on, place, &mut again);
         }
+        bytes
+    }
+
+    /// Calls `again` with the packet at this place, if it is to be sent again now; twice where once was not enough, as whoever
+    /// misses it has waited for long. Gives the bytes.
+    fn repair(&mut self, now: Instant, on: Conditions, place: usize, again: &mut impl FnMut(&Kept)) -> usize {
+        let Some(kept) = self.kept.get_mut(place) else { return 0 };
+        let copies = if kept.fate.tries > 0 { 2 } else { 1 };
+        let bytes = (kept.payload.len() + OVERHEAD_BYTES) * copies;
+        if !self.budget.allows(now, on, kept.fate, bytes as f64 * 8.0) {
+            return 0;
+        }
+        kept.fate.repaired_at = Some(now);
+        kept.fate.tries += 1;
+        (0..copies).for_each(|_| again(kept));
         bytes
     }
 }
@@ -133,7 +165,30 @@ mod tests {
         let mut repairs = repairs(now);
         assert_eq!(ask(&mut repairs, now, &[8, 11]), [8, 11]);
         assert_eq!(ask(&mut repairs, now + Duration::from_millis(10), &[8]), [0; 0]);
-        assert_eq!(ask(&mut repairs, now + Duration::from_millis(200), &[8]), [8]);
+        let later = now + Duration::from_millis(200);
+        assert_eq!(ask(&mut repairs, later, &[8]), [8, 8], "twice where once was not enough");
+    }
+
+    #[test]
+    fn what_is_reported_as_lost_is_sent_again_unless_that_is_under_way_or_there() {
+        let now = Instant::now();
+        let mut repairs = repairs(now);
+        let on = Conditions { limit: None, media: 2e6, backlog: Duration::ZERO, round_trip: None };
+        let mut tell = |at_ms: u64, arrived: &[u64], lost: &[(u64, u64)]| {
+            let at = |ms| now + Duration::from_millis(ms);
+            let told = Told {
+                arrived: arrived.iter().map(|number| FIRST + number).collect(),
+                lost: lost.iter().map(|(number, ms)| (FIRST + number, at(*ms))).collect(),
+            };
+            let mut again = Vec::new();
+            repairs.lost(at(at_ms), on, &told, |kept| again.push(kept.index - FIRST));
+            again
+        };
+        assert_eq!(tell(50, &[7], &[(8, 0), (11, 0), (7, 0)]), [8, 11]);
+        assert_eq!(tell(60, &[], &[(8, 0)]), [0; 0], "its repair is under way");
+        assert_eq!(tell(90, &[11], &[(8, 50), (11, 50)]), [8, 8], "a lost repair");
+        assert_eq!(tell(130, &[8], &[(8, 90)]), [0; 0], "one of two came");
+        assert_eq!(tell(140, &[400], &[(400, 0), (u64::MAX - FIRST, 0)]), [0; 0], "never sent");
     }
 
     #[test]

@@ -162,6 +162,22 @@ impl Stream {
         (packets, bytes)
     }
 
+    /// Adds those packets that the last report says are lost, and that may be sent again now. Gives how many, and their bytes.
+    pub fn lost_again(&mut self, batch: &mut Batch, now: Instant, on: Conditions) -> (u64, usize) {
+        let Self { repairs, writer, history, srtp, .. } = self;
+        let told = history.told();
+        // Without RTX the same packet would go, without a report of its own.
+        if !writer.nack || writer.rtx.is_none() {
+            return (0, 0);
+        }
+        let mut packets = 0;
+        let bytes = repairs.lost(now, on, &told, |kept| {
+            packets += 1;
+            log_failure(writer.again(batch, now, kept, history, srtp));
+        });
+        (packets, bytes)
+    }
+
     /// Adds the last packets once more, so many that they have `bits`. Gives how many, and their bytes.
     pub fn newest_again(&mut self, batch: &mut Batch, now: Instant, bits: f64) -> (u64, usize) {
         let Self { repairs, writer, history, srtp, .. } = self;
@@ -193,7 +209,7 @@ impl Stream {
             sequence_number,
             timestamp,
             marker,
-            transport_cc: self.writer.number(now, &mut self.history, payload.len()),
+            transport_cc: self.writer.number(now, &mut self.history, payload.len(), Some(index)),
             playout_delay,
             capture_time,
         };
@@ -220,7 +236,7 @@ impl Stream {
         let mut added = (0, 0);
         for number in 0..full.repairs {
             let Some(timestamp) = protection.repair(writer, repairs, full, number) else { continue };
-            let transport_cc = writer.number(now, history, protection.scratch.len());
+            let transport_cc = writer.number(now, history, protection.scratch.len(), None);
             let Numbers { ssrc, payload_type, .. } = protection.numbers;
             let (index, sequence_number) = protection.numbers.take();
             let head =
@@ -252,10 +268,16 @@ impl Protecting {
 }
 
 impl Writer {
-    fn number(&self, now: Instant, history: &mut SendHistory, payload_bytes: usize) -> Option<u16> {
+    fn number(
+        &self,
+        now: Instant,
+        history: &mut SendHistory,
+        payload_bytes: usize,
+        of: Option<u64>,
+    ) -> Option<u16> {
         /// A head with the extension for this number.
         const HEAD_BYTES: usize = 20;
-        self.extensions.transport_cc.map(|_| history.number(now, HEAD_BYTES + payload_bytes))
+        self.extensions.transport_cc.map(|_| history.number(now, HEAD_BYTES + payload_bytes, of))
     }
 
     /// Adds a packet once more: over RTX a new one around the old payload; without, the very same, because
@@ -271,7 +293,7 @@ impl Writer {
         if self.rtx.is_none() {
             return self.write(batch, srtp, &kept.head, kept.index, &[&kept.payload]);
         }
-        let transport_cc = self.number(now, history, kept.payload.len() + 2);
+        let transport_cc = self.number(now, history, kept.payload.len() + 2, Some(kept.index));
         let Some(rtx) = &mut self.rtx else { return Ok(()) };
         let (index, sequence_number) = rtx.take();
         let head = Head {

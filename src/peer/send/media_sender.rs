@@ -15,6 +15,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::latency;
 use crate::peer::bwe::feedback::Feedback;
+use crate::peer::bwe::rtx_budget::Conditions;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::batch::Batch;
@@ -171,23 +172,29 @@ impl MediaSender {
         for packet in packets {
             let any = packet.as_any();
             self.feedback.take(now, any, ssrc, &self.fanout);
-            if let Some(nack) = any.downcast_ref() {
-                self.repair(net, now, nack);
+            if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
+                if self.stream.as_ref().is_some_and(|stream| stream.asks(nack)) {
+                    self.repair(net, now, |stream, batch, on| stream.asked_again(batch, now, on, nack));
+                }
             } else if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
                 let reports = self.stream.as_mut().map(|stream| stream.departed(feedback));
                 self.feedback.departed(now, &reports.unwrap_or_default());
+                self.repair(net, now, |stream, batch, on| stream.lost_again(batch, now, on));
             }
         }
     }
 
-    fn repair(&mut self, net: &mut Net, now: Instant, nack: &TransportLayerNack) {
-        if !self.stream.as_ref().is_some_and(|stream| stream.asks(nack)) {
-            return;
-        }
+    /// Sends again what `add` adds.
+    fn repair(
+        &mut self,
+        net: &mut Net,
+        now: Instant,
+        add: impl FnOnce(&mut Stream, &mut Batch, Conditions) -> (u64, usize),
+    ) {
         let on = self.feedback.conditions(now);
         // What finds no room now is asked for again, and over TCP nothing is lost.
         self.batch(net, now, |stream, feedback, batch| {
-            let (packets, bytes) = stream.asked_again(batch, now, on, nack);
+            let (packets, bytes) = add(stream, batch, on);
             feedback.repaired_packets.fetch_add(packets, Ordering::Relaxed);
             if bytes > 0 {
                 feedback.sent_besides(now, bytes);

@@ -311,3 +311,7 @@ mod tests {
         assert_eq!(playout_delay(u32::MAX), [0xff, 0xff, 0xff]);
     }
 }
+
+#[cfg(test)]
+#[path = "lossy_path_tests.rs"]
+mod lossy_path_tests;
