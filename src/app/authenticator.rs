@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::clock::Clock;
-use crate::access::grant::{Grant, GrantStanding, Right};
+use crate::access::grant::{Grant, GrantStanding};
 use crate::access::offer_authorizer::{self, AccessMode};
+use crate::access::permissions::Wish;
 use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
 use crate::http::RequestAuthorizer;
 use crate::signaling::message::Refusal;
+use crate::signaling::topic::Id;
 
 /// Knows clients by their grants: over HTTP by the bearer token alone; at the broker the user name is the grant's name, and the
 /// password its token.
@@ -35,8 +37,7 @@ impl GrantAuthenticator {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
         let good = grant.accepts_token(token) && grant.standing(clock) == GrantStanding::Good;
-        let may_control = grant.rights.allow(Right::Control);
-        good.then(|| ClientRights { grant: Some(user.to_owned()), may_control })
+        good.then(|| ClientRights { grant: Some(user.to_owned()), rights: grant.rights.clone() })
     }
 }
 
@@ -57,14 +58,19 @@ impl ClientAuthenticator for GrantAuthenticator {
 }
 
 impl RequestAuthorizer for GrantAuthenticator {
-    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal> {
+    fn admit(&self, token: Option<&str>, wish: Wish<'_>) -> Result<(), Refusal> {
         match self.mode {
             AccessMode::Open => Ok(()),
             AccessMode::Grants => {
                 let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-                offer_authorizer::admit(grants.iter(), Clock::read(), token, right).map(drop)
+                offer_authorizer::admit(grants.iter(), Clock::read(), token, wish).map(drop)
             }
         }
+    }
+
+    fn holder(&self, token: &str) -> Option<Id> {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        offer_authorizer::holder(grants.iter(), token).map(|grant| grant.name.clone())
     }
 }
 
@@ -73,7 +79,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::signaling::topic::Id;
+    use crate::access::grant::Rights;
 
     #[test]
     fn the_door_knows_names_tokens_rights_and_expiry() {
@@ -83,7 +89,7 @@ mod tests {
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
         let authenticator = GrantAuthenticator::new(AccessMode::Grants, vec![grant.clone()]);
         let at = |now, token: &str| authenticator.admit_at(Clock { now, is_set: true }, "anna", token);
-        let admission = ClientRights { grant: Some("anna".into()), may_control: false };
+        let admission = ClientRights { grant: Some("anna".into()), rights: "view".parse().unwrap() };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
@@ -92,7 +98,7 @@ mod tests {
             None,
             "nobody enters without a name"
         );
-        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_err());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Wish::Watch).is_err());
         let before = authenticator.generation();
         authenticator.set(Vec::new());
         assert_ne!(authenticator.generation(), before);
@@ -104,8 +110,8 @@ mod tests {
         let authenticator = GrantAuthenticator::new(AccessMode::Open, Vec::new());
         assert!(
             ClientAuthenticator::admit(&*authenticator, None, None)
-                .is_some_and(|admission| admission.may_control)
+                .is_some_and(|admission| admission.rights == Rights::all())
         );
-        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_ok());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Wish::Watch).is_ok());
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
+use crate::base::text;
 use crate::dashboard::state::{StateParts, StateWriter};
 use crate::media::MediaStatus;
 use crate::sessions::Sessions;
@@ -96,6 +97,8 @@ impl StateSource {
         if let Some(ended) = self.ended_early.borrow().as_ref() {
             state["ailment"] = ended.to_string().into();
         }
+        // Cameras and drivers choose their own words.
+        text::clean(&mut state);
         maker.latest = Some((now, state.clone()));
         state
     }

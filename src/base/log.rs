@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use super::text;
+
 /// What is shown without `PORTHOLE_LOG`: our own changes of state, and trouble of the libraries.
 /// The WebRTC and MQTT libraries warn about every peer that closes first; that is no trouble.
 const DEFAULT: &str = "warn,porthole=info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_srtp=error,rtc_sctp=error,\
@@ -21,6 +23,7 @@ pub fn start() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .fmt_fields(text::log_fields())
         .with_ansi(std::io::stderr().is_terminal());
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.without_time().init();

@@ -10,3 +10,4 @@ pub mod memory;
 pub mod stats;
 pub mod systemd;
 pub mod tasks;
+pub mod text;

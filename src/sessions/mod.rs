@@ -93,6 +93,8 @@ pub struct SessionParts {
     pub replies: Arc<dyn Replies>,
     /// Where events go. Beginnings and ends of sessions wait for room there; refusals that find none are lost.
     pub events: mpsc::Sender<SessionEvent>,
+    /// Keeps the text of the offers that were used over a restart; does not wait.
+    pub keep_used: Box<dyn Fn(String) + Send>,
     /// Whose the tasks are.
     pub tasks: TaskGroup,
 }
@@ -250,6 +252,9 @@ impl Owner {
                 }
                 () = self.events.hand_on(), if self.events.is_waiting() => Vec::new(),
             };
+            if let Some(used) = lock(&self.registry).table.take_used() {
+                (self.parts.keep_used)(used);
+            }
             for action in actions {
                 self.act(action, &replies);
             }

@@ -117,8 +117,11 @@ impl Topics {
             return Id::new(viewer).map_or(Inbound::BadViewer, Inbound::Signal);
         }
         match rest.split_once('/') {
-            Some(("set", setting)) if !setting.is_empty() => Inbound::Set(setting),
-            Some(("do", action)) if !action.is_empty() => Inbound::Do(action),
+            Some(("set", setting)) => Inbound::Set(setting),
+            Some(("do", action)) => Inbound::Do(action),
+            // `set/#` matches its parent level too (MQTT 5 section 4.7.1.2).
+            None if rest == "set" => Inbound::Set(""),
+            None if rest == "do" => Inbound::Do(""),
             _ => Inbound::Other,
         }
     }

@@ -22,7 +22,7 @@ pub const ROOMS: &[Room] = &[
     room("peer", &["base", "signaling", "stream", "access", "media", "config"]),
     room("sessions", &["base", "signaling", "stream", "access", "media", "config", "peer"]),
     room("dashboard", &["base", "signaling", "stream", "media", "config", "peer", "sessions"]),
-    room("broker", &["base", "signaling", "config"]),
+    room("broker", &["base", "signaling", "access", "config"]),
     room("http", &["base", "signaling", "access", "media", "config", "peer", "sessions"]),
     room(
         "app",
@@ -64,7 +64,17 @@ pub const ROOMS: &[Room] = &[
 /// Inside a top room, folders that know less than the room may: (folder, what alone it may import).
 /// A prefix stands for everything below it, and a folder always knows itself.
 pub const INNER: &[(&str, &[&str])] = &[
-    ("broker", &["base", "config::broker", "config::secret", "signaling::topic"]),
+    (
+        "broker",
+        &[
+            "base",
+            "access::grant",
+            "access::permissions",
+            "config::broker",
+            "config::secret",
+            "signaling::topic",
+        ],
+    ),
     ("peer::sending", &["base", "stream", "peer::error", "peer::socket"]),
     ("peer::socket", &["base", "peer::error"]),
 ];

@@ -10,10 +10,15 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{ConnectionError, StateError};
 use rustls::CertificateError;
 
+use crate::base::text;
 use crate::signaling::broker_url::BrokerUrl;
 
 /// Puts `error` into words. `greeted` tells whether the broker had accepted the connection before.
 pub(super) fn explain(error: &ConnectionError, url: &BrokerUrl, client_id: &str, greeted: bool) -> String {
+    text::sentence(&words(error, url, client_id, greeted))
+}
+
+fn words(error: &ConnectionError, url: &BrokerUrl, client_id: &str, greeted: bool) -> String {
     match error {
         ConnectionError::ConnectionRefused(code) => refused(*code, url, client_id),
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
