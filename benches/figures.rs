@@ -49,15 +49,20 @@ async fn main() -> ExitCode {
             .value("camera.height", height)
             .value("camera.fps", 30)
             .value("video.linger_s", 0);
-        let daemon = Daemon::run(settings);
+        // The steps of connecting are told at this level only.
+        let environment = vec![("PORTHOLE_LOG".to_owned(), "info,porthole::peer=debug".to_owned())];
+        let daemon = Daemon::run_with(settings, environment);
         let mut dashboard = Dashboard::connect(broker.port()).await;
         dashboard.availability("online").await;
         let link = format!("{}#broker={}&device={DEVICE}", daemon.page().await, broker.ws_url());
         if width == 640 {
             rows.push(idle(&daemon, &mut dashboard).await);
         }
-        rows.push(first_frame(&browser, &mut dashboard, &link, size, false).await);
-        rows.push(first_frame(&browser, &mut dashboard, &link, size, true).await);
+        for warm in [false, true] {
+            let before = daemon.log().len();
+            rows.push(first_frame(&browser, &mut dashboard, &link, size, warm).await);
+            rows.push(steps(daemon.log().get(before..).unwrap_or_default(), size, warm));
+        }
         rows.extend(delay(&browser, &mut dashboard, &link, size).await);
         rows.push(watched(&daemon, &broker, size).await);
     }
@@ -114,6 +119,35 @@ async fn first_frame(
         ),
         wanted,
         reached: median < wanted_ms,
+    }
+}
+
+/// Where the time to a first picture went: what the daemon's log tells of each connection, since its offer came.
+fn steps(log: &str, size: &str, warm: bool) -> Row {
+    let mut steps: Vec<(&str, Vec<f64>)> = Vec::new();
+    let mut add = |name, ms| match steps.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, values)) => values.push(ms),
+        None => steps.push((name, vec![ms])),
+    };
+    for line in log.lines() {
+        if let Some((_, told)) = line.split_once("the steps to the connection ms=") {
+            for (name, ms) in told.split(", ").filter_map(|step| step.rsplit_once(' ')) {
+                ms.trim().parse().into_iter().for_each(|ms| add(name, ms));
+            }
+        } else if let Some((_, ms)) = line.split_once("first picture sent ms=") {
+            ms.trim().parse().into_iter().for_each(|ms| add("first picture out", ms));
+        }
+    }
+    let told = steps.into_iter().map(|(name, mut values)| {
+        values.sort_by(f64::total_cmp);
+        format!("{name} {:.0}", percentile(&values, 50))
+    });
+    let kind = if warm { "warm" } else { "cold" };
+    Row {
+        what: format!("offer → each step, {kind}, {size}, median ms"),
+        measured: told.collect::<Vec<_>>().join(", "),
+        wanted: "",
+        reached: true,
     }
 }
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use janus::{Janus, Trouble, Watcher};
-use load::{FPS, Sent, bare, busy, mib, threads};
+use load::{Busy, FPS, Sent, bare, busy, mib, threads};
 use porthole::cli::watch::count::ViewerFigures;
 use serde_json::Value;
 use support::daemon::{DEVICE, Daemon, Settings, porthole};
@@ -89,30 +89,34 @@ async fn measure_daemon(broker: &Mosquitto) {
 
 /// What a process uses: of a core over [`LOOK`], and then.
 struct Used {
-    busy: f64,
+    busy: Busy,
     rss_mib: f64,
     threads: usize,
 }
 
 impl Used {
     async fn look(pid: u32) -> Self {
-        let busy = tokio::task::spawn_blocking(move || busy(pid, LOOK)).await.unwrap_or(f64::NAN);
+        let none = Busy { process: f64::NAN, connections: f64::NAN };
+        let busy = tokio::task::spawn_blocking(move || busy(pid, LOOK)).await.unwrap_or(none);
         Self { busy, rss_mib: mib(pid), threads: threads(pid) }
     }
 
     /// One line of a table: what `count` viewers add to what `alone` is, each of whom was sent `sent` meanwhile.
     fn print(&self, alone: &Self, count: u32, sent: Sent, seen: &Seen) {
-        let each = (self.busy - alone.busy) / f64::from(count);
+        let each = (self.busy.process - alone.busy.process) / f64::from(count);
+        let connections = self.busy.connections / f64::from(count);
         let floor = bare(count, sent, LOOK);
         println!(
-            "| {count} | {} | {} | {} ms | {:.2} Mbit/s | {:.2} % | {:.2} % | {:.1} | {:.2} MiB | {} |",
+            "| {count} | {} | {} | {} ms | {:.2} Mbit/s | {:.2} % | {:.2} % | {:.2} % | {:.1} | {:.1} | {:.2} MiB | {} |",
             seen.connected,
             seen.lost,
             seen.longest_gap_ms,
             seen.bits_per_s / 1e6,
             each * 100.0,
+            connections * 100.0,
             floor * 100.0,
             each / floor,
+            connections / floor,
             (self.rss_mib - alone.rss_mib) / f64::from(count),
             self.threads,
         );
@@ -121,7 +125,7 @@ impl Used {
 
 impl std::fmt::Display for Used {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} % of a core, {:.1} MiB", self.busy * 100.0, self.rss_mib)
+        write!(f, "{:.1} % of a core, {:.1} MiB", self.busy.process * 100.0, self.rss_mib)
     }
 }
 
@@ -136,9 +140,9 @@ struct Seen {
 
 fn head() {
     println!(
-        "| viewers | connected | lost | longest gap | bit rate of each | each, of a core | bare loop | ratio | memory of each | threads |"
+        "| viewers | connected | lost | longest gap | bit rate of each | each, of a core | of it the connections' thread | bare loop | ratio | that thread's | memory of each | threads |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
 }
 
 async fn row(daemon: &Daemon, broker: &Mosquitto, count: u32, alone: &Used) {

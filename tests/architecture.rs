@@ -49,6 +49,7 @@ macro_rules! rules {
 
 rules! {
     arrows_go_down
+    folders_are_there
     no_circles
     methods_stand_with_their_type
     a_public_name_means_one_type

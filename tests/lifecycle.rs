@@ -65,6 +65,7 @@ async fn sigterm_tells_the_viewers_and_the_broker() {
     assert_eq!(report["connected"], 1, "{report:#}");
     let log = daemon.log();
     assert!(log.contains("stopped") && !log.contains("did not"), "it did not drain in time");
+    assert!(!log.contains("ERROR"), "an orderly stop is no failure");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::clock::Clock;
 use super::grant::{Grant, GrantStanding, Right, Rights};
-use super::permissions::{Wish, permit};
+use super::permissions::{Privilege, permit};
 use super::proof::{Nonce, Parties, PublicKey, Signature, TokenHash, offer_text};
 use super::used_offers::UsedOffers;
 use crate::signaling::message::{Auth, ErrorCode, Refusal};
@@ -63,7 +63,7 @@ fn unauthorized(text: impl Into<String>) -> Refusal {
 }
 
 /// The refusal that a grant's standing asks for.
-fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
+pub fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
     let text = match standing {
         GrantStanding::Good => return None,
         GrantStanding::Expired => format!("the grant `{name}` has expired; ask for a new link"),
@@ -169,7 +169,7 @@ impl OfferAuthorizer {
         if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
             return Err(refusal);
         }
-        permitted(grant, Wish::Watch)?;
+        permitted(grant, Privilege::Watch)?;
         self.is_used_new |= self.used.remember(&grant.name, nonce);
         Ok(Pass {
             grant: Some(grant.name.clone()),
@@ -186,7 +186,7 @@ impl OfferAuthorizer {
         if self.mode == AccessMode::Open {
             return open(None);
         }
-        let grant = admit(self.grants.values(), clock, token, Wish::Watch)?;
+        let grant = admit(self.grants.values(), clock, token, Privilege::Watch)?;
         let (name, key) = (grant.name.clone(), grant.key);
         Ok(Pass {
             grant: Some(name),
@@ -228,7 +228,7 @@ pub fn admit<'a>(
     grants: impl Iterator<Item = &'a Grant>,
     clock: Clock,
     token: Option<&str>,
-    wish: Wish<'_>,
+    wish: Privilege<'_>,
 ) -> Result<&'a Grant, Refusal> {
     let token = token.ok_or_else(|| {
         unauthorized("this device asks for an invitation: send `Authorization: Bearer TOKEN` with the token of a grant")
@@ -243,7 +243,7 @@ pub fn admit<'a>(
     Ok(grant)
 }
 
-fn permitted(grant: &Grant, wish: Wish<'_>) -> Result<(), Refusal> {
+fn permitted(grant: &Grant, wish: Privilege<'_>) -> Result<(), Refusal> {
     permit(&grant.rights, wish).map_err(|missing| {
         let text = format!("the grant `{}` has no right to {}", grant.name, missing.words());
         Refusal::new(ErrorCode::Forbidden, text)

@@ -7,7 +7,7 @@ use super::grant::{Right, Rights};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish<'a> {
+pub enum Privilege<'a> {
     /// To read the device's topic of this name at the built-in broker.
     Read(&'a str),
     /// To say something on `signal/<viewer>/up`, and to hear the answer; what it may be is decided anew.
@@ -44,7 +44,7 @@ const TOPICS: [(&str, Needs); 5] = [
     ("snapshot", SNAPSHOT),
 ];
 
-/// Paths that are not for everybody. `/whep` is [`Wish::Watch`].
+/// Paths that are not for everybody. `/whep` is [`Privilege::Watch`].
 const PATHS: [(&str, Needs); 3] =
     [("/api/state", CONDITION), ("/metrics", CONDITION), ("/snapshot.jpg", SNAPSHOT)];
 
@@ -60,18 +60,18 @@ impl Missing {
     }
 }
 
-fn needs(wish: Wish<'_>) -> Option<Needs> {
+fn needs(wish: Privilege<'_>) -> Option<Needs> {
     let find = |table: &[(&str, Needs)], name: &str| {
         table.iter().find(|(known, _)| *known == name).map(|(_, needs)| *needs)
     };
     match wish {
-        Wish::Read(topic) => find(&TOPICS, topic),
-        Wish::Signal => Some(ANY),
-        Wish::Set("") | Wish::Do("") => None,
-        Wish::Do("snapshot") => Some(COMMAND_PICTURE),
-        Wish::Set(_) | Wish::Do(_) => Some(CONTROL),
-        Wish::Watch => Some(VIEW),
-        Wish::Http(path) => find(&PATHS, path),
+        Privilege::Read(topic) => find(&TOPICS, topic),
+        Privilege::Signal => Some(ANY),
+        Privilege::Set("") | Privilege::Do("") => None,
+        Privilege::Do("snapshot") => Some(COMMAND_PICTURE),
+        Privilege::Set(_) | Privilege::Do(_) => Some(CONTROL),
+        Privilege::Watch => Some(VIEW),
+        Privilege::Http(path) => find(&PATHS, path),
     }
 }
 
@@ -79,7 +79,7 @@ fn needs(wish: Wish<'_>) -> Option<Needs> {
 ///
 /// # Errors
 /// The rights of which one is missing.
-pub fn permit(rights: &Rights, wish: Wish<'_>) -> Result<(), Missing> {
+pub fn permit(rights: &Rights, wish: Privilege<'_>) -> Result<(), Missing> {
     let needs = needs(wish).ok_or(Missing(&[]))?;
     let missing = needs.iter().find(|one_of| !one_of.iter().any(|right| rights.allow(*right)));
     missing.map_or(Ok(()), |one_of| Err(Missing(one_of)))
@@ -87,12 +87,12 @@ pub fn permit(rights: &Rights, wish: Wish<'_>) -> Result<(), Missing> {
 
 /// Whether all topics that the device publishes for more than one reader may be read: a `+` stands for each of them.
 pub fn may_read_all(rights: &Rights) -> bool {
-    TOPICS.iter().all(|(topic, _)| permit(rights, Wish::Read(topic)).is_ok())
+    TOPICS.iter().all(|(topic, _)| permit(rights, Privilege::Read(topic)).is_ok())
 }
 
 /// Whether `rights` open every topic that `before` opened.
 pub fn reads_as_much(rights: &Rights, before: &Rights) -> bool {
-    let may = |rights: &Rights, topic| permit(rights, Wish::Read(topic)).is_ok();
+    let may = |rights: &Rights, topic| permit(rights, Privilege::Read(topic)).is_ok();
     TOPICS.iter().all(|(topic, _)| may(rights, topic) || !may(before, topic))
 }
 
@@ -101,24 +101,24 @@ mod tests {
     use super::*;
 
     /// As docs/access.md has it: a line for each wish, and who may, of `v` view, `c` control, `s` snapshot.
-    const EXPECTED: [(Wish<'static>, fn(bool, bool, bool) -> bool); 17] = [
-        (Wish::Read("availability"), |_, _, _| true),
-        (Wish::Read("info"), |_, _, _| true),
-        (Wish::Read("state"), |v, c, _| v || c),
-        (Wish::Read("event"), |_, c, _| c),
-        (Wish::Read("snapshot"), |_, _, s| s),
-        (Wish::Read("set"), |_, _, _| false),
-        (Wish::Read("signal"), |_, _, _| false),
-        (Wish::Signal, |_, _, _| true),
-        (Wish::Set("streaming"), |_, c, _| c),
-        (Wish::Set(""), |_, _, _| false),
-        (Wish::Do("keyframe"), |_, c, _| c),
-        (Wish::Do("snapshot"), |_, c, s| c && s),
-        (Wish::Watch, |v, _, _| v),
-        (Wish::Http("/api/state"), |v, c, _| v || c),
-        (Wish::Http("/metrics"), |v, c, _| v || c),
-        (Wish::Http("/snapshot.jpg"), |_, _, s| s),
-        (Wish::Http("/other"), |_, _, _| false),
+    const EXPECTED: [(Privilege<'static>, fn(bool, bool, bool) -> bool); 17] = [
+        (Privilege::Read("availability"), |_, _, _| true),
+        (Privilege::Read("info"), |_, _, _| true),
+        (Privilege::Read("state"), |v, c, _| v || c),
+        (Privilege::Read("event"), |_, c, _| c),
+        (Privilege::Read("snapshot"), |_, _, s| s),
+        (Privilege::Read("set"), |_, _, _| false),
+        (Privilege::Read("signal"), |_, _, _| false),
+        (Privilege::Signal, |_, _, _| true),
+        (Privilege::Set("streaming"), |_, c, _| c),
+        (Privilege::Set(""), |_, _, _| false),
+        (Privilege::Do("keyframe"), |_, c, _| c),
+        (Privilege::Do("snapshot"), |_, c, s| c && s),
+        (Privilege::Watch, |v, _, _| v),
+        (Privilege::Http("/api/state"), |v, c, _| v || c),
+        (Privilege::Http("/metrics"), |v, c, _| v || c),
+        (Privilege::Http("/snapshot.jpg"), |_, _, s| s),
+        (Privilege::Http("/other"), |_, _, _| false),
     ];
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let words = |wish| permit(&"talk".parse().unwrap(), wish).unwrap_err().words();
-        assert_eq!(words(Wish::Http("/api/state")), "view or control");
-        assert_eq!(words(Wish::Do("snapshot")), "control");
+        assert_eq!(words(Privilege::Http("/api/state")), "view or control");
+        assert_eq!(words(Privilege::Do("snapshot")), "control");
     }
 }

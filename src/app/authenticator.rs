@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::access::clock::Clock;
 use crate::access::grant::{Grant, GrantStanding};
 use crate::access::offer_authorizer::{self, AccessMode};
-use crate::access::permissions::Wish;
-use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
+use crate::access::permissions::Privilege;
+use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess, Turned};
 use crate::http::RequestAuthorizer;
 use crate::signaling::message::Refusal;
 use crate::signaling::topic::Id;
@@ -32,6 +32,25 @@ impl GrantAuthenticator {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// Why who bears this token is not let in.
+    fn turned(&self, clock: Clock, user: &str, token: &str) -> Turned {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let known = grants.iter().find(|grant| grant.name.as_str() == user && grant.accepts_token(token));
+        let standing = known.map(|grant| grant.standing(clock));
+        let words = |standing| {
+            known
+                .and_then(|grant| offer_authorizer::out_of_time(&grant.name, standing))
+                .map(|refusal| refusal.message)
+        };
+        match standing {
+            Some(standing @ GrantStanding::Expired) => Turned::Ended(words(standing).unwrap_or_default()),
+            Some(standing @ GrantStanding::ClockNotSet) => {
+                Turned::NotYet(words(standing).unwrap_or_default())
+            }
+            Some(GrantStanding::Good) | None => Turned::Unknown,
+        }
+    }
+
     /// At the broker, where access is not open.
     fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<ClientRights> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
@@ -49,6 +68,16 @@ impl ClientAuthenticator for GrantAuthenticator {
         }
     }
 
+    fn is_open(&self) -> bool {
+        self.mode == AccessMode::Open
+    }
+
+    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> Turned {
+        let token = password.and_then(|password| std::str::from_utf8(password).ok());
+        let (Some(user), Some(token)) = (user, token) else { return Turned::Unknown };
+        self.turned(Clock::read(), user, token)
+    }
+
     fn generation(&self) -> u64 {
         match self.mode {
             AccessMode::Open => OpenAccess.generation(),
@@ -58,7 +87,7 @@ impl ClientAuthenticator for GrantAuthenticator {
 }
 
 impl RequestAuthorizer for GrantAuthenticator {
-    fn admit(&self, token: Option<&str>, wish: Wish<'_>) -> Result<(), Refusal> {
+    fn admit(&self, token: Option<&str>, wish: Privilege<'_>) -> Result<(), Refusal> {
         match self.mode {
             AccessMode::Open => Ok(()),
             AccessMode::Grants => {
@@ -93,12 +122,21 @@ mod tests {
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
+        let turned = |clock, token: &str| authenticator.turned(clock, "anna", token);
+        let (late, unset) = (Clock { now: now + day, is_set: true }, Clock { now, is_set: false });
+        assert!(
+            matches!(turned(late, &seed.bearer()), Turned::Ended(words) if words.contains("has expired"))
+        );
+        assert!(
+            matches!(turned(unset, &seed.bearer()), Turned::NotYet(words) if words.contains("clock is not set"))
+        );
+        assert_eq!(turned(late, "wrong"), Turned::Unknown, "nothing is told to a stranger");
         assert_eq!(
             ClientAuthenticator::admit(&*authenticator, None, None),
             None,
             "nobody enters without a name"
         );
-        assert!(RequestAuthorizer::admit(&*authenticator, None, Wish::Watch).is_err());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Privilege::Watch).is_err());
         let before = authenticator.generation();
         authenticator.set(Vec::new());
         assert_ne!(authenticator.generation(), before);
@@ -112,6 +150,6 @@ mod tests {
             ClientAuthenticator::admit(&*authenticator, None, None)
                 .is_some_and(|admission| admission.rights == Rights::all())
         );
-        assert!(RequestAuthorizer::admit(&*authenticator, None, Wish::Watch).is_ok());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Privilege::Watch).is_ok());
     }
 }

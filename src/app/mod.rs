@@ -5,6 +5,7 @@
 
 mod adapt;
 pub mod address;
+mod ailment;
 mod authenticator;
 mod bind;
 mod error;
@@ -32,11 +33,9 @@ use crate::config::Config;
 use crate::http::HttpServer;
 use crate::media::Media;
 use crate::sessions::Sessions;
-use crate::stream::Fanout;
 pub use error::AppError;
 use gateway::{Gateway, Presence, Settings};
 use groups::Groups;
-pub use health::{Ailment, Checkup};
 use privacy::PrivacySwitch;
 use reload::Change;
 pub use reload::Reloaded;
@@ -54,10 +53,11 @@ pub struct App {
     sessions: Sessions,
     media: Media,
     gateway: Gateway,
-    fanout: Fanout,
     config: Config,
     groups: Groups,
     http: Option<HttpServer>,
+    #[cfg(test)]
+    checkup: health::SharedCheckup,
 }
 
 impl App {
@@ -68,8 +68,19 @@ impl App {
         let opened = open::open(&config).await?;
         let bound = bind::bind(&config, &opened, &groups.all).await?;
         let running = run::run(&config, opened, bound, &groups)?;
-        let Running { page, broker, sessions, media, gateway, fanout, http } = running;
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config, groups, http })
+        let Running { page, broker, sessions, media, gateway, http, .. } = running;
+        Ok(Self {
+            page,
+            broker,
+            sessions,
+            media,
+            gateway,
+            config,
+            groups,
+            http,
+            #[cfg(test)]
+            checkup: running.checkup,
+        })
     }
 
     /// The daemon's tasks: one of them that ends early is the end of the daemon.
@@ -96,12 +107,6 @@ impl App {
         let _ = presence.wait_for(|presence| *presence == Presence::Online).await;
     }
 
-    /// What watches over this daemon's health, and over how it is in words.
-    pub fn checkup(&self) -> Checkup {
-        let (sessions, media, fanout) = (self.sessions.clone(), self.media.clone(), self.fanout.clone());
-        Checkup::new(sessions, media, self.gateway.pulse(), fanout, &self.groups.all)
-    }
-
     /// Takes over what can change without ending a session; the rest waits for a restart.
     pub async fn reload(&mut self, config: Config) -> Reloaded {
         let (changes, reloaded) = reload::compare(&self.config, &config);
@@ -121,6 +126,7 @@ impl App {
     /// `offline`. What carries messages to viewers and broker ends last.
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
+        self.groups.all.begin_ending();
         self.groups.watch.close(DRAIN_LIMIT).await;
         // No new players; those that wait for an answer hear that the connection is closed.
         drop(self.http);

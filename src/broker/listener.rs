@@ -78,7 +78,7 @@ pub(super) async fn accept(
             let _slot = slot;
             let mut end = std::pin::pin!(end);
             let greeted = tokio::select! {
-                greeted = greet(stream, kind) => greeted,
+                greeted = greet(stream, kind, context.policy.authenticator.is_open()) => greeted,
                 () = &mut end => None,
             };
             if let Some(transport) = greeted {
@@ -88,13 +88,13 @@ pub(super) async fn accept(
     }
 }
 
-async fn greet(stream: TcpStream, kind: ListenerTransport) -> Option<BrokerTransport> {
+async fn greet(stream: TcpStream, kind: ListenerTransport, is_open: bool) -> Option<BrokerTransport> {
     // Small messages are sent at once; without it they only come later.
     let _ = stream.set_nodelay(true);
     if kind == ListenerTransport::Tcp {
         return Some(BrokerTransport::tcp(stream));
     }
-    websocket::greet(stream).await
+    websocket::greet(stream, is_open).await
 }
 
 /// One connection, until it ends by itself, is no longer welcome, or the broker stops.

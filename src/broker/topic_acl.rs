@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::access::grant::Rights;
-use crate::access::permissions::{self, Wish};
+use crate::access::permissions::{self, Privilege};
 use crate::signaling::topic::{Id, Inbound, Topics};
 
 /// How long a client id stays its grant's own after its last connection: longer than a viewer page
@@ -27,10 +27,32 @@ pub trait ClientAuthenticator: Send + Sync {
     /// What the bearer of this user name and password may do; `None`: nothing. Must not block.
     fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights>;
 
+    /// Whether it lets in everybody.
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// Why [`Self::admit`] gave nothing: the code and words for the person, where they are known.
+    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> Turned {
+        let _ = (user, password);
+        Turned::Unknown
+    }
+
     /// Changes with every change of what [`Self::admit`] would say, except by the passing of time.
     fn generation(&self) -> u64 {
         0
     }
+}
+
+/// Why somebody is not let in. Only who bears a grant's token is told more than that he is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// No such name or password, or it was withdrawn.
+    Unknown,
+    /// It has ended, in words.
+    Ended(String),
+    /// It may be good later, in words.
+    NotYet(String),
 }
 
 /// Lets everybody in, with every right.
@@ -38,6 +60,10 @@ pub trait ClientAuthenticator: Send + Sync {
 pub struct OpenAccess;
 
 impl ClientAuthenticator for OpenAccess {
+    fn is_open(&self) -> bool {
+        true
+    }
+
     fn admit(&self, _user: Option<&str>, _password: Option<&[u8]>) -> Option<ClientRights> {
         Some(ClientRights { grant: None, rights: Rights::all() })
     }
@@ -80,7 +106,7 @@ enum Owner {
     Grant(Option<String>),
 }
 
-fn may(client: &ClientRights, wish: Wish<'_>) -> bool {
+fn may(client: &ClientRights, wish: Privilege<'_>) -> bool {
     permissions::permit(&client.rights, wish).is_ok()
 }
 
@@ -108,9 +134,9 @@ impl TopicAcl {
     pub fn may_publish(&self, role: &Role, client_id: &str, topic: &str) -> bool {
         let Role::Client(admission) = role else { return true };
         match self.topics.parse(topic) {
-            Inbound::Signal(viewer) => viewer.as_str() == client_id && may(admission, Wish::Signal),
-            Inbound::Set(setting) => may(admission, Wish::Set(setting)),
-            Inbound::Do(action) => may(admission, Wish::Do(action)),
+            Inbound::Signal(viewer) => viewer.as_str() == client_id && may(admission, Privilege::Signal),
+            Inbound::Set(setting) => may(admission, Privilege::Set(setting)),
+            Inbound::Do(action) => may(admission, Privilege::Do(action)),
             Inbound::BadViewer | Inbound::Other => false,
         }
     }
@@ -130,7 +156,7 @@ impl TopicAcl {
         match rest {
             // Topics of this length are published by nobody but the device.
             ["+"] => permissions::may_read_all(&admission.rights),
-            [topic] => may(admission, Wish::Read(topic)),
+            [topic] => may(admission, Privilege::Read(topic)),
             ["signal", viewer, "down"] => *viewer == client_id && Id::new(viewer).is_ok(),
             _ => false,
         }

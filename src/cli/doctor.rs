@@ -35,9 +35,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         }
     };
     // The findings are the output; the log only where it was asked for.
-    if std::env::var_os("PORTHOLE_LOG").is_some() {
-        crate::base::log::start();
-    }
+    let _last_lines = std::env::var_os("PORTHOLE_LOG").map(|_| crate::base::log::start());
     let json = args.json;
     in_runtime(async move { ExitCode::from(u8::from(!subject.check(json).await)) })
 }

@@ -14,7 +14,7 @@ use super::metrics::{self, Format};
 use super::problem::Problem;
 use super::request::token;
 use super::services::ServerState;
-use crate::access::permissions::Wish;
+use crate::access::permissions::Privilege;
 use crate::media::{MAX_SNAPSHOT_WIDTH as MAX_WIDTH, MIN_SNAPSHOT_WIDTH as MIN_WIDTH, MediaError};
 use crate::signaling::message::{ErrorCode, Refusal};
 
@@ -29,8 +29,8 @@ pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     if shared.services.metrics {
         facts = facts.route(METRICS, get(figures));
     }
-    let facts = limit::layer(facts, limit::QUESTIONS);
-    facts.merge(limit::layer(Router::new().route(SNAPSHOT, get(snapshot)), limit::PICTURES))
+    let facts = limit::layer(facts, limit::QUESTIONS, shared);
+    facts.merge(limit::layer(Router::new().route(SNAPSHOT, get(snapshot)), limit::PICTURES, shared))
 }
 
 fn admit(shared: &ServerState, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
@@ -38,7 +38,7 @@ fn admit(shared: &ServerState, headers: &HeaderMap, path: &str) -> Result<(), Pr
     Ok(shared
         .services
         .authorizer
-        .admit(token.as_ref().map(crate::config::Secret::expose), Wish::Http(path))?)
+        .admit(token.as_ref().map(crate::config::Secret::expose), Privilege::Http(path))?)
 }
 
 /// Tells everybody whether the daemon works, and nobody who watches.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::metrics::Figures;
 use super::whep::resource::Resources;
 use crate::access::offer_authorizer::AccessMode;
-use crate::access::permissions::Wish;
+use crate::access::permissions::Privilege;
 use crate::base::tasks::TaskGroup;
 use crate::media::Media;
 use crate::sessions::Sessions;
@@ -33,7 +33,7 @@ pub trait RequestAuthorizer: Send + Sync {
     ///
     /// # Errors
     /// The refusal to answer with.
-    fn admit(&self, token: Option<&str>, wish: Wish<'_>) -> Result<(), Refusal>;
+    fn admit(&self, token: Option<&str>, wish: Privilege<'_>) -> Result<(), Refusal>;
 
     /// The grant whose token this is.
     fn holder(&self, token: &str) -> Option<Id>;

@@ -143,6 +143,15 @@ pub enum MediaError {
         /// GStreamer's words.
         reason: String,
     },
+    /// A driver or an encoder hangs.
+    #[error(
+        "the camera's driver or the encoder does not come back from {what}; it is left alone, and the camera started anew: should \
+         that not help, take the camera out and in, or start the board anew"
+    )]
+    Hung {
+        /// What was asked of it.
+        what: &'static str,
+    },
     /// The operating system refused something.
     #[error("{what} failed: {reason}; the system may be out of memory or of file descriptors")]
     System {

@@ -90,9 +90,9 @@ impl Topics {
         format!("{}/signal/{viewer}/up", self.base)
     }
 
-    /// What the device subscribes to.
+    /// What the device subscribes to: what is for it, and its own `availability`, to hear of a will that came too late.
     pub fn subscriptions(&self) -> Vec<String> {
-        ["signal/+/up", "set/#", "do/#"].iter().map(|filter| self.leaf(filter)).collect()
+        ["signal/+/up", "set/#", "do/#", "availability"].iter().map(|filter| self.leaf(filter)).collect()
     }
 
     /// Whether an answer may go to `topic`, which somebody else chose: a topic without wildcards, none of the broker's own,
@@ -117,11 +117,8 @@ impl Topics {
             return Id::new(viewer).map_or(Inbound::BadViewer, Inbound::Signal);
         }
         match rest.split_once('/') {
-            Some(("set", setting)) => Inbound::Set(setting),
-            Some(("do", action)) => Inbound::Do(action),
-            // `set/#` matches its parent level too (MQTT 5 section 4.7.1.2).
-            None if rest == "set" => Inbound::Set(""),
-            None if rest == "do" => Inbound::Do(""),
+            Some(("set", setting)) if !setting.is_empty() => Inbound::Set(setting),
+            Some(("do", action)) if !action.is_empty() => Inbound::Do(action),
             _ => Inbound::Other,
         }
     }

@@ -134,6 +134,11 @@ impl Fanout {
         Demand { shared: self.shared.clone() }
     }
 
+    /// How many demands there are now.
+    pub fn demands(&self) -> usize {
+        *self.shared.demand.borrow()
+    }
+
     /// How many demands there are; the capture side starts and stops by it.
     pub fn watch_demand(&self) -> watch::Receiver<usize> {
         self.shared.demand.subscribe()

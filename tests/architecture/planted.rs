@@ -43,14 +43,24 @@ fn a_room_that_the_plan_lacks_and_one_kept_apart_are_seen() {
     let sources = [("broker/mod.rs", "use crate::media::Media;"), ("media/mod.rs", "pub struct Media;")];
     assert_eq!(said(rules::arrows_go_down, &sources), ["broker uses media::Media of media"]);
     let inner = [
-        ("peer/mod.rs", "pub mod sending; pub mod session;"),
+        ("peer/mod.rs", "pub mod send; pub mod session;"),
         ("peer/session.rs", "pub struct Session;"),
-        ("peer/sending.rs", "use super::session::Session;"),
+        ("peer/send.rs", "use super::session::Session;"),
     ];
     assert_eq!(
         said(rules::arrows_go_down, &inner),
-        ["peer::sending uses peer::session::Session of peer::session"]
+        ["peer::send uses peer::session::Session of peer::session"]
     );
+}
+
+#[test]
+fn a_rule_for_a_folder_that_is_gone_is_seen() {
+    let wrong = said(rules::folders_are_there, &[("media/mod.rs", ""), ("peer/net.rs", "")]);
+    assert!(
+        wrong.iter().any(|line| line == "the plan speaks of media::capture, and there is none"),
+        "{wrong:?}"
+    );
+    assert!(!wrong.iter().any(|line| line.contains("peer::net,")), "{wrong:?}");
 }
 
 #[test]

@@ -64,6 +64,14 @@ pub const ROOMS: &[Room] = &[
 /// Inside a top room, folders that know less than the room may: (folder, what alone it may import).
 /// A prefix stands for everything below it, and a folder always knows itself.
 pub const INNER: &[(&str, &[&str])] = &[
+    ("media::capture", &["base", "media::error", "media::elements"]),
+    ("media::encode", ENCODE),
+    ("media::plan", PLAN),
+    ("media::pipeline", PIPELINE),
+    ("peer::net", &["base", "peer::error"]),
+    ("peer::bwe", &["base", "stream"]),
+    ("peer::rtp", &["base", "peer::error", "peer::net", "peer::bwe"]),
+    ("peer::send", SEND),
     (
         "broker",
         &[
@@ -75,9 +83,44 @@ pub const INNER: &[(&str, &[&str])] = &[
             "signaling::topic",
         ],
     ),
-    ("peer::sending", &["base", "stream", "peer::error", "peer::socket"]),
-    ("peer::socket", &["base", "peer::error"]),
 ];
+
+const ENCODE: &[&str] = &[
+    "base",
+    "stream",
+    "media::error",
+    "media::elements",
+    "media::helper_thread",
+    "media::board",
+    "media::capture",
+];
+/// What is probed before a plan is made stands below it: cameras and encoders.
+const PLAN: &[&str] = &[
+    "base",
+    "stream",
+    "media::error",
+    "media::elements",
+    "media::helper_thread",
+    "media::board",
+    "media::capture",
+    "media::encode",
+    "media::test_picture",
+];
+const PIPELINE: &[&str] = &[
+    "base",
+    "stream",
+    "media::error",
+    "media::elements",
+    "media::board",
+    "media::capture",
+    "media::encode",
+    "media::latency",
+    "media::plan",
+    "media::still",
+    "media::test_picture",
+];
+const SEND: &[&str] =
+    &["base", "stream", "peer::error", "peer::stats", "peer::net", "peer::bwe", "peer::rtp"];
 
 /// An arrow that the plan forbids and that stays: (from, to, why).
 pub const EXCEPTIONS: &[(&str, &str, &str)] = &[];

@@ -50,6 +50,17 @@ pub fn arrows_go_down(house: &House) -> Vec<String> {
     wrong
 }
 
+/// Each folder that the plan speaks of is there: a rule for one that has another name today holds nothing.
+pub fn folders_are_there(house: &House) -> Vec<String> {
+    let inner = INNER.iter().flat_map(|(folder, may)| std::iter::once(folder).chain(*may));
+    let named = inner.chain(CRATES.iter().flat_map(|(_, rooms)| *rooms)).chain([&TASKS]).chain(UNSAFE);
+    let is_there = |folder: &str| house.files.iter().any(|file| is_in(&file.module, folder));
+    named
+        .filter(|folder| !is_there(folder))
+        .map(|folder| format!("the plan speaks of {folder}, and there is none"))
+        .collect()
+}
+
 /// No circle of imports between files, tests left out. Each arrow that lies on a circle is named.
 pub fn no_circles(house: &House) -> Vec<String> {
     let arrows: Vec<Vec<(usize, String)>> = (0..house.files.len())

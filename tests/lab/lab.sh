@@ -80,6 +80,8 @@ start_guest() {
     if connect 90; then return; fi
     say "the saved machine does not answer, booting it instead ($(tail -n 1 "$LAB_STATE/qemu.log"))"
     stop_qemu "$LAB_STATE"
+    # The next `prepare` makes another.
+    mv "$ready" "$ready.broken" 2>/dev/null || true
   fi
   start_qemu "$LAB_STATE" tcg "file=$(image_folder)/disk,snapshot=on"
   echo cold >"$LAB_STATE/how"

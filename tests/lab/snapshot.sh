@@ -34,7 +34,8 @@ boot() { # ACCEL SECONDS
   rm -f "$work"/monitor.* "$work/serial.log"
   mkfifo "$work/monitor.in" "$work/monitor.out"
   ulimit -c 0 # a KVM that fails may take QEMU with it
-  start_qemu "$work" "$1" "file=$work/disk" -chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=control
+  # Without its state in the file, a machine that was stopped to be saved runs when it is loaded.
+  start_qemu "$work" "$1" "file=$work/disk" -global migration.store-global-state=off -chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=control
   until grep -q LAB-READY "$work/serial.log" 2>/dev/null; do
     if [ $SECONDS -ge $deadline ] || ! qemu_alive "$work" || grep -q 'internal error' "$work/qemu.log"; then
       say "no boot with $1: $(tail -n 1 "$work/qemu.log")"
@@ -49,6 +50,8 @@ boot() { # ACCEL SECONDS
 save() {
   exec 7<>"$work/monitor.in" 8<>"$work/monitor.out"
   qmp '{"execute":"qmp_capabilities"}' >/dev/null
+  # Emulation on several threads loses track of what a running machine writes meanwhile: its memory would be torn.
+  qmp '{"execute":"stop"}' >/dev/null
   qmp '{"execute":"migrate-set-parameters","arguments":{"max-bandwidth":10000000000}}' >/dev/null
   qmp "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"exec:cat >'$work/ram'\"}}" >/dev/null
   local deadline=$((SECONDS + 300)) answer
@@ -64,7 +67,23 @@ save() {
   return 1
 }
 
+# A saved machine that does not run costs each later run more than a boot.
+check() {
+  start_qemu "$work" "$(cat "$work/accel")" "file=$work/disk,snapshot=on" -incoming "exec:cat '$work/ram'"
+  timeout 120 "${BASH_SOURCE[0]}" guest "$work" 'sleep 5; camera on && camera off' >"$work/check.log" 2>&1
+}
+
 prepare() {
+  local attempt
+  for attempt in 1 2 3; do
+    if prepare_once && check; then stop_qemu "$work"; return; fi
+    stop_qemu "$work"
+    say "attempt $attempt: the saved machine does not run ($(tail -n 1 "$work/check.log" 2>/dev/null))"
+  done
+  return 1
+}
+
+prepare_once() {
   local start=$SECONDS
   say "booting the guest once, to save it (a minute or two, once)"
   network_up
@@ -72,7 +91,7 @@ prepare() {
   boot_any || die "the guest does not boot, its console is in $work/serial.log"
   say "booted with $(cat "$work/accel") in $((SECONDS - start)) s"
   timeout 300 "${BASH_SOURCE[0]}" guest "$work" /usr/local/lib/lab-warm >"$work/warm.log" 2>&1 || say "the warm-up failed, see $work/warm.log"
-  save
+  save || return 1
   stop_qemu "$work"
 }
 

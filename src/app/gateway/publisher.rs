@@ -56,6 +56,8 @@ pub(super) struct Publisher {
     schedule: PublishSchedule,
     /// The `info` that the broker has, to publish it again only when it differs.
     info_sent: Option<Value>,
+    /// Somebody said that we are away.
+    is_denied: bool,
 }
 
 impl Publisher {
@@ -66,7 +68,16 @@ impl Publisher {
         page: Option<(&'static str, SocketAddr)>,
         state: Arc<StateSource>,
     ) -> Self {
-        Self { outbox, topics, device, page, state, schedule: PublishSchedule::new(), info_sent: None }
+        Self {
+            outbox,
+            topics,
+            device,
+            page,
+            state,
+            schedule: PublishSchedule::new(),
+            info_sent: None,
+            is_denied: false,
+        }
     }
 
     /// A broker is there that may have heard nothing yet.
@@ -74,6 +85,17 @@ impl Publisher {
         self.info_sent = None;
         self.schedule.reset();
         self.retain("availability", "online");
+    }
+
+    /// Whether somebody says in our name that we are away.
+    pub fn is_absence(&self, topic: &str, payload: &[u8]) -> bool {
+        payload == b"offline" && topic == self.topics.leaf("availability")
+    }
+
+    /// `online` is said again with the next `state`, which comes soon, and not more than once a second.
+    pub fn deny_absence(&mut self) {
+        self.is_denied = true;
+        self.changed();
     }
 
     /// Something is different: `state` is published soon.
@@ -96,6 +118,11 @@ impl Publisher {
     pub fn set_streaming(&mut self, on: bool) {
         self.state.set_streaming(on);
         self.changed();
+    }
+
+    /// The picture that the broker keeps from now on, by the time it was taken; `None` for none.
+    pub fn set_snapshot(&self, taken: Option<SystemTime>) {
+        self.state.set_snapshot(taken);
     }
 
     /// What `info` is made of.
@@ -129,6 +156,9 @@ impl Publisher {
 
     /// Publishes `state` as it is now.
     pub fn publish_state(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_denied) {
+            self.retain("availability", "online");
+        }
         self.retain("state", self.state.renewed(now).to_string());
         self.schedule.published(now);
     }

@@ -10,12 +10,14 @@ use crate::signaling::message::Candidate;
 
 /// What the thread is asked.
 pub(super) enum DriverCommand {
+    /// Answer, as a sign of life.
+    Ping(oneshot::Sender<()>),
     /// Have sockets for one more connection.
     Bind(oneshot::Sender<Result<(), PeerError>>),
     /// Take a connection.
     Open(Owner, Box<NewPeer>),
-    /// Answer an offer.
-    Answer(Owner, String, oneshot::Sender<Result<String, PeerError>>),
+    /// Answer an offer; `true`: all of our candidates are to be in the answer.
+    Answer(Owner, String, bool, oneshot::Sender<Result<String, PeerError>>),
     /// Gather candidates without a viewer.
     Offer(Owner, oneshot::Sender<Result<(), PeerError>>),
     /// Take a candidate of the viewer.

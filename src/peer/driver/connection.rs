@@ -14,8 +14,9 @@ use crate::peer::net::demux::Owner;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
-/// How long an `"ice":"full"` answer may wait for STUN and TURN servers.
-const GATHER_LIMIT: Duration = Duration::from_secs(5);
+/// How long an `"ice":"full"` answer may wait for STUN and TURN servers: one that is there answers in two round trips, and the first
+/// repeat of a request (0.5 s, RFC 8489 section 6.2.1) has its chance.
+const GATHER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A session's end of its connection, which is closed when this is dropped.
 pub(in crate::peer) struct Connection {
@@ -50,12 +51,13 @@ impl Connection {
     /// # Errors
     /// The offer cannot be used.
     pub async fn answer(&mut self, offer: &str, full: bool) -> Result<String, PeerError> {
-        let answer = self.ask(|reply| DriverCommand::Answer(self.owner, offer.to_owned(), reply)).await??;
+        let answer =
+            self.ask(|reply| DriverCommand::Answer(self.owner, offer.to_owned(), full, reply)).await??;
         Ok(if full { with_candidates(&answer, &self.gathered().await) } else { answer })
     }
 
-    /// All of our candidates, or those that came within [`GATHER_LIMIT`]: an unreachable STUN
-    /// server must not hold the answer back for ever.
+    /// All of our candidates, or those that came within [`GATHER_LIMIT`]: a server that cannot be reached must not keep a viewer
+    /// of the local network waiting.
     async fn gathered(&mut self) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         let collect = async {

@@ -12,25 +12,26 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::task::AbortHandle;
 
+use super::early::{EarlyFlight, is_dtls};
 use super::event::PeerEvent;
 use super::gather::{self, Gathering};
+use super::hidden::HiddenCandidates;
 use super::new_peer::NewPeer;
 use super::nomination::{Nominations, nomination};
 use super::path;
 use super::stages::{ConnectStage, ConnectStages};
+use crate::peer::connect::alert::ends_association;
 use crate::peer::connect::answer::{with_first_section, with_known_candidates};
-use crate::peer::connect::candidate::{hidden_name, with_address, with_public_address};
+use crate::peer::connect::candidate::with_public_address;
 use crate::peer::connect::handshake::{FlightVerdict, Handshake};
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
-use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media};
+use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
-/// Names of multicast DNS that one viewer may have asked for in one generation of ICE.
-const MAX_HIDDEN: usize = 16;
 /// Rounds between the library's layers for one thing that happened; each of them passes something on in one.
 const MAX_ROUNDS: usize = 16;
 /// How late the library's timers may be once media flows: all connections' in one wake-up.
@@ -47,8 +48,8 @@ pub(super) struct Peer {
     fragment: Option<String>,
     /// Our candidates, as viewers are told.
     own: Vec<Candidate>,
-    /// Candidates of the viewer whose names are asked for.
-    hidden: Vec<RTCIceCandidateInit>,
+    hidden: HiddenCandidates,
+    early: EarlyFlight,
     /// The last check that left, and when.
     check: Option<(Transaction, Instant)>,
     /// Check that was answered last.
@@ -82,7 +83,8 @@ impl Peer {
             gathering: Gathering::default(),
             fragment: None,
             own: Vec::new(),
-            hidden: Vec::new(),
+            hidden: HiddenCandidates::default(),
+            early: EarlyFlight::default(),
             check: None,
             answered: None,
             round_trip: None,
@@ -107,14 +109,13 @@ impl Peer {
         let answer = with_known_candidates(&answer, &self.own);
         let is_new = self.register(net, &answer);
         if is_new {
-            self.hidden.clear();
+            self.hidden.restart();
         }
         for line in offer.lines().filter_map(|line| line.trim_end().strip_prefix("a=candidate:")) {
             let candidate = format!("candidate:{line}");
-            if hidden_name(&candidate).is_some() {
-                let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
-                self.ask(net, candidate, now);
-            }
+            let candidate = RTCIceCandidateInit { candidate, ..Default::default() };
+            // The library has those with an address.
+            self.hidden.ask(self.owner, candidate, &mut net.names, now);
         }
         self.stages.mark(ConnectStage::Answered, now);
         Ok((answer, is_new))
@@ -135,6 +136,7 @@ impl Peer {
             net.tcp.name(self.owner, fragment);
             if self.fragment.as_deref() != Some(fragment) {
                 self.fragment = Some(fragment.to_owned());
+                net.checks.restart(self.owner);
                 is_new = true;
             }
         }
@@ -149,36 +151,16 @@ impl Peer {
 
     /// Takes a candidate of the viewer.
     pub fn add_remote_candidate(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
-        if hidden_name(&candidate.candidate).is_some() {
-            self.ask(net, candidate, now);
-            return;
-        }
+        let plain = self.hidden.ask(self.owner, candidate, &mut net.names, now);
         // Browsers also send kinds that this side does not speak (ssltcp, foreign extensions).
-        if let Err(error) = self.new.pc.add_remote_candidate(candidate) {
+        if let Some(Err(error)) = plain.map(|candidate| self.new.pc.add_remote_candidate(candidate)) {
             tracing::debug!(%error, "a candidate of the viewer was not usable");
-        }
-    }
-
-    fn ask(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
-        if self.hidden.len() >= MAX_HIDDEN {
-            return;
-        }
-        if let Some(name) = hidden_name(&candidate.candidate) {
-            net.names.ask(self.owner, name, now);
-            self.hidden.push(candidate);
         }
     }
 
     /// The address behind a name was found.
     pub fn found(&mut self, net: &mut Net, name: &str, address: IpAddr, now: Instant) {
-        let (found, rest) = std::mem::take(&mut self.hidden)
-            .into_iter()
-            .partition(|candidate| hidden_name(&candidate.candidate) == Some(name));
-        self.hidden = rest;
-        let found: Vec<RTCIceCandidateInit> = found;
-        for candidate in found {
-            let candidate =
-                RTCIceCandidateInit { candidate: with_address(&candidate.candidate, address), ..candidate };
+        for candidate in self.hidden.found(name, address) {
             self.add_remote_candidate(net, candidate, now);
         }
     }
@@ -215,6 +197,10 @@ impl Peer {
         if self.handshake.received(datagram) == FlightVerdict::Stale {
             return;
         }
+        if is_dtls(datagram) && self.new.media.path.is_none() {
+            self.early.hold(transport, datagram);
+            return;
+        }
         let nominates = nomination(datagram);
         self.answered = None;
         self.read(message(datagram));
@@ -224,6 +210,9 @@ impl Peer {
             self.nominations.hold(pair, datagram);
         }
         let Some(stun) = Stun::of(datagram).filter(|stun| stun.class == Class::Response) else { return };
+        if is_signed(datagram) {
+            net.checks.answered(self.owner, transport.peer_addr, stun.transaction);
+        }
         if let Some((_, sent)) = self.check.take_if(|(transaction, _)| *transaction == stun.transaction) {
             self.round_trip = Some(now.saturating_duration_since(sent));
         }
@@ -268,7 +257,7 @@ impl Peer {
             self.add_local_candidate(found);
         }
         while let Some(message) = self.gathering.poll_write() {
-            net.transmit(self.owner, &message);
+            net.send_once(self.owner, &message);
         }
         self.settle_gathering(net);
         for _ in 0..MAX_ROUNDS {
@@ -286,6 +275,12 @@ impl Peer {
                 self.event(net, event, now);
             }
             while self.new.pc.poll_read().is_some() {}
+            if self.new.media.path.is_some() {
+                for (transport, message) in self.early.take() {
+                    is_idle = false;
+                    self.read(TaggedBytesMut { now, transport, message });
+                }
+            }
             if is_idle {
                 return;
             }
@@ -306,6 +301,11 @@ impl Peer {
                 }
                 self.route = Some(message.transport);
                 self.stages.mark(ConnectStage::FirstFlight, now);
+                if ends_association(&message.message) {
+                    // The library stays connected until consent is lost (RFC 7675).
+                    tracing::debug!("the viewer's close_notify, or another end of DTLS");
+                    self.forward(PeerEvent::Ended);
+                }
             }
         }
         net.transmit(self.owner, message);
