@@ -78,12 +78,20 @@ pub(super) struct ConnectionAdmission {
     message_rate: tokio::sync::Mutex<TokenBucket>,
     /// Told when the connection has to end because its rights are gone.
     pub revoked: Notify,
+    /// Told when it has come in.
+    pub admitted: Notify,
 }
 
 impl ConnectionAdmission {
     pub fn new(policy: Arc<AdmissionPolicy>) -> Self {
         let message_rate = tokio::sync::Mutex::new(limits::messages(Instant::now()));
-        Self { policy, client: Mutex::default(), message_rate, revoked: Notify::new() }
+        Self {
+            policy,
+            client: Mutex::default(),
+            message_rate,
+            revoked: Notify::new(),
+            admitted: Notify::new(),
+        }
     }
 
     fn client(&self) -> MutexGuard<'_, Option<AdmittedClient>> {
@@ -119,6 +127,7 @@ impl ConnectionAdmission {
             role: role.clone(),
             generation,
         });
+        self.admitted.notify_one();
         Ok(role)
     }
 

@@ -46,7 +46,13 @@ pub(super) const PICTURES: Allowed =
 
 /// Places for connections of all hosts, free.
 pub(super) fn connections() -> PerHost {
-    PerHost::new(Capacity { all: MAX_CONNECTIONS, one_host: MAX_PER_HOST, is_own_exempt: true, own: 0 })
+    PerHost::new(Capacity {
+        all: MAX_CONNECTIONS,
+        one_host: MAX_PER_HOST,
+        is_own_exempt: true,
+        own: 0,
+        own_waiting: MAX_CONNECTIONS / 2,
+    })
 }
 
 /// What has been asked.
