@@ -15,6 +15,7 @@ use super::groups::Groups;
 use super::health::{self, Checkup, Condition, SharedCheckup};
 use super::open::Opened;
 use super::persist::{Manner, Persist};
+use super::runtime_settings::RuntimeSettings;
 use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{adapt, address, memory_trimmer};
@@ -57,13 +58,7 @@ pub(super) fn run(
     let persist = Persist::start(&groups.persist);
     let Bound { authenticator, broker, listener, url } = bound;
     let fanout = Fanout::default();
-    let media = Media::start(
-        runtime_settings.over(config.media.clone()),
-        fanout.clone(),
-        privacy.is_on(),
-        &groups.all,
-    )?;
-    runtime_settings.apply(&media, config.media.fps);
+    let media = media(config, &fanout, privacy.is_on(), &runtime_settings, groups)?;
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
@@ -126,6 +121,19 @@ pub(super) fn run(
         serve(&running, config, groups, listener, authenticator, facts)
     });
     Ok(running)
+}
+
+/// The capture side, as dashboards left it.
+fn media(
+    config: &Config,
+    fanout: &Fanout,
+    streaming: bool,
+    settings: &RuntimeSettings,
+    groups: &Groups,
+) -> Result<Media, AppError> {
+    let media = Media::start(settings.over(config.media.clone()), fanout.clone(), streaming, &groups.all)?;
+    settings.apply(&media, config.media.fps);
+    Ok(media)
 }
 
 /// Without delay: who has recorded an offer may also be who cuts the power.
