@@ -6,7 +6,7 @@ use std::fs::File;
 use std::process::{Child, Stdio};
 
 use serde_json::json;
-use support::daemon::{DEVICE, Settings, porthole};
+use support::daemon::{Settings, porthole};
 use support::free_ports;
 use support::http::Site;
 use support::mosquitto::Mosquitto;
@@ -46,7 +46,8 @@ async fn serves_with(stderr: Stdio, after: impl FnOnce(&mut Child)) -> Option<St
         viewer.say(json!({"v": 1, "type": "bye", "session": session})).await;
     }
     dashboard.viewers(0).await;
-    assert_eq!(dashboard.ask("do/keyframe", "").await["device"], DEVICE);
+    let answer = dashboard.ask("do/warm", "").await;
+    assert_eq!(answer["ok"], true, "{answer}");
     let site = Site::of(&format!("http://127.0.0.1:{port}/"));
     let health = site.get("/healthz").await;
     assert_eq!((health.status, health.json()), (200, json!({"status": "ok"})));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::error::AccessError;
 use crate::base::durable_file::{self, Access, FileLock, FileOwner};
-use crate::base::folder::Folder;
+use crate::base::folder::OpenFolder;
 
 /// Far more than any file of ours holds.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -25,7 +25,7 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessEr
 
 /// The file's text, `None` when there is no such file. What is no text is read as such a one: it is damaged.
 pub(crate) fn read_private(path: &Path) -> Result<Option<String>, AccessError> {
-    let content = Folder::of(path).and_then(|(folder, name)| folder.read(name, MAX_BYTES));
+    let content = OpenFolder::of(path).and_then(|(folder, name)| folder.read(name, MAX_BYTES));
     match content {
         Ok(content) => Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

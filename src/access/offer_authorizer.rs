@@ -86,7 +86,7 @@ impl Pass {
 }
 
 impl OfferAuthorizer {
-    /// The gate of `device`.
+    /// The authorizer of `device`.
     pub fn new(mode: AccessMode, device: Id, grants: Vec<Grant>) -> Self {
         let mut authorizer =
             Self { mode, device, grants: HashMap::new(), used: UsedOffers::default(), is_used_new: false };

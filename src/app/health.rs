@@ -102,7 +102,7 @@ impl Health {
 }
 
 /// The parts that are asked.
-pub(super) struct Parts {
+pub(super) struct CheckedParts {
     pub sessions: Sessions,
     pub media: Media,
     pub pulse: Pulse,
@@ -114,7 +114,7 @@ pub(super) struct Parts {
 
 /// Looks at a running daemon. There is one of it, so that all who ask hear the same.
 pub(super) struct Checkup {
-    parts: Parts,
+    parts: CheckedParts,
     health: Health,
     latest: Option<(Instant, Option<Ailment>)>,
     /// Where it is told.
@@ -123,7 +123,7 @@ pub(super) struct Checkup {
 
 impl Checkup {
     /// Whatever is found is told by `ailment`.
-    pub fn new(parts: Parts, ailment: watch::Sender<Option<Ailment>>) -> Self {
+    pub fn new(parts: CheckedParts, ailment: watch::Sender<Option<Ailment>>) -> Self {
         Self { parts, health: Health::default(), latest: None, ailment }
     }
 
@@ -149,7 +149,7 @@ impl Checkup {
     }
 
     async fn vitals(&self, now: Instant) -> Vitals {
-        let Parts { sessions, media, pulse, peers, fanout, tasks } = &self.parts;
+        let CheckedParts { sessions, media, pulse, peers, fanout, tasks } = &self.parts;
         let ended_early = tasks.ended_early().borrow().clone();
         let is_gone = ended_early.is_some();
         // Nothing brings back what is gone, and asking it could only take time.

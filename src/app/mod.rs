@@ -1,4 +1,4 @@
-//! The only module that knows every other: builds the house, runs it, drains it.
+//! The daemon, which knows every room that it is made of: builds the house, runs it, drains it.
 //!
 //! A start has three steps: [`open`] reads what the device remembers, [`bind`] takes the addresses that clients know, [`run`]
 //! starts the camera, the sessions, and what connects them to the world.

@@ -160,8 +160,14 @@ fn watch_over(
     let (pulse, tasks) = (gateway.pulse(), groups.all.clone());
     let condition = Condition::new(sessions.clone(), media, &pulse);
     let ended_early = tasks.ended_early();
-    let parts =
-        health::Parts { sessions: sessions.clone(), media: media.clone(), pulse, peers, fanout, tasks };
+    let parts = health::CheckedParts {
+        sessions: sessions.clone(),
+        media: media.clone(),
+        pulse,
+        peers,
+        fanout,
+        tasks,
+    };
     let checkup = Arc::new(tokio::sync::Mutex::new(Checkup::new(parts, told)));
     groups.watch.spawn_loop("health", health::watch_over(Arc::clone(&checkup), condition, ended_early));
     checkup

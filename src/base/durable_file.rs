@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::folder::Folder;
+use super::folder::OpenFolder;
 
 /// How often a lock that another process holds is tried.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
@@ -50,11 +50,11 @@ impl Access {
 /// Makes a new file, on the disk for good but for its name (see [`rename`]). One that is there is removed first, so that
 /// nobody's link is followed; of a failure nothing is left.
 pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    let (folder, name) = Folder::of(path)?;
+    let (folder, name) = OpenFolder::of(path)?;
     create_in(&folder, name, content, access)
 }
 
-fn create_in(folder: &Folder, name: &OsStr, content: &[u8], access: Access) -> io::Result<()> {
+fn create_in(folder: &OpenFolder, name: &OsStr, content: &[u8], access: Access) -> io::Result<()> {
     match folder.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -69,7 +69,7 @@ fn create_in(folder: &Folder, name: &OsStr, content: &[u8], access: Access) -> i
     filled
 }
 
-fn fill(mut file: File, folder: &Folder, content: &[u8], access: Access) -> io::Result<()> {
+fn fill(mut file: File, folder: &OpenFolder, content: &[u8], access: Access) -> io::Result<()> {
     match access.owner {
         FileOwner::Process => {}
         FileOwner::LikeFolder => folder.adopt(&file)?,
@@ -88,19 +88,19 @@ fn fill(mut file: File, folder: &Folder, content: &[u8], access: Access) -> io::
 
 /// Puts a file of [`create`] in its place beside it, for good.
 pub fn rename(new: &Path, path: &Path) -> io::Result<()> {
-    let (folder, name) = Folder::of(path)?;
+    let (folder, name) = OpenFolder::of(path)?;
     folder.rename(new.file_name().ok_or(io::ErrorKind::InvalidInput)?, name)?;
     folder.sync()
 }
 
 /// Names made and removed in `folder` are on the disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    Folder::open(folder)?.sync()
+    OpenFolder::open(folder)?.sync()
 }
 
 /// Puts `content` in the place of what there was, whole or not at all.
 pub fn write(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    let (folder, name) = Folder::of(path)?;
+    let (folder, name) = OpenFolder::of(path)?;
     let mut new = name.to_owned();
     new.push(".new");
     create_in(&folder, &new, content, access)?;
@@ -119,7 +119,7 @@ pub struct FileLock {
 impl FileLock {
     /// Takes the lock at `path`, which is made where it is missing. Waits while another process holds it, for `limit` at most.
     pub fn take(path: &Path, limit: Duration) -> io::Result<Self> {
-        let (folder, name) = Folder::of(path)?;
+        let (folder, name) = OpenFolder::of(path)?;
         let file = match folder.new_file(name, 0o600) {
             Ok(file) => {
                 folder.adopt(&file)?;
@@ -186,7 +186,7 @@ impl DurableFile {
     /// # Errors
     /// It is there, and cannot be read or is no text of ours.
     pub fn load(&self) -> io::Result<Option<String>> {
-        let content = Folder::of(&self.path).and_then(|(folder, name)| folder.read(name, MAX_BYTES));
+        let content = OpenFolder::of(&self.path).and_then(|(folder, name)| folder.read(name, MAX_BYTES));
         match content {
             Ok(None) => Ok(None),
             Ok(Some(content)) => {
@@ -209,13 +209,13 @@ impl DurableFile {
 
     /// Empties it where it is, for good: what a full disk still allows.
     pub fn blank(&self) -> io::Result<()> {
-        let (folder, name) = Folder::of(&self.path)?;
+        let (folder, name) = OpenFolder::of(&self.path)?;
         folder.blank(name)
     }
 
     /// Forgets it, for good. One that is not there is forgotten already.
     pub fn remove(&self) -> io::Result<()> {
-        let removed = Folder::of(&self.path).and_then(|(folder, name)| {
+        let removed = OpenFolder::of(&self.path).and_then(|(folder, name)| {
             folder.remove(name)?;
             folder.sync()
         });

@@ -22,11 +22,11 @@ const MAX_LINKS: usize = 40;
 
 /// An open folder.
 #[derive(Debug)]
-pub struct Folder {
+pub struct OpenFolder {
     file: File,
 }
 
-impl Folder {
+impl OpenFolder {
     /// Opens the folder at `path`. Links on the way count only where root or this process's own user has made them.
     ///
     /// # Errors
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn nothing_in_it_is_reached_through_a_link_or_a_pipe() {
         let dir = tempfile::tempdir().unwrap();
-        let (victim, folder) = (dir.path().join("victim"), Folder::open(dir.path()).unwrap());
+        let (victim, folder) = (dir.path().join("victim"), OpenFolder::open(dir.path()).unwrap());
         fs::write(&victim, "untouched").unwrap();
         symlink(&victim, dir.path().join(NAME)).unwrap();
         assert!(folder.file(name(), false).is_err());
@@ -231,7 +231,7 @@ mod tests {
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         fs::create_dir(&real).unwrap();
         symlink("real", &link).unwrap();
-        let folder = Folder::open(&link.join("../link")).unwrap();
+        let folder = OpenFolder::open(&link.join("../link")).unwrap();
         assert_eq!(folder.metadata().unwrap().ino(), fs::metadata(&real).unwrap().ino());
         // Somebody puts another one in its place.
         fs::rename(&real, dir.path().join("moved")).unwrap();
@@ -239,10 +239,10 @@ mod tests {
         folder.new_file(name(), 0o600).unwrap();
         assert!(dir.path().join("moved").join(NAME).exists() && !real.join(NAME).exists());
         symlink("round", dir.path().join("round")).unwrap();
-        assert!(Folder::open(&dir.path().join("round")).is_err());
+        assert!(OpenFolder::open(&dir.path().join("round")).is_err());
         fs::write(dir.path().join("plain"), "").unwrap();
-        assert!(Folder::open(&dir.path().join("plain")).is_err());
-        assert_eq!(Folder::open(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(OpenFolder::open(&dir.path().join("plain")).is_err());
+        assert_eq!(OpenFolder::open(&dir.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
@@ -258,9 +258,9 @@ mod tests {
         symlink(&real, &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(12_345), None).unwrap();
         for path in [link.clone(), link.join("below")] {
-            let error = Folder::open(&path).unwrap_err();
+            let error = OpenFolder::open(&path).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
         }
-        assert!(Folder::of(&link).is_ok(), "the link's own folder is meant");
+        assert!(OpenFolder::of(&link).is_ok(), "the link's own folder is meant");
     }
 }

@@ -145,14 +145,6 @@ impl TaskGroup {
         self.start(&Handle::current(), name, false, future)
     }
 
-    /// [`Self::spawn_finite`], on another runtime: that of the media thread.
-    pub fn spawn_finite_on<F>(&self, runtime: &Handle, name: &'static str, future: F) -> JoinHandle<()>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.start(runtime, name, false, future)
-    }
-
     /// [`Self::spawn`], on this thread's [`tokio::task::LocalSet`].
     pub fn spawn_local<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where

@@ -50,6 +50,14 @@ pub enum MediaError {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// An element of GStreamer is installed, and there is no device for it.
+    #[error(
+        "this machine has no device for {element}: an encoder of H.264 on the board, as Raspberry Pi models before the 5 have"
+    )]
+    NoSuchDevice {
+        /// The element's name.
+        element: String,
+    },
     /// An encoder is installed but did not encode.
     #[error("the encoder {encoder} does not work: {reason}")]
     Encoder {

@@ -1,4 +1,4 @@
-//! Camera to H.264. The only folder that names gstreamer, v4l and inotify.
+//! Camera to H.264. The only folder that names gstreamer and v4l.
 //!
 //! A room knows those left of it, never one to its right:
 //!

@@ -279,8 +279,23 @@ async fn what_fails_inside_one_connection_ends_it_alone() {
     let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
     let (mut bad, _) = answer(&factory, &offer).await;
     let (mut good, _) = answer(&factory, &offer).await;
-    bad.panic().await;
+    // Whatever it is used for when it fails.
+    bad.break_it().await;
+    assert!(bad.answer(&offer, false).await.is_err());
     while !matches!(bad.next_event().await.expect("word of it"), PeerEvent::SenderFailed) {}
+    let (bad, _) = answer(&factory, &offer).await;
+    bad.break_it().await;
+    assert!(bad.path().await.is_none());
+    let (bad, _) = answer(&factory, &offer).await;
+    bad.break_it().await;
+    assert!(bad.offer().await.is_err());
+    let (bad, _) = answer(&factory, &offer).await;
+    bad.break_it().await;
+    bad.close().await;
+    let (bad, _) = answer(&factory, &offer).await;
+    bad.break_it().await;
+    drop(bad);
+    assert!(good.path().await.is_none(), "it waits for its viewer, behind all of that");
     assert_eq!(factory.connections().await, 1);
     assert!(good.answer(&offer, false).await.is_ok(), "the others go on");
     assert_eq!(*tasks.ended_early().borrow(), None);

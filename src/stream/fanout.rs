@@ -1,6 +1,6 @@
 //! One publisher, N subscriptions: bounded, never blocks the camera, drops to the next key frame.
 //!
-//! The publisher is the capture thread. Each subscription owns a short ring; a subscriber that
+//! The publisher is a streaming thread of GStreamer. Each subscription owns a short ring; a subscriber that
 //! falls behind loses everything up to the next key frame (a decoder cannot use the rest) and asks
 //! for one. Demand (does anybody need pictures?) is counted here too, apart from subscriptions:
 //! a session demands pictures from the moment of its offer, but subscribes only once connected.

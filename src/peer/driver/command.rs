@@ -26,9 +26,9 @@ pub(super) enum DriverCommand {
     Path(Owner, oneshot::Sender<Option<PathStats>>),
     /// End a connection.
     Close(Owner, oneshot::Sender<()>),
-    /// Fail inside a connection.
+    /// Have the next use of a connection fail inside.
     #[cfg(test)]
-    Panic(Owner),
+    Break(Owner),
     /// Tell how many connections there are.
     #[cfg(test)]
     Count(oneshot::Sender<usize>),

@@ -98,10 +98,10 @@ impl Connection {
         self.ask(|reply| DriverCommand::Path(self.owner, reply)).await.ok().flatten()
     }
 
-    /// Fails inside.
+    /// Its next use fails inside.
     #[cfg(test)]
-    pub async fn panic(&self) {
-        let _ = self.commands.send(DriverCommand::Panic(self.owner)).await;
+    pub async fn break_it(&self) {
+        let _ = self.commands.send(DriverCommand::Break(self.owner)).await;
     }
 
     /// Ends it: the viewer is told, and nothing is left.

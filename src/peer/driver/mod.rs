@@ -267,12 +267,11 @@ impl Shared {
                 });
             }
             DriverCommand::Path(owner, reply) => {
-                let peer = |state: &mut State| state.peers.get_mut(&owner)?.path_stats();
-                let _ = reply.send(self.with(peer));
+                let _ = reply.send(self.with(|state| state.path(owner, now)));
             }
             #[cfg(test)]
-            DriverCommand::Panic(owner) => {
-                self.with(|state| state.with(owner, now, |_, _| panic!("on purpose")));
+            DriverCommand::Break(owner) => {
+                self.with(|state| state.peers.get_mut(&owner).into_iter().for_each(|peer| peer.is_broken = true));
             }
             #[cfg(test)]
             DriverCommand::Count(reply) => {

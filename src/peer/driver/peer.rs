@@ -63,6 +63,9 @@ pub(super) struct Peer {
     is_started: bool,
     /// The task that sends pictures.
     pub sending: Option<AbortHandle>,
+    /// Its next use fails, as a fault of the library would.
+    #[cfg(test)]
+    pub is_broken: bool,
 }
 
 impl Drop for Peer {
@@ -93,6 +96,8 @@ impl Peer {
             is_starting: false,
             is_started: false,
             sending: None,
+            #[cfg(test)]
+            is_broken: false,
         }
     }
 
@@ -253,6 +258,8 @@ impl Peer {
 
     /// Lets the library do all that it can do now, and sends what comes of it.
     pub fn pump(&mut self, net: &mut Net, now: Instant) {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
         for found in self.gathering.found() {
             self.add_local_candidate(found);
         }
@@ -392,6 +399,8 @@ impl Peer {
 
     /// The path and what is known of it, once connected.
     pub fn path_stats(&mut self) -> Option<PathStats> {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
         let pair = self.new.track.selected_pair(&mut self.new.pc)?;
         Some(path::stats(&pair, self.round_trip))
     }
@@ -426,6 +435,8 @@ impl Peer {
 
     /// Says goodbye to the viewer.
     pub fn close(&mut self, net: &mut Net) {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
         if let Err(error) = self.new.pc.close() {
             tracing::debug!(%error, "closing the peer connection");
         }

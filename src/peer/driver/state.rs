@@ -26,6 +26,7 @@ use crate::peer::net::relay::Server;
 use crate::peer::net::server_names::ServerNames;
 use crate::peer::net::server_url::ServerUrl;
 use crate::peer::send::media_sender::MediaSender;
+use crate::peer::stats::PathStats;
 
 /// Everything on the driver's thread.
 pub(super) struct State {
@@ -78,8 +79,8 @@ impl State {
         full: bool,
         now: Instant,
     ) -> Option<Result<String, PeerError>> {
-        self.gather_hosts(owner, now);
         self.guarded(owner, now, |state| {
+            state.gather_hosts(owner, now);
             let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, offer, now);
             let answered = answered.map(|(answer, is_new)| {
                 if is_new {
@@ -94,13 +95,20 @@ impl State {
 
     /// Gathers without a viewer.
     pub fn offer(&mut self, owner: Owner, now: Instant) -> Option<Result<(), PeerError>> {
-        self.gather_hosts(owner, now);
-        let offered = self.peers.get_mut(&owner)?.offer(now).map(|_| ());
-        if offered.is_ok() {
-            self.gather_from_servers(owner, false, now);
-        }
-        self.settle(owner, now);
-        Some(offered)
+        self.guarded(owner, now, |state| {
+            state.gather_hosts(owner, now);
+            let offered = state.peers.get_mut(&owner)?.offer(now).map(|_| ());
+            if offered.is_ok() {
+                state.gather_from_servers(owner, false, now);
+            }
+            state.settle(owner, now);
+            Some(offered)
+        })
+    }
+
+    /// The path of a connection and what is known of it, once connected.
+    pub fn path(&mut self, owner: Owner, now: Instant) -> Option<PathStats> {
+        self.guarded(owner, now, |state| state.peers.get_mut(&owner)?.path_stats())
     }
 
     /// The addresses of this machine are known at once.
@@ -140,11 +148,14 @@ impl State {
         self.server_names.answered(host, found, now);
         let waiting = self.peers.iter_mut().map(|(owner, peer)| (*owner, peer.gathering.named(host)));
         for (owner, servers) in waiting.filter(|(_, servers)| !servers.is_empty()).collect::<Vec<_>>() {
-            for server in servers {
-                let found = self.server_names.addresses(&server.url, now);
-                self.ask(owner, &server, &found, now);
-            }
-            self.settle(owner, now);
+            self.guarded(owner, now, |state| {
+                for server in servers {
+                    let found = state.server_names.addresses(&server.url, now);
+                    state.ask(owner, &server, &found, now);
+                }
+                state.settle(owner, now);
+                Some(())
+            });
         }
     }
 
@@ -325,8 +336,11 @@ impl State {
 
     /// Ends a connection, and forgets all of it.
     pub fn close(&mut self, owner: Owner, now: Instant) {
-        if let Some(mut peer) = self.peers.remove(&owner) {
-            peer.close(&mut self.net);
+        if let Some(mut peer) = self.peers.remove(&owner)
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| peer.close(&mut self.net)))
+        {
+            let reason = panic_text(panic.as_ref());
+            tracing::error!(reason, "a connection failed inside the device while it was closed; the others go on");
         }
         self.schedule(owner, None);
         self.net.leave(owner, now);

@@ -102,6 +102,9 @@ pub enum ProbeError {
     /// The broker is not there, refuses, or hung up; in plain words, with what to do.
     #[error("{0}")]
     Broker(String),
+    /// It does not take the user name or the password; in plain words.
+    #[error("{0}")]
+    Credentials(String),
 }
 
 /// One topic that is to be tried.
@@ -147,15 +150,23 @@ fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
     ]
 }
 
-/// Connects once, with the client id and the credentials of `config`, and tries every topic that a
-/// device with `topics` uses. `viewer` names the signal topics that it speaks on. The will and the
-/// subscriptions of `config` are not used.
-pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<Probed, ProbeError> {
+/// Connects with the client id and the credentials of `config`, and leaves again.
+///
+/// # Errors
+/// The broker is not there, or does not let us in.
+pub async fn knock(config: &LinkConfig) -> Result<(), ProbeError> {
+    let (visit, ..) = enter(config).await?;
+    visit.goodbye().await;
+    Ok(())
+}
+
+/// A connection, what the broker said, and after how long.
+async fn enter(config: &LinkConfig) -> Result<(Visit, Greeting, Duration), ProbeError> {
     tls::install_crypto_provider();
     let bare = LinkConfig { will: None, ..config.clone() };
     let options = WireOptions::of(&bare)?;
     let mut choice = VersionChoice::default();
-    let (mut visit, greeting, took) = loop {
+    let (visit, greeting, took) = loop {
         let version = choice.next();
         let mut visit = Visit::new(&bare, options.open(version, false, REQUESTS));
         let started = Instant::now();
@@ -174,6 +185,14 @@ pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<
     if let Some(words) = reason::impossible(&greeting, &visit.url) {
         return Err(ProbeError::Broker(words));
     }
+    Ok((visit, greeting, took))
+}
+
+/// Connects once, with the client id and the credentials of `config`, and tries every topic that a
+/// device with `topics` uses. `viewer` names the signal topics that it speaks on. The will and the
+/// subscriptions of `config` are not used.
+pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<Probed, ProbeError> {
+    let (mut visit, greeting, took) = enter(config).await?;
     let keeps = greeting.retains;
     let trials = trials(topics, viewer);
     let granted = visit.subscribe(&trials).await?;
@@ -224,7 +243,10 @@ impl Visit {
         match timeout_at(Deadline::now() + GREETING_LIMIT, self.events.poll()).await {
             Ok(Err(error)) => {
                 let words = reason::explain(&error, &self.url, &self.client_id, false);
-                Err((ProbeError::Broker(words), reason::no_greeting_because(&error)))
+                let is_login = reason::is_wrong_login(&error);
+                let refused =
+                    if is_login { ProbeError::Credentials(words) } else { ProbeError::Broker(words) };
+                Err((refused, reason::no_greeting_because(&error)))
             }
             Ok(Ok(WireEvent::Greeted(greeting))) => {
                 self.greeted = true;

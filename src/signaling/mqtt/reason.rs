@@ -133,6 +133,17 @@ pub(super) fn stays_away(reason: &str, client_id: &str) -> String {
     )
 }
 
+/// Whether it is the user name and password that are not taken.
+pub(super) fn is_wrong_login(error: &WireError) -> bool {
+    use ConnectReturnCode as Code;
+    matches!(
+        Trouble::of(error),
+        Trouble::Refused(
+            Code::BadUserNamePassword | Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod
+        )
+    )
+}
+
 /// Whether another client has our id now. A broker of 3.1.1 has no words for that.
 pub(super) fn is_taken_over(error: &WireError) -> bool {
     matches!(Trouble::of(error), Trouble::ThrownOut(DisconnectReasonCode::SessionTakenOver))
