@@ -194,6 +194,27 @@ async fn a_nonce_is_good_for_one_offer() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_offer_is_not_answered_after_a_restart() {
+    let Some(mut world) = World::new().await else { return };
+    let anna = world.grant("anna", &[]).await;
+    let mut viewer = Viewer::connect(world.broker.port(), "tab").await;
+    let recorded = offer("s", &auth(&anna, DEVICE, "tab", "s", OFFER));
+    viewer.say(recorded.clone()).await;
+    viewer.expect("answer").await;
+    world.dashboard.viewers(1).await;
+    // Not told to end: what it has to remember is kept already.
+    world.daemon.kill();
+    world.daemon.start_again();
+    let online = |log: &str| (log.matches("connected to the broker").count() >= 2).then_some(());
+    world.daemon.find("the daemon back at the broker", online).await;
+    viewer.say(recorded).await;
+    let refused = viewer.refused("unauthorized").await;
+    assert!(refused["message"].as_str().is_some_and(|words| words.contains("used before")), "{refused}");
+    viewer.say(offer("s", &auth(&anna, DEVICE, "tab", "s", OFFER))).await;
+    viewer.expect("answer").await;
+}
+
 /// Another fingerprint, as of somebody in between.
 fn swapped(mut message: Value) -> Value {
     if let Some(sdp) = message["sdp"].as_str() {

@@ -272,7 +272,8 @@ impl ClientAuthenticator for Guests {
     fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights> {
         let guests = self.0.lock().expect("the guests");
         let may_control = *guests.0.get(user.filter(|_| password == Some(b"right"))?)?;
-        Some(ClientRights { grant: user.map(str::to_owned), may_control })
+        let rights = if may_control { "view,control" } else { "view" };
+        Some(ClientRights { grant: user.map(str::to_owned), rights: rights.parse().ok()? })
     }
 
     fn generation(&self) -> u64 {
@@ -357,7 +358,11 @@ async fn a_revoked_grant_is_shown_out_and_a_smaller_one_is_smaller_at_once() {
         guests.remove("anna");
         guests.insert("ben", false);
     });
+    // What he had subscribed would still come to him, so he has to come in anew.
+    ben.is_thrown_out().await;
+    let mut ben = Attacker::enter(port, comes("board", "ben")).await.expect("ben, with less");
     assert_eq!(ben.says(&topic("do/close"), "", false).await, Some(false));
+    assert!(!ben.may_read(&topic("event")).await);
     anna.is_thrown_out().await;
     let refused = Some(ConnectReturnCode::BadUserNamePassword);
     assert_eq!(Attacker::enter(port, comes("tab", "anna")).await.err(), refused);

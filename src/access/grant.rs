@@ -55,6 +55,11 @@ impl Rights {
         self.0.contains(&right)
     }
 
+    /// None at all.
+    pub fn none() -> Self {
+        Self(BTreeSet::new())
+    }
+
     /// All there are.
     pub fn all() -> Self {
         Self(RIGHTS.iter().map(|(_, right)| *right).collect())

@@ -10,8 +10,10 @@ pub mod grant;
 pub mod identity;
 pub mod link;
 pub mod offer_authorizer;
+pub mod permissions;
 pub mod proof;
 pub mod store;
+pub mod used_offers;
 
 pub use error::AccessError;
 pub(crate) use files::{Lock, read_private, write_private};

@@ -2,18 +2,16 @@
 //!
 //! It takes an offer as it came and the time, and answers with a [`Pass`] or a refusal.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::clock::Clock;
 use super::grant::{Grant, GrantStanding, Right, Rights};
+use super::permissions::{Privilege, permit};
 use super::proof::{Nonce, Parties, PublicKey, Signature, TokenHash, offer_text};
+use super::used_offers::UsedOffers;
 use crate::signaling::message::{Auth, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
-
-/// Nonces remembered for each grant; beyond it the oldest are forgotten. Whoever replays an offer that
-/// old gets a session that he can neither read nor keep: he has not the key to the offer's fingerprint.
-const MAX_NONCES: usize = 1024;
 
 /// Who may watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,27 +53,9 @@ pub struct OfferAuthorizer {
     mode: AccessMode,
     device: Id,
     grants: HashMap<String, Grant>,
-    used: HashMap<String, Used>,
-}
-
-#[derive(Debug, Default)]
-struct Used {
-    order: VecDeque<Nonce>,
-    known: HashSet<Nonce>,
-}
-
-impl Used {
-    fn remember(&mut self, nonce: Nonce) {
-        if !self.known.insert(nonce) {
-            return;
-        }
-        self.order.push_back(nonce);
-        if self.order.len() > MAX_NONCES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
+    used: UsedOffers,
+    /// Some were used since [`Self::take_used`] was asked.
+    is_used_new: bool,
 }
 
 fn unauthorized(text: impl Into<String>) -> Refusal {
@@ -83,7 +63,7 @@ fn unauthorized(text: impl Into<String>) -> Refusal {
 }
 
 /// The refusal that a grant's standing asks for.
-fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
+pub fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
     let text = match standing {
         GrantStanding::Good => return None,
         GrantStanding::Expired => format!("the grant `{name}` has expired; ask for a new link"),
@@ -108,15 +88,29 @@ impl Pass {
 impl OfferAuthorizer {
     /// The authorizer of `device`.
     pub fn new(mode: AccessMode, device: Id, grants: Vec<Grant>) -> Self {
-        let mut authorizer = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
+        let mut authorizer =
+            Self { mode, device, grants: HashMap::new(), used: UsedOffers::default(), is_used_new: false };
         authorizer.set_grants(grants);
         authorizer
+    }
+
+    /// The same, knowing the offers that were used in an earlier life.
+    #[must_use]
+    pub fn with_used(mut self, used: UsedOffers) -> Self {
+        self.used = used;
+        self.used.retain(|name| self.grants.contains_key(name.as_str()));
+        self
+    }
+
+    /// The used offers, to be kept for a later life, if there are more than when this was asked last.
+    pub fn take_used(&mut self) -> Option<String> {
+        std::mem::take(&mut self.is_used_new).then(|| self.used.text())
     }
 
     /// Other grants from now on.
     pub fn set_grants(&mut self, grants: Vec<Grant>) {
         self.grants = grants.into_iter().map(|grant| (grant.name.to_string(), grant)).collect();
-        self.used.retain(|name, _| self.grants.contains_key(name));
+        self.used.retain(|name| self.grants.contains_key(name.as_str()));
     }
 
     /// Who may watch.
@@ -135,11 +129,7 @@ impl OfferAuthorizer {
         let auth = auth?;
         let grant = self.grants.get(&auth.grant)?;
         let (nonce, signature) = (Nonce::parse(&auth.nonce)?, Signature::parse(&auth.sig)?);
-        (!self.is_used(&grant.name, &nonce) || is_repeated(current, &signature)).then(|| grant.name.clone())
-    }
-
-    fn is_used(&self, grant: &Id, nonce: &Nonce) -> bool {
-        self.used.get(grant.as_str()).is_some_and(|used| used.known.contains(nonce))
+        (!self.used.has(&grant.name, &nonce) || is_repeated(current, &signature)).then(|| grant.name.clone())
     }
 
     /// Judges an offer. `current` is what the running session's last offer got: the same offer may come
@@ -169,7 +159,7 @@ impl OfferAuthorizer {
         let nonce = Nonce::parse(&auth.nonce).ok_or_else(wrong)?;
         let signature = Signature::parse(&auth.sig).ok_or_else(wrong)?;
         // Before the signature: whoever sends a recorded offer costs nothing.
-        if self.is_used(&grant.name, &nonce) && !is_repeated(current, &signature) {
+        if self.used.has(&grant.name, &nonce) && !is_repeated(current, &signature) {
             return Err(unauthorized("this offer was used before; make a new one"));
         }
         let parties = Parties { device: &self.device, viewer, session };
@@ -179,12 +169,8 @@ impl OfferAuthorizer {
         if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
             return Err(refusal);
         }
-        if !grant.rights.allow(Right::View) {
-            let text = format!("the grant `{}` has no right to view", grant.name);
-            return Err(Refusal::new(ErrorCode::Forbidden, text));
-        }
-        let used = self.used.entry(grant.name.to_string()).or_default();
-        used.remember(nonce);
+        permitted(grant, Privilege::Watch)?;
+        self.is_used_new |= self.used.remember(&grant.name, nonce);
         Ok(Pass {
             grant: Some(grant.name.clone()),
             key: Some(grant.key),
@@ -200,7 +186,7 @@ impl OfferAuthorizer {
         if self.mode == AccessMode::Open {
             return open(None);
         }
-        let grant = admit(self.grants.values(), clock, token, Right::View)?;
+        let grant = admit(self.grants.values(), clock, token, Privilege::Watch)?;
         let (name, key) = (grant.name.clone(), grant.key);
         Ok(Pass {
             grant: Some(name),
@@ -236,31 +222,38 @@ fn is_repeated(current: Option<&Pass>, signature: &Signature) -> bool {
     current.is_some_and(|pass| pass.signature.as_ref() == Some(signature))
 }
 
-/// The grant whose bearer token this is, if it is in force and allows `right`. Looks at all of `grants`, so that the
+/// The grant whose bearer token this is, if it is in force and permits `wish`. Looks at all of `grants`, so that the
 /// time it takes does not tell which one it was.
 pub fn admit<'a>(
     grants: impl Iterator<Item = &'a Grant>,
     clock: Clock,
     token: Option<&str>,
-    right: Right,
+    wish: Privilege<'_>,
 ) -> Result<&'a Grant, Refusal> {
     let token = token.ok_or_else(|| {
         unauthorized("this device asks for an invitation: send `Authorization: Bearer TOKEN` with the token of a grant")
     })?;
-    let hash = TokenHash::of(token);
-    let found =
-        grants.fold(None, |found, grant| if grant.token.matches(&hash) { Some(grant) } else { found });
-    let grant = found.ok_or_else(|| {
+    let grant = holder(grants, token).ok_or_else(|| {
         unauthorized("there is no grant with this token on this device, or it was revoked; ask for a new one")
     })?;
     if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
         return Err(refusal);
     }
-    if !grant.rights.allow(right) {
-        let text = format!("the grant `{}` has no right to {}", grant.name, right.as_str());
-        return Err(Refusal::new(ErrorCode::Forbidden, text));
-    }
+    permitted(grant, wish)?;
     Ok(grant)
+}
+
+fn permitted(grant: &Grant, wish: Privilege<'_>) -> Result<(), Refusal> {
+    permit(&grant.rights, wish).map_err(|missing| {
+        let text = format!("the grant `{}` has no right to {}", grant.name, missing.words());
+        Refusal::new(ErrorCode::Forbidden, text)
+    })
+}
+
+/// The grant whose bearer token this is, whatever its standing. Looks at all of `grants`.
+pub fn holder<'a>(grants: impl Iterator<Item = &'a Grant>, token: &str) -> Option<&'a Grant> {
+    let hash = TokenHash::of(token);
+    grants.fold(None, |found, grant| if grant.token.matches(&hash) { Some(grant) } else { found })
 }
 
 /// In open access a signature is not asked for, but its nonce ties the answer to the offer.

@@ -123,14 +123,20 @@ fn an_offer_is_good_once_and_again_only_for_its_own_session() {
 }
 
 #[test]
-fn the_memory_of_nonces_is_bounded() {
+fn an_offer_that_was_used_is_no_good_after_a_restart() {
     let (anna, guest) = granted("anna", "view", None);
-    let mut authorizer = authorizer(vec![anna]);
-    for _ in 0..MAX_NONCES + 10 {
-        check(&mut authorizer, now(), Some(&guest.auth())).unwrap();
-    }
-    let used = &authorizer.used["anna"];
-    assert_eq!((used.order.len(), used.known.len()), (MAX_NONCES, MAX_NONCES));
+    let mut first = authorizer(vec![anna.clone()]);
+    assert_eq!(first.take_used(), None, "nothing to keep");
+    let auth = guest.auth();
+    check(&mut first, now(), Some(&auth)).unwrap();
+    let kept = first.take_used().expect("something to keep");
+    assert_eq!(first.take_used(), None, "once");
+    let mut again = authorizer(vec![anna.clone()]).with_used(UsedOffers::parse(&kept));
+    assert_eq!(check(&mut again, now(), Some(&auth)), Err(ErrorCode::Unauthorized));
+    assert!(check(&mut again, now(), Some(&guest.auth())).is_ok());
+    let mut other = authorizer(vec![]).with_used(UsedOffers::parse(&kept));
+    other.set_grants(vec![anna]);
+    assert!(check(&mut other, now(), Some(&auth)).is_ok(), "known no longer: the grant was gone meanwhile");
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::clock::Clock;
-use crate::access::grant::{Grant, GrantStanding, Right};
+use crate::access::grant::{Grant, GrantStanding};
 use crate::access::offer_authorizer::{self, AccessMode};
-use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess};
+use crate::access::permissions::Privilege;
+use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess, Turned};
 use crate::http::RequestAuthorizer;
 use crate::signaling::message::Refusal;
+use crate::signaling::topic::Id;
 
 /// Knows clients by their grants: over HTTP by the bearer token alone; at the broker the user name is the grant's name, and the
 /// password its token.
@@ -30,13 +32,31 @@ impl GrantAuthenticator {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// Why who bears this token is not let in.
+    fn turned(&self, clock: Clock, user: &str, token: &str) -> Turned {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let known = grants.iter().find(|grant| grant.name.as_str() == user && grant.accepts_token(token));
+        let standing = known.map(|grant| grant.standing(clock));
+        let words = |standing| {
+            known
+                .and_then(|grant| offer_authorizer::out_of_time(&grant.name, standing))
+                .map(|refusal| refusal.message)
+        };
+        match standing {
+            Some(standing @ GrantStanding::Expired) => Turned::Ended(words(standing).unwrap_or_default()),
+            Some(standing @ GrantStanding::ClockNotSet) => {
+                Turned::NotYet(words(standing).unwrap_or_default())
+            }
+            Some(GrantStanding::Good) | None => Turned::Unknown,
+        }
+    }
+
     /// At the broker, where access is not open.
     fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<ClientRights> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
         let good = grant.accepts_token(token) && grant.standing(clock) == GrantStanding::Good;
-        let may_control = grant.rights.allow(Right::Control);
-        good.then(|| ClientRights { grant: Some(user.to_owned()), may_control })
+        good.then(|| ClientRights { grant: Some(user.to_owned()), rights: grant.rights.clone() })
     }
 }
 
@@ -48,6 +68,16 @@ impl ClientAuthenticator for GrantAuthenticator {
         }
     }
 
+    fn is_open(&self) -> bool {
+        self.mode == AccessMode::Open
+    }
+
+    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> Turned {
+        let token = password.and_then(|password| std::str::from_utf8(password).ok());
+        let (Some(user), Some(token)) = (user, token) else { return Turned::Unknown };
+        self.turned(Clock::read(), user, token)
+    }
+
     fn generation(&self) -> u64 {
         match self.mode {
             AccessMode::Open => OpenAccess.generation(),
@@ -57,14 +87,19 @@ impl ClientAuthenticator for GrantAuthenticator {
 }
 
 impl RequestAuthorizer for GrantAuthenticator {
-    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal> {
+    fn admit(&self, token: Option<&str>, wish: Privilege<'_>) -> Result<(), Refusal> {
         match self.mode {
             AccessMode::Open => Ok(()),
             AccessMode::Grants => {
                 let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-                offer_authorizer::admit(grants.iter(), Clock::read(), token, right).map(drop)
+                offer_authorizer::admit(grants.iter(), Clock::read(), token, wish).map(drop)
             }
         }
+    }
+
+    fn holder(&self, token: &str) -> Option<Id> {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        offer_authorizer::holder(grants.iter(), token).map(|grant| grant.name.clone())
     }
 }
 
@@ -73,7 +108,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::signaling::topic::Id;
+    use crate::access::grant::Rights;
 
     #[test]
     fn the_door_knows_names_tokens_rights_and_expiry() {
@@ -83,16 +118,25 @@ mod tests {
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
         let authenticator = GrantAuthenticator::new(AccessMode::Grants, vec![grant.clone()]);
         let at = |now, token: &str| authenticator.admit_at(Clock { now, is_set: true }, "anna", token);
-        let admission = ClientRights { grant: Some("anna".into()), may_control: false };
+        let admission = ClientRights { grant: Some("anna".into()), rights: "view".parse().unwrap() };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
+        let turned = |clock, token: &str| authenticator.turned(clock, "anna", token);
+        let (late, unset) = (Clock { now: now + day, is_set: true }, Clock { now, is_set: false });
+        assert!(
+            matches!(turned(late, &seed.bearer()), Turned::Ended(words) if words.contains("has expired"))
+        );
+        assert!(
+            matches!(turned(unset, &seed.bearer()), Turned::NotYet(words) if words.contains("clock is not set"))
+        );
+        assert_eq!(turned(late, "wrong"), Turned::Unknown, "nothing is told to a stranger");
         assert_eq!(
             ClientAuthenticator::admit(&*authenticator, None, None),
             None,
             "nobody enters without a name"
         );
-        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_err());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Privilege::Watch).is_err());
         let before = authenticator.generation();
         authenticator.set(Vec::new());
         assert_ne!(authenticator.generation(), before);
@@ -104,8 +148,8 @@ mod tests {
         let authenticator = GrantAuthenticator::new(AccessMode::Open, Vec::new());
         assert!(
             ClientAuthenticator::admit(&*authenticator, None, None)
-                .is_some_and(|admission| admission.may_control)
+                .is_some_and(|admission| admission.rights == Rights::all())
         );
-        assert!(RequestAuthorizer::admit(&*authenticator, None, Right::View).is_ok());
+        assert!(RequestAuthorizer::admit(&*authenticator, None, Privilege::Watch).is_ok());
     }
 }

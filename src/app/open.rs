@@ -10,7 +10,8 @@ use crate::access::grant::Grant;
 use crate::access::identity::Identity;
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::store::Store;
-use crate::base::durable_file::FileStamp;
+use crate::access::used_offers::UsedOffers;
+use crate::base::durable_file::{DurableFile, FileStamp};
 use crate::base::tasks::blocking;
 use crate::config::Config;
 
@@ -24,6 +25,9 @@ pub(super) struct Opened {
     pub grants: Vec<Grant>,
     pub privacy: PrivacySwitch,
     pub runtime_settings: RuntimeSettings,
+    /// The offers that were used already, and where they are kept.
+    pub used_offers: UsedOffers,
+    pub used_file: DurableFile,
 }
 
 /// Reads it, in a thread where nobody waits for a slow card.
@@ -45,5 +49,13 @@ fn read(state_dir: &Path) -> Result<Opened, AppError> {
     let grants = store.load()?;
     let privacy = PrivacySwitch::load(state_dir);
     let runtime_settings = RuntimeSettings::load(state_dir);
-    Ok(Opened { identity, store, stamp, grants, privacy, runtime_settings })
+    let used_file = DurableFile::new(state_dir, "used-offers");
+    let used_offers = match used_file.load() {
+        Ok(text) => UsedOffers::parse(&text.unwrap_or_default()),
+        Err(error) => {
+            tracing::warn!(file = %used_file.path().display(), %error, "which offers were used is forgotten: the file cannot be read");
+            UsedOffers::default()
+        }
+    };
+    Ok(Opened { identity, store, stamp, grants, privacy, runtime_settings, used_offers, used_file })
 }

@@ -14,11 +14,13 @@ use super::grants_watch::GrantsWatch;
 use super::groups::Groups;
 use super::health::{self, Checkup, Condition, SharedCheckup};
 use super::open::Opened;
-use super::persist::Persist;
+use super::persist::{Manner, Persist};
+use super::runtime_settings::RuntimeSettings;
 use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{adapt, address, memory_trimmer};
 use crate::access::offer_authorizer::OfferAuthorizer;
+use crate::base::durable_file::DurableFile;
 use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
 use crate::config::Config;
@@ -52,11 +54,11 @@ pub(super) fn run(
     bound: Bound,
     groups: &Groups,
 ) -> Result<Running, AppError> {
-    let Opened { identity, store, stamp, grants, privacy, runtime_settings } = opened;
+    let Opened { identity, store, stamp, grants, privacy, runtime_settings, used_offers, used_file } = opened;
+    let persist = Persist::start(&groups.persist);
     let Bound { authenticator, broker, listener, url } = bound;
     let fanout = Fanout::default();
-    let media = Media::start(config.media.clone(), fanout.clone(), privacy.is_on(), &groups.all)?;
-    runtime_settings.apply(&media, config.media.fps);
+    let media = media(config, &fanout, privacy.is_on(), &runtime_settings, groups)?;
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
@@ -70,9 +72,11 @@ pub(super) fn run(
         media: media.status(),
         replies: connection.replies(),
         events: event_tx,
+        keep_used: keep_used(persist.clone(), used_file),
         tasks: groups.all.clone(),
     };
-    let authorizer = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone());
+    let authorizer =
+        OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone()).with_used(used_offers);
     let sessions = Sessions::spawn(parts, authorizer);
     let page = listener.as_ref().map(Listener::address);
     let ended_early = groups.all.ended_early();
@@ -87,7 +91,7 @@ pub(super) fn run(
         state: Arc::clone(&state),
         privacy,
         runtime_settings,
-        persist: Persist::start(&groups.persist),
+        persist,
         fps: config.media.fps,
         page: page.map(|page| (config.http.scheme(), page)),
         settings: Settings::of(config),
@@ -117,6 +121,25 @@ pub(super) fn run(
         serve(&running, config, groups, listener, authenticator, facts)
     });
     Ok(running)
+}
+
+/// The capture side, as dashboards left it.
+fn media(
+    config: &Config,
+    fanout: &Fanout,
+    streaming: bool,
+    settings: &RuntimeSettings,
+    groups: &Groups,
+) -> Result<Media, AppError> {
+    let media = Media::start(settings.over(config.media.clone()), fanout.clone(), streaming, &groups.all)?;
+    settings.apply(&media, config.media.fps);
+    Ok(media)
+}
+
+/// Without delay: who has recorded an offer may also be who cuts the power.
+fn keep_used(persist: Persist, file: DurableFile) -> Box<dyn Fn(String) + Send> {
+    // Trouble with the disk is said in the log.
+    Box::new(move |text| drop(persist.save(&file, text, Manner::AtOnce)))
 }
 
 fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factory, AppError> {

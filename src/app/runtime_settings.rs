@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::persist::{Manner, Persist, Saving};
 use crate::base::durable_file::DurableFile;
 use crate::dashboard::command::{BITRATE_KBPS, Resolution};
-use crate::media::Media;
+use crate::media::{Media, MediaConfig};
 
 /// Controls that are remembered; a camera has a few dozen.
 const MAX_CONTROLS: usize = 256;
@@ -44,6 +44,15 @@ impl RuntimeSettings {
             Values::default()
         });
         Self { file, values }
+    }
+
+    /// The configuration with them: what the capture side says from its first word on.
+    pub fn over(&self, mut config: MediaConfig) -> MediaConfig {
+        if let Some(resolution) = self.values.resolution {
+            (config.width, config.height) = (Some(resolution.width), Some(resolution.height));
+            config.fps = resolution.fps.or(config.fps);
+        }
+        config
     }
 
     /// Hands them to a capture side that has just started. `fps` is the configured rate.

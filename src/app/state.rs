@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::ailment::Ailment;
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
+use crate::base::text;
 use crate::dashboard::events::rfc3339;
 use crate::dashboard::state::{StateParts, StateWriter};
 use crate::media::MediaStatus;
@@ -115,6 +116,8 @@ impl StateSource {
         if let Some(taken) = &maker.snapshot {
             state["snapshot"] = taken.clone();
         }
+        // Cameras and drivers choose their own words.
+        text::clean(&mut state);
         maker.latest = Some((now, state.clone()));
         state
     }

@@ -1,9 +1,11 @@
 //! How much one host, and all together, may have or ask.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 /// The host at `address`: an IPv4 address, also one written for IPv6, or a /64 network, which one host has to itself.
 pub fn host_of(address: IpAddr) -> IpAddr {
@@ -91,6 +93,8 @@ pub struct Capacity {
     pub is_own_exempt: bool,
     /// Beyond `all`, for this machine: strangers cannot take these.
     pub own: usize,
+    /// The most connections of this machine on which nothing was said yet: behind a proxy on it that is everybody's.
+    pub own_waiting: usize,
 }
 
 /// Counts what each host has at once: connections. Clones count together.
@@ -102,15 +106,25 @@ pub struct PerHost {
 
 #[derive(Debug, Default)]
 struct Taken {
-    all: usize,
-    by_host: HashMap<IpAddr, usize>,
+    places: BTreeMap<u64, Place>,
+    /// Later ones have greater numbers.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Place {
+    host: IpAddr,
+    /// It waits for the other side, which has to do something first.
+    is_waiting: bool,
+    evicted: Arc<Notify>,
 }
 
 /// One place; given back on drop.
 #[derive(Debug)]
 pub struct Slot {
     of: PerHost,
-    host: IpAddr,
+    number: u64,
+    evicted: Arc<Notify>,
 }
 
 impl PerHost {
@@ -121,17 +135,40 @@ impl PerHost {
 
     /// A place for the host at `address`, if there is one.
     pub fn enter(&self, address: IpAddr) -> Option<Slot> {
+        let mut taken = self.lock();
+        self.has_room(&taken, address).then(|| self.put(&mut taken, address, false))
+    }
+
+    /// The same for a connection on which the other side has yet to speak. Where there is no room the one goes that has waited
+    /// longest, of the same host if that has too many: who opens many and says nothing keeps nobody out, this machine included.
+    pub fn enter_waiting(&self, address: IpAddr) -> Option<Slot> {
+        let (mut taken, host) = (self.lock(), host_of(address));
+        let is_own = address.to_canonical().is_loopback();
+        let most = if is_own { self.capacity.own_waiting } else { self.capacity.one_host };
+        let waits = |place: &Place| place.is_waiting && place.host == host;
+        if taken.places.values().filter(|place| waits(place)).count() >= most {
+            taken.evict(waits);
+        }
+        if !self.has_room(&taken, address) && !taken.evict(waits) {
+            taken.evict(|place| place.is_waiting);
+        }
+        self.has_room(&taken, address).then(|| self.put(&mut taken, address, true))
+    }
+
+    fn has_room(&self, taken: &Taken, address: IpAddr) -> bool {
         let (host, is_own) = (host_of(address), address.to_canonical().is_loopback());
         let room = self.capacity.all + if is_own { self.capacity.own } else { 0 };
-        let mut taken = self.lock();
-        let count = taken.by_host.get(&host).copied().unwrap_or(0);
-        if taken.all >= room || (!(is_own && self.capacity.is_own_exempt) && count >= self.capacity.one_host)
-        {
-            return None;
-        }
-        taken.all += 1;
-        taken.by_host.insert(host, count + 1);
-        Some(Slot { of: self.clone(), host })
+        let count = taken.places.values().filter(|place| place.host == host).count();
+        let is_exempt = is_own && self.capacity.is_own_exempt;
+        taken.places.len() < room && (is_exempt || count < self.capacity.one_host)
+    }
+
+    fn put(&self, taken: &mut Taken, address: IpAddr, is_waiting: bool) -> Slot {
+        let (number, evicted) = (taken.next, Arc::new(Notify::new()));
+        taken.next += 1;
+        let place = Place { host: host_of(address), is_waiting, evicted: Arc::clone(&evicted) };
+        taken.places.insert(number, place);
+        Slot { of: self.clone(), number, evicted }
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -139,16 +176,32 @@ impl PerHost {
     }
 }
 
+impl Taken {
+    /// Takes its place from the oldest that `may_go`; whether there was one.
+    fn evict(&mut self, may_go: impl Fn(&Place) -> bool) -> bool {
+        let oldest = self.places.iter().find(|(_, place)| may_go(place)).map(|(number, _)| *number);
+        let place = oldest.and_then(|number| self.places.remove(&number));
+        place.inspect(|place| place.evicted.notify_one()).is_some()
+    }
+}
+
+impl Slot {
+    /// Whether the other side has to do something first: only then the place may go to another.
+    pub fn set_waiting(&self, is_waiting: bool) {
+        if let Some(place) = self.of.lock().places.get_mut(&self.number) {
+            place.is_waiting = is_waiting;
+        }
+    }
+
+    /// Resolves when the place went to another.
+    pub async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.of.lock();
-        taken.all = taken.all.saturating_sub(1);
-        if let Some(count) = taken.by_host.get_mut(&self.host) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                taken.by_host.remove(&self.host);
-            }
-        }
+        self.of.lock().places.remove(&self.number);
     }
 }
 
@@ -156,7 +209,8 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
-    const CAPACITY: Capacity = Capacity { all: 256, one_host: 64, is_own_exempt: true, own: 16 };
+    const CAPACITY: Capacity =
+        Capacity { all: 256, one_host: 64, is_own_exempt: true, own: 16, own_waiting: 128 };
 
     /// As many places as `address` can have, and no more than asked for.
     fn take(places: &PerHost, address: IpAddr, at_most: usize) -> Vec<Slot> {
@@ -176,8 +230,7 @@ mod tests {
         assert_eq!(taken.len(), CAPACITY.one_host);
         assert!(places.enter("::ffff:192.0.2.1".parse().unwrap()).is_none(), "the same, written for IPv6");
         drop((taken, other));
-        assert!(places.lock().by_host.is_empty());
-        assert_eq!(places.lock().all, 0);
+        assert!(places.lock().places.is_empty());
     }
 
     #[test]
@@ -202,6 +255,33 @@ mod tests {
         owned.pop();
         assert!(places.enter("192.0.2.9".parse().unwrap()).is_none());
         assert!(places.enter(own).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_out_this_machine_included() {
+        for (host, most) in [("127.0.0.1", CAPACITY.own_waiting), ("192.0.2.1", CAPACITY.one_host)] {
+            let (places, host) = (PerHost::new(CAPACITY), host.parse().unwrap());
+            let mut silent: Vec<_> = (0..1000).filter_map(|_| places.enter_waiting(host)).collect();
+            assert_eq!(
+                (silent.len(), places.lock().places.len()),
+                (1000, most),
+                "each was let in, and others went"
+            );
+            silent[0].evicted().await;
+            // Those that are being served stay.
+            let served = silent.pop().unwrap();
+            served.set_waiting(false);
+            silent.extend((0..1000).filter_map(|_| places.enter_waiting(host)));
+            assert!(places.lock().places.contains_key(&served.number));
+            assert!(places.enter_waiting("192.0.2.2".parse().unwrap()).is_some());
+        }
+        // Nor do many hosts together.
+        let places = PerHost::new(CAPACITY);
+        let strangers =
+            (0..=u8::MAX).flat_map(|host| std::iter::repeat_n(IpAddr::from([192, 0, 2, host]), 2));
+        let _silent: Vec<_> = strangers.filter_map(|address| places.enter_waiting(address)).collect();
+        assert_eq!(places.lock().places.len(), CAPACITY.all);
+        assert!(places.enter_waiting("198.51.100.1".parse().unwrap()).is_some());
     }
 
     #[test]

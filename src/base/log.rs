@@ -7,6 +7,8 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::console::{LastLines, detach, error_writer};
 
+use super::text;
+
 /// What is shown without `PORTHOLE_LOG`: our own changes of state, and trouble of the libraries.
 /// The WebRTC and MQTT libraries warn about every peer that closes first; that is no trouble.
 const DEFAULT: &str = "warn,porthole=info,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_srtp=error,rtc_sctp=error,\
@@ -32,6 +34,7 @@ pub fn start() -> LastLines {
         // They would be printed where they cannot be read, which panics.
         .log_internal_errors(false)
         .with_target(false)
+        .fmt_fields(text::log_fields())
         .with_ansi(std::io::stderr().is_terminal());
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.without_time().init();

@@ -14,3 +14,4 @@ pub mod polls;
 pub mod stats;
 pub mod systemd;
 pub mod tasks;
+pub mod text;

@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
 use super::limits;
-use super::topic_acl::{ClientAuthenticator, ClientIds, Role, TopicAcl};
+use super::topic_acl::{ClientAuthenticator, ClientIds, Role, TopicAcl, Turned};
 use crate::base::limits::TokenBucket;
 use crate::config::Secret;
 use crate::signaling::topic::{Id, Topics};
@@ -78,12 +78,20 @@ pub(super) struct ConnectionAdmission {
     message_rate: tokio::sync::Mutex<TokenBucket>,
     /// Told when the connection has to end because its rights are gone.
     pub revoked: Notify,
+    /// Told when it has come in.
+    pub admitted: Notify,
 }
 
 impl ConnectionAdmission {
     pub fn new(policy: Arc<AdmissionPolicy>) -> Self {
         let message_rate = tokio::sync::Mutex::new(limits::messages(Instant::now()));
-        Self { policy, client: Mutex::default(), message_rate, revoked: Notify::new() }
+        Self {
+            policy,
+            client: Mutex::default(),
+            message_rate,
+            revoked: Notify::new(),
+            admitted: Notify::new(),
+        }
     }
 
     fn client(&self) -> MutexGuard<'_, Option<AdmittedClient>> {
@@ -95,21 +103,22 @@ impl ConnectionAdmission {
         self.client().as_ref().map(|client| client.client_id.clone())
     }
 
-    fn admit_connection(&self, connect: &ConnectPacket) -> Result<Role, ReasonCode> {
+    fn admit_connection(&self, connect: &ConnectPacket) -> Result<Role, (ReasonCode, String)> {
         let (policy, client_id) = (&self.policy, connect.client_id.as_str());
         let generation = policy.authenticator.generation();
         let role = policy
             .role(connect.username.as_deref(), connect.password.as_deref())
-            .ok_or(ReasonCode::BadUsernameOrPassword)?;
+            .ok_or_else(|| self.turned_away(connect))?;
         if let Some(will) = &connect.will
             && !policy.acl.may_leave_will(&role, client_id, &will.topic, will.retain)
         {
-            return Err(ReasonCode::NotAuthorized);
+            return Err((ReasonCode::NotAuthorized, "this will is not the client's own".to_owned()));
         }
         let mut client = self.client();
         let free = client.is_none() && policy.acl.may_use_client_id(&role, client_id);
         if !free || !policy.client_ids().enter(Instant::now(), client_id, &role) {
-            return Err(ReasonCode::ClientIdentifierNotValid);
+            let words = "this client id is the device's, or another grant's";
+            return Err((ReasonCode::ClientIdentifierNotValid, words.to_owned()));
         }
         *client = Some(AdmittedClient {
             client_id: client_id.to_owned(),
@@ -118,7 +127,20 @@ impl ConnectionAdmission {
             role: role.clone(),
             generation,
         });
+        self.admitted.notify_one();
         Ok(role)
+    }
+
+    /// The code and the words of a refusal (MQTT 5 section 3.2.2.2): whose grant has ended, or cannot be judged yet, is told so.
+    fn turned_away(&self, connect: &ConnectPacket) -> (ReasonCode, String) {
+        match self.policy.authenticator.reason(connect.username.as_deref(), connect.password.as_deref()) {
+            Turned::Unknown => {
+                let words = "there is no such grant on this device, or it was revoked; ask for a new link";
+                (ReasonCode::BadUsernameOrPassword, words.to_owned())
+            }
+            Turned::Ended(words) => (ReasonCode::NotAuthorized, words),
+            Turned::NotYet(words) => (ReasonCode::ServerUnavailable, words),
+        }
     }
 
     /// Asks again who this is if that may have changed, or if `anyway`: rights may also run out. `None`,
@@ -172,9 +194,9 @@ impl AuthProvider for AuthAdapter {
         let result = match self.0.admit_connection(connect) {
             Ok(Role::Device) => AuthResult::success_with_user(DEVICE_USER),
             Ok(Role::Client(_)) => AuthResult::success(),
-            Err(reason) => {
+            Err((reason, words)) => {
                 tracing::debug!(%address, client_id = connect.client_id, ?reason, "the built-in broker refuses a client");
-                AuthResult::fail(reason)
+                AuthResult::fail_with_reason(reason, words)
             }
         };
         Box::pin(std::future::ready(Ok(result)))

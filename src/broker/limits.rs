@@ -24,6 +24,7 @@ pub(super) fn connections() -> PerHost {
         one_host: MAX_CONNECTIONS_PER_HOST,
         is_own_exempt: true,
         own: OWN_CONNECTIONS,
+        own_waiting: MAX_CONNECTIONS / 2,
     })
 }
 

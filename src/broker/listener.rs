@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::admission::{AdmissionPolicy, AuthAdapter, ConnectionAdmission};
 use super::websocket;
-use crate::base::limits::PerHost;
+use crate::base::limits::{PerHost, Slot};
 use crate::base::tasks::TaskGroup;
 
 /// How often a connection looks whether it is still welcome, if it does nothing else.
@@ -69,32 +69,32 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        let Some(slot) = context.connections.enter(address.ip()) else {
+        let Some(slot) = context.connections.enter_waiting(address.ip()) else {
             tracing::debug!(%address, "the built-in broker has no room for another connection");
             continue;
         };
         let (context, end) = (Arc::clone(&context), tasks.cancelled());
         tasks.spawn_finite("broker-connection", async move {
-            let _slot = slot;
             let mut end = std::pin::pin!(end);
             let greeted = tokio::select! {
-                greeted = greet(stream, kind) => greeted,
+                greeted = greet(stream, kind, context.policy.authenticator.is_open()) => greeted,
                 () = &mut end => None,
+                () = slot.evicted() => None,
             };
             if let Some(transport) = greeted {
-                serve(&context, transport, address, end).await;
+                serve(&context, transport, address, &slot, end).await;
             }
         });
     }
 }
 
-async fn greet(stream: TcpStream, kind: ListenerTransport) -> Option<BrokerTransport> {
+async fn greet(stream: TcpStream, kind: ListenerTransport, is_open: bool) -> Option<BrokerTransport> {
     // Small messages are sent at once; without it they only come later.
     let _ = stream.set_nodelay(true);
     if kind == ListenerTransport::Tcp {
         return Some(BrokerTransport::tcp(stream));
     }
-    websocket::greet(stream).await
+    websocket::greet(stream, is_open).await
 }
 
 /// One connection, until it ends by itself, is no longer welcome, or the broker stops.
@@ -102,6 +102,7 @@ async fn serve(
     context: &Arc<BrokerContext>,
     transport: BrokerTransport,
     address: SocketAddr,
+    slot: &Slot,
     mut cancelled: Pin<&mut impl Future<Output = ()>>,
 ) {
     let admission = Arc::new(ConnectionAdmission::new(Arc::clone(&context.policy)));
@@ -140,6 +141,8 @@ async fn serve(
                 tracing::info!(%address, "a client of the built-in broker has lost its grant and is disconnected");
                 break;
             }
+            () = admission.admitted.notified() => slot.set_waiting(false),
+            () = slot.evicted() => break,
             () = &mut cancelled => break,
         }
     }

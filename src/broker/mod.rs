@@ -31,16 +31,16 @@ use admission::{AdmissionPolicy, PublishFilter};
 use limits::{MAX_CONNECTIONS, MAX_PACKET_BYTES, OWN_CONNECTIONS};
 use listener::{BrokerContext, ListenerTransport};
 use topic_acl::TopicAcl;
-pub use topic_acl::{ClientAuthenticator, ClientRights, OpenAccess};
+pub use topic_acl::{ClientAuthenticator, ClientRights, OpenAccess, Turned};
 pub use websocket::WEBSOCKET_PATH;
 
 /// What one client may publish in a second; a snapshot of the device has to fit in.
 const MAX_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 /// Messages on their way to one client, and those behind them: for one that reads slowly. Beyond it the
 /// oldest are dropped.
-const MAX_SENDING_MESSAGES: usize = 256;
+const MAX_SENDING_MESSAGES: usize = 64;
 const MAX_QUEUED_MESSAGES: usize = 256;
-const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
+const MAX_QUEUED_BYTES: usize = 1536 * 1024;
 /// The device keeps five topics; discovery adds some.
 const MAX_RETAINED_MESSAGES: usize = 1_000;
 const MAX_RETAINED_BYTES: usize = 512 * 1024;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::access::grant::Rights;
+use crate::access::permissions::{self, Privilege};
 use crate::signaling::topic::{Id, Inbound, Topics};
 
 /// How long a client id stays its grant's own after its last connection: longer than a viewer page
@@ -16,8 +18,8 @@ const MAX_IDS: usize = 1024;
 pub struct ClientRights {
     /// Whose client it is; clients of one grant may take each other's client ids over.
     pub grant: Option<String>,
-    /// Whether it may write `set` and `do`.
-    pub may_control: bool,
+    /// What it may do; `access::permissions` says what that opens.
+    pub rights: Rights,
 }
 
 /// Decides who is let in. Asked at each connection, and again whenever the generation changes.
@@ -25,10 +27,32 @@ pub trait ClientAuthenticator: Send + Sync {
     /// What the bearer of this user name and password may do; `None`: nothing. Must not block.
     fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights>;
 
+    /// Whether it lets in everybody.
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    /// Why [`Self::admit`] gave nothing: the code and words for the person, where they are known.
+    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> Turned {
+        let _ = (user, password);
+        Turned::Unknown
+    }
+
     /// Changes with every change of what [`Self::admit`] would say, except by the passing of time.
     fn generation(&self) -> u64 {
         0
     }
+}
+
+/// Why somebody is not let in. Only who bears a grant's token is told more than that he is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// No such name or password, or it was withdrawn.
+    Unknown,
+    /// It has ended, in words.
+    Ended(String),
+    /// It may be good later, in words.
+    NotYet(String),
 }
 
 /// Lets everybody in, with every right.
@@ -36,8 +60,12 @@ pub trait ClientAuthenticator: Send + Sync {
 pub struct OpenAccess;
 
 impl ClientAuthenticator for OpenAccess {
+    fn is_open(&self) -> bool {
+        true
+    }
+
     fn admit(&self, _user: Option<&str>, _password: Option<&[u8]>) -> Option<ClientRights> {
-        Some(ClientRights { grant: None, may_control: true })
+        Some(ClientRights { grant: None, rights: Rights::all() })
     }
 }
 
@@ -59,9 +87,16 @@ impl Role {
         }
     }
 
-    /// Whether this may go on as `other` without connecting anew.
+    /// Whether this may go on where `other` was without connecting anew. Not with less to read: what was subscribed would
+    /// still be delivered.
     pub fn continues_as(&self, other: &Self) -> bool {
-        self.owner() == other.owner()
+        let reads_as_much = match (self, other) {
+            (Self::Client(own), Self::Client(other)) => {
+                permissions::reads_as_much(&own.rights, &other.rights)
+            }
+            _ => true,
+        };
+        self.owner() == other.owner() && reads_as_much
     }
 }
 
@@ -69,6 +104,10 @@ impl Role {
 enum Owner {
     Device,
     Grant(Option<String>),
+}
+
+fn may(client: &ClientRights, wish: Privilege<'_>) -> bool {
+    permissions::permit(&client.rights, wish).is_ok()
 }
 
 /// The topics of one device, and who may use them.
@@ -95,8 +134,9 @@ impl TopicAcl {
     pub fn may_publish(&self, role: &Role, client_id: &str, topic: &str) -> bool {
         let Role::Client(admission) = role else { return true };
         match self.topics.parse(topic) {
-            Inbound::Signal(viewer) => viewer.as_str() == client_id,
-            Inbound::Set(_) | Inbound::Do(_) => admission.may_control,
+            Inbound::Signal(viewer) => viewer.as_str() == client_id && may(admission, Privilege::Signal),
+            Inbound::Set(setting) => may(admission, Privilege::Set(setting)),
+            Inbound::Do(action) => may(admission, Privilege::Do(action)),
             Inbound::BadViewer | Inbound::Other => false,
         }
     }
@@ -104,9 +144,7 @@ impl TopicAcl {
     /// A filter is refused if any topic that it matches is not for this client: only the device may read
     /// `up`, `set` and `do`, and `down` is for its viewer. A `+` may stand where all is public.
     pub fn may_subscribe(&self, role: &Role, client_id: &str, filter: &str) -> bool {
-        if *role == Role::Device {
-            return true;
-        }
+        let Role::Client(admission) = role else { return true };
         let levels: Vec<&str> = filter.split('/').collect();
         if levels.len() <= self.base.len() || levels.contains(&"#") {
             return false;
@@ -116,8 +154,9 @@ impl TopicAcl {
             return false;
         }
         match rest {
-            // Topics of this length are published by nobody but the device, and for everybody.
-            [_] => true,
+            // Topics of this length are published by nobody but the device.
+            ["+"] => permissions::may_read_all(&admission.rights),
+            [topic] => may(admission, Privilege::Read(topic)),
             ["signal", viewer, "down"] => *viewer == client_id && Id::new(viewer).is_ok(),
             _ => false,
         }

@@ -4,8 +4,12 @@ fn acl() -> TopicAcl {
     TopicAcl::new("porthole", &Id::new("cam").unwrap())
 }
 
+fn with(grant: &str, rights: &str) -> Role {
+    Role::Client(ClientRights { grant: Some(grant.to_owned()), rights: rights.parse().unwrap() })
+}
+
 fn of_grant(grant: &str, may_control: bool) -> Role {
-    Role::Client(ClientRights { grant: Some(grant.to_owned()), may_control })
+    with(grant, if may_control { "view,control" } else { "view" })
 }
 
 #[test]
@@ -53,20 +57,38 @@ fn the_right_to_control_opens_set_and_do_and_nothing_else() {
 }
 
 #[test]
-fn what_is_public_can_be_read() {
-    let (acl, viewer) = (acl(), of_grant("anna", false));
-    for filter in [
-        "porthole/cam/availability",
-        "porthole/cam/state",
-        "porthole/cam/snapshot",
-        "porthole/cam/+",
-        "porthole/+/state",
-        "+/+/+",
-        "porthole/cam/signal/tab/down",
-        "porthole/+/signal/tab/down",
+fn what_a_right_opens_can_be_read() {
+    let acl = acl();
+    for (rights, readable) in [
+        ("view", "availability info state"),
+        ("control", "availability info state event"),
+        ("snapshot", "availability info snapshot"),
+        ("talk", "availability info"),
+        ("view,control,snapshot", "availability info state event snapshot +"),
     ] {
-        assert!(acl.may_subscribe(&viewer, "tab", filter), "{filter}");
+        let client = with("anna", rights);
+        for topic in ["availability", "info", "state", "event", "snapshot", "other", "+"] {
+            let may = readable.split(' ').any(|other| other == topic);
+            for device in ["porthole/cam", "porthole/+", "+/+"] {
+                assert_eq!(
+                    acl.may_subscribe(&client, "tab", &format!("{device}/{topic}")),
+                    may,
+                    "{rights}: {topic}"
+                );
+            }
+        }
+        for filter in ["porthole/cam/signal/tab/down", "porthole/+/signal/tab/down"] {
+            assert!(acl.may_subscribe(&client, "tab", filter), "{filter}");
+        }
+        let pictures = acl.may_publish(&client, "tab", "porthole/cam/do/snapshot");
+        assert_eq!(pictures, rights.contains("control,snapshot"), "{rights}");
     }
+    let (less, more) = (with("anna", "view"), with("anna", "view,control"));
+    assert!(
+        more.continues_as(&less) && !less.continues_as(&more),
+        "what was subscribed would still be delivered"
+    );
+    assert!(with("anna", "view").continues_as(&with("anna", "view,talk")));
 }
 
 #[test]
@@ -145,7 +167,11 @@ fn a_client_id_belongs_to_its_grant_for_a_while() {
     let (anna, ben) = (of_grant("anna", false), of_grant("ben", true));
     assert!(client_ids.enter(now, "tab", &anna));
     assert!(!client_ids.enter(now, "tab", &ben));
-    assert!(!client_ids.enter(now, "tab", &Role::Client(ClientRights { grant: None, may_control: true })));
+    assert!(!client_ids.enter(
+        now,
+        "tab",
+        &Role::Client(ClientRights { grant: None, rights: Rights::all() })
+    ));
     assert!(client_ids.enter(now, "tab", &anna), "a reconnect takes over");
     client_ids.leave(now, "tab");
     assert!(!client_ids.enter(now + HOLD * 2, "tab", &ben), "one of the two is still there");

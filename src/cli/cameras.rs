@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::process::fail;
+use crate::base::text;
 use crate::media::{CameraInfo, cameras};
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,9 @@ pub(super) fn run(args: &CamerasArgs) -> ExitCode {
 }
 
 fn print(camera: &CameraInfo) {
-    println!("{}  ({}, {})", camera.card, camera.driver, camera.bus_info);
+    // A camera chooses its own name.
+    let (card, driver) = (text::shown(&camera.card), text::shown(&camera.driver));
+    println!("{card}  ({driver}, {})", text::shown(&camera.bus_info));
     println!("  device      {}", camera.path.display());
     if let Some(by_id) = &camera.by_id {
         println!("  stable      {}", by_id.display());

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::base::text;
 use crate::config::ConfigError;
 
 /// Exit code of a configuration that cannot be used (EX_USAGE of sysexits.h).
@@ -26,13 +27,13 @@ pub(super) fn in_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// Prints an error for people and gives exit code 1.
 pub(super) fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("porthole: {error}");
+    eprintln!("porthole: {}", text::lines(&error.to_string()));
     ExitCode::FAILURE
 }
 
 /// Prints what is wrong with the configuration and gives exit code 64.
 pub(super) fn bad_configuration(error: &ConfigError) -> ExitCode {
-    eprintln!("porthole: {error}");
+    eprintln!("porthole: {}", text::lines(&error.to_string()));
     ExitCode::from(EXIT_BAD_CONFIGURATION)
 }
 

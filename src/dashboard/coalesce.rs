@@ -59,6 +59,11 @@ impl<T> Coalescer<T> {
         self.slots.get_mut(setting)?.next.take()
     }
 
+    /// Forgets all that waits, and gives it back.
+    pub fn withdraw_all(&mut self) -> Vec<T> {
+        self.slots.values_mut().filter_map(|slot| slot.next.take()).collect()
+    }
+
     /// When [`Self::take_due`] will give something.
     pub fn due(&self) -> Option<Instant> {
         self.slots.values().filter(|slot| !slot.busy && slot.next.is_some()).map(|slot| slot.free_at).min()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::base::text;
 use crate::config::Commands;
 use crate::media::MediaConfig;
 use crate::media::snapshot;
@@ -15,6 +16,10 @@ use crate::signaling::topic::Id;
 
 /// The longest command payload that is read, in bytes.
 const MAX_COMMAND_BYTES: usize = 4096;
+/// The longest `id` that is repeated, in bytes as JSON.
+const MAX_ID_BYTES: usize = 200;
+/// The longest value of a camera control: the text of a menu entry has at most 31.
+const MAX_VALUE_CHARS: usize = 64;
 /// What `do/warm` keeps warm without a number, and at most.
 const WARM_DEFAULT_S: u64 = 60;
 const WARM_MAX_S: u64 = 3600;
@@ -151,7 +156,10 @@ pub fn set(setting: &str, payload: &[u8], policy: Policy) -> Request {
             }
         },
     });
-    Request { topic, id: None, command: command.and_then(|command| permitted(policy, command)) }
+    // A value is plain text; whoever sends an object has put an id into it, and looks for that in the answer.
+    let fields = text(payload).ok().and_then(|text| object(text).ok()).unwrap_or_default();
+    let (id, command) = (id_of(&fields), command.and_then(|command| permitted(policy, command)));
+    Request { topic, id: id.unwrap_or_default(), command }
 }
 
 /// Reads `do/<action>`.
@@ -161,7 +169,10 @@ pub fn action(action: &str, payload: &[u8], policy: Policy) -> Request {
         Ok(fields) => fields,
         Err(error) => return Request { topic, id: None, command: Err(error) },
     };
-    let id = fields.get("id").cloned();
+    let id = match id_of(&fields) {
+        Ok(id) => id,
+        Err(error) => return Request { topic, id: None, command: Err(error) },
+    };
     let command = match action {
         "snapshot" => width(&fields).map(|width| Command::Snapshot { width }),
         "keyframe" => Ok(Command::KeyFrame),
@@ -171,6 +182,14 @@ pub fn action(action: &str, payload: &[u8], policy: Policy) -> Request {
         _ => Err("there is no such action; there are snapshot, keyframe, warm, close and restart".to_owned()),
     };
     Request { topic, id, command: command.and_then(|command| permitted(policy, command)) }
+}
+
+fn id_of(fields: &Map<String, Value>) -> Result<Option<Value>, String> {
+    let Some(id) = fields.get("id") else { return Ok(None) };
+    if id.to_string().len() > MAX_ID_BYTES {
+        return Err(format!("`id` has more than {MAX_ID_BYTES} bytes"));
+    }
+    Ok(Some(id.clone()))
 }
 
 fn permitted(policy: Policy, command: Command) -> Result<Command, String> {
@@ -197,7 +216,7 @@ fn control(name: &str, value: &str) -> Result<Command, String> {
     if value.is_empty() {
         return Err("no value: write a number, ON or OFF, or the text of a menu entry".to_owned());
     }
-    Ok(Command::Control { name: name.to_owned(), value: clip(value).to_owned() })
+    Ok(Command::Control { name: name.to_owned(), value: value.chars().take(MAX_VALUE_CHARS).collect() })
 }
 
 fn close(fields: &Map<String, Value>) -> Result<Command, String> {
@@ -254,9 +273,9 @@ fn id_field(fields: &Map<String, Value>, name: &str) -> Result<Option<Id>, Strin
     }
 }
 
-fn clip(text: &str) -> &str {
-    let end = text.char_indices().nth(64).map_or(text.len(), |(index, _)| index);
-    &text[..end]
+/// What a dashboard wrote, as it is quoted.
+fn clip(text: &str) -> String {
+    text::shown(text)
 }
 
 #[cfg(test)]

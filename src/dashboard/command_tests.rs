@@ -128,3 +128,21 @@ fn safe_leaves_out_what_shows_more_than_was_granted_and_nothing_else() {
         assert!(action(name, b"", SAFE).command.is_ok(), "{name}");
     }
 }
+
+#[test]
+fn names_and_ids_are_repeated_as_they_came_and_hostile_ones_harmlessly() {
+    let policy = Policy { commands: Commands::All, snapshots: true, off_locally: false };
+    let name = "x".repeat(65);
+    assert_eq!(set(&name, b"1", policy).topic, format!("set/{name}"), "whoever waits for it finds it");
+    assert_eq!(action(&name, b"1", policy).topic, format!("do/{name}"));
+    let odd = set("a\n\u{1b}[2J", "\u{9b}31m".as_bytes(), policy);
+    assert!(!odd.topic.contains(['\n', '\u{1b}']), "{odd:?}");
+    assert!(!set("streaming", "\u{1b}[2J\n".as_bytes(), policy).command.unwrap_err().contains('\u{1b}'));
+    for (payload, id) in [("{\"id\":1}", Some(1)), ("1", None), ("", None)] {
+        assert_eq!(action("dance", payload.as_bytes(), policy).id, id.map(Value::from), "{payload}");
+        assert_eq!(set("dance", payload.as_bytes(), policy).id, id.map(Value::from), "{payload}");
+    }
+    let long = format!("{{\"id\":\"{}\"}}", "i".repeat(3000));
+    let refused = action("keyframe", long.as_bytes(), policy);
+    assert!(refused.id.is_none() && refused.command.is_err(), "{refused:?}");
+}

@@ -14,23 +14,31 @@ use super::metrics::{self, Format};
 use super::problem::Problem;
 use super::request::token;
 use super::services::ServerState;
-use crate::access::grant::Right;
+use crate::access::permissions::Privilege;
 use crate::media::{MAX_SNAPSHOT_WIDTH as MAX_WIDTH, MIN_SNAPSHOT_WIDTH as MIN_WIDTH, MediaError};
 use crate::signaling::message::{ErrorCode, Refusal};
 
+/// What `access::permissions` knows of.
+const STATE: &str = "/api/state";
+const METRICS: &str = "/metrics";
+const SNAPSHOT: &str = "/snapshot.jpg";
+
 /// The routes. Those that make the camera work or wait for it are limited the most.
 pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let mut facts = Router::new().route("/healthz", get(health)).route("/api/state", get(state));
+    let mut facts = Router::new().route("/healthz", get(health)).route(STATE, get(state));
     if shared.services.metrics {
-        facts = facts.route("/metrics", get(figures));
+        facts = facts.route(METRICS, get(figures));
     }
-    let facts = limit::layer(facts, limit::QUESTIONS);
-    facts.merge(limit::layer(Router::new().route("/snapshot.jpg", get(snapshot)), limit::PICTURES))
+    let facts = limit::layer(facts, limit::QUESTIONS, shared);
+    facts.merge(limit::layer(Router::new().route(SNAPSHOT, get(snapshot)), limit::PICTURES, shared))
 }
 
-fn admit(shared: &ServerState, headers: &HeaderMap, right: Right) -> Result<(), Problem> {
+fn admit(shared: &ServerState, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     let token = token(headers);
-    Ok(shared.services.authorizer.admit(token.as_ref().map(crate::config::Secret::expose), right)?)
+    Ok(shared
+        .services
+        .authorizer
+        .admit(token.as_ref().map(crate::config::Secret::expose), Privilege::Http(path))?)
 }
 
 /// Tells everybody whether the daemon works, and nobody who watches.
@@ -46,12 +54,12 @@ async fn health(State(shared): State<Arc<ServerState>>) -> Response {
 }
 
 async fn state(State(shared): State<Arc<ServerState>>, headers: HeaderMap) -> Result<Response, Problem> {
-    admit(&shared, &headers, Right::View)?;
+    admit(&shared, &headers, STATE)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(shared.services.facts.state())).into_response())
 }
 
 async fn figures(State(shared): State<Arc<ServerState>>, headers: HeaderMap) -> Result<Response, Problem> {
-    admit(&shared, &headers, Right::View)?;
+    admit(&shared, &headers, METRICS)?;
     let format = Format::of(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
     let text = metrics::write(shared.services.facts.figures(), format).map_err(|error| {
         Refusal::new(ErrorCode::Internal, format!("the figures cannot be written: {error}"))
@@ -64,7 +72,7 @@ async fn snapshot(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    admit(&shared, &headers, Right::Snapshot)?;
+    admit(&shared, &headers, SNAPSHOT)?;
     let width = width(uri.query().unwrap_or_default())?;
     let picture = shared.services.media.snapshot(width).await.map_err(|error| refusal(&error))?;
     let kind = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];

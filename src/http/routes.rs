@@ -22,5 +22,5 @@ pub(super) fn page(info: PageInfo) -> Router {
 pub(super) fn services(services: Services, tasks: &TaskGroup) -> Router {
     let shared = Arc::new(ServerState { services, whep: Arc::default(), tasks: tasks.clone() });
     let tunnel = shared.services.broker.map_or_else(Router::new, |broker| tunnel::router(broker, tasks));
-    whep::router().merge(facts::router(&shared)).with_state(shared).merge(tunnel)
+    whep::router(&shared).merge(facts::router(&shared)).with_state(shared).merge(tunnel)
 }

@@ -5,9 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use hyper::body::Body as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -24,6 +27,7 @@ use super::request::ClientHost;
 use super::routes::{page, services};
 use super::services::Services;
 use super::tls::{Certificate, CertificateFiles};
+use crate::base::limits::Slot;
 use crate::base::tasks::TaskGroup;
 
 /// How long the head of a request may take, and how long a connection may stay unused.
@@ -120,11 +124,13 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
                 continue;
             }
         };
-        let Some(place) = hosts.enter(peer.ip()) else {
+        let Some(place) = hosts.enter_waiting(peer.ip()) else {
             tracing::debug!(%peer, "too many HTTP connections; one more was closed");
             continue;
         };
+        let place = Arc::new(place);
         let router = router.clone().layer(Extension(ClientHost(peer.ip().to_canonical())));
+        let router = router.layer(from_fn(serving)).layer(Extension(Arc::clone(&place)));
         let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
         let end = tasks.cancelled();
         tasks.spawn_finite("http connection", async move {
@@ -138,10 +144,18 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
             tokio::select! {
                 () = end => {}
                 () = served => {}
+                () = place.evicted() => tracing::debug!(%peer, "a silent HTTP connection gave way to another"),
             }
-            drop(place);
         });
     }
+}
+
+/// While the answer to a whole request is made, the connection does not wait for the other side.
+async fn serving(Extension(place): Extension<Arc<Slot>>, request: Request, next: Next) -> Response {
+    place.set_waiting(!request.body().is_end_stream());
+    let response = next.run(request).await;
+    place.set_waiting(true);
+    response
 }
 
 /// Who speaks plain HTTP here has typed the address without its `https`, and is sent there.

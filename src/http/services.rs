@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::metrics::Figures;
 use super::whep::resource::Resources;
-use crate::access::grant::Right;
 use crate::access::offer_authorizer::AccessMode;
+use crate::access::permissions::Privilege;
 use crate::base::tasks::TaskGroup;
 use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::signaling::message::{IceServer, Refusal};
+use crate::signaling::topic::Id;
 
 /// What the daemon knows of itself.
 #[async_trait]
@@ -28,11 +29,14 @@ pub trait Facts: Send + Sync {
 
 /// Who may have an answer.
 pub trait RequestAuthorizer: Send + Sync {
-    /// Whether the bearer of `token` has `right`; everybody has where access is open.
+    /// Whether the bearer of `token` may have his wish; everybody may where access is open.
     ///
     /// # Errors
     /// The refusal to answer with.
-    fn admit(&self, token: Option<&str>, right: Right) -> Result<(), Refusal>;
+    fn admit(&self, token: Option<&str>, wish: Privilege<'_>) -> Result<(), Refusal>;
+
+    /// The grant whose token this is.
+    fn holder(&self, token: &str) -> Option<Id>;
 }
 
 /// Everything that is served beside the page.

@@ -29,8 +29,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Of a handshake's answer.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 /// What of a handshake the broker has to know, and what its answer tells.
-const ASKED: [&str; 4] =
-    ["sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol", "sec-websocket-extensions"];
+const ASKED: [&str; 5] = [
+    "origin",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+];
 const ANSWERED: [&str; 3] = ["sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions"];
 
 struct Tunnels {
@@ -89,8 +94,10 @@ async fn open(
 async fn shake(broker: SocketAddr, asked: &HeaderMap) -> std::io::Result<(TcpStream, HeaderMap, Vec<u8>)> {
     let mut stream = TcpStream::connect(broker).await?;
     stream.set_nodelay(true)?;
+    // As the page asked: where nobody needs a password the broker compares it with the page's origin.
+    let host = asked.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let mut head =
-        format!("GET {PATH} HTTP/1.1\r\nHost: {broker}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+        format!("GET {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
     for name in ASKED {
         for value in asked.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
             head.extend([name, ": ", value, "\r\n"]);

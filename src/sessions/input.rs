@@ -15,7 +15,7 @@ use crate::signaling::message::{Refusal, UpKind};
 use crate::signaling::topic::Id;
 
 /// What the task does one after the other.
-pub(super) enum Input {
+pub(super) enum SessionInput {
     Message {
         key: Key,
         kind: UpKind,
@@ -59,16 +59,16 @@ pub(super) async fn watch_over(
     session: impl Future<Output = EndReason>,
     connected: oneshot::Receiver<()>,
     generation: Generation,
-    input: mpsc::Sender<Input>,
+    input: mpsc::Sender<SessionInput>,
 ) {
     let tell = async {
         if connected.await.is_ok() {
-            let _ = input.send(Input::Connected { generation }).await;
+            let _ = input.send(SessionInput::Connected { generation }).await;
         }
     };
     let (outcome, ()) = tokio::join!(AssertUnwindSafe(session).catch_unwind(), tell);
     let reason = outcome.as_ref().map_or_else(|_| EndReason::failed(), EndReason::clone);
-    let _ = input.send(Input::Ended { generation, reason }).await;
+    let _ = input.send(SessionInput::Ended { generation, reason }).await;
     if let Err(panic) = outcome {
         // For whoever counts them.
         resume_unwind(panic);

@@ -39,7 +39,7 @@ use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 use events::EventQueue;
 pub use events::SessionEvent;
-use input::{Input, watch_over};
+use input::{SessionInput, watch_over};
 use outbox::SessionOutbox;
 use refusals::Refusals;
 use table::{EndedSession, Generation, Key, Limits, SessionAction, Table, WebMessage};
@@ -53,7 +53,7 @@ const COMMAND_QUEUE: usize = 64;
 /// What everything outside may ask of the sessions.
 #[derive(Clone)]
 pub struct Sessions {
-    input: mpsc::Sender<Input>,
+    input: mpsc::Sender<SessionInput>,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -93,6 +93,8 @@ pub struct SessionParts {
     pub replies: Arc<dyn Replies>,
     /// Where events go. Beginnings and ends of sessions wait for room there; refusals that find none are lost.
     pub events: mpsc::Sender<SessionEvent>,
+    /// Keeps the text of the offers that were used over a restart; does not wait.
+    pub keep_used: Box<dyn Fn(String) + Send>,
     /// Whose the tasks are.
     pub tasks: TaskGroup,
 }
@@ -126,22 +128,22 @@ impl Sessions {
 
     /// A message of a viewer.
     pub async fn message(&self, viewer: Id, session: Id, kind: UpKind) {
-        self.put(Input::Message { key: Key { viewer, session }, kind }).await;
+        self.put(SessionInput::Message { key: Key { viewer, session }, kind }).await;
     }
 
     /// A message of a viewer that speaks HTTP; what the session has to say goes to `replies`, which is dropped with it.
     pub async fn web(&self, key: Key, message: WebMessage, replies: Arc<dyn Replies>) {
-        self.put(Input::Web { key, message, replies }).await;
+        self.put(SessionInput::Web { key, message, replies }).await;
     }
 
     /// A message of a viewer was refused before it got here: told and counted as all refusals are.
     pub async fn refuse(&self, viewer: Id, session: Id, refusal: Refusal) {
-        self.put(Input::Refused { key: Key { viewer, session }, refusal }).await;
+        self.put(SessionInput::Refused { key: Key { viewer, session }, refusal }).await;
     }
 
     /// Turns the privacy switch.
     pub async fn set_streaming(&self, on: bool) {
-        self.put(Input::Streaming(on)).await;
+        self.put(SessionInput::Streaming(on)).await;
     }
 
     /// Sets the cap. Sessions beyond a lower one go on.
@@ -151,25 +153,25 @@ impl Sessions {
 
     /// Tells the time on the wall, and other grants if they changed. Sessions whose grant is gone end.
     pub async fn set_access(&self, clock: Clock, grants: Option<Vec<Grant>>) {
-        self.put(Input::Access { clock, grants }).await;
+        self.put(SessionInput::Access { clock, grants }).await;
     }
 
     /// Ends the sessions of `viewer`, those called `session`, or all.
     pub async fn close(&self, viewer: Option<Id>, session: Option<Id>) {
-        self.put(Input::Close { viewer, session }).await;
+        self.put(SessionInput::Close { viewer, session }).await;
     }
 
     /// Resolves when the table's task has answered, or is gone. Whether it has answered.
     pub async fn ping(&self) -> bool {
         let (done, answered) = oneshot::channel();
-        self.put(Input::Ping { done }).await;
+        self.put(SessionInput::Ping { done }).await;
         answered.await.is_ok()
     }
 
     /// Ends all sessions and resolves when the last is gone.
     pub async fn shutdown(&self) {
         let (done, gone) = oneshot::channel();
-        self.put(Input::Shutdown { done }).await;
+        self.put(SessionInput::Shutdown { done }).await;
         let _ = gone.await;
     }
 
@@ -190,7 +192,7 @@ impl Sessions {
     }
 
     /// Fails only while the process ends.
-    async fn put(&self, input: Input) {
+    async fn put(&self, input: SessionInput) {
         let _ = self.input.send(input).await;
     }
 }
@@ -207,14 +209,14 @@ fn now() -> Instant {
 
 struct Owner {
     registry: Arc<Mutex<Registry>>,
-    input: mpsc::Sender<Input>,
+    input: mpsc::Sender<SessionInput>,
     events: EventQueue,
     refusals: Refusals,
     parts: SessionParts,
 }
 
 impl Owner {
-    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+    async fn run(mut self, mut inputs: mpsc::Receiver<SessionInput>) {
         let (mut is_draining, mut leaving) = (false, Vec::<oneshot::Sender<()>>::new());
         loop {
             let expiry = lock(&self.registry).table.next_expiry();
@@ -222,18 +224,18 @@ impl Owner {
             let mut replies = Arc::clone(&self.parts.replies);
             let actions = tokio::select! {
                 input = inputs.recv() => match input {
-                    Some(Input::Shutdown { done }) => {
+                    Some(SessionInput::Shutdown { done }) => {
                         is_draining = true;
                         leaving.push(done);
                         lock(&self.registry).table.close_where(&EndReason::Shutdown, |_| true)
                     }
                     // Nothing new starts while the last sessions end.
-                    Some(Input::Message { .. } | Input::Web { .. } | Input::Refused { .. }) if is_draining => Vec::new(),
-                    Some(Input::Web { key, message, replies: own }) => {
+                    Some(SessionInput::Message { .. } | SessionInput::Web { .. } | SessionInput::Refused { .. }) if is_draining => Vec::new(),
+                    Some(SessionInput::Web { key, message, replies: own }) => {
                         replies = own;
                         lock(&self.registry).table.web(now(), key, message, &self.parts.media.borrow())
                     }
-                    Some(Input::Ended { generation, reason }) => {
+                    Some(SessionInput::Ended { generation, reason }) => {
                         self.ended(generation, reason);
                         Vec::new()
                     }
@@ -250,6 +252,9 @@ impl Owner {
                 }
                 () = self.events.hand_on(), if self.events.is_waiting() => Vec::new(),
             };
+            if let Some(used) = lock(&self.registry).table.take_used() {
+                (self.parts.keep_used)(used);
+            }
             for action in actions {
                 self.act(action, &replies);
             }
@@ -263,27 +268,31 @@ impl Owner {
         }
     }
 
-    fn input(&self, input: Input) -> Vec<SessionAction> {
+    fn input(&self, input: SessionInput) -> Vec<SessionAction> {
         let table = &mut lock(&self.registry).table;
         match input {
-            Input::Access { clock, grants } => table.set_access(clock, grants),
-            Input::Message { key, kind } => table.message(now(), key, kind, &self.parts.media.borrow()),
-            Input::Streaming(on) => table.set_streaming(on),
-            Input::Close { viewer, session } => table.close_where(&EndReason::Requested, |key| {
+            SessionInput::Access { clock, grants } => table.set_access(clock, grants),
+            SessionInput::Message { key, kind } => {
+                table.message(now(), key, kind, &self.parts.media.borrow())
+            }
+            SessionInput::Streaming(on) => table.set_streaming(on),
+            SessionInput::Close { viewer, session } => table.close_where(&EndReason::Requested, |key| {
                 viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)
                     && session.as_ref().is_none_or(|session| *session == key.session)
             }),
-            Input::Connected { generation } => table.connected(generation),
-            Input::Refused { key, refusal } => {
+            SessionInput::Connected { generation } => table.connected(generation),
+            SessionInput::Refused { key, refusal } => {
                 vec![SessionAction::Refuse { key, claimed: None, refusal }]
             }
-            Input::Ping { done } => {
+            SessionInput::Ping { done } => {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
                 Vec::new()
             }
             // Handled where they came in.
-            Input::Ended { .. } | Input::Web { .. } | Input::Shutdown { .. } => Vec::new(),
+            SessionInput::Ended { .. } | SessionInput::Web { .. } | SessionInput::Shutdown { .. } => {
+                Vec::new()
+            }
         }
     }
 

@@ -82,6 +82,7 @@ impl World {
             media: watched,
             replies: Arc::new(Ear { said: said_tx, panics_for: Id::new("bad").unwrap() }),
             events: event_tx,
+            keep_used: Box::new(|_| ()),
             tasks: tasks.clone(),
         };
         let sessions = Sessions::spawn(parts, OfferAuthorizer::new(AccessMode::Open, device, vec![]));

@@ -19,6 +19,7 @@ pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
 use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer, Pass};
+use crate::base::text;
 use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::offer::{self, VideoOffer};
@@ -120,7 +121,7 @@ impl<H> Table<H> {
         }
         match kind {
             UpKind::Offer(offer) => {
-                let claimed = offer.auth.as_ref().map(|auth| auth.grant.chars().take(64).collect());
+                let claimed = offer.auth.as_ref().map(|auth| text::shown(&auth.grant));
                 self.signed(now, &key, &offer)
                     .and_then(|pass| self.offer(now, &key, offer, pass, false, media))
                     .unwrap_or_else(|refusal| vec![SessionAction::Refuse { key, claimed, refusal }])
@@ -367,7 +368,8 @@ impl<H> Table<H> {
         self.early.take(key);
         let Some((generation, session)) = self.current(key) else { return Vec::new() };
         session.phase = Phase::Closing;
-        let reason = EndReason::ViewerLeft(reason.unwrap_or_else(|| "bye".to_owned()));
+        let reason =
+            EndReason::ViewerLeft(reason.map_or_else(|| "bye".to_owned(), |reason| text::shown(&reason)));
         vec![SessionAction::Close { generation, reason }]
     }
 
@@ -387,6 +389,11 @@ impl<H> Table<H> {
     pub fn end(&mut self, generation: Generation) -> Option<EndedSession<H>> {
         let Session { key, pass, phase, handle, .. } = self.sessions.remove(&generation)?;
         Some(EndedSession { key, grant: pass.grant, is_current: phase != Phase::Replaced, handle })
+    }
+
+    /// The offers that were used, to be kept over a restart, if there are more than when this was asked last.
+    pub fn take_used(&mut self) -> Option<String> {
+        self.authorizer.take_used()
     }
 
     /// The limits.

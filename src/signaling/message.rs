@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::topic::Id;
+use crate::base::text;
 
 /// The longest signal message the device accepts, in bytes.
 pub const MAX_SIGNAL_BYTES: usize = 64 * 1024;
@@ -102,7 +103,8 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a hint when to retry.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_s: None }
+        // Whoever reads it may read it in a log or a terminal, and it may quote from outside.
+        Self { code, message: text::sentence(&message.into()), retry_after_s: None }
     }
 
     /// The same with a hint.

@@ -22,7 +22,7 @@ pub const ROOMS: &[Room] = &[
     room("peer", &["base", "signaling", "stream", "access", "media", "config"]),
     room("sessions", &["base", "signaling", "stream", "access", "media", "config", "peer"]),
     room("dashboard", &["base", "signaling", "stream", "media", "config", "peer", "sessions"]),
-    room("broker", &["base", "signaling", "config"]),
+    room("broker", &["base", "signaling", "access", "config"]),
     room("http", &["base", "signaling", "access", "media", "config", "peer", "sessions"]),
     room(
         "app",
@@ -72,7 +72,17 @@ pub const INNER: &[(&str, &[&str])] = &[
     ("peer::bwe", &["base", "stream"]),
     ("peer::rtp", &["base", "peer::error", "peer::net", "peer::bwe"]),
     ("peer::send", SEND),
-    ("broker", &["base", "config::broker", "config::secret", "signaling::topic"]),
+    (
+        "broker",
+        &[
+            "base",
+            "access::grant",
+            "access::permissions",
+            "config::broker",
+            "config::secret",
+            "signaling::topic",
+        ],
+    ),
 ];
 
 const ENCODE: &[&str] = &[

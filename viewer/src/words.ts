@@ -176,6 +176,9 @@ export function sayUninvited(camera: string): Say {
 function brokerTrouble(why: string, names: Names): Sentence {
   const retries = 'The page tries again by itself.';
   switch (why) {
+    case 'not-yet':
+      if (names.loginIsGrant && !names.brokerIsElsewhere) return ['The camera cannot tell yet whether this link is still good.', `The link has an end, and the camera's clock is not set yet. It works as soon as the camera has reached a time server. ${retries}`];
+      return [`The message broker at ${names.broker} is not ready.`, retries];
     case 'refused':
       if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.`];
       if (!names.hasLogin) return [`The message broker at ${names.broker} refused this page.`, `The link has neither an invitation nor a user name in it; maybe its end was cut off. Ask the owner of the camera for a new link. ${retries}`];

@@ -127,6 +127,13 @@ test('a page without an invitation says whom to ask, and what the owner does', (
   assert.match(said.hint, /^Ask the owner .* sudo porthole grant NAME/);
 });
 
+test('a link that cannot be judged yet is told so', () => {
+  const world = new World().start();
+  world.on({ type: 'broker-closed', why: 'not-yet' });
+  assert.match(say(world.state, { camera: 'c', broker: 'host:9001', hasGrant: true, loginIsGrant: true }, world.now).hint, /clock is not set yet/);
+  assert.match(world.say().text, /host:9001 is not ready/);
+});
+
 test('a broker that refuses the link\'s grant speaks of the link, not of user names', () => {
   const world = new World().start();
   world.on({ type: 'broker-closed', why: 'refused' });

@@ -13,6 +13,7 @@ use crate::app::persist::{FileReading, Persist, SaveError, Saving};
 use crate::app::privacy::{Look, PrivacySwitch};
 use crate::app::runtime_settings::RuntimeSettings;
 use crate::base::clock::now;
+use crate::base::text;
 use crate::config::Commands;
 use crate::dashboard::coalesce::{Coalescer, Offered};
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
@@ -27,6 +28,7 @@ const RESTART_GAP: Duration = Duration::from_secs(1);
 /// Camera controls that may be set at the same time; a camera has a few dozen.
 const MAX_CONTROLS_UNDER_WAY: usize = 64;
 const SUPERSEDED: &str = "a later value came before it could be carried out";
+const ENDS: &str = "the device stops";
 const PRIVACY: &str = "set/streaming";
 
 /// A setting that waits for its turn.
@@ -328,6 +330,10 @@ impl CommandExecutor {
 
     /// Whoever was promised an answer gets it: what was set is kept now, or cannot be.
     pub async fn close(mut self, snapshots: &mut SnapshotTaker, publisher: &mut Publisher) {
+        for waiting in self.settings.withdraw_all() {
+            tell(waiting.answer, &Err(ENDS.to_owned()), publisher);
+        }
+        snapshots.give_up(ENDS, publisher);
         self.parts.persist.flush().await;
         while let Some(done) = self.done().await {
             self.finish(done, snapshots, publisher).await;
@@ -366,7 +372,7 @@ fn tell(answer: Answer, result: &Result<(), String>, publisher: &mut Publisher) 
             tracing::info!(topic, "command carried out");
         }
         Ok(()) => tracing::debug!(topic, "command carried out"),
-        Err(error) => tracing::debug!(topic, error, "command refused"),
+        Err(error) => tracing::debug!(topic, error = text::sentence(error), "command refused"),
     }
     publisher.answer(answer, result);
 }

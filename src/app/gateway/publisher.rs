@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::app::address;
 use crate::app::state::StateSource;
 use crate::base::stats::SystemFigures;
+use crate::base::text;
 use crate::dashboard::events;
 use crate::dashboard::info::{self, DeviceInfo};
 use crate::dashboard::schedule::PublishSchedule;
@@ -144,7 +145,9 @@ impl Publisher {
         // Looked for each time: the machine may get its address later than the daemon starts.
         let whep = |(scheme, listen)| format!("{scheme}://{}/whep", address::reachable(listen));
         self.device.whep = self.page.map(whep);
-        let info = info::info(&self.device, media);
+        let mut info = info::info(&self.device, media);
+        // Cameras choose their own names.
+        text::clean(&mut info);
         if self.info_sent.as_ref() != Some(&info) {
             self.retain("info", info.to_string());
             self.info_sent = Some(info);
@@ -177,7 +180,7 @@ impl Publisher {
         let mut fields = Map::new();
         fields.insert("topic".to_owned(), topic.into());
         fields.insert("ok".to_owned(), result.is_ok().into());
-        fields.insert("error".to_owned(), json!(result.as_ref().err()));
+        fields.insert("error".to_owned(), json!(result.as_ref().err().map(|error| text::sentence(error))));
         if let Some(id) = id {
             fields.insert("id".to_owned(), id);
         }

@@ -126,6 +126,13 @@ impl SnapshotTaker {
         }
     }
 
+    /// No picture comes any more: those who asked are told.
+    pub fn give_up(&mut self, reason: &str, publisher: &mut Publisher) {
+        for answer in self.taking.take().into_iter().flat_map(|taking| taking.answers) {
+            publisher.answer(answer, &Err(reason.to_owned()));
+        }
+    }
+
     fn publish(&mut self, snapshot: &Snapshot, scheduled: bool, publisher: &Publisher) -> Result<(), String> {
         let jpeg = snapshot.jpeg.clone();
         let is_queued = if self.policy.allowed {

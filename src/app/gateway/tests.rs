@@ -59,6 +59,7 @@ fn world() -> World {
         media: watched.clone(),
         replies: Arc::new(Silent),
         events: mpsc::channel(1).0,
+        keep_used: Box::new(|_| ()),
         tasks: tasks.clone(),
     };
     let sessions =

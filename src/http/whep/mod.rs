@@ -22,8 +22,8 @@ use super::limit;
 use super::problem::Problem;
 use super::request::{ClientHost, is_of_type, text, token};
 use super::services::ServerState;
-use crate::access::grant::Right;
 use crate::access::offer_authorizer::AccessMode;
+use crate::access::permissions::Privilege;
 use crate::config::Secret;
 use crate::sessions::table::{WebMessage, WebOffer};
 use crate::signaling::message::{ErrorCode, IceServer, Refusal};
@@ -42,9 +42,9 @@ const CORS: [(HeaderName, &str); 5] = [
 ];
 
 /// The routes.
-pub(super) fn router() -> Router<Arc<ServerState>> {
+pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     let routes = Router::new().route("/whep", any(endpoint)).route("/whep/{id}", any(session));
-    limit::layer(routes, limit::QUESTIONS).layer(map_response(with_cors))
+    limit::layer(routes, limit::QUESTIONS, shared).layer(map_response(with_cors))
 }
 
 async fn with_cors(mut response: Response) -> Response {
@@ -110,7 +110,8 @@ fn not_allowed(allowed: &'static str, instead: &str) -> Response {
 /// preflight bears no token, so passwords are for whoever would get them with an answer.
 fn servers_for(shared: &ServerState, headers: &HeaderMap) -> Vec<IceServer> {
     let token = token(headers);
-    let may_view = shared.services.authorizer.admit(token.as_ref().map(Secret::expose), Right::View).is_ok();
+    let may_view =
+        shared.services.authorizer.admit(token.as_ref().map(Secret::expose), Privilege::Watch).is_ok();
     let servers = shared.services.ice_servers.iter();
     servers.filter(|server| may_view || server.credential.is_none()).cloned().collect()
 }

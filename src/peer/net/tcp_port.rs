@@ -247,6 +247,7 @@ pub(in crate::peer) fn accept(
         one_host: MAX_UNKNOWN_OF_HOST,
         is_own_exempt: false,
         own: 0,
+        own_waiting: MAX_UNKNOWN_OF_HOST,
     });
     for listener in listeners {
         let accepting =
@@ -275,13 +276,16 @@ async fn accept_on(
         };
         // A dual-stack socket shows IPv4 peers as mapped addresses; candidates do not.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        // One too many is closed at once: others of the same host, or of all, have yet to say whose they are.
-        let Some(slot) = unknown.enter(peer.ip()) else { continue };
+        // One too many takes the place of the oldest that has yet to say whose it is: of the same host, or of all.
+        let Some(slot) = unknown.enter_waiting(peer.ip()) else { continue };
         let inbox = inbox.clone();
         tasks.spawn_local_finite("ice-tcp-greeting", async move {
-            let accepted = timeout(FIRST_REQUEST_LIMIT, first_frame(port, stream, peer)).await;
+            let accepted = tokio::select! {
+                () = slot.evicted() => None,
+                accepted = timeout(FIRST_REQUEST_LIMIT, first_frame(port, stream, peer)) => accepted.ok().flatten(),
+            };
             drop(slot);
-            if let (Ok(Some(accepted)), Some(inbox)) = (accepted, inbox.upgrade()) {
+            if let (Some(accepted), Some(inbox)) = (accepted, inbox.upgrade()) {
                 inbox.tcp_accepted(accepted);
             }
         });

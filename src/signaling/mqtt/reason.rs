@@ -13,6 +13,7 @@ use rustls::CertificateError;
 
 use super::version::NoGreeting;
 use super::wire::{Greeting, WireError};
+use crate::base::text;
 use crate::signaling::broker_url::BrokerUrl;
 
 /// What went wrong, whatever the version.
@@ -86,6 +87,11 @@ fn as_code5(code: Code3) -> ConnectReturnCode {
 
 /// Puts `error` into words. `greeted` tells whether the broker had accepted the connection before.
 pub(super) fn explain(error: &WireError, url: &BrokerUrl, client_id: &str, greeted: bool) -> String {
+    // It may quote the broker, or a library that does.
+    text::sentence(&words(error, url, client_id, greeted))
+}
+
+fn words(error: &WireError, url: &BrokerUrl, client_id: &str, greeted: bool) -> String {
     match Trouble::of(error) {
         Trouble::Refused(code) => refused(code, url, client_id),
         Trouble::ThrownOut(code) => thrown_out(code, url, client_id),

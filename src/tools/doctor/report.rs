@@ -6,6 +6,8 @@ use std::io::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::base::text;
+
 /// What a finding means for video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,7 +52,8 @@ pub(super) struct Finding {
 
 impl Finding {
     fn new(area: &'static str, verdict: Severity, what: impl Into<String>) -> Self {
-        Self { area, verdict, what: what.into(), next: None, figures: Map::new() }
+        // It may quote a broker, a camera or a driver.
+        Self { area, verdict, what: text::lines(&what.into()), next: None, figures: Map::new() }
     }
 
     pub fn ok(area: &'static str, what: impl Into<String>) -> Self {

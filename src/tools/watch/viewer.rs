@@ -13,6 +13,7 @@ use super::proof::{Proof, SentOffer};
 use super::report::{Row, Trouble};
 use crate::access::proof::Parties;
 use crate::base::tasks::TaskGroup;
+use crate::base::text;
 use crate::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::{Auth, Candidate};
@@ -388,7 +389,9 @@ impl Session {
     }
 
     fn fail(&mut self, code: &str, message: String) {
-        self.trouble.push(Trouble { viewer: self.id.clone(), code: code.to_owned(), message });
+        // The device says it, or a broker in its place.
+        let (code, message) = (text::shown(code), text::sentence(&message));
+        self.trouble.push(Trouble { viewer: self.id.clone(), code, message });
     }
 
     fn say(&self, kind: &str, fields: Value) {

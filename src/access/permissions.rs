@@ -1,0 +1,145 @@
+//! What each right opens: topics of the built-in broker, commands, HTTP. The one table; whoever decides asks it. Pure.
+//!
+//! With a broker of one's own that broker's rules decide over topics, and `[dashboard] commands` over commands; offers and HTTP
+//! are decided here in any case. There is no data channel in this release.
+
+use super::grant::{Right, Rights};
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege<'a> {
+    /// To read the device's topic of this name at the built-in broker.
+    Read(&'a str),
+    /// To say something on `signal/<viewer>/up`, and to hear the answer; what it may be is decided anew.
+    Signal,
+    /// To write `set/<this>`.
+    Set(&'a str),
+    /// To write `do/<this>`.
+    Do(&'a str),
+    /// Live video, whichever way the offer came.
+    Watch,
+    /// An answer at this path over HTTP.
+    Http(&'a str),
+}
+
+/// Of each list one right is needed. None: whoever has a grant.
+type Needs = &'static [&'static [Right]];
+
+const ANY: Needs = &[];
+const VIEW: Needs = &[&[Right::View]];
+const CONTROL: Needs = &[&[Right::Control]];
+const SNAPSHOT: Needs = &[&[Right::Snapshot]];
+/// How the device is, for who watches it and for who steers it.
+const CONDITION: Needs = &[&[Right::View, Right::Control]];
+/// A command whose outcome is a picture.
+const COMMAND_PICTURE: Needs = &[&[Right::Control], &[Right::Snapshot]];
+
+/// Topics that the device publishes and everybody may know of: who may read them.
+const TOPICS: [(&str, Needs); 5] = [
+    ("availability", ANY),
+    ("info", ANY),
+    ("state", CONDITION),
+    // Who else watches, from which address.
+    ("event", CONTROL),
+    ("snapshot", SNAPSHOT),
+];
+
+/// Paths that are not for everybody. `/whep` is [`Privilege::Watch`].
+const PATHS: [(&str, Needs); 3] =
+    [("/api/state", CONDITION), ("/metrics", CONDITION), ("/snapshot.jpg", SNAPSHOT)];
+
+/// Why a wish is refused: one of these rights is missing, or there is no such thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing(&'static [Right]);
+
+impl Missing {
+    /// The rights that would do, in words.
+    pub fn words(self) -> String {
+        let names: Vec<_> = self.0.iter().map(|right| right.as_str()).collect();
+        if names.is_empty() { "what does not exist".to_owned() } else { names.join(" or ") }
+    }
+}
+
+fn needs(wish: Privilege<'_>) -> Option<Needs> {
+    let find = |table: &[(&str, Needs)], name: &str| {
+        table.iter().find(|(known, _)| *known == name).map(|(_, needs)| *needs)
+    };
+    match wish {
+        Privilege::Read(topic) => find(&TOPICS, topic),
+        Privilege::Signal => Some(ANY),
+        Privilege::Set("") | Privilege::Do("") => None,
+        Privilege::Do("snapshot") => Some(COMMAND_PICTURE),
+        Privilege::Set(_) | Privilege::Do(_) => Some(CONTROL),
+        Privilege::Watch => Some(VIEW),
+        Privilege::Http(path) => find(&PATHS, path),
+    }
+}
+
+/// Whether who has `rights` may have his wish.
+///
+/// # Errors
+/// The rights of which one is missing.
+pub fn permit(rights: &Rights, wish: Privilege<'_>) -> Result<(), Missing> {
+    let needs = needs(wish).ok_or(Missing(&[]))?;
+    let missing = needs.iter().find(|one_of| !one_of.iter().any(|right| rights.allow(*right)));
+    missing.map_or(Ok(()), |one_of| Err(Missing(one_of)))
+}
+
+/// Whether all topics that the device publishes for more than one reader may be read: a `+` stands for each of them.
+pub fn may_read_all(rights: &Rights) -> bool {
+    TOPICS.iter().all(|(topic, _)| permit(rights, Privilege::Read(topic)).is_ok())
+}
+
+/// Whether `rights` open every topic that `before` opened.
+pub fn reads_as_much(rights: &Rights, before: &Rights) -> bool {
+    let may = |rights: &Rights, topic| permit(rights, Privilege::Read(topic)).is_ok();
+    TOPICS.iter().all(|(topic, _)| may(rights, topic) || !may(before, topic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As docs/access.md has it: a line for each wish, and who may, of `v` view, `c` control, `s` snapshot.
+    const EXPECTED: [(Privilege<'static>, fn(bool, bool, bool) -> bool); 17] = [
+        (Privilege::Read("availability"), |_, _, _| true),
+        (Privilege::Read("info"), |_, _, _| true),
+        (Privilege::Read("state"), |v, c, _| v || c),
+        (Privilege::Read("event"), |_, c, _| c),
+        (Privilege::Read("snapshot"), |_, _, s| s),
+        (Privilege::Read("set"), |_, _, _| false),
+        (Privilege::Read("signal"), |_, _, _| false),
+        (Privilege::Signal, |_, _, _| true),
+        (Privilege::Set("streaming"), |_, c, _| c),
+        (Privilege::Set(""), |_, _, _| false),
+        (Privilege::Do("keyframe"), |_, c, _| c),
+        (Privilege::Do("snapshot"), |_, c, s| c && s),
+        (Privilege::Watch, |v, _, _| v),
+        (Privilege::Http("/api/state"), |v, c, _| v || c),
+        (Privilege::Http("/metrics"), |v, c, _| v || c),
+        (Privilege::Http("/snapshot.jpg"), |_, _, s| s),
+        (Privilege::Http("/other"), |_, _, _| false),
+    ];
+
+    #[test]
+    fn every_right_opens_what_the_table_says_and_nothing_else() {
+        for bits in 0_u8..16 {
+            let (view, control, snapshot, talk) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0, bits & 8 > 0);
+            let named = [(view, "view"), (control, "control"), (snapshot, "snapshot"), (talk, "talk")];
+            let names: Vec<_> = named.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
+            let rights: Rights =
+                if names.is_empty() { Rights::none() } else { names.join(",").parse().unwrap() };
+            for (wish, may) in EXPECTED {
+                assert_eq!(permit(&rights, wish).is_ok(), may(view, control, snapshot), "{rights}: {wish:?}");
+            }
+            assert_eq!(may_read_all(&rights), control && snapshot);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let words = |wish| permit(&"talk".parse().unwrap(), wish).unwrap_err().words();
+        assert_eq!(words(Privilege::Http("/api/state")), "view or control");
+        assert_eq!(words(Privilege::Do("snapshot")), "control");
+    }
+}
