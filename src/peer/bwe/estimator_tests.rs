@@ -276,7 +276,7 @@ fn an_outage_is_no_reason_to_send_less_afterwards() {
 fn whatever_times_a_viewer_tells_little_is_kept() {
     let start = Instant::now();
     let standing = |_| Duration::from_secs(9);
-    let backwards = |step: u32| Duration::from_secs(86_400) - Duration::from_micros(100) * step;
+    let backwards = |step: u32| Duration::from_hours(24).saturating_sub(Duration::from_micros(100) * step);
     let hardly = |step: u32| Duration::from_micros(step.into());
     for tell in [standing as fn(u32) -> Duration, backwards, hardly] {
         let mut estimate = Estimator::new(start);

@@ -86,7 +86,7 @@ struct Viewer {
     /// Packets by number from the first one on: time, and whether they end their picture.
     there: BTreeMap<u16, (u32, bool)>,
     /// What is missing: when it was asked for, and how often.
-    missing: BTreeMap<u16, (Instant, u8)>,
+    missing: BTreeMap<u16, (Option<Instant>, u8)>,
     newest: u16,
     /// The first that is not there.
     next: u16,
@@ -112,7 +112,7 @@ impl Viewer {
         self.there.insert(at, (header.timestamp, header.marker));
         self.missing.remove(&at);
         let new = self.newest + 1..at;
-        self.missing.extend(new.map(|lost| (lost, (now - ASK_AGAIN, 0))));
+        self.missing.extend(new.map(|lost| (lost, (None, 0))));
         self.newest = self.newest.max(at);
         while let Some((_, ends)) = self.there.get(&self.next) {
             self.next += 1;
@@ -139,10 +139,11 @@ impl Viewer {
     fn asks(&mut self, now: Instant) -> Option<Vec<u8>> {
         let first = self.first?;
         self.missing.retain(|_, (_, tries)| *tries < ASK_MOST);
-        let due = self.missing.iter_mut().filter(|(_, (asked, _))| now >= *asked + ASK_AGAIN);
+        let due =
+            self.missing.iter_mut().filter(|(_, (asked, _))| asked.is_none_or(|at| now >= at + ASK_AGAIN));
         let due: Vec<u16> = due
             .map(|(at, (asked, tries))| {
-                (*asked, *tries) = (now, *tries + 1);
+                (*asked, *tries) = (Some(now), *tries + 1);
                 first.wrapping_add(*at)
             })
             .collect();
@@ -168,7 +169,7 @@ impl Viewer {
                 let periods = u32::try_from(arrival.as_millis() / REFERENCE.as_millis()).unwrap();
                 (reference_time, at) = (Some(periods), REFERENCE * periods);
             }
-            let delta = i64::try_from((arrival - at).as_micros()).unwrap();
+            let delta = i64::try_from(arrival.saturating_sub(at).as_micros()).unwrap();
             let symbol = if delta < 63_750 {
                 SymbolTypeTcc::PacketReceivedSmallDelta
             } else {

@@ -278,7 +278,7 @@ async fn besieged(says: Says) -> f64 {
         if left.len() > LATE {
             let until = left.pop_front().unwrap();
             let (base, count) = (number.wrapping_add(reported), until - reported);
-            let came = |at: u16| !matches!(says, Says::Lost(each) if (reported + at) % each == 0);
+            let came = |at: u16| !matches!(says, Says::Lost(each) if (reported + at).is_multiple_of(each));
             let (at, apart_ms) =
                 if matches!(says, Says::AtOnce) { (1, 0) } else { (1 + u32::from(picture) / 2, 0) };
             if !matches!(says, Says::Nothing) {
