@@ -100,8 +100,11 @@ pub fn reads_as_much(rights: &Rights, before: &Rights) -> bool {
 mod tests {
     use super::*;
 
+    /// Of the rights `view`, `control`, `snapshot`.
+    type Judge = fn(bool, bool, bool) -> bool;
+
     /// As docs/access.md has it: a line for each wish, and who may, of `v` view, `c` control, `s` snapshot.
-    const EXPECTED: [(Privilege<'static>, fn(bool, bool, bool) -> bool); 17] = [
+    const EXPECTED: [(Privilege<'static>, Judge); 17] = [
         (Privilege::Read("availability"), |_, _, _| true),
         (Privilege::Read("info"), |_, _, _| true),
         (Privilege::Read("state"), |v, c, _| v || c),
@@ -126,9 +129,9 @@ mod tests {
         for bits in 0_u8..16 {
             let (view, control, snapshot, talk) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0, bits & 8 > 0);
             let named = [(view, "view"), (control, "control"), (snapshot, "snapshot"), (talk, "talk")];
-            let names: Vec<_> = named.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
+            let words: Vec<_> = named.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
             let rights: Rights =
-                if names.is_empty() { Rights::none() } else { names.join(",").parse().unwrap() };
+                if words.is_empty() { Rights::none() } else { words.join(",").parse().unwrap() };
             for (wish, may) in EXPECTED {
                 assert_eq!(permit(&rights, wish).is_ok(), may(view, control, snapshot), "{rights}: {wish:?}");
             }

@@ -142,12 +142,12 @@ mod tests {
             .fmt_fields(log_fields())
             .with_ansi(false)
             .finish();
-        let long = "y".repeat(50_000);
+        let much = "y".repeat(50_000);
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("session", viewer = %HOSTILE);
             let _in = span.enter();
             tracing::info!(shown = %HOSTILE, text = HOSTILE, debug = ?HOSTILE, count = 7, "said {HOSTILE}");
-            tracing::info!(%long, "much");
+            tracing::info!(%much, "much");
         });
         let bytes = log.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();

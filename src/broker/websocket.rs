@@ -28,11 +28,9 @@ pub(super) async fn greet(stream: TcpStream, is_open: bool) -> Option<BrokerTran
         .max_message_size(Some(MAX_PACKET_BYTES))
         .max_frame_size(Some(MAX_PACKET_BYTES))
         .max_write_buffer_size(2 * MAX_PACKET_BYTES);
-    let handshake = accept_hdr_async_with_config(
-        stream,
-        move |request: &Request, response| answer(request, response, is_open),
-        Some(config),
-    );
+    #[expect(clippy::result_large_err, reason = "the type that the library asks for")]
+    let answered = move |request: &Request, response: Response| answer(request, response, is_open);
+    let handshake = accept_hdr_async_with_config(stream, answered, Some(config));
     let stream = timeout(HANDSHAKE_LIMIT, handshake).await.ok()?.ok()?;
     Some(BrokerTransport::websocket(WebSocketStreamWrapper::new(stream)))
 }

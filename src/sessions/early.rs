@@ -99,9 +99,9 @@ mod tests {
         Key { viewer: Id::new(&format!("v{at}")).unwrap(), session: Id::default_session() }
     }
 
-    fn of_bytes(bytes: usize) -> Option<Candidate> {
+    fn of_bytes(bytes: usize) -> Candidate {
         let candidate = "c".repeat(bytes);
-        Some(Candidate { candidate, sdp_mid: None, sdp_mline_index: None, username_fragment: None })
+        Candidate { candidate, sdp_mid: None, sdp_mline_index: None, username_fragment: None }
     }
 
     #[test]
@@ -109,11 +109,11 @@ mod tests {
         let (mut early, start) = (EarlyCandidates::default(), Instant::now());
         for at in 0..10_000 {
             let now = start + Duration::from_millis(at as u64 / 32);
-            early.put(now, key(at / 32), of_bytes(900));
+            early.put(now, key(at / 32), Some(of_bytes(900)));
             assert!(early.bytes <= MAX_BYTES && early.by_key.len() <= MAX_SESSIONS);
         }
         let now = start + Duration::from_secs(1);
-        early.put(now, key(77_777), of_bytes(200));
+        early.put(now, key(77_777), Some(of_bytes(200)));
         assert_eq!(early.take(&key(77_777)).len(), 1);
         let counted: usize = early.by_key.values().map(|early| early.bytes).sum();
         assert_eq!(counted, early.bytes);

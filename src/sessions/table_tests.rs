@@ -325,6 +325,7 @@ fn a_host_is_limited_however_many_sessions_it_makes() {
 }
 
 /// A device with the grants of these names, and what signs an offer of one of them.
+#[expect(clippy::type_complexity, reason = "a table and what signs for it")]
 fn granted(names: &[&str], max_viewers: usize) -> (Table<()>, impl Fn(usize, &str, u32) -> (Key, UpKind)) {
     let clock = Clock { now: SystemTime::now(), is_set: true };
     let made: Vec<_> = names

@@ -272,7 +272,9 @@ impl Shared {
             }
             #[cfg(test)]
             DriverCommand::Break(owner) => {
-                self.with(|state| state.peers.get_mut(&owner).into_iter().for_each(|peer| peer.is_broken = true));
+                self.with(|state| {
+                    state.peers.get_mut(&owner).into_iter().for_each(|peer| peer.is_broken = true)
+                });
             }
             #[cfg(test)]
             DriverCommand::Count(reply) => {

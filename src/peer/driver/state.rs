@@ -344,7 +344,10 @@ impl State {
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| peer.close(&mut self.net)))
         {
             let reason = panic_text(panic.as_ref());
-            tracing::error!(reason, "a connection failed inside the device while it was closed; the others go on");
+            tracing::error!(
+                reason,
+                "a connection failed inside the device while it was closed; the others go on"
+            );
         }
         self.schedule(owner, None);
         self.net.leave(owner, now);

@@ -164,11 +164,11 @@ impl Session {
         let sink: Arc<dyn PacketSink> = Arc::clone(&self.sink) as Arc<dyn PacketSink>;
         let (mut viewer, sdp) = match Viewer::offer(sink).await {
             Ok(made) => made,
-            Err(error) => return self.fail("peer", error.to_string()),
+            Err(error) => return self.fail("peer", &error.to_string()),
         };
         let fields = match self.signed(plan, &sdp) {
             Ok(fields) => fields,
-            Err(problem) => return self.fail("peer", problem),
+            Err(problem) => return self.fail("peer", &problem),
         };
         self.offered = Some(Instant::now());
         self.say("offer", fields);
@@ -220,7 +220,7 @@ impl Session {
         })
         .await;
         if reached != Ok(true) {
-            self.fail("broker", complaint);
+            self.fail("broker", &complaint);
         }
         reached == Ok(true)
     }
@@ -264,7 +264,7 @@ impl Session {
             }
             // Media does not need the broker, so watching goes on; but it is told.
             LinkEvent::Disconnected { reason } => {
-                self.fail("broker", reason);
+                self.fail("broker", &reason);
                 Next::Continue(())
             }
             LinkEvent::Connected => Next::Continue(()),
@@ -275,7 +275,7 @@ impl Session {
         let Ok(said) = serde_json::from_slice::<Down>(&message.payload) else {
             let shown =
                 String::from_utf8_lossy(&message.payload[..message.payload.len().min(80)]).into_owned();
-            self.fail("bad-message", format!("the device said what is not in the protocol: {shown}"));
+            self.fail("bad-message", &format!("the device said what is not in the protocol: {shown}"));
             return Next::Continue(());
         };
         match said {
@@ -284,11 +284,11 @@ impl Session {
             Down::Answer { sdp, identity } => {
                 // Before anything of it is used: what it names may be somebody else's.
                 if let Err(problem) = self.verify(plan, &sdp, identity.as_ref()) {
-                    self.fail("wrong-device", problem);
+                    self.fail("wrong-device", &problem);
                     return Next::Break(());
                 }
                 if let Err(error) = viewer.accept(sdp).await {
-                    self.fail("bad-answer", format!("the answer cannot be used: {error}"));
+                    self.fail("bad-answer", &format!("the answer cannot be used: {error}"));
                     return Next::Break(());
                 }
                 self.answered = true;
@@ -302,11 +302,11 @@ impl Session {
                 }
             }
             Down::Bye { reason } => {
-                self.fail("bye", reason.unwrap_or_else(|| "the device ended the session".to_owned()));
+                self.fail("bye", &reason.unwrap_or_else(|| "the device ended the session".to_owned()));
                 return Next::Break(());
             }
             Down::Error { code, message } => {
-                self.fail(&code, message.unwrap_or_default());
+                self.fail(&code, &message.unwrap_or_default());
                 // Refused before there was anything; later errors leave the session as it is.
                 if !self.answered {
                     return Next::Break(());
@@ -345,7 +345,7 @@ impl Session {
                 self.asked = Some(Instant::now());
             }
             ViewerEvent::Ended => {
-                self.fail("connection", "the connection to the device failed or was closed by it".to_owned());
+                self.fail("connection", "the connection to the device failed or was closed by it");
                 return Next::Break(());
             }
         }
@@ -373,24 +373,24 @@ impl Session {
         }
         let device = &plan.device;
         if !self.answered && self.device_offline {
-            self.fail("no-answer", format!("the device `{device}` is offline, says the broker"));
+            self.fail("no-answer", &format!("the device `{device}` is offline, says the broker"));
         } else if !self.answered {
             self.fail(
                 "no-answer",
-                format!("no answer from the device `{device}`: check its id, that it runs, and --root"),
+                &format!("no answer from the device `{device}`: check its id, that it runs, and --root"),
             );
         } else if !self.connected {
-            self.fail("no-connection", "the device answered, but no UDP path to it was found".to_owned());
+            self.fail("no-connection", "the device answered, but no UDP path to it was found");
         } else if self.sink.counter().has_packets() {
-            self.fail("no-key-frame", "video came, but no whole key frame".to_owned());
+            self.fail("no-key-frame", "video came, but no whole key frame");
         } else {
-            self.fail("no-video", "connected, but no video came".to_owned());
+            self.fail("no-video", "connected, but no video came");
         }
     }
 
-    fn fail(&mut self, code: &str, message: String) {
+    fn fail(&mut self, code: &str, message: &str) {
         // The device says it, or a broker in its place.
-        let (code, message) = (text::shown(code), text::sentence(&message));
+        let (code, message) = (text::shown(code), text::sentence(message));
         self.trouble.push(Trouble { viewer: self.id.clone(), code, message });
     }
 
