@@ -94,9 +94,13 @@ impl CheckLimit {
             return false;
         }
         let is_of_this_machine = address.is_loopback() && !from.ip().is_loopback();
-        let is_begun = !is_of_this_machine && !(self.policy.skips_private && is_private(address));
+        let is_left_to_viewers = is_of_this_machine || self.policy.skips_private && is_private(address);
         let checks = self.sessions.entry(owner).or_insert_with(|| Checks::new(now));
-        checks.allows(from, to, is_begun, now) && checks.remember(transaction, to)
+        let may = checks.allows(from, to, !is_left_to_viewers, now);
+        if may {
+            checks.remember(transaction, to);
+        }
+        may
     }
 
     /// A check of the viewer came from `from` and was found to be its own: one may go there in return.
@@ -164,12 +168,11 @@ impl Checks {
         has_room.then(|| self.candidates.entry(address).or_default())
     }
 
-    fn remember(&mut self, transaction: Transaction, to: SocketAddr) -> bool {
+    fn remember(&mut self, transaction: Transaction, to: SocketAddr) {
         if self.sent.len() == MAX_SENT {
             self.sent.pop_front();
         }
         self.sent.push_back((transaction, to));
-        true
     }
 
     fn refill(&mut self, now: Instant) {

@@ -154,7 +154,7 @@ async fn a_viewer_that_reads_nothing_keeps_no_ended_connection() {
         let outbox = Rc::<Outbox>::default();
         let served = tokio::task::spawn_local(serve(1, stream, Rc::clone(&outbox), inbox));
         while !outbox.is_writing.get() {
-            outbox.push(&[7; 60_000]);
+            outbox.push(&vec![7; 60_000]);
             tokio::task::yield_now().await;
         }
         outbox.closing.notify_one();
