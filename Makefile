@@ -22,8 +22,10 @@ LOGS := $(TARGET)/test-logs
 BUILD_PACKAGES := build-essential pkg-config:pkg-config libclang-dev \
 	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev ca-certificates
 RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+# The last three are for GStreamer's own WHEP players.
 TEST_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients chromium:chromium chromedriver:chromium-driver \
-	nft:nftables turnserver:coturn promtool:prometheus procps
+	nft:nftables turnserver:coturn promtool:prometheus procps \
+	python3-venv gstreamer1.0-nice gstreamer1.0-libav libgstreamer-plugins-bad1.0-0
 # The lab's guest is an amd64 machine, and only root may make its network: elsewhere its tests are skipped.
 LAB_PACKAGES := qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs ip:iproute2 \
 	ssh:openssh-client unshare:util-linux curl:curl
@@ -112,7 +114,7 @@ run: run-packages rust page ## installs what is missing, builds, runs the demo: 
 	exec $(DEBUG) demo
 
 .PHONY: test
-test: test-packages test-deb ## installs what is missing, runs every test
+test: test-packages test-deb peers ## installs what is missing, runs every test
 	@mkdir -p $(LOGS)
 	rm -f $(LOGS)/*
 	failed=0
@@ -227,6 +229,33 @@ image: image-packages deb ## an SD card image for 64-bit Raspberry Pi boards: do
 	deb=$$(ls -t $(TARGET)/package/porthole_*_arm64.deb | sed -n 1p)
 	"$${as_root[@]}" env PORTHOLE_CACHE="$${PORTHOLE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/porthole}" \
 	  cross/image.sh "$$deb" $(IMAGE)
+
+# What tests play and speak with that was not written here, beside the page's own packages: GStreamer's WHEP players (Debian has no
+# package of them) and a broker that knows MQTT 3.1.1 alone. Without them those tests say SKIPPED:.
+PLAYERS := $(TARGET)/players
+AMQTT := 0.11.4
+.PHONY: peers
+peers: $(PLAYERS)/gst-launch-1.0 $(TARGET)/amqtt/bin/amqtt
+
+# The package with the one file to link against depends on all of OpenCV's headers: it is unpacked, not installed.
+$(PLAYERS)/gst-launch-1.0: $(wildcard tests/players/* tests/players/src/*)
+	@echo "make: building GStreamer's WHEP players for the tests (once, some minutes)"
+	multiarch=$$(dpkg-architecture --query DEB_HOST_MULTIARCH)
+	rm -rf $(PLAYERS)/dev && mkdir -p $(PLAYERS)/dev && cd $(PLAYERS)/dev
+	apt-get download --quiet libgstreamer-plugins-bad1.0-dev >/dev/null 2>&1 && dpkg --extract libgstreamer-plugins-bad1.0-dev_*.deb .
+	sed "s|^libdir=.*|libdir=$$PWD|" "usr/lib/$$multiarch/pkgconfig/gstreamer-webrtc-1.0.pc" >gstreamer-webrtc-1.0.pc
+	ln -sf "/usr/lib/$$multiarch/libgstwebrtc-1.0.so.0" libgstwebrtc-1.0.so
+	export PKG_CONFIG_PATH=$$PWD
+	cd $(CURDIR)
+	cargo build --locked --quiet --manifest-path tests/players/Cargo.toml --target-dir $(PLAYERS)/build
+	cp $(PLAYERS)/build/debug/gst-players $@
+
+$(TARGET)/amqtt/bin/amqtt: Makefile
+	@echo "make: installing a broker for the tests with: pip install amqtt==$(AMQTT) (into $(TARGET)/amqtt)"
+	rm -rf $(TARGET)/amqtt
+	python3 -m venv $(TARGET)/amqtt
+	$(TARGET)/amqtt/bin/pip install --quiet --disable-pip-version-check amqtt==$(AMQTT)
+	touch $@
 
 # The program that the tests run, as a package, for the tests of installing it.
 .PHONY: test-deb

@@ -33,6 +33,12 @@ const SETTLE: Duration = Duration::from_secs(3);
 const GOOD: usize = 5;
 const FULL_RATE: f64 = 5e6;
 const DROP: &str = "drop";
+/// Runs of a real browser over a path that loses, each with losses of its own.
+const STILL: &str = "still";
+const STILL_RUNS: u64 = 20;
+const STILL_FOR: Duration = Duration::from_secs(12);
+/// What was wanted: nobody sees a longer one.
+const STILL_MOST_MS: f64 = 400.0;
 
 /// A network over time: each link with how long it lasts.
 struct Scenario {
@@ -87,7 +93,71 @@ async fn main() -> ExitCode {
             in_chromium(&broker, &scenario).await;
         }
     }
+    if named.is_empty() || named.iter().any(|name| name == STILL) {
+        still_in_chromium(&broker).await;
+    }
     ExitCode::SUCCESS
+}
+
+/// The longest gaps that a real browser shows over a path that loses.
+async fn still_in_chromium(broker: &Mosquitto) {
+    let Some(browser) = Browser::start().await else { return };
+    let link = Link { loss: 0.05, round_trip: ms(50), ..CLEAN };
+    let scenario = Scenario { name: STILL, title: "5 % loss, 50 ms", bitrate_kbps: 2000, steps: vec![] };
+    let mut longest_of_runs = Vec::new();
+    for seed in 1..=STILL_RUNS {
+        let mut daemon = Daemon::run(settings(broker, &scenario));
+        let mut dashboard = Dashboard::connect(broker.port()).await;
+        dashboard.availability("online").await;
+        let watching =
+            RelayedBrowser::watch(&browser, broker.port(), Link { seed, ..CLEAN }, str::to_owned).await;
+        sleep(SETTLE).await;
+        watching.relay.set(Link { seed, ..link });
+        watching.shown_ms().await;
+        let asked = browser.run("return performance.now()").await.as_f64().unwrap_or_default();
+        let begin = Instant::now();
+        let before = watching.stats().await;
+        sleep(STILL_FOR).await;
+        let (shown, after) = (watching.shown_ms().await, watching.stats().await);
+        let gaps: Vec<(f64, f64)> = shown.windows(2).map(|two| (two[0] - asked, two[1] - two[0])).collect();
+        longest_of_runs.push(longest(&gaps));
+        let more = |key: &str| after[key].as_f64().unwrap_or(0.0) - before[key].as_f64().unwrap_or(0.0);
+        println!(
+            "({STILL}, losses {seed}: longest gap {:.0} ms, {:.1} pictures a second, {:.0} key frames, {:.0} asked for, {:.0} packets asked for, {:.0} repaired)",
+            longest(&gaps),
+            shown.len() as f64 / STILL_FOR.as_secs_f64(),
+            more("keyFramesDecoded"),
+            more("pliCount"),
+            more("nackCount"),
+            more("retransmittedPacketsReceived"),
+        );
+        for (at, gap) in gaps.iter().filter(|(_, gap)| *gap > STILL_MOST_MS) {
+            println!(
+                "  still for {gap:.0} ms from {at:.0} ms on; kB that left in each 50 ms:{}",
+                left(&watching, begin, *at)
+            );
+        }
+        browser.open("about:blank").await;
+        daemon.kill();
+    }
+    let over = longest_of_runs.iter().filter(|gap| **gap > STILL_MOST_MS).count();
+    println!("({STILL}: over {STILL_MOST_MS:.0} ms in {over} of {STILL_RUNS} runs)");
+    browser.close().await;
+}
+
+/// What the device sent around a gap that began `at_ms` after `begin`.
+fn left(watching: &RelayedBrowser<'_>, begin: Instant, at_ms: f64) -> String {
+    const STEP_MS: f64 = 50.0;
+    let sent = watching.relay.sent();
+    let kilobytes = |step: i32| {
+        let from = at_ms + f64::from(step) * STEP_MS;
+        let span = from..from + STEP_MS;
+        let within =
+            |when: &Instant| span.contains(&(when.saturating_duration_since(begin).as_secs_f64() * 1e3));
+        let bytes: usize = sent.iter().filter(|(when, _)| within(when)).map(|(_, bytes)| bytes).sum();
+        format!(" {:.1}", bytes as f64 / 1e3)
+    };
+    (-6..30).map(kilobytes).collect()
 }
 
 fn settings(broker: &Mosquitto, scenario: &Scenario) -> Settings {

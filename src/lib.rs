@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! camera ─v4l2→ media (GStreamer) ─AccessUnit→ stream ─Subscription→ peer ─SRTP→ viewer
-//!                  ↑ start/stop, key frame ←───── Demand ──┘
+//!                  ↑ Demand, key-frame request ←──────────┘
 //! MQTT ↔ signaling::mqtt ↔ app::gateway ─Offer→ sessions ─AcceptedOffer→ peer ─Down→ sessions ─→ app::gateway ↔ MQTT
 //! ```
 //!
@@ -25,16 +25,16 @@
 //! | [`dashboard`] | what MQTT dashboards see and may ask: documents and parsers, all pure |
 //! | [`broker`] | the embedded MQTT broker |
 //! | [`http`] | the viewer page, WHEP, and what programs ask over HTTP |
-//! | [`app`] | the only room that knows every other: opens, binds, runs, drains; the gateway between MQTT and the rest |
+//! | [`app`] | the daemon, which knows every room above: opens, binds, runs, drains; the gateway between MQTT and the rest |
 //! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
 //! | [`tools`] | `watch`, a viewer that counts, and `doctor`, which tries what the daemon would use |
-//! | [`cli`] | arguments and exit codes, one file per subcommand |
+//! | [`cli`] | arguments and exit codes of the subcommands; `grant` holds those about invitations |
 //!
 //! # One picture, from the camera to the socket
 //!
 //! 1. `media::capture::find` and `media::capture::camera` say which cameras there are; `media::plan::planner` makes a plan of camera, mode and
 //!    encoder; `media::pipeline::running` is GStreamer doing it. `media::life::worker` owns all of that, on a thread that may block.
-//! 2. `media::pipeline::tap` takes each encoded picture out as a [`stream::AccessUnit`], and [`stream::Fanout`] gives it to every viewer's
+//! 2. `media::pipeline::flow` takes each encoded picture from the pipeline as a [`stream::AccessUnit`], and [`stream::Fanout`] gives it to every viewer's
 //!    bounded ring.
 //! 3. `peer::driver::sending` waits for it, on the driver's thread. `peer::send::pictures` decides whether this viewer gets it
 //!    (`peer::send::frame_dropper`) and when (`peer::send::pacer`); its RTP payloads are made once for all viewers.
@@ -47,37 +47,41 @@
 //!
 //! 1. `signaling::mqtt::task` receives it, `app::gateway::router` reads its topic and has [`signaling::message`] parse it into an `Offer`
 //!    (over HTTP: `http::whep`).
-//! 2. [`sessions`] asks [`sessions::table`]: rate limit, access (`access::gate`), viewer limit. `peer::connect::offer` reads the SDP, once.
+//! 2. [`sessions::table`] asks `access::offer_authorizer` (proof) and `sessions::offer_limits` (rates), has `peer::connect::offer` read the
+//!    SDP, once, and asks `sessions::places` (how many may watch).
 //! 3. `peer::session` runs one session to its end. `peer::factory` makes its connection, `peer::driver` takes it to its thread:
 //!    `peer::driver::peer` is the library's state machine, given datagrams and time; `peer::driver::gather` finds our candidates.
-//! 4. `peer::connect::answer` writes what the library leaves out; `access::identity` signs it; it leaves by `sessions::outbox`, the only way out for
-//!    a session's messages, which is shut when a successor begins.
+//! 4. `peer::connect::negotiation` says what is taken of it and shows the library a small offer of its own; `peer::connect::answer` writes
+//!    the answer; `access::identity` signs it; it leaves by `sessions::outbox`, the only way out for
+//!    a running session's messages, which is shut when a successor begins.
 //!
 //! # Invariants
 //!
 //! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt` names rumqttc; only `broker` names
 //!   mqtt5 and its WebSockets.
-//! - The camera thread never waits for a viewer: every queue between them is bounded and drops.
+//! - GStreamer's streaming thread never waits for a viewer: every queue between them is bounded and drops.
 //! - No viewer, no open device: the pipeline runs only while something demands it. No loop wakes when nothing is due.
 //! - Nothing that arrives from outside can panic the process; every refusal has a code. Where a library fails all the same, it takes one
 //!   connection with it (`peer::driver::state`).
 //! - Every task has a name and an owner ([`base::tasks`]); one that ends early is an ailment that health, `state` and the watchdog see.
 //! - While the daemon runs one task writes files (`app::persist`); nobody who serves viewers waits for a card. `ok` means kept.
-//! - On the driver's thread there is no lock between what receives and what sends: each event is done to its end before the next.
+//! - On the driver's thread what receives never waits for what sends: each event is done to its end before the next. The locks of
+//!   `peer::bwe::feedback` are there for `app::adapt`, which reads rates on another thread.
 //! - `state` is made in one place (`app::state`), whoever asks.
 //!
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`] (who may watch), [`adaptation`] and
 //! `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
-//! `media::plan::rank` (what the camera is asked for), [`peer::offer`] (what an offer may get), `app::persist::slots` (what is written when),
+//! `media::plan::rank` (what the camera is asked for), `peer::connect::offer` (what an offer may get), `app::persist::slots` (what is written when),
 //! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out: `sessions`, `media::life::worker`,
 //! `peer::driver`, `signaling::mqtt`, `app`.
 //!
 //! # The other side
 //!
 //! `porthole watch` is a viewer: [`tools::watch`] counts, [`peer::viewer`] receives, through the library's own asynchronous form. It shares the
-//! message types and the MQTT link with the daemon, and nothing else.
+//! message types, the MQTT connection, access links with their proofs, and what looks at DTLS with the daemon; not the sender, the
+//! pacer or the estimate.
 //!
 //! `porthole doctor` tries what the daemon would use. What needs a library that only one folder may name is
 //! there: [`media::measure`], [`signaling::mqtt::probe`], [`peer::reach`].

@@ -65,7 +65,13 @@ fn wrong_arguments_exit_64() {
 /// What is wrong, and the words that have to be in the message: key, value, what would be right.
 const BAD: &[(&str, &[&str])] = &[
     ("[viewers]\nmax = 0", &["viewers.max", "0", "1 to 1000"]),
-    ("[viewers]\nmax = \"many\"", &["viewers.max", "many"]),
+    ("[viewers]\nmax = \"many\"", &["viewers.max", "\"many\"", "a whole number"]),
+    ("[viewers]\nmax = -1", &["viewers.max", "-1", "a whole number"]),
+    ("[viewers]\nmax = 1.5", &["viewers.max", "1.5", "a whole number"]),
+    ("[viewers]\nmax = [1]", &["viewers.max", "a list", "a whole number"]),
+    ("[dashboard]\nsnapshots = \"yes\"", &["dashboard.snapshots", "\"yes\"", "true or false"]),
+    ("[ice]\nservers = \"stun:x\"", &["ice.servers", "\"stun:x\"", "a list"]),
+    ("device = 3", &["device", "3", "keys with values"]),
     ("[viewer]\nmax = 3", &["viewer", "viewers"]),
     ("[camera]\nwidht = 640", &["widht", "width"]),
     ("[camera]\nwidth = 640", &["camera.height", "belong together"]),
@@ -224,4 +230,52 @@ fn watching_nothing_exits_1_and_says_why() {
     }
     assert_eq!(report["connected"], 0);
     assert!(report["errors"][0]["message"].as_str().is_some_and(|text| text.len() > 10), "{report:#}");
+}
+
+/// Paragraphs of help are broken where the terminal ends, and nowhere else.
+#[test]
+fn help_is_not_broken_twice() {
+    const WIDTH: usize = 70;
+    let commands = "run demo cameras setup check doctor first-boot link grant grants revoke watch";
+    for command in commands.split(' ') {
+        let output =
+            porthole(&[command, "--help"]).env("COLUMNS", WIDTH.to_string()).output().expect("run porthole");
+        let help = text(&output.stdout);
+        let lines: Vec<&str> = help.lines().collect();
+        for pair in lines.windows(2) {
+            let [line, next] = pair else { continue };
+            let is_prose = |line: &str| line.starts_with(|one: char| one.is_alphanumeric());
+            if !is_prose(line) || !is_prose(next) || line.ends_with(['.', ':']) {
+                continue;
+            }
+            let word = next.split(' ').next().unwrap_or_default();
+            let would_fit = line.chars().count() + 1 + word.chars().count() <= WIDTH;
+            assert!(!would_fit, "{command} --help: \"{word}\" would have fitted behind \"{line}\"");
+        }
+    }
+}
+
+/// A machine with IPv6 alone: the link leads to an address that others can open.
+#[test]
+fn a_link_on_a_machine_with_ipv6_alone_names_its_address() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = "[device]\nid = \"cam\"\nstate_dir = \"STATE\"\n[mqtt]\nurl = \"embedded\"\n\
+        [http]\nlisten = \"[::]:8080\"\n[broker]\nwebsocket = \"[::]:9001\"\n";
+    let path = file(&dir, &config.replace("STATE", dir.path().to_str().expect("UTF-8")));
+    let script = format!(
+        "ip link set lo up && ip link add d0 type dummy && ip addr add 2001:db8:5::7/64 dev d0 nodad && \
+         ip link set d0 up && ip -6 route add default dev d0 && exec {} grant anna --config {}",
+        env!("CARGO_BIN_EXE_porthole"),
+        path.display()
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--net", "sh", "-c", &script])
+        .output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        eprintln!("SKIPPED: no network namespace with an IPv6 address can be made here");
+        return;
+    };
+    let link = text(&output.stdout);
+    assert!(link.starts_with("http://[2001:db8:5::7]:8080/"), "{link}");
+    assert!(!link.contains("127.0.0.1"), "{link}");
 }

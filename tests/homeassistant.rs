@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::client::Client;
 use support::daemon::{DEVICE, Daemon, Settings};
-use support::homeassistant::{assert_accepts, assert_valid, is_available, is_removal, shown};
+use support::homeassistant::{assert_accepts, assert_valid, icons_exist, is_available, is_removal, shown};
 use support::mosquitto::Mosquitto;
 use support::viewer::Dashboard;
 
@@ -38,7 +38,57 @@ impl Home {
 }
 
 fn settings(broker: &Mosquitto) -> Settings {
-    Settings::new(&broker.url()).value("dashboard.snapshots", true)
+    Settings::new(&broker.url()).value("dashboard.snapshots", true).text("homeassistant.area", "Hall")
+}
+
+#[test]
+fn every_icon_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in
+        ["src/dashboard/homeassistant.rs", "docs/dashboards/home-assistant.yaml", "docs/dashboards/README.md"]
+    {
+        let text = std::fs::read_to_string(root.join(file)).expect(file);
+        if !icons_exist(&text) {
+            eprintln!("SKIPPED: there is no @mdi/font in viewer/node_modules; `make page` installs it");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_there_while_there_is_one_and_a_lost_camera_shows_nothing_wrong() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let mut home = Home::connect(&broker, "home", "homeassistant").await;
+    let _daemon = Daemon::run(settings(&broker));
+    let message = home.announced("an announcement").await;
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    let info = dashboard.info("info", |_| true).await;
+    dashboard.ask("do/snapshot", "").await;
+    let taken = dashboard.state("a picture", |state| state["snapshot"].is_string()).await;
+    dashboard.ask("set/streaming", "OFF").await;
+    let off = dashboard.camera("off").await;
+    dashboard.ask("set/streaming", "ON").await;
+    let on = dashboard.state("on again", |state| state["streaming"] == "ON").await;
+    for key in ["camera", "image"] {
+        let entity = &message["components"][key];
+        let available = [&taken, &off, &on].map(|state| is_available(entity, &info, state));
+        assert_eq!(available, [true, false, false], "{key}: {off:#} {on:#}");
+    }
+    dashboard.ask("do/snapshot", "").await;
+    dashboard.state("a picture again", |state| state["snapshot"].is_string()).await;
+    // As it is while a camera is lost.
+    let mut lost = taken.clone();
+    for (name, figure) in [("ceiling", 0), ("bitrate", 0), ("target", 0)] {
+        lost["encoder"][name] = figure.into();
+    }
+    lost["camera"]["state"] = "lost".into();
+    for state in [&lost, &off] {
+        for (key, entity) in message["components"].as_object().expect("components") {
+            if entity.get("value_template").is_some() {
+                assert_accepts(key, entity, &shown(entity, &info, state));
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +117,7 @@ async fn it_follows_the_rules_and_every_entity_shows_something() {
         "problem",
         "bitrate",
         "resolution",
-        "update",
+        "version",
     ] {
         assert!(components.contains_key(wanted), "{wanted} is missing: {message:#}");
     }
@@ -81,7 +131,7 @@ async fn it_follows_the_rules_and_every_entity_shows_something() {
     for state in [&idle, &live, &off] {
         for (key, entity) in components.iter().filter(|(_, entity)| entity.get("value_template").is_some()) {
             assert_accepts(key, entity, &shown(entity, &info, state));
-            assert!(is_available(entity, &info), "{key}");
+            assert!(is_available(entity, &info, state), "{key}");
         }
     }
     let value = |key: &str, state: &Value| shown(&components[key], &info, state);
@@ -89,6 +139,11 @@ async fn it_follows_the_rules_and_every_entity_shows_something() {
     assert_eq!((value("camera_state", &live), value("camera_state", &off)), ("live".into(), "off".into()));
     assert_eq!(value("resolution", &live), "640x480");
     assert_eq!(value("watched", &live), "OFF");
+    assert_eq!((value("fps", &idle).as_str(), value("fps", &off).as_str()), ("0", "0"));
+    assert_ne!(value("fps", &live), "0");
+    let page = daemon.page().await;
+    assert_eq!(message["device"]["configuration_url"], page.as_str());
+    assert_eq!(message["device"]["suggested_area"], "Hall");
     daemon.assert_unharmed();
 }
 
@@ -147,6 +202,9 @@ async fn it_is_said_again_when_home_assistant_starts_and_to_a_broker_that_forgot
 #[tokio::test(flavor = "multi_thread")]
 async fn switched_off_or_moved_it_is_taken_back() {
     let Some(broker) = Mosquitto::start() else { return };
+    // The page's address is part of the announcement, so it stays the same over restarts.
+    let [port] = support::free_ports();
+    let settings = |broker: &Mosquitto| settings(broker).text("http.listen", format!("127.0.0.1:{port}"));
     let mut home = Home::connect(&broker, "home", "homeassistant").await;
     let mut moved = Home::connect(&broker, "moved", "other/home").await;
     let mut daemon = Daemon::run(settings(&broker));

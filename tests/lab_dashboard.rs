@@ -143,7 +143,7 @@ async fn inactive_ones_say_so(dashboard: &mut Dashboard, announced: &Value) {
     let (_, gain) = entity_of(announced, "gain").expect("an entity for gain");
     for (automatic, usable) in [("ON", false), ("OFF", true)] {
         assert_eq!(dashboard.ask("set/control/gain_automatic", automatic).await["ok"], true);
-        let told = |info: &Value| is_available(gain, info) == usable;
+        let told = |info: &Value| is_available(gain, info, &Value::Null) == usable;
         let info = dashboard.info(&format!("gain with automatic gain {automatic}"), told).await;
         let control =
             info["controls"].as_array().and_then(|all| all.iter().find(|one| one["name"] == "gain"));

@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::daemon::{Daemon, Settings};
-use support::http::{Answer, Site};
+use support::http::{Answer, Site, behind_prefix};
 use support::invited;
 use support::mosquitto::Mosquitto;
 use support::viewer::{Dashboard, OFFER, Viewer, offer_of};
@@ -41,9 +41,14 @@ fn created(answer: &Answer) -> String {
     let sdp = answer.text();
     assert!(sdp.starts_with("v=0") && sdp.contains("a=sendonly") && sdp.contains(" H264/90000"), "{sdp}");
     assert!(sdp.contains("a=candidate:") && sdp.contains("a=end-of-candidates"), "all at once: {sdp}");
-    let path = answer.header("location").to_owned();
-    assert!(path.starts_with("/whep/") && path.len() >= "/whep/".len() + 22, "{path}");
-    path
+    let location = answer.header("location");
+    assert!(location.starts_with("whep/") && location.len() >= "whep/".len() + 22, "{location}");
+    resolved("http://camera/whep", location).strip_prefix("http://camera").expect("the same site").to_owned()
+}
+
+/// A reference as every client has to read it (RFC 3986 section 5, RFC 9110 section 10.2.2).
+fn resolved(base: &str, reference: &str) -> String {
+    url::Url::parse(base).expect("a URL").join(reference).expect("a reference").to_string()
 }
 
 fn sessions(state: &Value) -> &[Value] {
@@ -136,11 +141,8 @@ async fn a_page_of_another_origin_may_play() {
     assert!(asked.header("access-control-allow-methods").contains("DELETE"), "{asked:?}");
     assert!(asked.header("access-control-allow-headers").contains("Authorization"), "{asked:?}");
     assert_eq!(asked.header("accept-post"), "application/sdp");
-    assert_eq!(
-        asked.header("link"),
-        "<stun:192.0.2.9:3478>; rel=\"ice-server\"",
-        "no password before a session"
-    );
+    // Here everybody would get them with an answer, so they are told at once: some players ask for them by OPTIONS alone.
+    let early = asked.header("link").to_owned();
     // The servers cannot be reached, and the answer comes all the same.
     let answer = world.site.offer(OFFER, None).await;
     created(&answer);
@@ -148,6 +150,58 @@ async fn a_page_of_another_origin_may_play() {
     let links: Vec<&str> = answer.header("link").lines().collect();
     assert_eq!(links.len(), 2, "{answer:?}");
     assert!(links[1].contains("username=\"u\"; credential=\"swordfish\""), "{links:?}");
+    assert_eq!(early, answer.header("link"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_told_to_whoever_may_watch_and_passwords_to_nobody_else() {
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), "swordfish").expect("write");
+    let servers = format!(
+        "[{{ urls = [\"stun:192.0.2.9:3478\"] }}, {{ urls = [\"turn:192.0.2.9:3478\"], username = \"u\", credential_file = {:?} }}]",
+        secret.path()
+    );
+    let with = |settings: Settings| settings.value("ice.servers", &servers).text("access.mode", "grants");
+    let Some(world) = world(with).await else { return };
+    let token = |link: &porthole::access::link::ViewingLink| link.grant.as_ref().expect("a grant").1.bearer();
+    let anna = token(&invited::grant(&world.daemon, "anna", &[]).await);
+    let deaf = token(&invited::grant(&world.daemon, "deaf", &["--rights", "snapshot"]).await);
+    let links = async |token: Option<&str>| {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> =
+            bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        let asked = world.site.request("OPTIONS", "/whep", &headers, "").await;
+        assert_eq!(asked.status, 204, "{asked:?}");
+        asked.header("link").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = links(Some(&anna)).await;
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[1].contains("credential=\"swordfish\""), "{all:?}");
+    // A preflight of a browser bears no token.
+    for token in [None, Some("AAAA"), Some(deaf.as_str())] {
+        assert_eq!(links(token).await, ["<stun:192.0.2.9:3478>; rel=\"ice-server\""], "{token:?}");
+    }
+    assert_eq!(world.site.offer(OFFER, Some(&anna)).await.header("link").lines().collect::<Vec<_>>(), all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_takes_a_prefix_away_a_session_is_steered_and_ended() {
+    let Some(mut world) = world(|settings| settings).await else { return };
+    let front = behind_prefix(&world.site).await;
+    let endpoint = format!("http://{}/front/whep", front.0);
+    let headers = [("Content-Type", "application/sdp")];
+    let answer = front.request("POST", "/front/whep", &headers, OFFER).await;
+    created(&answer);
+    let session = resolved(&endpoint, answer.header("location"));
+    let path = session.strip_prefix(&format!("http://{}", front.0)).expect("the same site");
+    assert!(path.starts_with("/front/whep/"), "{path}");
+    world.dashboard.viewers(1).await;
+    let more = patch(&front, path, &[("If-Match", answer.header("etag"))], "a=end-of-candidates").await;
+    assert_eq!(more.status, 204, "{more:?}");
+    assert_eq!(front.request("OPTIONS", path, &[], "").await.status, 204);
+    assert_eq!(front.request("DELETE", path, &[], "").await.status, 200);
+    world.dashboard.viewers(0).await;
+    world.daemon.assert_unharmed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,10 +223,31 @@ async fn a_grant_opens_and_its_end_closes() {
     let path = created(&site.offer(OFFER, Some(&anna)).await);
     let state = world.dashboard.viewers(1).await;
     assert_eq!(sessions(&state)[0]["grant"], "anna", "{state:#}");
-    site.request("DELETE", &path, &[], "").await.assert_refused(401, "unauthorized");
-    let bearer = format!("Bearer {other}");
-    let foreign = site.request("DELETE", &path, &[("Authorization", &bearer)], "").await;
-    foreign.assert_refused(401, "unauthorized");
+    // Players that say no token after their offer are known by the session's secret URL; a wrong token is refused.
+    for wrong in [
+        format!("Bearer {other}"),
+        format!("Bearer {deaf}"),
+        "Bearer".into(),
+        "Digest x".into(),
+        String::new(),
+    ] {
+        let shown = [("Authorization", wrong.as_str())];
+        site.request("DELETE", &path, &shown, "").await.assert_refused(401, "unauthorized");
+        patch(&site, &path, &shown, "a=end-of-candidates").await.assert_refused(401, "unauthorized");
+    }
+    let restart = "a=ice-ufrag:newu\r\na=ice-pwd:0123456789abcdefghijklmn\r\n";
+    for shown in [vec![], vec![("Authorization", format!("Bearer {anna}"))]] {
+        let shown: Vec<(&str, &str)> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(patch(&site, &path, &shown, "a=end-of-candidates").await.status, 204);
+        let restarted = patch(&site, &path, &[&shown[..], &[("If-Match", "*")]].concat(), restart).await;
+        assert!([200, 204].contains(&restarted.status), "{restarted:?}");
+    }
+    let state = world.dashboard.viewers(1).await;
+    assert_eq!(sessions(&state)[0]["grant"], "anna", "{state:#}");
+    assert_eq!(site.request("DELETE", &path, &[], "").await.status, 200);
+    world.dashboard.viewers(0).await;
+    let path = created(&site.offer(OFFER, Some(&anna)).await);
+    world.dashboard.viewers(1).await;
     world.command(&["revoke", "anna"]).expect("revoked");
     world.dashboard.viewers(0).await;
     let bearer = format!("Bearer {anna}");

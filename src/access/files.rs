@@ -4,32 +4,33 @@
     allow(clippy::disallowed_methods, reason = "it is what the others call in a blocking thread")
 )]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::AccessError;
-use crate::base::durable_file::{self, Access, FileOwner, own_like_folder};
+use crate::base::durable_file::{self, Access, FileLock, FileOwner};
+use crate::base::folder::OpenFolder;
 
 /// Far more than any file of ours holds.
 const MAX_BYTES: u64 = 1024 * 1024;
+/// A change takes milliseconds; whoever holds the lock for longer hangs, or means harm.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AccessError {
     let path = path.to_owned();
     move |reason| AccessError::File { what, path, reason }
 }
 
-/// The file's text, `None` when there is no such file.
+/// The file's text, `None` when there is no such file. What is no text is read as such a one: it is damaged.
 pub(crate) fn read_private(path: &Path) -> Result<Option<String>, AccessError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("read", path)(error)),
-    };
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed("read", path))?;
-    Ok(Some(text))
+    let content = OpenFolder::of(path).and_then(|(folder, name)| folder.read(name, MAX_BYTES));
+    match content {
+        Ok(content) => Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path)(error)),
+    }
 }
 
 /// Puts the file in place at once and whole, for its owner alone, who is the folder's: `sudo porthole grant`
@@ -41,7 +42,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), AccessError> 
 
 /// Held while a file is read, changed and written. Gone on drop, also when the process ends.
 pub(crate) struct Lock {
-    _file: File,
+    _lock: FileLock,
 }
 
 impl Lock {
@@ -50,11 +51,58 @@ impl Lock {
         let path: PathBuf = dir.join("access.lock");
         let lock = || {
             fs::create_dir_all(dir)?;
-            let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-            own_like_folder(&file, &path)?;
-            file.lock()?;
-            Ok(file)
+            FileLock::take(&path, LOCK_LIMIT)
         };
-        lock().map(|file| Self { _file: file }).map_err(failed("lock", &path))
+        lock().map(|lock| Self { _lock: lock }).map_err(failed("lock", &path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
+
+    use super::*;
+
+    /// What the daemon's user may have put there while root works in its folder.
+    #[test]
+    fn nobody_gets_a_file_of_somebody_else_by_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, victim) = (dir.path().join("state"), dir.path().join("shadow"));
+        fs::create_dir(&state).unwrap();
+        fs::write(&victim, "root:secret").unwrap();
+        // As the test may: only root can give files away.
+        let is_root = chown(&state, Some(12_345), Some(12_345)).is_ok();
+        let owner = fs::metadata(&victim).unwrap().uid();
+        for name in ["access.lock", "file", "file.new"] {
+            let link = state.join(name);
+            let _ = fs::remove_file(state.join("file"));
+            symlink(&victim, &link).unwrap();
+            if is_root {
+                lchown(&link, Some(12_345), None).unwrap();
+            }
+            assert_eq!(Lock::take(&state).is_ok(), name != "access.lock", "{name}");
+            assert_eq!(read_private(&state.join("file")).is_err(), name == "file", "{name}");
+            write_private(&state.join("file"), "ours").unwrap();
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "root:secret", "{name}");
+            assert_eq!(fs::metadata(&victim).unwrap().uid(), owner, "{name}");
+            let made = fs::symlink_metadata(state.join("file")).unwrap();
+            assert!(made.is_file() && (!is_root || made.uid() == 12_345), "{name}");
+            let _ = fs::remove_file(link);
+            let _ = fs::remove_file(state.join("access.lock"));
+        }
+        // A second name of the same file is no link that could be seen.
+        fs::hard_link(&victim, state.join("access.lock")).unwrap();
+        let _lock = Lock::take(&state).unwrap();
+        assert_eq!(fs::metadata(&victim).unwrap().uid(), owner, "given away");
+    }
+
+    #[test]
+    fn a_lock_that_is_never_let_go_is_an_error_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = FileLock::take(&path, Duration::ZERO).unwrap();
+        assert_eq!(FileLock::take(&path, Duration::ZERO).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        FileLock::take(&path, Duration::ZERO).unwrap();
     }
 }

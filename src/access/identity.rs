@@ -20,6 +20,17 @@ const REMEDY: &str = "restore it from a backup; if there is none, remove it: the
 #[derive(Debug)]
 pub struct Identity {
     keys: KeyPair,
+    /// As it stands in the file, to be written there once more should that be lost.
+    text: Secret,
+}
+
+/// Not for logs.
+struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 impl Identity {
@@ -28,21 +39,32 @@ impl Identity {
     /// # Errors
     /// A file that is there but cannot be read or is damaged: with a new key, all links would silently be void.
     pub fn load_or_make(state_dir: &Path) -> Result<Self, AccessError> {
+        // What is there is read without a lock: the folder may be read-only.
+        if let Some(found) = Self::load(state_dir)? {
+            return Ok(found);
+        }
         // Daemon and `porthole link` may both be the first.
         let _lock = Lock::take(state_dir)?;
-        let path = state_dir.join(FILE);
-        let damaged = |problem: &str| AccessError::Damaged {
-            path: path.clone(),
-            problem: problem.to_owned(),
-            remedy: REMEDY,
-        };
-        if let Some(text) = read_private(&path)? {
-            return parse(&text).map(|keys| Self { keys }).map_err(damaged);
+        if let Some(found) = Self::load(state_dir)? {
+            return Ok(found);
         }
         let seed = Seed::random()?;
-        let keys = KeyPair::of(&seed).ok_or_else(|| damaged("the new key cannot be used"))?;
-        write_private(&path, &format!("{KIND} {} {}\n", seed.encode(), keys.public().encode()))?;
-        Ok(Self { keys })
+        let keys = KeyPair::of(&seed).ok_or_else(|| damaged(state_dir, "the new key cannot be used"))?;
+        let made =
+            Self { text: Secret(format!("{KIND} {} {}\n", seed.encode(), keys.public().encode())), keys };
+        made.write_to(state_dir)?;
+        Ok(made)
+    }
+
+    fn load(state_dir: &Path) -> Result<Option<Self>, AccessError> {
+        let Some(text) = read_private(&state_dir.join(FILE))? else { return Ok(None) };
+        let keys = parse(&text).map_err(|problem| damaged(state_dir, problem))?;
+        Ok(Some(Self { keys, text: Secret(text) }))
+    }
+
+    /// Puts the key into `state_dir`, in place of whatever is there.
+    pub fn write_to(&self, state_dir: &Path) -> Result<(), AccessError> {
+        write_private(&state_dir.join(FILE), &self.text.0)
     }
 
     /// The key that links carry.
@@ -60,6 +82,10 @@ impl Identity {
     ) -> Signature {
         self.keys.sign(&answer_text(parties, nonce, offer_sdp, answer_sdp))
     }
+}
+
+fn damaged(state_dir: &Path, problem: &str) -> AccessError {
+    AccessError::Damaged { path: state_dir.join(FILE), problem: problem.to_owned(), remedy: REMEDY }
 }
 
 /// The public key stands behind the secret one so that a damaged file is noticed.
@@ -85,6 +111,21 @@ mod tests {
         let mode = std::fs::metadata(state.join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_ne!(Identity::load_or_make(&dir.path().join("other")).unwrap().key(), first);
+    }
+
+    #[test]
+    fn one_that_is_there_needs_no_right_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Identity::load_or_make(dir.path()).unwrap();
+        // As on a read-only card: whatever has to be made fails.
+        std::fs::remove_file(dir.path().join("access.lock")).unwrap();
+        std::fs::create_dir(dir.path().join("access.lock")).unwrap();
+        assert_eq!(Identity::load_or_make(dir.path()).unwrap().key(), first.key());
+        assert!(!format!("{first:?}").contains(KIND), "it shows");
+        let other = dir.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        first.write_to(&other).unwrap();
+        assert_eq!(Identity::load_or_make(&other).unwrap().key(), first.key());
     }
 
     #[test]

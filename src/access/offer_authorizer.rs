@@ -98,8 +98,15 @@ fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
     Some(Refusal::new(ErrorCode::Expired, text))
 }
 
+impl Pass {
+    /// Whether both came with one and the same offer.
+    pub fn is_same_offer(&self, other: &Self) -> bool {
+        self.signature.is_some() && self.signature == other.signature
+    }
+}
+
 impl OfferAuthorizer {
-    /// The gate of `device`.
+    /// The authorizer of `device`.
     pub fn new(mode: AccessMode, device: Id, grants: Vec<Grant>) -> Self {
         let mut authorizer = Self { mode, device, grants: HashMap::new(), used: HashMap::new() };
         authorizer.set_grants(grants);
@@ -110,6 +117,29 @@ impl OfferAuthorizer {
     pub fn set_grants(&mut self, grants: Vec<Grant>) {
         self.grants = grants.into_iter().map(|grant| (grant.name.to_string(), grant)).collect();
         self.used.retain(|name, _| self.grants.contains_key(name));
+    }
+
+    /// Who may watch.
+    pub fn mode(&self) -> AccessMode {
+        self.mode
+    }
+
+    /// How many grants may view.
+    pub fn viewing_grants(&self) -> usize {
+        self.grants.values().filter(|grant| grant.rights.allow(Right::View)).count()
+    }
+
+    /// The grant whose key [`Self::check`] would have to be asked for this: the part of its work that costs much. `None`: it
+    /// refuses at a glance.
+    pub fn to_verify(&self, auth: Option<&Auth>, current: Option<&Pass>) -> Option<Id> {
+        let auth = auth?;
+        let grant = self.grants.get(&auth.grant)?;
+        let (nonce, signature) = (Nonce::parse(&auth.nonce)?, Signature::parse(&auth.sig)?);
+        (!self.is_used(&grant.name, &nonce) || is_repeated(current, &signature)).then(|| grant.name.clone())
+    }
+
+    fn is_used(&self, grant: &Id, nonce: &Nonce) -> bool {
+        self.used.get(grant.as_str()).is_some_and(|used| used.known.contains(nonce))
     }
 
     /// Judges an offer. `current` is what the running session's last offer got: the same offer may come
@@ -138,6 +168,10 @@ impl OfferAuthorizer {
         };
         let nonce = Nonce::parse(&auth.nonce).ok_or_else(wrong)?;
         let signature = Signature::parse(&auth.sig).ok_or_else(wrong)?;
+        // Before the signature: whoever sends a recorded offer costs nothing.
+        if self.is_used(&grant.name, &nonce) && !is_repeated(current, &signature) {
+            return Err(unauthorized("this offer was used before; make a new one"));
+        }
         let parties = Parties { device: &self.device, viewer, session };
         if !grant.key.verify(&offer_text(parties, &nonce, offer_sdp), &signature) {
             return Err(wrong());
@@ -150,10 +184,6 @@ impl OfferAuthorizer {
             return Err(Refusal::new(ErrorCode::Forbidden, text));
         }
         let used = self.used.entry(grant.name.to_string()).or_default();
-        let is_repeated = || current.is_some_and(|pass| pass.signature.as_ref() == Some(&signature));
-        if used.known.contains(&nonce) && !is_repeated() {
-            return Err(unauthorized("this offer was used before; make a new one"));
-        }
         used.remember(nonce);
         Ok(Pass {
             grant: Some(grant.name.clone()),
@@ -199,6 +229,11 @@ impl OfferAuthorizer {
     pub fn next_expiry(&self) -> Option<SystemTime> {
         self.grants.values().filter_map(|grant| grant.expires).min()
     }
+}
+
+/// Whether an offer with this signature is the one that the running session came in with.
+fn is_repeated(current: Option<&Pass>, signature: &Signature) -> bool {
+    current.is_some_and(|pass| pass.signature.as_ref() == Some(signature))
 }
 
 /// The grant whose bearer token this is, if it is in force and allows `right`. Looks at all of `grants`, so that the

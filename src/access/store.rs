@@ -119,6 +119,12 @@ impl Store {
         self.write(&grants)
     }
 
+    /// Writes the grants once more, after the folder was lost.
+    pub fn write_again(&self, grants: &[Grant]) -> Result<(), AccessError> {
+        let _lock = Lock::take(&self.dir)?;
+        self.write(grants)
+    }
+
     fn write(&self, grants: &[Grant]) -> Result<(), AccessError> {
         let written = Written { version: VERSION, grants: grants.iter().map(WrittenGrant::from).collect() };
         let text = serde_json::to_string_pretty(&written).unwrap_or_default();

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::authenticator::GrantAuthenticator;
+use super::gateway::Pulse;
 use crate::access::AccessError;
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
+use crate::access::identity::Identity;
 use crate::access::store::Store;
 use crate::base::durable_file::FileStamp;
 use crate::base::folder_watch::FolderWatch;
@@ -32,6 +34,12 @@ pub(super) struct GrantsWatch {
     pub grants: Vec<Grant>,
     pub sessions: Sessions,
     pub authenticator: Arc<GrantAuthenticator>,
+    /// What else has to be in the folder.
+    pub identity: Arc<Identity>,
+    /// Whom the loss of the folder concerns, too.
+    pub pulse: Pulse,
+    /// The folder is gone, and that was said.
+    pub is_lost: bool,
 }
 
 /// What a look found.
@@ -40,6 +48,8 @@ struct Look {
     stamp: Option<FileStamp>,
     /// `None`: nothing changed.
     loaded: Option<Result<Vec<Grant>, AccessError>>,
+    /// The folder itself is gone, or was; whether it could be made again. That takes back nobody's grant.
+    lost: Option<Result<(), AccessError>>,
 }
 
 impl GrantsWatch {
@@ -73,8 +83,13 @@ impl GrantsWatch {
 
     async fn look(&mut self) -> Clock {
         let (store, before) = (self.store.clone(), self.stamp);
-        let Look { clock, stamp, loaded } = blocking(move || look(&store, before)).await;
+        let (identity, grants) = (Arc::clone(&self.identity), self.grants.clone());
+        let found = blocking(move || look(&store, before, &identity, &grants)).await;
+        let Look { clock, stamp, loaded, lost } = found;
         self.stamp = stamp;
+        if let Some(outcome) = lost {
+            self.say_lost(outcome).await;
+        }
         let mut grants = None;
         match loaded {
             None => {}
@@ -95,11 +110,35 @@ impl GrantsWatch {
     }
 }
 
+impl GrantsWatch {
+    async fn say_lost(&mut self, outcome: Result<(), AccessError>) {
+        let folder = self.store.folder().display();
+        match outcome {
+            Ok(()) => {
+                tracing::error!(%folder, "the state directory was gone; the device's key and its grants were written anew");
+                self.is_lost = false;
+                // Off has to be remembered there as well.
+                self.pulse.look_at_privacy().await;
+            }
+            Err(error) if !self.is_lost => {
+                tracing::error!(%folder, %error, "the state directory is gone: a restart would forget the device's key and its grants");
+                self.is_lost = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
 #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "runs in base::tasks::blocking"))]
-fn look(store: &Store, before: Option<FileStamp>) -> Look {
+fn look(store: &Store, before: Option<FileStamp>, identity: &Identity, grants: &[Grant]) -> Look {
+    if !store.folder().is_dir() {
+        let made = store.write_again(grants).and_then(|()| identity.write_to(store.folder()));
+        let stamp = if made.is_ok() { store.stamp() } else { before };
+        return Look { clock: Clock::read(), stamp, loaded: None, lost: Some(made) };
+    }
     let stamp = store.stamp();
     let loaded = (stamp != before).then(|| store.load());
-    Look { clock: Clock::read(), stamp, loaded }
+    Look { clock: Clock::read(), stamp, loaded, lost: None }
 }
 
 /// Resolves when the grants may have changed; false when the folder cannot be watched any longer.
@@ -127,6 +166,34 @@ fn pause(clock: Clock, ends: Option<SystemTime>, is_watched: bool) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_gone_takes_back_no_grant_and_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let (store, identity) = (Store::of(&state), Identity::load_or_make(&state).unwrap());
+        let name = crate::signaling::topic::Id::new("anna").unwrap();
+        let (grant, _) = store.add(name, "view".parse().unwrap(), None, SystemTime::now()).unwrap();
+        let before = store.stamp();
+        std::fs::remove_dir_all(&state).unwrap();
+        let found = look(&store, before, &identity, std::slice::from_ref(&grant));
+        assert!(found.loaded.is_none() && matches!(found.lost, Some(Ok(()))));
+        assert_eq!(store.load().unwrap().as_slice(), std::slice::from_ref(&grant));
+        assert_eq!(Identity::load_or_make(&state).unwrap().key(), identity.key());
+        let next = look(&store, found.stamp, &identity, std::slice::from_ref(&grant));
+        assert!(next.loaded.is_none() && next.lost.is_none());
+        // Where it cannot be made, what was known still counts.
+        std::fs::remove_dir_all(&state).unwrap();
+        std::fs::write(&state, "in its place").unwrap();
+        let found = look(&store, next.stamp, &identity, &[grant]);
+        assert!(found.loaded.is_none() && matches!(found.lost, Some(Err(_))) && found.stamp == next.stamp);
+        // The file alone, removed by hand, is another matter.
+        std::fs::remove_file(&state).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        assert!(
+            matches!(look(&store, next.stamp, &identity, &[]).loaded, Some(Ok(grants)) if grants.is_empty())
+        );
+    }
 
     #[test]
     fn it_sleeps_until_a_grant_ends_and_looks_often_only_where_it_must() {

@@ -1,15 +1,23 @@
 //! Whether the daemon does its work: what the service manager's watchdog is fed by, and what its status says.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::ailment::Ailment;
 use super::gateway::{Presence, Pulse};
+use crate::base::systemd;
 use crate::base::tasks::{EndedEarly, TaskGroup};
 use crate::media::{CameraState, Media, MediaStatus};
+use crate::peer::Factory;
 use crate::sessions::Sessions;
 use crate::stream::Fanout;
 
+/// How often the daemon looks at itself where no watchdog waits for it.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+/// And while something is not well.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// How long a part may take to answer one question.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// A task that has not answered for this long is stuck.
@@ -18,16 +26,22 @@ const TASK_LIMIT: Duration = Duration::from_secs(20);
 const LINK_LIMIT: Duration = Duration::from_mins(1);
 /// The capture thread may be held up by a driver, and by looking for encoders on a slow board.
 const CAMERA_LIMIT: Duration = Duration::from_mins(2);
+/// As good as one look: many who ask cost no more than one.
+const FRESH: Duration = Duration::from_secs(1);
 /// A live camera without pictures: its own watchdog restarts the pipeline after 3 s.
 const PICTURE_LIMIT: Duration = Duration::from_secs(20);
 
 /// One look at the parts of the daemon.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "one answer of each part that is asked")]
 struct Vitals {
     /// The first task that is gone.
     ended_early: Option<EndedEarly>,
+    /// A task that holds its thread for too long.
+    held: Option<&'static str>,
     sessions_answer: bool,
     gateway_answers: bool,
+    peers_answer: bool,
     camera_answers: bool,
     link_silence: Duration,
     camera: CameraState,
@@ -35,44 +49,18 @@ struct Vitals {
     pictures: u64,
 }
 
-/// A part of the daemon that does not do its work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Ailment {
-    /// A task is gone: nothing brings it back but a restart.
-    #[error(transparent)]
-    Task(#[from] EndedEarly),
-    /// The task with the table of sessions.
-    #[error("the task of the sessions does not answer")]
-    Sessions,
-    /// The task that routes messages.
-    #[error("the task that routes MQTT messages does not answer")]
-    Gateway,
-    /// The task of the broker connection.
-    #[error("the task of the broker connection stands still")]
-    Link,
-    /// The capture thread.
-    #[error("the camera's thread does not answer: a driver hangs")]
-    Camera,
-    /// Live without pictures.
-    #[error("the camera is live, but no picture comes")]
-    Pictures,
-}
-
-/// When each part was last seen well.
-#[derive(Debug)]
+/// Since when each part is not well.
+#[derive(Debug, Default)]
 struct Health {
-    sessions: Instant,
-    gateway: Instant,
-    camera: Instant,
-    pictures: Instant,
+    sessions: Option<Instant>,
+    gateway: Option<Instant>,
+    peers: Option<Instant>,
+    camera: Option<Instant>,
+    pictures: Option<Instant>,
     seen_pictures: u64,
 }
 
 impl Health {
-    fn new(now: Instant) -> Self {
-        Self { sessions: now, gateway: now, camera: now, pictures: now, seen_pictures: 0 }
-    }
-
     /// Takes a look into account; a part that was unwell for too long is an error.
     ///
     /// A camera that is lost or refuses is none: the daemon waits for it, and a restart would only
@@ -81,19 +69,23 @@ impl Health {
         if let Some(ended) = &vitals.ended_early {
             return Err(Ailment::Task(ended.clone()));
         }
+        if let Some(task) = vitals.held {
+            return Err(Ailment::Held(task));
+        }
         let flows = vitals.camera != CameraState::Live || vitals.pictures != self.seen_pictures;
         self.seen_pictures = vitals.pictures;
         let parts = [
             (&mut self.sessions, vitals.sessions_answer, TASK_LIMIT, Ailment::Sessions),
             (&mut self.gateway, vitals.gateway_answers, TASK_LIMIT, Ailment::Gateway),
+            (&mut self.peers, vitals.peers_answer, TASK_LIMIT, Ailment::Peers),
             (&mut self.camera, vitals.camera_answers, CAMERA_LIMIT, Ailment::Camera),
             (&mut self.pictures, flows, PICTURE_LIMIT, Ailment::Pictures),
         ];
         let mut found = Ok(());
-        for (last, is_well, limit, ailment) in parts {
+        for (since, is_well, limit, ailment) in parts {
             if is_well {
-                *last = now;
-            } else if now.saturating_duration_since(*last) >= limit {
+                *since = None;
+            } else if now.saturating_duration_since(*since.get_or_insert(now)) >= limit {
                 found = found.and(Err(ailment));
             }
         }
@@ -102,68 +94,157 @@ impl Health {
         }
         found
     }
+
+    /// Whether some part has not been well since the last look, and another look is due soon.
+    fn is_uneasy(&self) -> bool {
+        [self.sessions, self.gateway, self.peers, self.camera, self.pictures].iter().any(Option::is_some)
+    }
 }
 
-/// Looks at a running daemon.
-pub struct Checkup {
-    sessions: Sessions,
-    media: Media,
-    pulse: Pulse,
-    fanout: Fanout,
-    status: watch::Receiver<MediaStatus>,
-    presence: watch::Receiver<Presence>,
-    ended_early: watch::Receiver<Option<EndedEarly>>,
+/// The parts that are asked.
+pub(super) struct CheckedParts {
+    pub sessions: Sessions,
+    pub media: Media,
+    pub pulse: Pulse,
+    pub peers: Arc<Factory>,
+    pub fanout: Fanout,
+    /// Those of the whole daemon.
+    pub tasks: TaskGroup,
+}
+
+/// Looks at a running daemon. There is one of it, so that all who ask hear the same.
+pub(super) struct Checkup {
+    parts: CheckedParts,
     health: Health,
+    latest: Option<(Instant, Option<Ailment>)>,
+    /// Where it is told.
+    ailment: watch::Sender<Option<Ailment>>,
 }
 
 impl Checkup {
-    /// `tasks`: those of the whole daemon.
-    pub(super) fn new(
-        sessions: Sessions,
-        media: Media,
-        pulse: Pulse,
-        fanout: Fanout,
-        tasks: &TaskGroup,
-    ) -> Self {
-        let (status, presence) = (media.status(), pulse.presence());
-        let (ended_early, health) = (tasks.ended_early(), Health::new(Instant::now()));
-        Self { sessions, media, pulse, fanout, status, presence, ended_early, health }
+    /// Whatever is found is told by `ailment`.
+    pub fn new(parts: CheckedParts, ailment: watch::Sender<Option<Ailment>>) -> Self {
+        Self { parts, health: Health::default(), latest: None, ailment }
     }
 
-    /// Asks every part for a sign of life. Takes two seconds at most.
-    pub async fn check(&mut self) -> Result<(), Ailment> {
-        let (sessions, gateway, camera) = tokio::join!(
-            tokio::time::timeout(ANSWER_LIMIT, self.sessions.ping()),
-            tokio::time::timeout(ANSWER_LIMIT, self.pulse.ping()),
-            tokio::time::timeout(ANSWER_LIMIT, self.media.ping()),
-        );
-        let vitals = Vitals {
-            // One that is gone answers no less quickly.
-            sessions_answer: sessions == Ok(true),
-            gateway_answers: gateway == Ok(true),
-            camera_answers: camera == Ok(true),
-            ended_early: self.ended_early.borrow().clone(),
-            link_silence: self.pulse.link_silence(),
-            camera: self.status.borrow().state,
-            pictures: self.fanout.published(),
+    /// Asks every part for a sign of life, unless that was done within the last second. Takes two seconds at most.
+    pub async fn check(&mut self) -> Option<Ailment> {
+        let now = Instant::now();
+        match &self.latest {
+            Some((at, found)) if now.saturating_duration_since(*at) < FRESH => found.clone(),
+            _ => self.check_at(now).await,
+        }
+    }
+
+    async fn check_at(&mut self, now: Instant) -> Option<Ailment> {
+        let vitals = self.vitals(now).await;
+        let found = self.health.check(now, &vitals).err();
+        self.latest = Some((now, found.clone()));
+        self.ailment.send_if_modified(|told| {
+            let is_other = *told != found;
+            told.clone_from(&found);
+            is_other
+        });
+        found
+    }
+
+    async fn vitals(&self, now: Instant) -> Vitals {
+        let CheckedParts { sessions, media, pulse, peers, fanout, tasks } = &self.parts;
+        let ended_early = tasks.ended_early().borrow().clone();
+        let is_gone = ended_early.is_some();
+        // Nothing brings back what is gone, and asking it could only take time.
+        let asked = async {
+            tokio::join!(
+                tokio::time::timeout(ANSWER_LIMIT, sessions.ping()),
+                tokio::time::timeout(ANSWER_LIMIT, pulse.ping()),
+                tokio::time::timeout(ANSWER_LIMIT, peers.ping()),
+                tokio::time::timeout(ANSWER_LIMIT, media.ping()),
+            )
         };
-        self.health.check(Instant::now(), &vitals)
+        let answers = if is_gone { (Ok(true), Ok(true), Ok(true), Ok(true)) } else { asked.await };
+        Vitals {
+            // One that is gone answers no less quickly.
+            sessions_answer: answers.0 == Ok(true),
+            gateway_answers: answers.1 == Ok(true),
+            peers_answer: answers.2 == Ok(true),
+            camera_answers: answers.3 == Ok(true),
+            ended_early,
+            held: tasks.held(now, TASK_LIMIT),
+            link_silence: pulse.link_silence(),
+            camera: media.status().borrow().state,
+            pictures: fanout.published(),
+        }
+    }
+}
+
+/// One checkup for all who ask.
+pub(super) type SharedCheckup = Arc<tokio::sync::Mutex<Checkup>>;
+
+/// Tells the service manager how the daemon is, and feeds its watchdog while all is well. Never ends.
+pub(super) async fn watch_over(
+    checkup: SharedCheckup,
+    mut condition: Condition,
+    mut ended_early: watch::Receiver<Option<EndedEarly>>,
+) {
+    systemd::ready();
+    let every = systemd::feed_every().unwrap_or(CHECK_EVERY);
+    let (mut said, mut ailing, mut next) = (String::new(), None, tokio::time::Instant::now());
+    loop {
+        let words = condition.words();
+        if words != said {
+            systemd::status(&words);
+            said = words;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = condition.changed() => continue,
+            Ok(()) = ended_early.changed() => {}
+        }
+        let mut checkup = checkup.lock().await;
+        let found = checkup.check().await;
+        let is_uneasy = found.is_some() || checkup.health.is_uneasy();
+        drop(checkup);
+        // What may be ill is looked at more often, so that it is known within its limit.
+        next = tokio::time::Instant::now() + if is_uneasy { every.min(LOOK_AGAIN) } else { every };
+        if found.is_none() {
+            systemd::feed_watchdog();
+        }
+        match &found {
+            Some(ailment) if ailing.as_ref() != Some(ailment) => {
+                tracing::error!(%ailment, "the daemon is not well");
+            }
+            None if ailing.is_some() => tracing::info!("the daemon is well again"),
+            _ => {}
+        }
+        ailing = found;
+    }
+}
+
+/// How the daemon is, for people.
+pub(super) struct Condition {
+    sessions: Sessions,
+    status: watch::Receiver<MediaStatus>,
+    presence: watch::Receiver<Presence>,
+}
+
+impl Condition {
+    pub fn new(sessions: Sessions, media: &Media, pulse: &Pulse) -> Self {
+        Self { sessions, status: media.status(), presence: pulse.presence() }
     }
 
-    /// How the daemon is, in one line for people.
-    pub fn words(&self) -> String {
+    /// In one line.
+    fn words(&self) -> String {
         let media = self.status.borrow();
         let viewers = self.sessions.live().len();
         words(&self.presence.borrow(), media.state, media.error.as_deref(), viewers)
     }
 
     /// Resolves when [`Self::words`] may have changed.
-    pub async fn changed(&mut self) {
+    async fn changed(&mut self) {
         // The other ends live as long as the daemon; when they are gone there is nothing to tell.
         let gone = tokio::select! {
             changed = self.status.changed() => changed.is_err(),
             changed = self.presence.changed() => changed.is_err(),
-            changed = self.ended_early.changed() => changed.is_err(),
         };
         if gone {
             std::future::pending::<()>().await;
@@ -190,77 +271,5 @@ fn words(presence: &Presence, camera: CameraState, error: Option<&str>, viewers:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WELL: Vitals = Vitals {
-        ended_early: None,
-        sessions_answer: true,
-        gateway_answers: true,
-        camera_answers: true,
-        link_silence: Duration::ZERO,
-        camera: CameraState::Idle,
-        pictures: 0,
-    };
-
-    /// Looks each second; gives after how many seconds something was found.
-    fn found(mut look: impl FnMut(u64) -> Vitals, seconds: u64) -> Option<(u64, Ailment)> {
-        let start = Instant::now();
-        let mut health = Health::new(start);
-        (0..seconds).find_map(|second| {
-            let result = health.check(start + Duration::from_secs(second), &look(second));
-            result.err().map(|ailment| (second, ailment))
-        })
-    }
-
-    #[test]
-    fn a_daemon_at_work_is_well() {
-        assert_eq!(found(|_| WELL, 1000), None);
-        let live = |second| Vitals { camera: CameraState::Live, pictures: second * 30, ..WELL };
-        assert_eq!(found(live, 1000), None);
-    }
-
-    #[test]
-    fn each_part_may_be_busy_for_a_while_and_no_longer() {
-        let sessions = |_| Vitals { sessions_answer: false, ..WELL };
-        assert_eq!(found(sessions, 1000), Some((20, Ailment::Sessions)));
-        let gateway = |_| Vitals { gateway_answers: false, ..WELL };
-        assert_eq!(found(gateway, 1000), Some((20, Ailment::Gateway)));
-        let camera = |_| Vitals { camera_answers: false, ..WELL };
-        assert_eq!(found(camera, 1000), Some((120, Ailment::Camera)));
-        let link = |second| Vitals { link_silence: Duration::from_secs(second), ..WELL };
-        assert_eq!(found(link, 1000), Some((60, Ailment::Link)));
-        let now_and_then = |second| Vitals { sessions_answer: second % 19 == 0, ..WELL };
-        assert_eq!(found(now_and_then, 1000), None);
-    }
-
-    #[test]
-    fn a_task_that_is_gone_is_found_at_once_and_for_good() {
-        let ended = EndedEarly { task: "grants", reason: "panic: on purpose".into() };
-        let gone = |second| Vitals { ended_early: (second >= 5).then(|| ended.clone()), ..WELL };
-        assert_eq!(found(gone, 1000), Some((5, Ailment::Task(ended.clone()))));
-        let words = Ailment::Task(ended.clone()).to_string();
-        assert_eq!(words, "the task \"grants\" ended early: panic: on purpose");
-    }
-
-    #[test]
-    fn pictures_have_to_flow_while_the_camera_is_live_only() {
-        let frozen = |second: u64| Vitals { camera: CameraState::Live, pictures: second.min(50), ..WELL };
-        assert_eq!(found(frozen, 1000), Some((70, Ailment::Pictures)));
-        for camera in [CameraState::Lost, CameraState::Error, CameraState::Off, CameraState::Starting] {
-            assert_eq!(found(|_| Vitals { camera, ..WELL }, 1000), None, "{camera}");
-        }
-    }
-
-    #[test]
-    fn the_status_is_for_people() {
-        assert_eq!(
-            words(&Presence::Online, CameraState::Idle, None, 0),
-            "online; nobody watches; camera idle"
-        );
-        assert_eq!(
-            words(&Presence::Offline("refused".into()), CameraState::Lost, Some("unplugged"), 2),
-            "no broker (refused); 2 viewers; camera lost: unplugged"
-        );
-    }
-}
+#[path = "health_tests.rs"]
+mod tests;

@@ -1,10 +1,11 @@
-//! The only module that knows every other: builds the house, runs it, drains it.
+//! The daemon, which knows every room that it is made of: builds the house, runs it, drains it.
 //!
 //! A start has three steps: [`open`] reads what the device remembers, [`bind`] takes the addresses that clients know, [`run`]
 //! starts the camera, the sessions, and what connects them to the world.
 
 mod adapt;
 pub mod address;
+mod ailment;
 mod authenticator;
 mod bind;
 mod error;
@@ -32,11 +33,9 @@ use crate::config::Config;
 use crate::http::HttpServer;
 use crate::media::Media;
 use crate::sessions::Sessions;
-use crate::stream::Fanout;
 pub use error::AppError;
 use gateway::{Gateway, Presence, Settings};
 use groups::Groups;
-pub use health::{Ailment, Checkup};
 use privacy::PrivacySwitch;
 use reload::Change;
 pub use reload::Reloaded;
@@ -54,10 +53,11 @@ pub struct App {
     sessions: Sessions,
     media: Media,
     gateway: Gateway,
-    fanout: Fanout,
     config: Config,
     groups: Groups,
     http: Option<HttpServer>,
+    #[cfg(test)]
+    checkup: health::SharedCheckup,
 }
 
 impl App {
@@ -68,8 +68,19 @@ impl App {
         let opened = open::open(&config).await?;
         let bound = bind::bind(&config, &opened, &groups.all).await?;
         let running = run::run(&config, opened, bound, &groups)?;
-        let Running { page, broker, sessions, media, gateway, fanout, http } = running;
-        Ok(Self { page, broker, sessions, media, gateway, fanout, config, groups, http })
+        let Running { page, broker, sessions, media, gateway, http, .. } = running;
+        Ok(Self {
+            page,
+            broker,
+            sessions,
+            media,
+            gateway,
+            config,
+            groups,
+            http,
+            #[cfg(test)]
+            checkup: running.checkup,
+        })
     }
 
     /// The daemon's tasks: one of them that ends early is the end of the daemon.
@@ -94,12 +105,6 @@ impl App {
         let mut presence = self.gateway.pulse().presence();
         // An error means that the gateway has ended: whoever waits finds out from what comes next.
         let _ = presence.wait_for(|presence| *presence == Presence::Online).await;
-    }
-
-    /// What watches over this daemon's health, and over how it is in words.
-    pub fn checkup(&self) -> Checkup {
-        let (sessions, media, fanout) = (self.sessions.clone(), self.media.clone(), self.fanout.clone());
-        Checkup::new(sessions, media, self.gateway.pulse(), fanout, &self.groups.all)
     }
 
     /// Takes over what can change without ending a session; the rest waits for a restart.

@@ -122,9 +122,17 @@ struct Writer {
     flushing: Vec<oneshot::Sender<()>>,
 }
 
+/// What became of a write.
+enum Wrote {
+    Kept,
+    /// There was no room for it, but the file could be emptied, which says enough ([`Manner::AtOnce`]).
+    Emptied(io::Error),
+    Failed(io::Error),
+}
+
 /// What the blocking thread did.
 enum Done {
-    Wrote(DurableFile, io::Result<()>),
+    Wrote(DurableFile, Wrote),
     Read(DurableFile, io::Result<Option<String>>, oneshot::Sender<FileReading>),
 }
 
@@ -198,12 +206,18 @@ impl Writer {
     #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "runs in a blocking thread"))]
     fn next(&mut self) -> Option<JoinHandle<Done>> {
         if let Some((file, content)) = self.slots.take_due(clock::now()) {
+            let may_be_emptied = self.slots.writes_at_once(&file);
             return Some(spawn_blocking(move || {
                 let result = match content {
                     Some(text) => file.save(&text),
                     None => file.remove(),
                 };
-                Done::Wrote(file, result)
+                let wrote = match result {
+                    Ok(()) => Wrote::Kept,
+                    Err(error) if may_be_emptied && file.blank().is_ok() => Wrote::Emptied(error),
+                    Err(error) => Wrote::Failed(error),
+                };
+                Done::Wrote(file, wrote)
             }));
         }
         if self.readings.is_empty() {
@@ -218,12 +232,20 @@ impl Writer {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Wrote(file, result) => {
-                if let Err(error) = &result {
-                    tracing::warn!(file = %file.path().display(), %error, "what was set cannot be kept: a restart will forget it");
-                }
-                let result = result.map_err(|error| SaveError::Refused(error.to_string()));
-                for waiter in self.slots.written(clock::now(), &file, result.is_ok()) {
+            Done::Wrote(file, wrote) => {
+                let (path, is_written) = (file.path().display(), matches!(wrote, Wrote::Kept));
+                let result = match wrote {
+                    Wrote::Kept => Ok(()),
+                    Wrote::Emptied(error) => {
+                        tracing::error!(file = %path, %error, "there is no room for OFF; the file is empty, which means off too");
+                        Ok(())
+                    }
+                    Wrote::Failed(error) => {
+                        tracing::error!(file = %path, %error, "what was set cannot be kept: a restart will forget it");
+                        Err(SaveError::Refused(error.to_string()))
+                    }
+                };
+                for waiter in self.slots.written(clock::now(), &file, is_written) {
                     let _ = waiter.send(result.clone());
                 }
             }

@@ -3,6 +3,7 @@
 //! Pure but for [`PrivacySwitch::load`]. While the daemon runs, only two things turn it on: `set/streaming`, and a file
 //! that says `ON` after everything of ours that was to be in it had been written. What cannot be read turns nothing on.
 
+use std::io;
 use std::path::Path;
 
 use super::persist::{FileReading, Manner, Persist, Saving};
@@ -37,6 +38,23 @@ impl Switch {
     }
 }
 
+/// What the file says; `None`: there is none. Whatever is not clearly ON is off: nobody must be watched because of a file that
+/// is damaged, cut short or written in a hurry.
+fn says(file: &DurableFile, text: &io::Result<Option<String>>) -> Option<Switch> {
+    let path = file.path().display();
+    match text {
+        Ok(None) => None,
+        Ok(Some(text)) => Some(Switch::read(text).unwrap_or_else(|| {
+            tracing::error!(file = %path, "the privacy switch says neither ON nor OFF, which counts as off");
+            Switch::Off
+        })),
+        Err(error) => {
+            tracing::error!(file = %path, %error, "the privacy switch cannot be read, which counts as off");
+            Some(Switch::Off)
+        }
+    }
+}
+
 /// The switch and the file that remembers it.
 pub struct PrivacySwitch {
     file: DurableFile,
@@ -66,20 +84,9 @@ impl PrivacySwitch {
     #[cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "for what runs in a blocking thread"))]
     pub fn load(state_dir: &Path) -> Self {
         let file = DurableFile::new(state_dir, "streaming");
-        let path = file.path().display();
-        let switch = match file.load() {
-            Ok(None) => Switch::On,
-            Ok(Some(text)) => Switch::read(&text).unwrap_or_else(|| {
-                tracing::error!(file = %path, "the privacy switch says neither ON nor OFF, which counts as off");
-                Switch::Off
-            }),
-            Err(error) => {
-                tracing::error!(file = %path, %error, "the privacy switch cannot be read, which counts as off");
-                Switch::Off
-            }
-        };
+        let switch = says(&file, &file.load()).unwrap_or(Switch::On);
         if switch != Switch::On {
-            tracing::warn!(file = %path, "the privacy switch is off: nobody can watch until set/streaming ON");
+            tracing::warn!(file = %file.path().display(), "the privacy switch is off: nobody can watch until set/streaming ON");
         }
         Self { file, switch, change_count: 0 }
     }
@@ -125,13 +132,7 @@ impl PrivacySwitch {
     pub fn seen(&mut self, look: Look, found: &FileReading) -> Seen {
         let was_on = self.is_on();
         let is_overtaken = found.is_stale || look.change_count != self.change_count;
-        let says = match &found.text {
-            Ok(text) => text.as_deref().and_then(Switch::read),
-            Err(error) => {
-                tracing::error!(file = %self.file.path().display(), %error, "the privacy switch cannot be read and stays as it is");
-                None
-            }
-        };
+        let says = says(&self.file, &found.text);
         let switch = match says {
             // It may only make the switch firmer: it was read before a dashboard turned it, or what a dashboard
             // wanted could not be written.
@@ -139,7 +140,9 @@ impl PrivacySwitch {
             Some(says) => says,
             None => self.switch,
         };
-        let has_to_be_saved = is_overtaken && switch != self.switch;
+        // Off has to be remembered, also where the file was lost.
+        let is_forgotten = says.is_none() && switch != Switch::On;
+        let has_to_be_saved = is_forgotten || (is_overtaken && switch != self.switch);
         self.switch = switch;
         Seen { is_turned: was_on != self.is_on(), has_to_be_saved }
     }
@@ -147,8 +150,6 @@ impl PrivacySwitch {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
     use crate::base::tasks::TaskGroup;
 
@@ -188,23 +189,52 @@ mod tests {
         let mut switch = PrivacySwitch::load(dir.path());
         switch.set(true);
         switch.save(&persist).outcome().await.unwrap();
-        // A folder in the place of the new file, which cannot be removed: as a full or read-only disk refuses it.
-        let blocker = dir.path().join("streaming.new");
-        std::fs::create_dir(&blocker).unwrap();
+        // Folders in the place of the file and of the new one, which cannot be removed: as a read-only disk refuses it.
+        let blockers = ["streaming.new", "streaming"].map(|name| dir.path().join(name));
+        std::fs::remove_file(&blockers[1]).unwrap();
+        for blocker in &blockers {
+            std::fs::create_dir(blocker).unwrap();
+        }
         switch.set(false);
         assert!(switch.save(&persist).outcome().await.is_err());
+        // As it could be read there.
+        let says_on = FileReading { is_stale: true, ..found("ON") };
         for _ in 0..2 {
-            assert!(!reload(&mut switch, &persist).await.is_turned, "the file still says ON");
+            assert!(!switch.seen(look(&switch), &says_on).is_turned, "the file still says ON");
             assert!(!switch.is_on());
         }
         // The disk is well again: what was not kept is kept, without anybody asking again.
-        std::fs::remove_dir(&blocker).unwrap();
+        for blocker in &blockers {
+            std::fs::remove_dir(blocker).unwrap();
+        }
         assert!(!reload(&mut switch, &persist).await.is_turned);
         assert!(!PrivacySwitch::load(dir.path()).is_on());
         // Now somebody turns it on at the device.
         std::fs::write(dir.path().join("streaming"), "ON\n").unwrap();
         assert!(reload(&mut switch, &persist).await.is_turned);
         assert!(switch.is_on());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn off_on_a_full_disk_is_off_after_a_restart() {
+        for was_set_before in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let persist = Persist::start(&TaskGroup::new());
+            let mut switch = PrivacySwitch::load(dir.path());
+            if was_set_before {
+                switch.set(true);
+                switch.save(&persist).outcome().await.unwrap();
+            }
+            // No new file can be filled, as where no room is left.
+            std::fs::create_dir(dir.path().join("streaming.new")).unwrap();
+            switch.set(false);
+            switch.save(&persist).outcome().await.unwrap();
+            assert!(!PrivacySwitch::load(dir.path()).is_on(), "set before: {was_set_before}");
+            // Once there is room, it says so in words.
+            std::fs::remove_dir(dir.path().join("streaming.new")).unwrap();
+            persist.flush().await;
+            assert_eq!(std::fs::read_to_string(dir.path().join("streaming")).unwrap(), "OFF\n");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,21 +257,25 @@ mod tests {
     fn what_cannot_be_read_turns_nothing_on() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("streaming");
-        for text in ["", "off", "no", "\0\0\0\0", "ON OFF"] {
+        for text in ["", "off", "OFF LOCAL", "no", "\0\0\0\0", "ON OFF", "O", "ONN"] {
             std::fs::write(&file, text).unwrap();
-            let mut switch = PrivacySwitch::load(dir.path());
+            let switch = PrivacySwitch::load(dir.path());
             assert!(!switch.is_on(), "{text:?} after a start");
-            switch.seen(look(&switch), &found(text));
-            assert!(!switch.is_on(), "{text:?} after a reload");
+            let mut running = PrivacySwitch { switch: Switch::On, ..switch };
+            assert!(running.seen(look(&running), &found(text)).is_turned);
+            assert!(!running.is_on(), "{text:?} after a reload");
         }
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();
         let mut switch = PrivacySwitch::load(dir.path());
         assert!(!switch.is_on(), "it is there, and no file");
-        for text in [Err(io::Error::other("damaged")), Ok(None)] {
-            switch.seen(look(&switch), &FileReading { text, is_stale: false });
-            assert!(!switch.is_on());
-        }
+        let lost = switch.seen(look(&switch), &FileReading { text: Ok(None), is_stale: false });
+        assert!(!switch.is_on() && lost.has_to_be_saved, "off is remembered where the file was lost");
+        let mut running = PrivacySwitch { switch: Switch::On, ..switch };
+        let nothing = FileReading { text: Ok(None), is_stale: false };
+        assert!(!running.seen(look(&running), &nothing).is_turned, "nothing was ever set");
+        let damaged = FileReading { text: Err(io::Error::other("damaged")), is_stale: false };
+        assert!(running.seen(look(&running), &damaged).is_turned && !running.is_on());
     }
 
     #[test]

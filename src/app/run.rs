@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::ailment::Ailment;
 use super::authenticator::GrantAuthenticator;
 use super::bind::{Bound, page_info};
 use super::error::AppError;
 use super::gateway::{self, Gateway, GatewayParts, Settings};
 use super::grants_watch::GrantsWatch;
 use super::groups::Groups;
-use super::health::Checkup;
+use super::health::{self, Checkup, Condition, SharedCheckup};
 use super::open::Opened;
 use super::persist::Persist;
 use super::state::StateSource;
@@ -39,8 +40,9 @@ pub(super) struct Running {
     pub sessions: Sessions,
     pub media: Media,
     pub gateway: Gateway,
-    pub fanout: Fanout,
     pub http: Option<HttpServer>,
+    /// What looks after the daemon's health.
+    pub checkup: SharedCheckup,
 }
 
 /// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
@@ -58,11 +60,12 @@ pub(super) fn run(
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
+    let factory = Arc::new(factory(config, &fanout, &groups.all)?);
     let parts = SessionParts {
         max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
-        signer: Signer { identity, device: config.device.id.clone() },
-        factory: Arc::new(factory(config, &fanout, &groups.all)?),
+        signer: Signer { identity: Arc::clone(&identity), device: config.device.id.clone() },
+        factory: Arc::clone(&factory),
         fanout: fanout.clone(),
         media: media.status(),
         replies: connection.replies(),
@@ -73,7 +76,9 @@ pub(super) fn run(
     let sessions = Sessions::spawn(parts, authorizer);
     let page = listener.as_ref().map(Listener::address);
     let ended_early = groups.all.ended_early();
-    let state = Arc::new(StateSource::new(sessions.clone(), media.status(), ended_early, privacy.is_on()));
+    let (is_on, (told, ailment)) = (privacy.is_on(), watch::channel(None));
+    let state = StateSource::new(sessions.clone(), media.status(), ended_early, ailment.clone(), is_on);
+    let state = Arc::new(state);
     let parts = GatewayParts {
         sessions: sessions.clone(),
         media: media.clone(),
@@ -86,6 +91,7 @@ pub(super) fn run(
         fps: config.media.fps,
         page: page.map(|page| (config.http.scheme(), page)),
         settings: Settings::of(config),
+        ailment,
     };
     let gateway = connection.serve(parts, &groups.gateway);
     let watch = GrantsWatch {
@@ -94,13 +100,22 @@ pub(super) fn run(
         grants,
         sessions: sessions.clone(),
         authenticator: authenticator.clone(),
+        identity,
+        pulse: gateway.pulse(),
+        is_lost: false,
     };
     groups.watch.spawn_loop("grants", watch.run());
     let floor = config.video.min_bitrate;
     groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
     groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
-    let mut running = Running { page, broker, sessions, media, gateway, fanout, http: None };
-    running.http = listener.map(|listener| serve(&running, config, groups, listener, authenticator, state));
+    let checkup = watch_over(&sessions, &media, &gateway, (factory, fanout.clone()), told, groups);
+    let mut running = Running { page, broker, sessions, media, gateway, http: None, checkup };
+    running.http = listener.map(|listener| {
+        let Running { sessions, media, gateway, checkup, .. } = &running;
+        let (sessions, media, pulse) = (sessions.clone(), media.clone(), gateway.pulse());
+        let facts = DaemonFacts::new(sessions, media, fanout, pulse, state, Arc::clone(checkup));
+        serve(&running, config, groups, listener, authenticator, facts)
+    });
     Ok(running)
 }
 
@@ -110,6 +125,31 @@ fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factor
         .with_certificate_of(&config.device.state_dir)?)
 }
 
+/// Looks after the daemon's health from now on.
+fn watch_over(
+    sessions: &Sessions,
+    media: &Media,
+    gateway: &Gateway,
+    (peers, fanout): (Arc<Factory>, Fanout),
+    told: watch::Sender<Option<Ailment>>,
+    groups: &Groups,
+) -> SharedCheckup {
+    let (pulse, tasks) = (gateway.pulse(), groups.all.clone());
+    let condition = Condition::new(sessions.clone(), media, &pulse);
+    let ended_early = tasks.ended_early();
+    let parts = health::CheckedParts {
+        sessions: sessions.clone(),
+        media: media.clone(),
+        pulse,
+        peers,
+        fanout,
+        tasks,
+    };
+    let checkup = Arc::new(tokio::sync::Mutex::new(Checkup::new(parts, told)));
+    groups.watch.spawn_loop("health", health::watch_over(Arc::clone(&checkup), condition, ended_early));
+    checkup
+}
+
 /// Serves the page and what programs ask.
 fn serve(
     running: &Running,
@@ -117,12 +157,9 @@ fn serve(
     groups: &Groups,
     listener: Listener,
     authenticator: Arc<GrantAuthenticator>,
-    state: Arc<StateSource>,
+    facts: DaemonFacts,
 ) -> HttpServer {
-    let Running { sessions, media, fanout, gateway, broker, .. } = running;
-    let pulse = gateway.pulse();
-    let checkup = Checkup::new(sessions.clone(), media.clone(), pulse.clone(), fanout.clone(), &groups.all);
-    let facts = DaemonFacts::new(sessions.clone(), media.clone(), fanout.clone(), pulse, state, checkup);
+    let Running { sessions, media, broker, .. } = running;
     let services = Services {
         facts: Arc::new(facts),
         authorizer: authenticator,

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::ailment::Ailment;
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
+use crate::dashboard::events::rfc3339;
 use crate::dashboard::state::{StateParts, StateWriter};
 use crate::media::MediaStatus;
 use crate::sessions::Sessions;
@@ -23,6 +25,8 @@ pub(super) struct StateSource {
     media: watch::Receiver<MediaStatus>,
     /// A task of the daemon that ended although nobody had told it to.
     ended_early: watch::Receiver<Option<EndedEarly>>,
+    /// What was found not to be well when it was last looked at.
+    ailment: watch::Receiver<Option<Ailment>>,
     maker: Mutex<Maker>,
 }
 
@@ -33,6 +37,8 @@ struct Maker {
     figures: Option<(Instant, SystemFigures)>,
     /// The privacy switch.
     streaming: bool,
+    /// When the picture that the broker keeps was taken, `None` inside for none; nothing while that is not known.
+    snapshot: Option<Option<SystemTime>>,
     /// Made last, and when.
     latest: Option<(Instant, Value)>,
 }
@@ -43,11 +49,12 @@ impl StateSource {
         sessions: Sessions,
         media: watch::Receiver<MediaStatus>,
         ended_early: watch::Receiver<Option<EndedEarly>>,
+        ailment: watch::Receiver<Option<Ailment>>,
         streaming: bool,
     ) -> Self {
         let (writer, system) = (StateWriter::default(), System::new());
-        let maker = Maker { writer, system, figures: None, streaming, latest: None };
-        Self { sessions, media, ended_early, maker: Mutex::new(maker) }
+        let maker = Maker { writer, system, figures: None, streaming, snapshot: None, latest: None };
+        Self { sessions, media, ended_early, ailment, maker: Mutex::new(maker) }
     }
 
     fn maker(&self) -> MutexGuard<'_, Maker> {
@@ -58,6 +65,13 @@ impl StateSource {
     pub fn set_streaming(&self, on: bool) {
         let mut maker = self.maker();
         maker.streaming = on;
+        maker.latest = None;
+    }
+
+    /// The broker keeps another picture, or none.
+    pub fn set_snapshot(&self, taken: Option<SystemTime>) {
+        let mut maker = self.maker();
+        maker.snapshot = Some(taken);
         maker.latest = None;
     }
 
@@ -95,6 +109,11 @@ impl StateSource {
         let mut state = maker.writer.state(&parts);
         if let Some(ended) = self.ended_early.borrow().as_ref() {
             state["ailment"] = ended.to_string().into();
+        } else if let Some(ailment) = self.ailment.borrow().as_ref() {
+            state["ailment"] = ailment.to_string().into();
+        }
+        if let Some(taken) = maker.snapshot {
+            state["snapshot"] = taken.map(rfc3339).into();
         }
         maker.latest = Some((now, state.clone()));
         state

@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 use super::gateway::{Presence, Pulse};
-use super::health::Checkup;
+use super::health::SharedCheckup;
 use super::state::StateSource;
 use crate::base::clock;
+use crate::base::console;
 use crate::base::stats;
 use crate::dashboard::state::in_tier;
 use crate::http::{Facts, Figures};
-use crate::media::Media;
+use crate::media::{GlibMessages, Media};
 use crate::sessions::Sessions;
 use crate::sessions::stages::SendLatency;
 use crate::stream::{Fanout, Rendition};
-
-/// What was found out is good for as long as this: many who ask cost no more than one.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// A running daemon, as its HTTP server sees it.
 pub(super) struct DaemonFacts {
@@ -30,12 +28,7 @@ pub(super) struct DaemonFacts {
     pulse: Pulse,
     started: SystemTime,
     state: Arc<StateSource>,
-    health: tokio::sync::Mutex<HealthMaker>,
-}
-
-struct HealthMaker {
-    checkup: Checkup,
-    last_check: Option<(Instant, Option<String>)>,
+    checkup: SharedCheckup,
 }
 
 impl DaemonFacts {
@@ -45,22 +38,10 @@ impl DaemonFacts {
         fanout: Fanout,
         pulse: Pulse,
         state: Arc<StateSource>,
-        checkup: Checkup,
+        checkup: SharedCheckup,
     ) -> Self {
-        Self {
-            sessions,
-            media,
-            fanout,
-            pulse,
-            started: SystemTime::now(),
-            state,
-            health: tokio::sync::Mutex::new(HealthMaker { checkup, last_check: None }),
-        }
+        Self { sessions, media, fanout, pulse, started: SystemTime::now(), state, checkup }
     }
-}
-
-fn still_fresh<T: Clone>(last_check: Option<&(Instant, T)>, now: Instant) -> Option<T> {
-    last_check.filter(|(at, _)| now.saturating_duration_since(*at) < FRESH).map(|(_, value)| value.clone())
 }
 
 #[async_trait]
@@ -79,6 +60,8 @@ impl Facts for DaemonFacts {
             cpu_s: stats::cpu_used_s(),
             rss_bytes: system.rss,
             temperature_c: system.temperature,
+            lost_log_lines: console::lost_lines(),
+            glib: GlibMessages::so_far(),
             mqtt_connected: *self.pulse.presence().borrow() == Presence::Online,
             media: self.media.status().borrow().clone(),
             frames: self.fanout.published(),
@@ -98,12 +81,6 @@ impl Facts for DaemonFacts {
     }
 
     async fn ailment(&self) -> Option<String> {
-        let mut maker = self.health.lock().await;
-        if let Some(ailment) = still_fresh(maker.last_check.as_ref(), Instant::now()) {
-            return ailment;
-        }
-        let ailment = maker.checkup.check().await.err().map(|ailment| ailment.to_string());
-        maker.last_check = Some((Instant::now(), ailment.clone()));
-        ailment
+        self.checkup.lock().await.check().await.map(|ailment| ailment.to_string())
     }
 }

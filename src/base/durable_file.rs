@@ -7,11 +7,17 @@
     allow(clippy::disallowed_methods, reason = "it is what the others call in a blocking thread")
 )]
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::folder::OpenFolder;
+
+/// How often a lock that another process holds is tried.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// No [`DurableFile`] is longer; what is, is not ours.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -44,25 +50,29 @@ impl Access {
 /// Makes a new file, on the disk for good but for its name (see [`rename`]). One that is there is removed first, so that
 /// nobody's link is followed; of a failure nothing is left.
 pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    match fs::remove_file(path) {
+    let (folder, name) = OpenFolder::of(path)?;
+    create_in(&folder, name, content, access)
+}
+
+fn create_in(folder: &OpenFolder, name: &OsStr, content: &[u8], access: Access) -> io::Result<()> {
+    match folder.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     // Nobody else may look before owner and mode are set.
-    let first_mode = if access.mode.is_some() { 0o600 } else { 0o666 };
-    let file = OpenOptions::new().write(true).create_new(true).mode(first_mode).open(path)?;
-    let filled = fill(file, path, content, access);
+    let file = folder.new_file(name, if access.mode.is_some() { 0o600 } else { 0o666 })?;
+    let filled = fill(file, folder, content, access);
     if filled.is_err() {
         // What cannot be removed is replaced by the next one.
-        let _ = fs::remove_file(path);
+        let _ = folder.remove(name);
     }
     filled
 }
 
-fn fill(mut file: File, path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+fn fill(mut file: File, folder: &OpenFolder, content: &[u8], access: Access) -> io::Result<()> {
     match access.owner {
         FileOwner::Process => {}
-        FileOwner::LikeFolder => own_like_folder(&file, path)?,
+        FileOwner::LikeFolder => folder.adopt(&file)?,
         FileOwner::Group(group) => {
             if file.metadata()?.gid() != group {
                 fchown(&file, None, Some(group))?;
@@ -76,34 +86,62 @@ fn fill(mut file: File, path: &Path, content: &[u8], access: Access) -> io::Resu
     file.sync_all()
 }
 
-/// Gives an open file to its folder's user, if that is another one.
-pub fn own_like_folder(file: &File, path: &Path) -> io::Result<()> {
-    let folder = fs::metadata(folder_of(path))?;
-    if folder.uid() == file.metadata()?.uid() {
-        return Ok(());
-    }
-    fchown(file, Some(folder.uid()), Some(folder.gid()))
-}
-
-/// Puts a file of [`create`] in its place, for good.
+/// Puts a file of [`create`] in its place beside it, for good.
 pub fn rename(new: &Path, path: &Path) -> io::Result<()> {
-    fs::rename(new, path)?;
-    sync_folder(folder_of(path))
+    let (folder, name) = OpenFolder::of(path)?;
+    folder.rename(new.file_name().ok_or(io::ErrorKind::InvalidInput)?, name)?;
+    folder.sync()
 }
 
 /// Names made and removed in `folder` are on the disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    OpenFolder::open(folder)?.sync()
 }
 
 /// Puts `content` in the place of what there was, whole or not at all.
 pub fn write(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    let new = path.with_added_extension("new");
-    create(&new, content, access)?;
-    rename(&new, path).inspect_err(|_| {
+    let (folder, name) = OpenFolder::of(path)?;
+    let mut new = name.to_owned();
+    new.push(".new");
+    create_in(&folder, &new, content, access)?;
+    folder.rename(&new, name).and_then(|()| folder.sync()).inspect_err(|_| {
         // Where it is in its place already there is nothing to remove.
-        let _ = fs::remove_file(&new);
+        let _ = folder.remove(&new);
     })
+}
+
+/// Held while a file beside it is read, changed and written, by one process at a time. Gone on drop, also when the process ends.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock at `path`, which is made where it is missing. Waits while another process holds it, for `limit` at most.
+    pub fn take(path: &Path, limit: Duration) -> io::Result<Self> {
+        let (folder, name) = OpenFolder::of(path)?;
+        let file = match folder.new_file(name, 0o600) {
+            Ok(file) => {
+                folder.adopt(&file)?;
+                file
+            }
+            // It keeps the owner that it has: whoever made it may have meant another file.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => folder.file(name, true)?,
+            Err(error) => return Err(error),
+        };
+        let end = Instant::now() + limit;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOCK_RETRY),
+                Err(TryLockError::WouldBlock) => {
+                    let words = "another process holds it, and does not let go: `fuser` names it";
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, words));
+                }
+            }
+        }
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -148,20 +186,19 @@ impl DurableFile {
     /// # Errors
     /// It is there, and cannot be read or is no text of ours.
     pub fn load(&self) -> io::Result<Option<String>> {
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
+        let content = OpenFolder::of(&self.path).and_then(|(folder, name)| folder.read(name, MAX_BYTES));
+        match content {
+            Ok(None) => Ok(None),
+            Ok(Some(content)) => {
+                let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is no text");
+                String::from_utf8(content).map(Some).map_err(no_text)
+            }
             // Where a folder on the way is none, there can be no file.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
-        let mut text = String::new();
-        file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long to be ours"));
+            Err(error) => Err(error),
         }
-        Ok(Some(text))
     }
 
     /// Saves `text` in place of what there was; makes the folder if it is missing.
@@ -170,12 +207,21 @@ impl DurableFile {
         write(&self.path, text.as_bytes(), Access::USUAL)
     }
 
+    /// Empties it where it is, for good: what a full disk still allows.
+    pub fn blank(&self) -> io::Result<()> {
+        let (folder, name) = OpenFolder::of(&self.path)?;
+        folder.blank(name)
+    }
+
     /// Forgets it, for good. One that is not there is forgotten already.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => sync_folder(folder_of(&self.path)),
+        let removed = OpenFolder::of(&self.path).and_then(|(folder, name)| {
+            folder.remove(name)?;
+            folder.sync()
+        });
+        match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }

@@ -62,6 +62,12 @@ impl TokenBucket {
         Err(self.time_for(1.0 - self.tokens))
     }
 
+    /// How long there will be no token; `None` while there is one.
+    pub fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.fill(now);
+        (self.tokens < 1.0).then(|| self.time_for(1.0 - self.tokens))
+    }
+
     /// Takes a token in any case, and says how long to wait until it would have been there.
     pub fn take_in_advance(&mut self, now: Instant) -> Duration {
         self.fill(now);

@@ -23,7 +23,9 @@ pub fn configure() {
     let Ok(program) = std::env::current_exe() else { return };
     // Replaces the process: the id stays, nothing is open yet, and it returns only on failure.
     let error = Command::new(program).args(std::env::args_os().skip(1)).envs(SETTINGS).exec();
-    eprintln!("porthole: the allocator keeps its defaults, memory may grow a little: {error}");
+    super::console::error(format_args!(
+        "porthole: the allocator keeps its defaults, memory may grow a little: {error}"
+    ));
 }
 
 /// Gives the system back the pages that nothing uses any more, wherever they are: by itself glibc gives back only

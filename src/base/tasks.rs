@@ -7,11 +7,9 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
@@ -21,6 +19,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::polls::Polls;
+
+/// What the reason of a panic begins with.
+const PANIC: &str = "panic: ";
 /// Characters kept of what a panic said.
 const MAX_PANIC_TEXT: usize = 200;
 
@@ -32,6 +34,12 @@ pub struct EndedEarly {
     pub task: &'static str,
     /// What its panic said, or that it returned.
     pub reason: String,
+}
+
+impl EndedEarly {
+    fn is_panic(&self) -> bool {
+        self.reason.starts_with(PANIC)
+    }
 }
 
 /// One owner's tasks. Clones are the same group.
@@ -47,10 +55,9 @@ pub struct TaskGroup {
 /// What a group and all groups below it have in common.
 #[derive(Debug)]
 struct Shared {
-    /// The first task that ended early; later ones are usually its consequence.
+    /// The first task that ended early, a panic before all others; later ones are usually its consequence.
     ended_early: watch::Sender<Option<EndedEarly>>,
-    /// How often each name's tasks were polled.
-    polls: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
+    polls: Arc<Polls>,
     /// Panics of tasks that end by themselves.
     panics: AtomicU64,
     /// The owner is ending all of it, so that tasks whose clients go before them may return.
@@ -75,7 +82,7 @@ impl TaskGroup {
     pub fn new() -> Self {
         let shared = Shared {
             ended_early: watch::Sender::new(None),
-            polls: Mutex::default(),
+            polls: Arc::default(),
             panics: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
         };
@@ -138,14 +145,6 @@ impl TaskGroup {
         self.start(&Handle::current(), name, false, future)
     }
 
-    /// [`Self::spawn_finite`], on another runtime: that of the media thread.
-    pub fn spawn_finite_on<F>(&self, runtime: &Handle, name: &'static str, future: F) -> JoinHandle<()>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.start(runtime, name, false, future)
-    }
-
     /// [`Self::spawn`], on this thread's [`tokio::task::LocalSet`].
     pub fn spawn_local<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where
@@ -183,10 +182,7 @@ impl TaskGroup {
         is_endless: bool,
         future: F,
     ) -> impl Future<Output = ()> {
-        let polls = Arc::clone(
-            self.shared.polls.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default(),
-        );
-        let future = Counted { polls, future: Box::pin(future) };
+        let future = self.shared.polls.watch(name, is_endless, future);
         async move {
             let outcome = AssertUnwindSafe(future).catch_unwind().await;
             self.forget(id);
@@ -231,9 +227,12 @@ impl TaskGroup {
     pub fn report(&self, ended: EndedEarly) {
         tracing::error!(%ended, "a part of the daemon is gone");
         self.shared.ended_early.send_if_modified(|first| {
-            let is_first = first.is_none();
-            first.get_or_insert(ended);
-            is_first
+            // What returned may have done so because of the panic, whose task takes longer to be taken apart.
+            let is_kept = first.as_ref().is_some_and(|first| first.is_panic() || !ended.is_panic());
+            if !is_kept {
+                *first = Some(ended);
+            }
+            !is_kept
         });
     }
 
@@ -290,8 +289,18 @@ impl TaskGroup {
 
     /// How often the tasks of each name were polled since the start: what wakes for nothing shows here.
     pub fn polls(&self) -> BTreeMap<&'static str, u64> {
-        let polls = self.shared.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        polls.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed))).collect()
+        self.shared.polls.counts()
+    }
+
+    /// A task, of this group or any other of the same owner, that has held its thread for `limit` without coming back.
+    pub fn held(&self, now: Instant, limit: Duration) -> Option<&'static str> {
+        self.shared.polls.held(now, limit)
+    }
+
+    /// Has a test strike a task.
+    #[cfg(test)]
+    pub fn sabotaged(&self) -> &Polls {
+        &self.shared.polls
     }
 }
 
@@ -307,27 +316,12 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
-/// Counts the polls of a future.
-struct Counted<F> {
-    polls: Arc<AtomicU64>,
-    future: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.polls.fetch_add(1, Ordering::Relaxed);
-        self.future.as_mut().poll(context)
-    }
-}
-
 /// What a panic said, cut to a line.
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let line = text.unwrap_or("a panic without words").lines().next().unwrap_or_default();
-    format!("panic: {}", line.chars().take(MAX_PANIC_TEXT).collect::<String>())
+    format!("{PANIC}{}", line.chars().take(MAX_PANIC_TEXT).collect::<String>())
 }
 
 #[cfg(test)]
@@ -349,6 +343,10 @@ mod tests {
             assert_eq!(ended.reason, if is_panic { "panic: on purpose" } else { "it returned" });
             group.spawn("later", async {}).await.unwrap();
             assert_eq!(group.ended_early().borrow().as_ref(), Some(&ended));
+            // What a panic brought down may end before it is known.
+            group.spawn("cause", async { panic!("the cause") }).await.unwrap();
+            let kept = if is_panic { "victim" } else { "cause" };
+            assert_eq!(group.ended_early().borrow().as_ref().map(|ended| ended.task), Some(kept));
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::process::{EXIT_BAD_CONFIGURATION, bad_configuration};
 use crate::access::offer_authorizer::AccessMode;
-use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
+use crate::config::{BrokerChoice, Config, Flavour, default_file};
 use crate::http::CertificateFiles;
 use crate::media::MediaConfig;
 use crate::signaling::mqtt::TlsFiles;
@@ -20,10 +20,8 @@ pub(super) fn run(file: Option<&Path>) -> ExitCode {
         eprintln!("porthole: {error}");
         return ExitCode::from(EXIT_BAD_CONFIGURATION);
     }
-    let source = file.map_or_else(
-        || if Path::new(DEFAULT_FILE).exists() { DEFAULT_FILE.to_owned() } else { "environment".to_owned() },
-        |file| file.display().to_string(),
-    );
+    let file = file.or_else(|| default_file().ok().flatten());
+    let source = file.map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
     println!("{source}: this configuration can be used.");
     for (what, value) in summary(&config) {
         println!("  {what:<11}{value}");

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use super::process::{EXIT_BAD_CONFIGURATION, bad_configuration, in_runtime};
 use crate::tools::doctor::{Subject, print_unusable};
 
+// A paragraph is one line: it is broken where the terminal ends.
 const MEANING: &str = "\
-One line for each thing: ok, warn (video works, but …), FAIL (it would not), - (not looked at), and below it what
-to do. It takes about a quarter of a minute, opens the camera for two seconds, and changes nothing; a running
+One line for each thing: ok, warn (video works, but …), FAIL (it would not), - (not looked at), and below it what \
+to do. It takes about a quarter of a minute, opens the camera for two seconds, and changes nothing; a running \
 daemon may go on. docs/troubleshooting.md explains each line.
+
 Exit codes: 0 video would work, 1 it would not, 64 the configuration cannot be used.";
 
 /// What to check, and for whom to print it.
@@ -35,9 +37,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         }
     };
     // The findings are the output; the log only where it was asked for.
-    if std::env::var_os("PORTHOLE_LOG").is_some() {
-        crate::base::log::start();
-    }
+    let _last_lines = std::env::var_os("PORTHOLE_LOG").map(|_| crate::base::log::start());
     let json = args.json;
     in_runtime(async move { ExitCode::from(u8::from(!subject.check(json).await)) })
 }

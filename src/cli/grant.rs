@@ -1,6 +1,6 @@
 //! `porthole link`, `grant`, `grants` and `revoke`: who may watch.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -17,12 +17,12 @@ use crate::access::link::ViewingLink;
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
-use crate::app::address::reachable;
+use crate::app::address::{own_address, reachable};
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 use crate::first_boot::service_variables;
 use crate::http::TUNNEL_PATH;
-use crate::signaling::broker_url::Scheme;
+use crate::signaling::broker_url::{BrokerUrl, Scheme};
 use crate::signaling::topic::Id;
 
 /// Where the link leads, when the configuration cannot know it.
@@ -120,7 +120,9 @@ fn load(file: Option<&Path>) -> Result<Config, Failure> {
 fn print_link(args: &LinkArgs) -> Result<(), Failure> {
     let config = load(args.config.as_deref())?;
     let identity = Identity::load_or_make(&config.device.state_dir)?;
-    println!("{}", link_of(&config, args, &identity, None));
+    let link = link_of(&config, args, &identity, None);
+    println!("{link}");
+    say_what_is_guessed(&config, args, &link);
     eprintln!("The device's key is {}.", identity.key().encode());
     if config.access == AccessMode::Grants {
         eprintln!("This link invites nobody: `porthole grant NAME` makes one that does.");
@@ -154,10 +156,8 @@ fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
         "Whoever has this {} has the grant. It is shown only now; the device does not keep its secret.",
         if args.token { "token" } else { "link" }
     );
-    if link.broker.is_none() && !args.token {
-        eprintln!(
-            "The broker's WebSocket address is not in the configuration: name it with --broker ws://HOST:PORT."
-        );
+    if !args.token {
+        say_what_is_guessed(&config, &args.link, &link);
     }
     if config.access == AccessMode::Open {
         eprintln!("access.mode is \"open\": everybody else who reaches the broker may watch too.");
@@ -181,7 +181,7 @@ fn list(args: &GrantsArgs) -> Result<(), Failure> {
     } else {
         println!("{:<24}{:<28}{:<22}UNTIL", "NAME", "RIGHTS", "MADE");
         for grant in &grants {
-            let until = grant.expires.map_or_else(|| "revoked".to_owned(), time);
+            let until = grant.expires.map_or_else(|| "no end".to_owned(), time);
             let note = match grant.standing(clock) {
                 GrantStanding::Good => "",
                 GrantStanding::Expired => " (expired)",
@@ -243,7 +243,7 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
         BrokerChoice::External(url) if matches!(url.scheme(), Scheme::Ws | Scheme::Wss) => {
             Some(url.address())
         }
-        BrokerChoice::External(_) => None,
+        BrokerChoice::External(url) => usual_websocket(url),
     });
     ViewingLink {
         page,
@@ -252,6 +252,42 @@ fn link_of(config: &Config, args: &LinkArgs, identity: &Identity, grant: Option<
         root: Some(config.mqtt.root.clone()).filter(|root| root != "porthole"),
         key: Some(identity.key()),
         grant,
+    }
+}
+
+/// Browsers speak MQTT over WebSocket alone. Beside a broker of `mqtt://` that is usually at this port.
+const USUAL_WEBSOCKET_PORT: u16 = 9001;
+
+/// Where browsers usually reach the broker at `url`, which is no WebSocket itself. This machine has a name for others that
+/// `localhost` is not.
+fn usual_websocket(url: &BrokerUrl) -> Option<String> {
+    let scheme = if url.is_tls() { "wss" } else { "ws" };
+    let is_here = url.host().eq_ignore_ascii_case("localhost")
+        || url.host().parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let host = match own_address().filter(|_| is_here) {
+        Some(address) => address.to_string(),
+        None => url.host().to_owned(),
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let text = format!("{scheme}://{host}:{USUAL_WEBSOCKET_PORT}");
+    text.parse::<BrokerUrl>().ok().map(|url| url.address())
+}
+
+/// Says where the link may be wrong, as the configuration does not know where browsers reach the broker.
+fn say_what_is_guessed(config: &Config, args: &LinkArgs, link: &ViewingLink) {
+    let BrokerChoice::External(url) = &config.mqtt.broker else { return };
+    if args.broker.is_some() || matches!(url.scheme(), Scheme::Ws | Scheme::Wss) {
+        return;
+    }
+    match &link.broker {
+        Some(guess) => eprintln!(
+            "Browsers speak MQTT over WebSocket alone, so the link leads to {guess}, the usual address beside {url}. The broker \
+             needs a listener there (Mosquitto: `listener {USUAL_WEBSOCKET_PORT}` and `protocol websockets`); if it is elsewhere, \
+             revoke this grant and name it: --broker ws://HOST:PORT."
+        ),
+        None => eprintln!(
+            "The link names no broker that browsers could reach: name it with --broker ws://HOST:PORT."
+        ),
     }
 }
 

@@ -3,27 +3,22 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::process::{bad_configuration, fail, in_runtime, stop_signal};
 use crate::access::offer_authorizer::AccessMode;
-use crate::app::{App, Checkup};
+use crate::app::App;
 use crate::base::systemd;
 use crate::base::tasks::{EndedEarly, TaskGroup, blocking};
 use crate::config::{BrokerChoice, Config, Flavour};
-
-/// How often the daemon looks at itself where no watchdog waits for it.
-const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
     let config = match Config::load(file, Flavour::Run) {
         Ok(config) => config,
         Err(error) => return bad_configuration(&error),
     };
-    crate::base::log::start();
+    let _last_lines = crate::base::log::start();
     in_runtime(serve(config, file.map(Path::to_owned)))
 }
 
@@ -45,7 +40,6 @@ async fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     if let Some(page) = app.page {
         tracing::info!(%page, "the viewer page is served");
     }
-    app.tasks().spawn_loop("health", watch_over(app.checkup()));
     let ended = ended_early(app.tasks());
     let end = tokio::select! {
         signal = stopped => Ok(signal),
@@ -76,36 +70,6 @@ pub(super) fn ended_early(tasks: &TaskGroup) -> impl Future<Output = EndedEarly>
             Ok(Some(ended)) => ended,
             // Nobody is left who could tell.
             _ => std::future::pending().await,
-        }
-    }
-}
-
-/// Tells the service manager how the daemon is, and feeds its watchdog while all is well. Never ends.
-async fn watch_over(mut checkup: Checkup) {
-    systemd::ready();
-    let mut tick = interval(systemd::feed_every().unwrap_or(CHECK_EVERY));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut said, mut ailing) = (String::new(), None);
-    loop {
-        let words = checkup.words();
-        if words != said {
-            systemd::status(&words);
-            said = words;
-        }
-        tokio::select! {
-            _ = tick.tick() => {
-                let found = checkup.check().await.err();
-                if found.is_none() {
-                    systemd::feed_watchdog();
-                }
-                match &found {
-                    Some(ailment) if ailing.as_ref() != Some(ailment) => tracing::error!(%ailment, "the daemon is not well"),
-                    None if ailing.is_some() => tracing::info!("the daemon is well again"),
-                    _ => {}
-                }
-                ailing = found;
-            }
-            () = checkup.changed() => {}
         }
     }
 }

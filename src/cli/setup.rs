@@ -9,6 +9,7 @@
 mod answers;
 mod args;
 mod broker_files;
+mod broker_trial;
 mod certificates;
 mod config_file;
 mod dialogue;
@@ -31,6 +32,7 @@ use crate::config::{Config, ConfigError, DEFAULT_FILE, Secret};
 use crate::media::{DeviceChoice, MediaConfig, cameras, propose};
 use answers::{Answers, BrokerSetup, Host};
 pub use args::SetupArgs;
+use broker_trial::{Trial, knock_at_broker};
 use config_file::CameraSettings;
 use dialogue::Dialogue;
 use gather::{GatherError, ThisMachine, gather, now_and_later};
@@ -55,6 +57,8 @@ enum SetupError {
     Unreadable { path: PathBuf, reason: std::io::Error },
     #[error("{}: a path in UTF-8 that begins at / is needed here", .0.display())]
     Path(PathBuf),
+    #[error("{0}. Nothing is written: set up again with the right user name and password")]
+    Login(String),
     #[error(transparent)]
     Gather(#[from] GatherError),
     #[error(transparent)]
@@ -92,6 +96,7 @@ fn set_up(args: &SetupArgs) -> Result<(), SetupError> {
         let (mut input, mut questions) = (stdin().lock(), stderr());
         gather(args, Some(&mut Dialogue::new(&mut input, &mut questions)), &found)?
     };
+    try_broker(&answers)?;
     let folder = broker_folder(args, &output)?;
     if matches!(answers.broker, BrokerSetup::Mosquitto { .. }) {
         produce::refuse_made_before(&folder, args.force)?;
@@ -99,6 +104,23 @@ fn set_up(args: &SetupArgs) -> Result<(), SetupError> {
     let camera = camera(&answers, &found);
     let produced = produce::produce(&answers, &camera, &output, &folder)?;
     finish(&answers, &output, &folder, &produced)
+}
+
+/// A wrong password is told now, not by a daemon that waits for ever.
+fn try_broker(answers: &Answers) -> Result<(), SetupError> {
+    match knock_at_broker(answers) {
+        Trial::Nothing => {}
+        Trial::Admitted => eprintln!("The broker lets this device in."),
+        Trial::Unknown(words) => {
+            eprintln!("The broker could not be tried: {words}. The settings are written all the same.")
+        }
+        // These words end with what to do in a configuration that is not there yet.
+        Trial::Refused(words) => {
+            let what = words.rsplit_once(": check").map_or(words.as_str(), |(what, _)| what);
+            return Err(SetupError::Login(what.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// A new certificate by the authority that setup made, for the host that the configuration names.

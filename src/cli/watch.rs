@@ -33,7 +33,7 @@ pub struct WatchArgs {
     pub device: Option<Id>,
     /// A viewing link, as `porthole grant` prints it: signs the offers with its grant and verifies the
     /// answers with the device's key. --broker and --root, if given, win over what it says
-    #[arg(long, value_name = "LINK", conflicts_with = "device")]
+    #[arg(long, value_name = "LINK")]
     pub link: Option<ViewingLink>,
     /// How many viewers, each with its own connection to the broker and to the device
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -43,8 +43,19 @@ pub(super) fn checked(raw: &RawDevice, flavour: Flavour) -> Checked<Device> {
     }
     let state_dir = match &raw.state_dir {
         Some(dir) => PathBuf::from(&dir.0),
-        None if flavour == Flavour::Demo => std::env::temp_dir().join(format!("porthole-demo-{id}")),
+        None if flavour == Flavour::Demo => demo_dir(&id),
         None => PathBuf::from("/var/lib/porthole"),
     };
     Ok(Device { id, name, state_dir })
+}
+
+/// In the user's own folder for such things (XDG base directories): under the temporary directory somebody else could have made it.
+fn demo_dir(id: &Id) -> PathBuf {
+    let own = |name, below: &str| {
+        let folder = std::env::var_os(name).map(PathBuf::from);
+        folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join(below))
+    };
+    let folder = own("XDG_STATE_HOME", "").or_else(|| own("HOME", ".local/state"));
+    // Without one the demo makes a new folder for each start.
+    folder.map_or_else(PathBuf::new, |folder| folder.join(format!("porthole-demo-{id}")))
 }

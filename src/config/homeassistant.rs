@@ -11,6 +11,8 @@ pub struct HomeAssistant {
     pub discovery: bool,
     /// The first level of Home Assistant's topics.
     pub prefix: String,
+    /// The room or place that Home Assistant proposes for the device.
+    pub area: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +20,7 @@ pub struct HomeAssistant {
 pub(super) struct RawHomeAssistant {
     discovery: Option<bool>,
     prefix: Option<Text>,
+    area: Option<Text>,
 }
 
 pub(super) fn checked(raw: &RawHomeAssistant) -> Checked<HomeAssistant> {
@@ -33,5 +36,19 @@ pub(super) fn checked(raw: &RawHomeAssistant) -> Checked<HomeAssistant> {
             "write Home Assistant's discovery prefix: a topic without wildcards and without / at its ends",
         ));
     }
-    Ok(HomeAssistant { discovery: raw.discovery.unwrap_or(true), prefix: prefix.to_owned() })
+    let area = raw.area.as_ref().map(|area| area.0.trim());
+    if let Some(area) =
+        area.filter(|area| !(1..=100).contains(&area.len()) || area.chars().any(char::is_control))
+    {
+        return Err(problem(
+            "homeassistant.area",
+            area,
+            "write the name of an area, up to 100 characters, as \"Garden\"",
+        ));
+    }
+    Ok(HomeAssistant {
+        discovery: raw.discovery.unwrap_or(true),
+        prefix: prefix.to_owned(),
+        area: area.map(str::to_owned),
+    })
 }

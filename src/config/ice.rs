@@ -21,6 +21,8 @@ pub struct Ice {
     pub tcp_port: Option<u16>,
     /// Address that a 1:1 NAT maps to this device, announced beside the local ones.
     pub public_ip: Option<IpAddr>,
+    /// Whether connectivity checks to viewers' private addresses are left to the viewers.
+    pub skips_private: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +33,7 @@ pub(super) struct RawIce {
     port_range: Option<Text>,
     tcp_port: Option<u16>,
     public_ip: Option<Text>,
+    private_addresses: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +56,7 @@ pub(super) fn checked(raw: RawIce, moved: &Moved) -> Checked<Ice> {
                 parsed_as::<IpAddr>("ice.public_ip", &ip, "write an IP address such as \"203.0.113.7\"")
             })
             .transpose()?,
+        skips_private: raw.private_addresses == Some(false),
     })
 }
 

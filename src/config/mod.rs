@@ -27,6 +27,7 @@ mod secret;
 mod value;
 mod video;
 mod viewers;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -161,6 +162,17 @@ pub enum ConfigError {
     },
 }
 
+/// [`DEFAULT_FILE`], if it is there.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] where its folder may not be looked into: whether it is there is not known then.
+pub fn default_file() -> Result<Option<&'static Path>, ConfigError> {
+    let file = Path::new(DEFAULT_FILE);
+    let is_there = file.try_exists();
+    let is_there = is_there.map_err(|reason| ConfigError::Unreadable { file: file.to_owned(), reason })?;
+    Ok(is_there.then_some(file))
+}
+
 impl Config {
     /// Loads `file` (or [`DEFAULT_FILE`] if that exists) and the environment.
     ///
@@ -180,8 +192,10 @@ impl Config {
         variables: &[(String, String)],
         flavour: Flavour,
     ) -> Result<Self, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let file = file.or_else(|| (flavour == Flavour::Run && default.exists()).then_some(default));
+        let file = match file {
+            None if flavour == Flavour::Run => default_file()?,
+            file => file,
+        };
         let text = file
             .map(|file| {
                 std::fs::read_to_string(file)
@@ -285,6 +299,10 @@ fn malformed(error: figment::Error) -> ConfigError {
             let at = at.trim_end_matches(": ");
             let known = known.join(", ");
             format!("`{field}` is not a key of [{}]; known here: {known}", section_of(at, &field))
+        }
+        figment::error::Kind::InvalidType(found, wanted)
+        | figment::error::Kind::InvalidValue(found, wanted) => {
+            format!("{at}{} stands here; write {}", words::found(&found), words::wanted(&wanted))
         }
         kind => format!("{at}{kind}"),
     };

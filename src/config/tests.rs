@@ -78,6 +78,16 @@ fn a_refusal_names_file_key_value_and_what_is_right() {
 }
 
 #[test]
+fn viewers_private_addresses_are_checked_unless_it_says_otherwise() {
+    for (text, expected) in
+        [("", false), ("private_addresses = true", false), ("private_addresses = false", true)]
+    {
+        let config = load(&format!("{MINIMAL}[ice]\n{text}\n")).unwrap();
+        assert_eq!(config.ice.skips_private, expected, "{text}");
+    }
+}
+
+#[test]
 fn mqtt_refusals_name_the_key() {
     for (text, part) in [
         ("[mqtt]\nurl = \"http://broker\"", "mqtt.url = http://broker cannot be used"),
@@ -186,18 +196,25 @@ fn dashboards_are_trusted_as_far_as_access_says() {
 fn snapshots_and_home_assistant_are_checked() {
     let config = load(MINIMAL).unwrap();
     assert_eq!(config.dashboard.snapshots, Snapshots::default());
-    assert_eq!(config.homeassistant, HomeAssistant { discovery: true, prefix: "homeassistant".into() });
-    let text = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = 30\n[homeassistant]\ndiscovery = false\nprefix = \"ha\"\n";
+    assert_eq!(
+        config.homeassistant,
+        HomeAssistant { discovery: true, prefix: "homeassistant".into(), area: None }
+    );
+    let text = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = 30\n[homeassistant]\ndiscovery = false\nprefix = \"ha\"\narea = \"Garden\"\n";
     let config = load(&format!("{MINIMAL}{text}")).unwrap();
     assert_eq!(
         config.dashboard.snapshots,
         Snapshots { allowed: true, interval: Some(Duration::from_secs(30)) }
     );
-    assert_eq!(config.homeassistant, HomeAssistant { discovery: false, prefix: "ha".into() });
+    assert_eq!(
+        config.homeassistant,
+        HomeAssistant { discovery: false, prefix: "ha".into(), area: Some("Garden".into()) }
+    );
     for (text, part) in [
         ("[dashboard]\nsnapshot_interval_s = 5", "snapshots = true"),
         ("[dashboard]\nsnapshots = true\nsnapshot_interval_s = 0", "from 1 to"),
         ("[homeassistant]\nprefix = \"a/#\"", "without wildcards"),
+        ("[homeassistant]\narea = \" \"", "the name of an area"),
     ] {
         let text = refusal(&format!("{MINIMAL}{text}\n"));
         assert!(text.contains(part), "{part:?} is missing in: {text}");

@@ -52,6 +52,14 @@ pub fn session_event(time: SystemTime, event_: &SessionEvent) -> Value {
             fields.insert("message".to_owned(), refusal.message.as_str().into());
             event(time, "session-refused", fields)
         }
+        SessionEvent::RefusedMore { code, count } => {
+            let mut fields = Map::new();
+            fields.insert("code".to_owned(), code.as_str().into());
+            fields.insert("count".to_owned(), (*count).into());
+            let text = "so many more were refused in the last seconds, each without an event of its own";
+            fields.insert("message".to_owned(), text.into());
+            event(time, "session-refused", fields)
+        }
     }
 }
 

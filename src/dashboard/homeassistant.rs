@@ -57,8 +57,12 @@ pub fn birth_topic(prefix: &str) -> String {
 }
 
 /// The announcement, and what it announces. Entities of `before` that there are no longer are named without a
-/// configuration, which removes them from Home Assistant.
-pub fn announcement(facts: &DiscoveryFacts<'_>, before: &Announced) -> (Value, Announced) {
+/// configuration, which removes them from Home Assistant. `area` is where the device is, for people.
+pub fn announcement(
+    facts: &DiscoveryFacts<'_>,
+    area: Option<&str>,
+    before: &Announced,
+) -> (Value, Announced) {
     let mut entities = Entities { facts, components: Map::new() };
     entities.pictures();
     entities.sensors();
@@ -78,14 +82,22 @@ pub fn announcement(facts: &DiscoveryFacts<'_>, before: &Announced) -> (Value, A
     }
     let device = facts.device;
     let version = env!("CARGO_PKG_VERSION");
+    let mut about = json!({
+        "identifiers": [format!("porthole_{}", device.id)],
+        "name": device.name,
+        "manufacturer": "Porthole",
+        "model": device.model,
+        "sw_version": version,
+    });
+    // The viewer page, beside which the device speaks WHEP.
+    if let Some(page) = device.whep.as_deref().and_then(|whep| whep.strip_suffix("whep")) {
+        about["configuration_url"] = page.into();
+    }
+    if let Some(area) = area {
+        about["suggested_area"] = area.into();
+    }
     let message = json!({
-        "device": {
-            "identifiers": [format!("porthole_{}", device.id)],
-            "name": device.name,
-            "manufacturer": "Porthole",
-            "model": device.model,
-            "sw_version": version,
-        },
+        "device": about,
         "origin": { "name": "Porthole", "sw_version": version },
         "availability": [{ "topic": facts.topics.leaf("availability") }],
         "components": components,
@@ -127,8 +139,15 @@ impl Entities<'_> {
     fn pictures(&mut self) {
         if self.facts.snapshots {
             let topic = self.leaf("snapshot");
-            self.add("camera", "camera", "Snapshot", "mdi:cctv", json!({ "topic": topic }));
-            let image = json!({ "image_topic": topic, "content_type": "image/jpeg" });
+            let available = self.while_there_is_a_picture();
+            let camera = json!({ "topic": topic, "availability": available, "availability_mode": "all" });
+            self.add("camera", "camera", "Snapshot", "mdi:cctv", camera);
+            let image = json!({
+                "image_topic": topic,
+                "content_type": "image/jpeg",
+                "availability": available,
+                "availability_mode": "all",
+            });
             self.add("image", "image", "Last snapshot", "mdi:image", image);
         }
     }
@@ -151,7 +170,9 @@ impl Entities<'_> {
         );
         self.read("sensor", "bitrate_now", "Bit rate now", "mdi:speedometer", kbps, unit);
         let unit = rate(json!({ "unit_of_measurement": "fps", "suggested_display_precision": 1 }));
-        self.read("sensor", "fps", "Picture rate", "mdi:filmstrip", "value_json.camera.fps", unit);
+        // Nominal in `state` while nothing runs.
+        let now = "value_json.camera.fps if value_json.camera.state == 'live' else 0";
+        self.read("sensor", "fps", "Picture rate", "mdi:filmstrip", now, unit);
         let name = "value_json.encoder.name if value_json.encoder else None";
         let diagnostic = json!({ "entity_category": "diagnostic" });
         self.read("sensor", "encoder", "Encoder", "mdi:chip", name, diagnostic);
@@ -175,13 +196,13 @@ impl Entities<'_> {
             json!({ "device_class": "duration", "unit_of_measurement": "s", "enabled_by_default": false }),
         );
         self.read("sensor", "uptime", "Uptime", "mdi:clock-start", "value_json.uptime", unit);
-        let update = json!({
+        // No update entity: which version is the latest is not known here, and without that it would be unknown for ever.
+        let version = json!({
             "state_topic": self.leaf("info"),
-            "value_template": "{{ {'installed_version': value_json.version} | tojson }}",
-            "title": "Porthole",
+            "value_template": "{{ value_json.version }}",
             "entity_category": "diagnostic",
         });
-        self.add("update", "update", "Version", "mdi:package-up", update);
+        self.add("sensor", "version", "Version", "mdi:package-up", version);
     }
 
     fn camera_sensors(&mut self) {
@@ -208,7 +229,7 @@ impl Entities<'_> {
 
     fn commands(&mut self) {
         let streaming = json!({ "command_topic": self.leaf("set/streaming") });
-        self.read("switch", "streaming", "Streaming", "mdi:shield-eye", "value_json.streaming", streaming);
+        self.read("switch", "streaming", "Streaming", "mdi:shield-lock", "value_json.streaming", streaming);
         let press = |topic: String, fields: Value| {
             let mut fields = fields;
             fields["command_topic"] = topic.into();
@@ -227,7 +248,11 @@ impl Entities<'_> {
         let restart =
             press(self.leaf("do/restart"), json!({ "entity_category": "config", "device_class": "restart" }));
         self.add("button", "restart", "Restart the camera", "mdi:restart", restart);
-        let ceiling = "(value_json.encoder.ceiling / 1000) | int if value_json.encoder else None";
+        // 0 while there is no picture to encode, which is none of the numbers to choose from.
+        let ceiling = format!(
+            "(value_json.encoder.ceiling / 1000) | int if value_json.encoder and value_json.encoder.ceiling >= {} else None",
+            1000 * *BITRATE_KBPS.start()
+        );
         let bitrate = json!({
             "command_topic": self.leaf("set/bitrate"),
             "min": BITRATE_KBPS.start(),
@@ -238,7 +263,7 @@ impl Entities<'_> {
             "device_class": "data_rate",
             "entity_category": "config",
         });
-        self.read("number", "bitrate", "Highest bit rate", "mdi:speedometer", ceiling, bitrate);
+        self.read("number", "bitrate", "Highest bit rate", "mdi:speedometer", &ceiling, bitrate);
         let sizes = sizes(self.facts.media);
         if !sizes.is_empty() {
             let resolution = json!({
@@ -259,6 +284,9 @@ impl Entities<'_> {
     }
 
     fn control(&mut self, control: &ControlInfo) {
+        if !can_be_shown(control) {
+            return;
+        }
         let name = display_name(&control.name);
         let value = format!("(value_json.controls['{}'] | default(None))", control.name);
         if control.read_only || !self.facts.commands {
@@ -311,7 +339,7 @@ impl Entities<'_> {
                 );
             }
             // A menu that cannot be shown by its texts is one by its numbers.
-            ControlType::Menu | ControlType::Int if control.min < control.max => {
+            ControlType::Menu | ControlType::Int => {
                 fields["min"] = control.min.into();
                 fields["max"] = control.max.into();
                 fields["step"] = control.step.max(1).into();
@@ -319,9 +347,16 @@ impl Entities<'_> {
                     if control.max.saturating_sub(control.min) > 1000 { "box" } else { "slider" }.into();
                 self.read("number", &format!("number_{}", control.name), &name, "mdi:tune", &value, fields);
             }
-            // A number that can have one value only cannot be chosen.
-            ControlType::Menu | ControlType::Int => {}
         }
+    }
+
+    /// Available with the device, while the privacy switch is on and the broker has not been told to forget the picture.
+    fn while_there_is_a_picture(&self) -> Value {
+        let template = "{{ 'online' if value_json.streaming == 'ON' and value_json.snapshot | default('kept') else 'offline' }}";
+        json!([
+            { "topic": self.leaf("availability") },
+            { "topic": self.leaf("state"), "value_template": template },
+        ])
     }
 
     /// Available with the device, and while no other control overrides this one.
@@ -336,6 +371,14 @@ impl Entities<'_> {
             { "topic": self.leaf("info"), "value_template": template },
         ])
     }
+}
+
+/// Whether there is anything to choose. Drivers report controls with one possible value, and numbers without a step, which Home
+/// Assistant takes for errors.
+fn can_be_shown(control: &ControlInfo) -> bool {
+    let is_number =
+        control.kind == ControlType::Int || (control.kind == ControlType::Menu && !has_plain_menu(control));
+    control.min < control.max && !(is_number && control.step == 0)
 }
 
 /// A control's value for people: the text of a menu entry, or the number.

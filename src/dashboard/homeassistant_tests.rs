@@ -54,7 +54,7 @@ fn announce(media: &MediaStatus, commands: bool, snapshots: bool, before: &Annou
         root: "porthole".into(),
         key: "k".into(),
         access: "open",
-        whep: None,
+        whep: Some("http://192.0.2.7:8080/whep".into()),
     };
     let topics = Topics::new("porthole", &Id::new("cam").unwrap());
     let facts = DiscoveryFacts {
@@ -65,7 +65,7 @@ fn announce(media: &MediaStatus, commands: bool, snapshots: bool, before: &Annou
         snapshots,
         system: &SystemFigures { cpu: 0.0, rss: 1, temperature: Some(40.0), rssi: Some(-60.0) },
     };
-    announcement(&facts, before)
+    announcement(&facts, Some("Garden"), before)
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -76,7 +76,7 @@ fn keys(value: &Value) -> Vec<&str> {
 fn every_entity_of_the_camera_is_announced_once() {
     let (message, announced) = announce(&media(Vec::new()), true, true, &Announced::new());
     let expected = "bitrate bitrate_now camera camera_state encoder fps image keyframe latency_encode latency_send problem \
-                    resolution restart rssi streaming take_snapshot temperature update uptime viewers warm watched";
+                    resolution restart rssi streaming take_snapshot temperature uptime version viewers warm watched";
     assert_eq!(keys(&message["components"]).join(" "), expected);
     assert_eq!(announced.len(), expected.split(' ').count());
     let ids: std::collections::BTreeSet<&str> = message["components"]
@@ -87,6 +87,8 @@ fn every_entity_of_the_camera_is_announced_once() {
         .collect();
     assert_eq!(ids.len(), announced.len());
     assert_eq!(message["availability"][0]["topic"], "porthole/cam/availability");
+    assert_eq!(message["device"]["configuration_url"], "http://192.0.2.7:8080/");
+    assert_eq!(message["device"]["suggested_area"], "Garden");
     assert_eq!(discovery_topic("homeassistant", "cam"), "homeassistant/device/cam/config");
 }
 
@@ -101,6 +103,14 @@ fn controls_become_what_they_are() {
             control("power_line_frequency", ControlType::Menu, (0, 2), &[(0, "Disabled"), (2, "60 Hz")]),
             control("auto_gain", ControlType::Bool, (0, 1), &[]),
             control("constant", ControlType::Int, (3, 3), &[]),
+            control("constant", ControlType::Bool, (1, 1), &[]),
+            control("constant", ControlType::Menu, (2, 2), &[(2, "only")]),
+            ControlInfo { step: 0, ..control("stepless", ControlType::Int, (0, 9), &[]) },
+            ControlInfo { step: 0, read_only: true, ..control("stepless", ControlType::Int, (0, 9), &[]) },
+            ControlInfo {
+                step: 0,
+                ..control("menu_without_a_step", ControlType::Menu, (0, 1), &[(0, "x"), (1, "y")])
+            },
             fixed,
             odd,
         ]),
@@ -117,7 +127,8 @@ fn controls_become_what_they_are() {
     assert_eq!(entities["switch_auto_gain"]["platform"], "switch");
     assert_eq!(entities["sensor_firmware"]["command_topic"], Value::Null);
     assert_eq!(entities["number_odd"]["max"], 1, "texts that cannot be told apart: chosen by number");
-    assert!(!keys(entities).iter().any(|key| key.ends_with("constant")));
+    assert!(!keys(entities).iter().any(|key| key.ends_with("constant") || key.ends_with("stepless")));
+    assert_eq!(entities["select_menu_without_a_step"]["options"], json!(["x", "y"]));
     assert!(!keys(entities).contains(&"camera"), "no snapshots, no camera");
 }
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::media::{CameraState, Latency, MediaStatus};
+use crate::media::{CameraState, GlibMessages, Latency, MediaStatus};
 use crate::sessions::stages::SendLatency;
 use crate::sessions::totals::{FIRST_FRAME_BOUNDS_S, Totals};
 use crate::signaling::message::ErrorCode;
@@ -30,6 +30,10 @@ pub struct Figures {
     pub rss_bytes: u64,
     /// Of the processor in °C, where the board tells.
     pub temperature_c: Option<f64>,
+    /// Log lines that nobody could take.
+    pub lost_log_lines: u64,
+    /// What GStreamer complained about by itself.
+    pub glib: GlibMessages,
     /// Whether there is a connection to the broker.
     pub mqtt_connected: bool,
     /// The capture side.
@@ -173,6 +177,12 @@ impl Figures {
             let (name, help) = ("porthole_board_temperature", "Temperature of the processor");
             writer.gauge(name, help, Some(&Unit::Celsius), temperature)?;
         }
+        let help = "Log lines that nobody could take";
+        writer.counter("porthole_log_lines_lost", help, None, self.lost_log_lines)?;
+        let help = "Defects that GStreamer reported by itself";
+        writer.counter("porthole_gstreamer_criticals", help, None, self.glib.criticals)?;
+        let help = "Oddities that GStreamer reported by itself";
+        writer.counter("porthole_gstreamer_warnings", help, None, self.glib.warnings)?;
         let help = "Whether there is a connection to the broker";
         writer.gauge("porthole_mqtt_connected", help, None, u64::from(self.mqtt_connected))
     }

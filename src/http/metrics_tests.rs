@@ -6,6 +6,8 @@ fn figures() -> Figures {
         cpu_s: 2.5,
         rss_bytes: 4096,
         temperature_c: Some(41.5),
+        lost_log_lines: 5,
+        glib: GlibMessages { criticals: 6, warnings: 0 },
         mqtt_connected: true,
         media: MediaStatus::sample(CameraState::Live),
         frames: 100,

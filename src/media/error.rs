@@ -50,6 +50,14 @@ pub enum MediaError {
         /// The Debian package that has it.
         package: &'static str,
     },
+    /// An element of GStreamer is installed, and there is no device for it.
+    #[error(
+        "this machine has no device for {element}: an encoder of H.264 on the board, as Raspberry Pi models before the 5 have"
+    )]
+    NoSuchDevice {
+        /// The element's name.
+        element: String,
+    },
     /// An encoder is installed but did not encode.
     #[error("the encoder {encoder} does not work: {reason}")]
     Encoder {
@@ -142,6 +150,15 @@ pub enum MediaError {
         device: String,
         /// GStreamer's words.
         reason: String,
+    },
+    /// A driver or an encoder hangs.
+    #[error(
+        "the camera's driver or the encoder does not come back from {what}; it is left alone, and the camera started anew: should \
+         that not help, take the camera out and in, or start the board anew"
+    )]
+    Hung {
+        /// What was asked of it.
+        what: &'static str,
     },
     /// The operating system refused something.
     #[error("{what} failed: {reason}; the system may be out of memory or of file descriptors")]

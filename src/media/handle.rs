@@ -17,9 +17,10 @@ use tokio::sync::{oneshot, watch};
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::error::MediaError;
-use crate::media::life::gst_backend::GstBackend;
+use crate::media::life::gst_backend::{Flows, GstBackend};
 use crate::media::life::inbox::{InboxSender, Message, channel};
 use crate::media::life::status_report::first_status;
+use crate::media::life::supervised::{CallLimits, Supervised};
 use crate::media::life::worker::Worker;
 use crate::media::plan::config::MediaConfig;
 use crate::media::status::MediaStatus;
@@ -57,6 +58,18 @@ impl Media {
         streaming: bool,
         tasks: &TaskGroup,
     ) -> Result<Self, MediaError> {
+        let flows = Flows::new(fanout.clone());
+        Self::start_on(flows, CallLimits::default(), config, fanout, streaming, tasks)
+    }
+
+    fn start_on(
+        flows: Flows,
+        limits: CallLimits,
+        config: MediaConfig,
+        fanout: Fanout,
+        streaming: bool,
+        tasks: &TaskGroup,
+    ) -> Result<Self, MediaError> {
         config.check()?;
         let (sender, inbox) = channel();
         let (status_sender, status) = watch::channel(first_status(&config, streaming));
@@ -66,9 +79,11 @@ impl Media {
         {
             tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
         }
-        tasks.spawn("media-requests", pass_requests_on(fanout.clone(), sender.clone(), tasks.cancelled()));
+        tasks.spawn("media-requests", pass_requests_on(fanout, sender.clone(), tasks.cancelled()));
         let settings = config.clone();
-        let backend = GstBackend::new(config, fanout, sender.clone());
+        let (gauges, for_pipelines) = (flows.clone(), sender.clone());
+        let make = move || GstBackend::new(config.clone(), flows.clone(), for_pipelines.clone());
+        let backend = Supervised::start(make, gauges, limits, sender.clone(), tasks.clone())?;
         let worker = Worker::new(backend, &settings, streaming, (sender.clone(), inbox), status_sender);
         let group = tasks.clone();
         let work = move || {
@@ -249,3 +264,7 @@ fn follow_dev(tasks: &TaskGroup, inbox: InboxSender) -> io::Result<()> {
 #[cfg(test)]
 #[path = "handle_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "handle_hang_tests.rs"]
+mod hang_tests;

@@ -14,7 +14,7 @@ use crate::stream::{Subscription, ViewerRendition};
 /// Bound on waits for events, never reached on a working machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn config() -> MediaConfig {
+pub(super) fn config() -> MediaConfig {
     MediaConfig {
         device: DeviceChoice::Test,
         width: Some(640),
@@ -27,7 +27,7 @@ fn config() -> MediaConfig {
     }
 }
 
-async fn until(
+pub(super) async fn until(
     status: &mut watch::Receiver<MediaStatus>,
     wanted: impl Fn(&MediaStatus) -> bool,
 ) -> MediaStatus {
@@ -35,7 +35,7 @@ async fn until(
     reached.expect("in time").expect("the worker lives").clone()
 }
 
-async fn next(subscription: &mut Subscription) -> AccessUnit {
+pub(super) async fn next(subscription: &mut Subscription) -> AccessUnit {
     tokio::time::timeout(PATIENCE, subscription.next()).await.expect("a picture in time")
 }
 

@@ -1,9 +1,9 @@
-//! Camera to H.264. The only folder that names gstreamer, v4l and inotify.
+//! Camera to H.264. The only folder that names gstreamer and v4l.
 //!
 //! A room knows those left of it, never one to its right:
 //!
 //! ```text
-//! error, board, latency, elements, helper_thread ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
+//! error, board, latency, elements, helper_thread, glib_messages ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
 //! ```
 //!
 //! | room | what is in it |
@@ -27,6 +27,7 @@ mod capture;
 mod elements;
 mod encode;
 pub mod error;
+mod glib_messages;
 mod handle;
 mod helper_thread;
 mod latency;
@@ -48,6 +49,7 @@ pub use capture::{camera, controls, mode};
 pub use encode::choice::{EncoderChoice, EncoderKind, EncoderStatus};
 pub use encode::encoder;
 pub use error::MediaError;
+pub use glib_messages::GlibMessages;
 pub use handle::Media;
 pub use latency::Latency;
 pub use plan::config::MediaConfig;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
@@ -14,8 +14,9 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
-use super::driver::{Connection, Driver, Parts};
+use super::driver::{Connection, Driver, LookUp, Parts};
 use super::error::PeerError;
+use super::net::server_url::look_up;
 use super::net::tcp_port;
 use super::rtp::keys::{KeyProvider, Keys};
 use super::stats::SessionStats;
@@ -31,6 +32,8 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 /// Pacing of connectivity checks (RFC 8445 section 14.2: Ta is 50 ms unless the path is known; ours
 /// are few and small). The library's 200 ms would be most of the wait for a first picture.
 const ICE_CHECK_EVERY: Duration = Duration::from_millis(20);
+/// The library's 1 s for addresses that only packets tell, and 2 s for relays, would be most of the time to a first picture.
+const NO_WAIT: Option<Duration> = Some(Duration::ZERO);
 /// Checks of one pair before it is given up: as long as a session may take to connect.
 const ICE_CHECKS: u16 = 500;
 
@@ -51,8 +54,19 @@ impl Factory {
     /// # Errors
     /// The TCP port is taken, or there can be no more threads.
     pub fn new(ice: Ice, fanout: Fanout, tasks: &TaskGroup) -> Result<Self, PeerError> {
+        Self::with_look_up(ice, Box::new(|host| Box::pin(look_up(host))), fanout, tasks)
+    }
+
+    /// The same with `look_up` as what finds the servers of `ice`.
+    pub(in crate::peer) fn with_look_up(
+        ice: Ice,
+        look_up: LookUp,
+        fanout: Fanout,
+        tasks: &TaskGroup,
+    ) -> Result<Self, PeerError> {
         let listeners = ice.tcp_port.map(tcp_port::bind).transpose()?.unwrap_or_default();
-        let driver = Driver::start(ice.clone(), listeners, &tasks.child()).map_err(PeerError::Thread)?;
+        let driver =
+            Driver::start(ice.clone(), listeners, look_up, &tasks.child()).map_err(PeerError::Thread)?;
         Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0 })
     }
 
@@ -65,13 +79,18 @@ impl Factory {
 
     /// The same with the certificate that `state_dir` keeps, made there at the first start.
     pub fn with_certificate_of(mut self, state_dir: &Path) -> Result<Self, PeerError> {
-        self.certificate = Some(certificate::load_or_make(state_dir, SystemTime::now())?);
+        self.certificate = Some(certificate::load_or_make(state_dir)?);
         Ok(self)
     }
 
     /// The configured servers, as answers tell them to viewers.
     pub fn ice_servers(&self) -> &[crate::signaling::message::IceServer] {
         &self.ice.servers
+    }
+
+    /// Whether the thread that all connections live on answers: resolves when it has, and with false when it is gone.
+    pub async fn ping(&self) -> bool {
+        self.driver.ping().await
     }
 
     /// How many connections there are.
@@ -112,6 +131,11 @@ impl Factory {
             // The driver asks for names itself.
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
+            // The side that nominates, as this one does for a viewer that is ICE-lite, waits for nothing better.
+            .with_host_acceptance_min_wait(NO_WAIT)
+            .with_srflx_acceptance_min_wait(NO_WAIT)
+            .with_prflx_acceptance_min_wait(NO_WAIT)
+            .with_relay_acceptance_min_wait(NO_WAIT)
             .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
             // It knows one hash, and one fingerprint of an offer: the driver compares.
             .with_disable_certificate_fingerprint_verification(true)

@@ -19,6 +19,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceConnectionState,
@@ -86,29 +87,34 @@ pub trait PacketSink: Send + Sync + 'static {
 pub struct Viewer {
     peer: Arc<dyn PeerConnection>,
     events: mpsc::Receiver<ViewerEvent>,
+    /// Cancelled when either side has said that it is over.
+    ended: CancellationToken,
     track: Arc<Mutex<Option<Arc<dyn TrackRemote>>>>,
 }
 
 impl Viewer {
     /// Makes a connection and its offer. Candidates follow as events.
     pub async fn offer(sink: Arc<dyn PacketSink>) -> Result<(Self, String), PeerError> {
-        Self::offer_in(ViewerRuntime::default(), sink).await
+        Self::offer_in(ViewerRuntime::default(), false, sink).await
     }
 
-    /// The same by `clock`.
+    /// The same by `clock`. `lite`: one that only answers checks (RFC 8445 section 2.5).
     #[cfg(test)]
     pub(in crate::peer) async fn offer_by(
         clock: slow_clock::SlowClock,
+        lite: bool,
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
-        Self::offer_in(ViewerRuntime::by(clock), sink).await
+        Self::offer_in(ViewerRuntime::by(clock), lite, sink).await
     }
 
     async fn offer_in(
         runtime: ViewerRuntime,
+        lite: bool,
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
         let (tx, events) = mpsc::channel(EVENT_LIMIT);
+        let ended = runtime.ended();
         let track = Arc::new(Mutex::new(None));
         let handler =
             Handler { tx, sink, track: Arc::clone(&track), wake: runtime.wake(), tasks: runtime.tasks() };
@@ -117,6 +123,7 @@ impl Viewer {
             .with_setting_engine(
                 SettingEngineBuilder::new()
                     .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+                    .with_lite(lite)
                     .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_CHECKS))
                     .with_host_acceptance_min_wait(NO_WAIT)
                     .with_srflx_acceptance_min_wait(NO_WAIT)
@@ -144,7 +151,7 @@ impl Viewer {
             .build();
         // Its future is large, and there are many viewers.
         let peer = Box::pin(building).await?;
-        let viewer = Self { peer: Arc::new(peer), events, track };
+        let viewer = Self { peer: Arc::new(peer), events, ended, track };
         match viewer.describe().await {
             Ok(sdp) => Ok((viewer, sdp)),
             Err(error) => {
@@ -178,7 +185,11 @@ impl Viewer {
 
     /// The next thing the connection reports.
     pub async fn next(&mut self) -> Option<ViewerEvent> {
-        self.events.recv().await
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            () = self.ended.cancelled() => Some(ViewerEvent::Ended),
+        }
     }
 
     /// Asks for a key frame (PLI), once there is a track to ask for.

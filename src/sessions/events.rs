@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::peer::EndReason;
 use crate::sessions::table::Key;
-use crate::signaling::message::Refusal;
+use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
 /// Beginnings and ends that may wait for whoever publishes them, those to come of sessions that run included.
@@ -42,6 +42,13 @@ pub enum SessionEvent {
         /// Why.
         refusal: Refusal,
     },
+    /// So many more were told no that each of them is not worth an event.
+    RefusedMore {
+        /// Why.
+        code: ErrorCode,
+        /// How many.
+        count: u64,
+    },
 }
 
 /// Events on their way out. Bounded: of a session that finds no room when it starts neither beginning nor end is told.
@@ -74,11 +81,11 @@ impl EventQueue {
         self.put(event);
     }
 
-    /// Somebody was refused. Anybody can have that happen at will, so it is lost where there is no room.
-    pub fn refused(&mut self, event: SessionEvent) {
-        if self.waiting.is_empty() {
-            let _ = self.out.try_send(event);
-        }
+    /// Somebody was refused; gives whether it will be told. Anybody can have that happen at will, so it is lost where there is
+    /// no room.
+    #[must_use]
+    pub fn refused(&mut self, event: SessionEvent) -> bool {
+        self.waiting.is_empty() && self.out.try_send(event).is_ok()
     }
 
     fn put(&mut self, event: SessionEvent) {
@@ -140,7 +147,7 @@ mod tests {
         let mut take = |event| match event {
             SessionEvent::Started { key, .. } => open.push(key),
             SessionEvent::Ended { key, .. } => open.retain(|other| *other != key),
-            SessionEvent::Refused { .. } => unreachable!(),
+            SessionEvent::Refused { .. } | SessionEvent::RefusedMore { .. } => unreachable!(),
         };
         while queue.is_waiting() {
             heard.try_recv().into_iter().for_each(&mut take);

@@ -4,20 +4,24 @@
 //! messages on. It never waits for a session, so one stuck viewer cannot hold up the others.
 
 mod action;
+mod early;
+mod entry;
 mod events;
+mod input;
 mod key;
+mod offer_limits;
 mod outbox;
+mod places;
 pub mod rate;
+mod refusals;
 pub mod stages;
 pub mod table;
 pub mod totals;
 mod web;
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 use tracing::Instrument;
@@ -35,7 +39,9 @@ use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 use events::EventQueue;
 pub use events::SessionEvent;
+use input::{Input, watch_over};
 use outbox::SessionOutbox;
+use refusals::Refusals;
 use table::{EndedSession, Generation, Key, Limits, SessionAction, Table, WebMessage};
 use totals::Totals;
 
@@ -67,18 +73,6 @@ struct Handle {
     close: Option<oneshot::Sender<EndReason>>,
     /// Its beginning was told, so its end is to be told.
     is_announced: bool,
-}
-
-enum Input {
-    Message { key: Key, kind: UpKind },
-    Web { key: Key, message: WebMessage, replies: Arc<dyn Replies> },
-    Streaming(bool),
-    Close { viewer: Option<Id>, session: Option<Id> },
-    Connected { generation: Generation },
-    Ended { generation: Generation, reason: EndReason },
-    Access { clock: Clock, grants: Option<Vec<Grant>> },
-    Ping { done: oneshot::Sender<()> },
-    Shutdown { done: oneshot::Sender<()> },
 }
 
 /// Everything the sessions need from the rest of the house.
@@ -114,6 +108,7 @@ impl Sessions {
             registry: Arc::clone(&registry),
             input: input.clone(),
             events: EventQueue::new(parts.events.clone()),
+            refusals: Refusals::new(now()),
             parts,
         };
         let (tasks, cancelled) = (owner.parts.tasks.clone(), owner.parts.tasks.cancelled());
@@ -137,6 +132,11 @@ impl Sessions {
     /// A message of a viewer that speaks HTTP; what the session has to say goes to `replies`, which is dropped with it.
     pub async fn web(&self, key: Key, message: WebMessage, replies: Arc<dyn Replies>) {
         self.put(Input::Web { key, message, replies }).await;
+    }
+
+    /// A message of a viewer was refused before it got here: told and counted as all refusals are.
+    pub async fn refuse(&self, viewer: Id, session: Id, refusal: Refusal) {
+        self.put(Input::Refused { key: Key { viewer, session }, refusal }).await;
     }
 
     /// Turns the privacy switch.
@@ -209,6 +209,7 @@ struct Owner {
     registry: Arc<Mutex<Registry>>,
     input: mpsc::Sender<Input>,
     events: EventQueue,
+    refusals: Refusals,
     parts: SessionParts,
 }
 
@@ -217,6 +218,7 @@ impl Owner {
         let (mut is_draining, mut leaving) = (false, Vec::<oneshot::Sender<()>>::new());
         loop {
             let expiry = lock(&self.registry).table.next_expiry();
+            let sums = self.refusals.due();
             let mut replies = Arc::clone(&self.parts.replies);
             let actions = tokio::select! {
                 input = inputs.recv() => match input {
@@ -226,7 +228,7 @@ impl Owner {
                         lock(&self.registry).table.close_where(&EndReason::Shutdown, |_| true)
                     }
                     // Nothing new starts while the last sessions end.
-                    Some(Input::Message { .. } | Input::Web { .. }) if is_draining => Vec::new(),
+                    Some(Input::Message { .. } | Input::Web { .. } | Input::Refused { .. }) if is_draining => Vec::new(),
                     Some(Input::Web { key, message, replies: own }) => {
                         replies = own;
                         lock(&self.registry).table.web(now(), key, message, &self.parts.media.borrow())
@@ -242,12 +244,17 @@ impl Owner {
                 () = sleep_until(expiry.unwrap_or_else(now).into()), if expiry.is_some() => {
                     lock(&self.registry).table.expire(now())
                 }
+                () = sleep_until(sums.unwrap_or_else(now).into()), if sums.is_some() => {
+                    self.sum_up_refusals();
+                    Vec::new()
+                }
                 () = self.events.hand_on(), if self.events.is_waiting() => Vec::new(),
             };
             for action in actions {
                 self.act(action, &replies);
             }
             if is_draining && lock(&self.registry).table.is_empty() {
+                self.sum_up_refusals();
                 // Whoever asked may have stopped waiting.
                 for done in leaving.drain(..) {
                     let _ = done.send(());
@@ -266,9 +273,9 @@ impl Owner {
                 viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)
                     && session.as_ref().is_none_or(|session| *session == key.session)
             }),
-            Input::Connected { generation } => {
-                table.connected(generation);
-                Vec::new()
+            Input::Connected { generation } => table.connected(generation),
+            Input::Refused { key, refusal } => {
+                vec![SessionAction::Refuse { key, claimed: None, refusal }]
             }
             Input::Ping { done } => {
                 // Whoever asked may have stopped waiting.
@@ -314,7 +321,10 @@ impl Owner {
                 }
             }
             SessionAction::Refuse { key, claimed, refusal } => {
-                replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
+                let is_web = !Arc::ptr_eq(replies, &self.parts.replies);
+                if is_web || self.refusals.is_answered(now(), refusal.code) {
+                    replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
+                }
                 self.refused(key, claimed, refusal);
             }
         }
@@ -389,10 +399,26 @@ impl Owner {
     }
 
     fn refused(&mut self, key: Key, claimed: Option<String>, refusal: Refusal) {
+        let (now, code) = (now(), refusal.code);
+        lock(&self.registry).totals.refuse(code);
+        if !self.refusals.is_told(now, code) {
+            return;
+        }
         let grant = claimed.as_deref().unwrap_or("(none named)");
         tracing::info!(viewer = %key.viewer, session = %key.session, ?grant, %refusal, "refused");
-        lock(&self.registry).totals.refuse(refusal.code);
-        self.events.refused(SessionEvent::Refused { key, claimed, refusal });
+        if !self.events.refused(SessionEvent::Refused { key, claimed, refusal }) {
+            self.refusals.count(now, code);
+        }
+    }
+
+    /// Tells of those that were not told singly.
+    fn sum_up_refusals(&mut self) {
+        for (code, count) in self.refusals.sums() {
+            tracing::info!(code = code.as_str(), count, "more were refused");
+            if !self.events.refused(SessionEvent::RefusedMore { code, count }) {
+                tracing::debug!("nobody reads events: the sum of refusals is only in the log");
+            }
+        }
     }
 }
 
@@ -404,27 +430,6 @@ impl Registry {
             self.totals.add(&handle.live);
         }
         Some(ended)
-    }
-}
-
-/// Runs a session and tells the table of it. A panic in it ends it, and nothing else.
-async fn watch_over(
-    session: impl Future<Output = EndReason>,
-    connected: oneshot::Receiver<()>,
-    generation: Generation,
-    input: mpsc::Sender<Input>,
-) {
-    let tell = async {
-        if connected.await.is_ok() {
-            let _ = input.send(Input::Connected { generation }).await;
-        }
-    };
-    let (outcome, ()) = tokio::join!(AssertUnwindSafe(session).catch_unwind(), tell);
-    let reason = outcome.as_ref().map_or_else(|_| EndReason::failed(), EndReason::clone);
-    let _ = input.send(Input::Ended { generation, reason }).await;
-    if let Err(panic) = outcome {
-        // For whoever counts them.
-        resume_unwind(panic);
     }
 }
 

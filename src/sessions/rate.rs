@@ -1,4 +1,4 @@
-//! How many offers per sender and in all: token buckets, pure in time.
+//! How much of something each may do, and all together: token buckets, pure in time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,20 +8,18 @@ pub use crate::base::limits::TokenRate;
 use crate::base::limits::{TokenBucket, host_of};
 use crate::signaling::topic::Id;
 
-/// Offers one sender may send at once, and how many more each second.
-const OFFERS_OF_ONE: TokenRate = TokenRate { burst: 20.0, per_second: 2.0 };
-/// The same for all of them together.
-const OFFERS_OF_ALL: TokenRate = TokenRate { burst: 200.0, per_second: 50.0 };
-/// Senders remembered; beyond it, those whose bucket is full again are forgotten first.
-const MAX_SENDERS: usize = 1024;
+/// Keys remembered; beyond it, those whose bucket is full again are forgotten first.
+const MAX_KEYS: usize = 1024;
 
-/// Whose offers are counted together.
+/// Whose requests are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Requester {
     /// A viewer on the broker.
     Viewer(Id),
-    /// A host that speaks HTTP, where a viewer id is made for every offer.
+    /// A host that speaks HTTP and has not shown who it is.
     Host(IpAddr),
+    /// Whoever has shown to hold this grant, from wherever.
+    Grant(Id),
 }
 
 impl Requester {
@@ -31,23 +29,47 @@ impl Requester {
     }
 }
 
-/// The buckets of all senders.
+/// A bucket for each key.
+pub(super) struct Buckets {
+    rate: TokenRate,
+    by_key: HashMap<Requester, TokenBucket>,
+}
+
+impl Buckets {
+    /// So much for each.
+    pub fn new(rate: TokenRate) -> Self {
+        Self { rate, by_key: HashMap::new() }
+    }
+
+    /// The seconds to wait before `key` may do something; `None`: nothing is in its way. Changes nothing.
+    pub fn wait(&mut self, now: Instant, key: &Requester) -> Option<u32> {
+        self.by_key.get_mut(key)?.wait(now).map(whole_seconds)
+    }
+
+    /// Counts one of `key`; `Err` holds the seconds to wait.
+    pub fn take(&mut self, now: Instant, key: Requester) -> Result<(), u32> {
+        if self.by_key.len() >= MAX_KEYS && !self.by_key.contains_key(&key) {
+            self.by_key.retain(|_, bucket| !bucket.is_full(now));
+            if self.by_key.len() >= MAX_KEYS {
+                return Err(1);
+            }
+        }
+        let bucket = self.by_key.entry(key).or_insert_with(|| TokenBucket::full(self.rate, now));
+        bucket.take(now).map_err(whole_seconds)
+    }
+}
+
+/// Buckets of all who ask, and one for all of them together.
 pub struct RateLimit {
-    one: TokenRate,
+    one: Buckets,
     all: TokenRate,
     together: Option<TokenBucket>,
-    senders: HashMap<Requester, TokenBucket>,
 }
 
 impl RateLimit {
-    /// So much of each sender, and so much of all of them together.
+    /// So much of each, and so much of all of them together.
     pub fn new(one: TokenRate, all: TokenRate) -> Self {
-        Self { one, all, together: None, senders: HashMap::new() }
-    }
-
-    /// What is allowed of offers.
-    pub fn of_offers() -> Self {
-        Self::new(OFFERS_OF_ONE, OFFERS_OF_ALL)
+        Self { one: Buckets::new(one), all, together: None }
     }
 
     /// Counts one of `sender`; `Err` holds the seconds to wait.
@@ -55,15 +77,28 @@ impl RateLimit {
     /// # Errors
     /// It is too much.
     pub fn take(&mut self, now: Instant, sender: Requester) -> Result<(), u32> {
-        if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&sender) {
-            self.senders.retain(|_, bucket| !bucket.is_full(now));
-            if self.senders.len() >= MAX_SENDERS {
-                return Err(1);
-            }
-        }
-        let bucket = self.senders.entry(sender).or_insert_with(|| TokenBucket::full(self.one, now));
-        bucket.take(now).map_err(whole_seconds)?;
-        self.together.get_or_insert_with(|| TokenBucket::full(self.all, now)).take(now).map_err(whole_seconds)
+        self.one.take(now, sender)?;
+        self.together(now).take(now).map_err(whole_seconds)
+    }
+
+    /// Counts one of `sender`, and one of all in any case.
+    pub(super) fn charge(&mut self, now: Instant, sender: Requester) {
+        // What they say is for the next.
+        let _ = (self.one.take(now, sender), self.together(now).take(now));
+    }
+
+    /// What of this `sender` alone is in the way of another; changes nothing.
+    pub(super) fn wait(&mut self, now: Instant, sender: &Requester) -> Option<u32> {
+        self.one.wait(now, sender)
+    }
+
+    /// What of all together is in the way of another; changes nothing.
+    pub(super) fn wait_together(&mut self, now: Instant) -> Option<u32> {
+        self.together(now).wait(now).map(whole_seconds)
+    }
+
+    fn together(&mut self, now: Instant) -> &mut TokenBucket {
+        self.together.get_or_insert_with(|| TokenBucket::full(self.all, now))
     }
 }
 
@@ -75,6 +110,12 @@ fn whole_seconds(wait: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of_offers() -> RateLimit {
+        let (one, all) =
+            (TokenRate { burst: 20.0, per_second: 2.0 }, TokenRate { burst: 200.0, per_second: 50.0 });
+        RateLimit::new(one, all)
+    }
 
     fn id(text: &str) -> Requester {
         Requester::Viewer(Id::new(text).unwrap())
@@ -91,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_then_the_rate_holds_and_recovers() {
-        let mut rate = RateLimit::of_offers();
+        let mut rate = of_offers();
         let start = Instant::now();
         for _ in 0..20 {
             assert_eq!(rate.take(start, id("a")), Ok(()));
@@ -103,11 +144,11 @@ mod tests {
 
     #[test]
     fn all_viewers_together_are_limited_and_memory_is_bounded() {
-        let mut rate = RateLimit::of_offers();
+        let mut rate = of_offers();
         let start = Instant::now();
         let refused = (0..5_000).filter(|n| rate.take(start, id(&format!("v{n}"))).is_err()).count();
         assert_eq!(refused, 4_800);
-        assert!(rate.senders.len() <= MAX_SENDERS);
+        assert!(rate.one.by_key.len() <= MAX_KEYS);
         assert_eq!(rate.take(start + Duration::from_mins(1), id("late")), Ok(()));
     }
 }

@@ -101,6 +101,7 @@ impl World {
             SessionEvent::Refused { key, refusal, .. } => {
                 format!("{} refused: {}", key.viewer, refusal.code.as_str())
             }
+            SessionEvent::RefusedMore { code, count } => format!("{count} more refused: {}", code.as_str()),
         }
     }
 

@@ -4,29 +4,27 @@
 //! never waits, so cap, expiry, repetition and replacement are tested with simulated time. It is the one place where
 //! sessions are kept, from the offer that starts one until its task has ended; what the edge needs of each is kept along.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use super::action::{EndedSession, SessionAction};
+use super::early::{self, EarlyCandidates};
+use super::entry::{Phase, Session};
 pub use super::key::{Generation, Key};
-use super::rate::{RateLimit, Requester};
+use super::offer_limits::OfferLimits;
+use super::places::{self, Places};
+use super::rate::Requester;
 pub use super::web::{WebMessage, WebOffer};
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
-use crate::access::offer_authorizer::{OfferAuthorizer, Pass};
+use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer, Pass};
 use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::offer::{self, VideoOffer};
 use crate::peer::{self, AcceptedOffer, EndReason};
 use crate::signaling::message::{Candidate, ErrorCode, Offer, Refusal, UpKind};
-
-/// How long candidates wait for their offer (protocol.md section 2).
-const EARLY_LIMIT: Duration = Duration::from_secs(5);
-/// How many of them wait for one session.
-const EARLY_MAX: usize = 32;
-/// For how many sessions candidates may wait at once.
-const EARLY_SESSIONS_MAX: usize = 64;
+use crate::signaling::topic::Id;
 
 /// What decides over new sessions.
 #[derive(Clone, Debug)]
@@ -35,42 +33,12 @@ pub struct Limits {
     pub max_viewers: usize,
 }
 
-/// How far a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// It takes messages.
-    Open,
-    /// Told to end: nothing that comes now is for it any more.
-    Closing,
-    /// Told to end, and another one has its key now.
-    Replaced,
-}
-
-struct Session<H> {
-    key: Key,
-    /// The `o=` session id of its browser-side peer connection.
-    origin: String,
-    /// What it came in with; renewed by each offer.
-    pass: Pass,
-    /// Its connection has come about once.
-    is_connected: bool,
-    phase: Phase,
-    /// It came over HTTP, and only from there it is steered.
-    is_web: bool,
-    handle: Option<H>,
-}
-
-struct Early {
-    since: Instant,
-    candidates: Vec<Option<Candidate>>,
-}
-
 /// The sessions there are, each with an `H` of the edge's.
 pub struct Table<H> {
     limits: Limits,
     sessions: BTreeMap<Generation, Session<H>>,
-    early: HashMap<Key, Early>,
-    rate: RateLimit,
+    early: EarlyCandidates,
+    rate: OfferLimits,
     authorizer: OfferAuthorizer,
     clock: Clock,
     next_generation: Generation,
@@ -85,8 +53,8 @@ impl<H> Table<H> {
             clock,
             limits,
             sessions: BTreeMap::new(),
-            early: HashMap::new(),
-            rate: RateLimit::of_offers(),
+            early: EarlyCandidates::default(),
+            rate: OfferLimits::new(),
             next_generation: 0,
             streaming,
         }
@@ -154,7 +122,7 @@ impl<H> Table<H> {
             UpKind::Offer(offer) => {
                 let claimed = offer.auth.as_ref().map(|auth| auth.grant.chars().take(64).collect());
                 self.signed(now, &key, &offer)
-                    .and_then(|pass| self.offer(&key, offer, pass, false, media))
+                    .and_then(|pass| self.offer(now, &key, offer, pass, false, media))
                     .unwrap_or_else(|refusal| vec![SessionAction::Refuse { key, claimed, refusal }])
             }
             UpKind::Candidate(candidate) => self.candidate(now, key, candidate),
@@ -174,31 +142,49 @@ impl<H> Table<H> {
         match (message, own) {
             (WebMessage::Offer(WebOffer { offer, token, from }), _) => self
                 .bearing(now, &key, token.as_ref(), from)
-                .and_then(|pass| self.offer(&key, offer, pass, true, media))
+                .and_then(|pass| self.offer(now, &key, offer, pass, true, media))
                 .unwrap_or_else(|refusal| vec![refuse(key, refusal)]),
-            (WebMessage::Candidate(candidate), Some(generation)) => {
+            (WebMessage::Candidate(candidate), Some(generation))
+                if early::size(candidate.as_ref()) <= early::MAX_CANDIDATE_BYTES =>
+            {
                 vec![SessionAction::AddCandidate { generation, candidate }]
             }
             (WebMessage::Bye, Some(_)) => self.bye(&key, None),
-            (WebMessage::Candidate(_) | WebMessage::Bye, None) => Vec::new(),
+            (WebMessage::Candidate(_) | WebMessage::Bye, _) => Vec::new(),
         }
     }
 
-    fn limit(&mut self, now: Instant, sender: Requester) -> Result<(), Refusal> {
-        self.rate.take(now, sender).map_err(|wait| {
-            Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait)
-        })
-    }
-
-    /// Who sends an offer over the broker.
+    /// Who sends an offer over the broker. What fails draws from buckets of its own: strangers keep nobody out.
     fn signed(&mut self, now: Instant, key: &Key, offer: &Offer) -> Result<Pass, Refusal> {
-        self.limit(now, Requester::Viewer(key.viewer.clone()))?;
+        let sender = Requester::Viewer(key.viewer.clone());
+        if self.authorizer.mode() == AccessMode::Open {
+            self.rate.open(now, sender.clone()).map_err(too_many)?;
+        }
         let current = self.open(key).map(|(_, session)| session.pass.clone());
         let (clock, auth) = (self.clock, offer.auth.as_ref());
-        self.authorizer.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref())
+        let claimed = self.authorizer.to_verify(auth, current.as_ref());
+        if let Some(grant) = &claimed {
+            self.rate.may_prove(now, &sender, grant, current.is_some()).map_err(too_many)?;
+        }
+        let judged =
+            self.authorizer.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref());
+        match &judged {
+            Ok(pass) if current.as_ref().is_some_and(|current| current.is_same_offer(pass)) => {
+                self.rate.repeated(now, key.viewer.clone())
+            }
+            Ok(Pass { grant: Some(grant), .. }) => {
+                self.rate.proved(now, grant.clone(), Some(key.viewer.clone()))
+            }
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.code == ErrorCode::Unauthorized => self.rate.failed(now, sender, claimed),
+            // It was proved, and is refused for something else.
+            Err(_) => claimed.map_or(Ok(()), |grant| self.rate.proved(now, grant, Some(key.viewer.clone()))),
+        }
+        .map_err(too_many)?;
+        judged
     }
 
-    /// Who sends an offer over HTTP.
+    /// Who sends an offer over HTTP. With a good token it does not matter from where: behind a proxy all are one host.
     fn bearing(
         &mut self,
         now: Instant,
@@ -206,8 +192,14 @@ impl<H> Table<H> {
         token: Option<&Secret>,
         from: IpAddr,
     ) -> Result<Pass, Refusal> {
-        self.limit(now, Requester::host(from))?;
-        let pass = self.authorizer.check_token(self.clock, token.map(Secret::expose))?;
+        let judged = self.authorizer.check_token(self.clock, token.map(Secret::expose));
+        match &judged {
+            Ok(Pass { grant: Some(grant), .. }) => self.rate.proved(now, grant.clone(), None),
+            Ok(_) => self.rate.open(now, Requester::host(from)),
+            Err(_) => self.rate.failed(now, Requester::host(from), None),
+        }
+        .map_err(too_many)?;
+        let pass = judged?;
         match self.current(key) {
             Some((_, session)) if session.pass.grant != pass.grant => {
                 Err(Refusal::new(ErrorCode::Forbidden, "this session came in with another grant"))
@@ -220,6 +212,7 @@ impl<H> Table<H> {
     /// refused one changes nothing.
     fn offer(
         &mut self,
+        now: Instant,
         key: &Key,
         offer: Offer,
         pass: Pass,
@@ -239,8 +232,11 @@ impl<H> Table<H> {
         }
         self.one_handshake(key)?;
         let former = self.current(key).map(|(generation, _)| generation);
-        let video = self.admit(former.is_some(), video, media)?;
-        let close = former.map(|former| self.replace(former));
+        let video = self.admit(video, media)?;
+        let close = match former {
+            Some(former) => Some(self.replace(former)),
+            None => self.make_room(now, pass.grant.as_ref())?,
+        };
         let generation = self.next_generation;
         self.next_generation += 1;
         let (grant, key) = (pass.grant.clone(), key.clone());
@@ -248,13 +244,14 @@ impl<H> Table<H> {
             key: key.clone(),
             origin,
             pass,
+            since: now,
             is_connected: false,
             phase: Phase::Open,
             is_web,
             handle: None,
         };
         self.sessions.insert(generation, session);
-        let early = self.early.remove(&key).map(|early| early.candidates).unwrap_or_default();
+        let early = self.early.take(&key);
         let offer = AcceptedOffer { offer, nonce, video };
         let start = SessionAction::Start { generation, key, offer, early, grant };
         Ok(close.into_iter().chain([start]).collect())
@@ -283,11 +280,36 @@ impl<H> Table<H> {
         Ok(())
     }
 
-    /// A session's connection has come about.
-    pub fn connected(&mut self, generation: Generation) {
+    /// Every place that is taken.
+    fn places(&self) -> Places<'_> {
+        let taken = self.sessions.iter().filter(|(_, session)| session.phase != Phase::Replaced);
+        let taken = taken.map(|(generation, session)| session.place(*generation));
+        Places { max: self.limits.max_viewers, taken: taken.collect() }
+    }
+
+    /// A place for one more session of `grant`; gives the end of another session if there is one only so.
+    fn make_room(&mut self, now: Instant, grant: Option<&Id>) -> Result<Option<SessionAction>, Refusal> {
+        let is_shared = self.authorizer.viewing_grants() > 1;
+        let displaced = self.places().admit(now, grant, is_shared)?;
+        Ok(displaced.map(|generation| self.close_for(generation, places::displaced())))
+    }
+
+    fn close_for(&mut self, generation: Generation, refusal: Refusal) -> SessionAction {
         if let Some(session) = self.sessions.get_mut(&generation) {
-            session.is_connected = true;
+            session.phase = Phase::Closing;
         }
+        SessionAction::Close { generation, reason: EndReason::Refused(refusal) }
+    }
+
+    /// A session's connection has come about. It ends all the same where others' have taken every place meanwhile.
+    pub fn connected(&mut self, generation: Generation) -> Vec<SessionAction> {
+        let Some(session) = self.sessions.get_mut(&generation) else { return Vec::new() };
+        let is_new = !std::mem::replace(&mut session.is_connected, true);
+        if is_new && session.phase == Phase::Open && self.places().is_crowded(generation) {
+            let refusal = places::busy(self.limits.max_viewers);
+            return vec![self.close_for(generation, refusal)];
+        }
+        Vec::new()
     }
 
     /// The time on the wall, and other grants if they changed. Ends the sessions whose grant is gone.
@@ -309,14 +331,9 @@ impl<H> Table<H> {
         actions
     }
 
-    /// May one more session start? Judged before anything is opened, and before a running session
-    /// of the same key is given up: a refused message changes nothing.
-    fn admit(
-        &self,
-        replaces: bool,
-        video: Result<VideoOffer, Refusal>,
-        media: &MediaStatus,
-    ) -> Result<VideoOffer, Refusal> {
+    /// May a session start at all? Judged before anything is opened, and before a running session of the same key is given
+    /// up: a refused message changes nothing.
+    fn admit(&self, video: Result<VideoOffer, Refusal>, media: &MediaStatus) -> Result<VideoOffer, Refusal> {
         if !self.streaming {
             let text = "the camera's privacy switch is off";
             return Err(Refusal::new(ErrorCode::Privacy, text));
@@ -328,33 +345,26 @@ impl<H> Table<H> {
         if matches!(media.state, CameraState::Lost | CameraState::Error) {
             return Err(peer::camera_refusal(media));
         }
-        let max = self.limits.max_viewers;
-        let taken = self.sessions.values().filter(|session| session.phase != Phase::Replaced).count();
-        if !replaces && taken >= max {
-            let text = format!("all {max} places are taken");
-            return Err(Refusal::new(ErrorCode::Busy, text).retry_after(5));
-        }
         Ok(video)
     }
 
     fn candidate(&mut self, now: Instant, key: Key, candidate: Option<Candidate>) -> Vec<SessionAction> {
+        if early::size(candidate.as_ref()) > early::MAX_CANDIDATE_BYTES {
+            let text = format!("a candidate has at most {} bytes", early::MAX_CANDIDATE_BYTES);
+            return vec![refuse(key, Refusal::new(ErrorCode::BadMessage, text))];
+        }
         if let Some((generation, _)) = self.open(&key) {
             return vec![SessionAction::AddCandidate { generation, candidate }];
         }
-        if !self.early.contains_key(&key) && self.early.len() >= EARLY_SESSIONS_MAX {
-            let text = "too many candidates wait for offers; send the offer first";
-            return vec![refuse(key, Refusal::new(ErrorCode::NoSession, text))];
-        }
-        let early = self.early.entry(key.clone()).or_insert(Early { since: now, candidates: Vec::new() });
-        if early.candidates.len() < EARLY_MAX {
-            early.candidates.push(candidate);
-        }
-        Vec::new()
+        let forgotten = self.early.put(now, key, candidate);
+        let text = "too many candidates wait for offers; send the offer first";
+        let refused = forgotten.into_iter().map(|key| refuse(key, Refusal::new(ErrorCode::NoSession, text)));
+        refused.collect()
     }
 
     /// A `bye` for a session that is gone is the normal end of most wills: nobody waits for a reply.
     fn bye(&mut self, key: &Key, reason: Option<String>) -> Vec<SessionAction> {
-        self.early.remove(key);
+        self.early.take(key);
         let Some((generation, session)) = self.current(key) else { return Vec::new() };
         session.phase = Phase::Closing;
         let reason = EndReason::ViewerLeft(reason.unwrap_or_else(|| "bye".to_owned()));
@@ -363,24 +373,14 @@ impl<H> Table<H> {
 
     /// Drops candidates whose offer never came; call it when [`Table::next_expiry`] is reached.
     pub fn expire(&mut self, now: Instant) -> Vec<SessionAction> {
-        let late: Vec<Key> = self
-            .early
-            .iter()
-            .filter(|(_, early)| now.saturating_duration_since(early.since) >= EARLY_LIMIT)
-            .map(|(key, _)| key.clone())
-            .collect();
-        late.into_iter()
-            .map(|key| {
-                self.early.remove(&key);
-                let text = "candidates came, but no offer followed within 5 s";
-                refuse(key, Refusal::new(ErrorCode::NoSession, text))
-            })
-            .collect()
+        let text = "candidates came, but no offer followed within 5 s";
+        let late = self.early.expire(now).into_iter();
+        late.map(|key| refuse(key, Refusal::new(ErrorCode::NoSession, text))).collect()
     }
 
     /// When [`Table::expire`] has something to do.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.early.values().map(|early| early.since + EARLY_LIMIT).min()
+        self.early.next_expiry()
     }
 
     /// A session's task has ended: takes it out. `None` if there is no such session any more.
@@ -417,6 +417,10 @@ impl<H> Table<H> {
         }
         actions
     }
+}
+
+fn too_many(wait_s: u32) -> Refusal {
+    Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait_s)
 }
 
 fn refuse(key: Key, refusal: Refusal) -> SessionAction {

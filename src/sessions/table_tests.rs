@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::access::grant::Rights;
@@ -214,7 +214,7 @@ fn early_candidates_are_bounded_over_all_sessions() {
             code(&actions) == Some(ErrorCode::NoSession)
         })
         .count();
-    assert_eq!(refused, 1_000 - EARLY_SESSIONS_MAX);
+    assert_eq!(refused, 1_000 - early::MAX_SESSIONS);
 }
 
 #[test]
@@ -322,4 +322,124 @@ fn a_host_is_limited_however_many_sessions_it_makes() {
     };
     assert_eq!(offers([192, 0, 2, 1], 100), 80);
     assert_eq!(offers([192, 0, 2, 2], 10), 0);
+}
+
+/// A device with the grants of these names, and what signs an offer of one of them.
+fn granted(names: &[&str], max_viewers: usize) -> (Table<()>, impl Fn(usize, &str, u32) -> (Key, UpKind)) {
+    let clock = Clock { now: SystemTime::now(), is_set: true };
+    let made: Vec<_> = names
+        .iter()
+        .map(|name| Grant::new(Id::new(name).unwrap(), Rights::all(), clock.now, None).unwrap())
+        .collect();
+    let device = Id::new("cam").unwrap();
+    let grants = made.iter().map(|(grant, _)| grant.clone()).collect();
+    let authorizer = OfferAuthorizer::new(AccessMode::Grants, device.clone(), grants);
+    let table = Table::new(Limits { max_viewers }, true, authorizer, clock);
+    let sign = move |at: usize, viewer: &str, origin: u32| {
+        let ((grant, seed), key) = (&made[at], key(viewer));
+        let nonce = Nonce::random().unwrap();
+        let parties = Parties { device: &device, viewer: &key.viewer, session: &key.session };
+        let sig = KeyPair::of(seed).unwrap().sign(&offer_text(parties, &nonce, &sdp(origin))).encode();
+        let auth = Some(Auth { grant: grant.name.to_string(), nonce: nonce.encode(), sig });
+        (key, UpKind::Offer(Offer { sdp: sdp(origin), full_ice: false, auth }))
+    };
+    (table, sign)
+}
+
+fn forged(name: &str) -> UpKind {
+    let nonce = Nonce::random().unwrap().encode();
+    let auth = Some(Auth { grant: name.into(), nonce, sig: "A".repeat(86) });
+    UpKind::Offer(Offer { sdp: sdp(1), full_ice: false, auth })
+}
+
+#[test]
+fn strangers_keep_no_invited_viewer_out() {
+    let (mut table, sign) = granted(&["anna", "bob"], 8);
+    let (now, idle) = (Instant::now(), media(CameraState::Idle));
+    for at in 0..3000_u32 {
+        let stranger = key(&format!("s{at}"));
+        let kind = if at % 2 == 0 { offer(at) } else { forged("bob") };
+        let refused = code(&table.message(now, stranger.clone(), kind, &idle));
+        assert!(matches!(refused, Some(ErrorCode::Unauthorized | ErrorCode::RateLimited)), "{refused:?}");
+        let web = WebOffer::new(sdp(at), Some(Secret::new("wrong")), [192, 0, 2, 1].into());
+        let refused = code(&table.web(now, stranger, WebMessage::Offer(web), &idle));
+        assert!(matches!(refused, Some(ErrorCode::Unauthorized | ErrorCode::RateLimited)), "{refused:?}");
+    }
+    let (key, kind) = sign(0, "tab", 1);
+    assert!(started(&table.message(now, key, kind, &idle)).is_some());
+}
+
+#[test]
+fn a_recorded_offer_costs_its_viewer_nothing() {
+    let (mut table, sign) = granted(&["anna"], 8);
+    let (now, idle) = (Instant::now(), media(CameraState::Idle));
+    let (key, first) = sign(0, "tab", 1);
+    started(&table.message(now, key.clone(), first.clone(), &idle)).unwrap();
+    for _ in 0..500 {
+        table.message(now, key.clone(), first.clone(), &idle);
+    }
+    let (key, second) = sign(0, "tab", 1);
+    let restart = table.message(now, key.clone(), second, &idle);
+    assert!(matches!(&restart[..], [SessionAction::Renegotiate { .. }]), "{restart:?}");
+    for _ in 0..500 {
+        let refused = code(&table.message(now, key.clone(), first.clone(), &idle));
+        assert!(matches!(refused, Some(ErrorCode::Unauthorized | ErrorCode::RateLimited)), "{refused:?}");
+    }
+    let (key, third) = sign(0, "tab", 1);
+    let restart = table.message(now, key, third, &idle);
+    assert!(matches!(&restart[..], [SessionAction::Renegotiate { .. }]), "{restart:?}");
+}
+
+#[test]
+fn a_hundred_viewers_behind_one_address_come_in_at_once() {
+    let (table, seeds) = {
+        let clock = Clock { now: SystemTime::now(), is_set: true };
+        let (grant, seed) = Grant::new(Id::new("family").unwrap(), Rights::all(), clock.now, None).unwrap();
+        let authorizer = OfferAuthorizer::new(AccessMode::Grants, Id::new("cam").unwrap(), vec![grant]);
+        (Table::<()>::new(Limits { max_viewers: 100 }, true, authorizer, clock), seed.bearer())
+    };
+    let (mut table, now, idle) = (table, Instant::now(), media(CameraState::Idle));
+    for at in 0..100 {
+        let web = WebOffer::new(sdp(at), Some(Secret::new(seeds.clone())), [127, 0, 0, 1].into());
+        let actions = table.web(now, key(&format!("w{at}")), WebMessage::Offer(web), &idle);
+        assert!(started(&actions).is_some(), "{at}: {actions:?}");
+    }
+}
+
+#[test]
+fn one_grant_has_no_more_than_its_share_and_who_never_connects_keeps_nobody_out() {
+    let (mut table, sign) = granted(&["anna", "bob", "carl"], 4);
+    let (now, idle) = (Instant::now(), media(CameraState::Idle));
+    let offer = |table: &mut Table<()>, grant, viewer: &str| {
+        let (key, kind) = sign(grant, viewer, 1);
+        table.message(now, key, kind, &idle)
+    };
+    let mine: Vec<_> = (0..4).map(|at| offer(&mut table, 0, &format!("a{at}"))).collect();
+    assert!(mine[..3].iter().all(|actions| started(actions).is_some()));
+    assert_eq!(code(&mine[3]), Some(ErrorCode::Busy));
+    let theirs: Vec<_> = (0..3).map(|at| offer(&mut table, 1, &format!("b{at}"))).collect();
+    let theirs: Vec<_> = theirs.iter().filter_map(|actions| started(actions)).collect();
+    assert_eq!(theirs.len(), 3, "the others of which none has connected yet do not count");
+    // Those that do connect fill the house, in the order in which they do.
+    let mut ended = 0;
+    for generation in theirs.into_iter().chain(mine.iter().filter_map(|actions| started(actions))) {
+        let actions = table.connected(generation);
+        ended += usize::from(matches!(
+            &actions[..],
+            [SessionAction::Close { reason: EndReason::Refused(refusal), .. }] if refusal.code == ErrorCode::Busy
+        ));
+        assert!(table.connected(generation).is_empty(), "told once");
+    }
+    assert_eq!(ended, 2);
+    assert_eq!(code(&offer(&mut table, 2, "c")), Some(ErrorCode::Busy));
+}
+
+#[test]
+fn a_candidate_of_many_bytes_is_refused() {
+    let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
+    let big = || UpKind::Candidate(Some(Candidate { candidate: "c".repeat(60_000), ..candidate() }));
+    assert_eq!(code(&table.message(now, key("a"), big(), &idle)), Some(ErrorCode::BadMessage));
+    assert_eq!(table.next_expiry(), None, "nothing is kept");
+    started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    assert_eq!(code(&table.message(now, key("a"), big(), &idle)), Some(ErrorCode::BadMessage));
 }

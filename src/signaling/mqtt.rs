@@ -1,4 +1,4 @@
-//! The MQTT 5 connection: reconnects for ever, never blocks whoever publishes, keeps every queue bounded.
+//! The MQTT connection, 5 or 3.1.1: reconnects for ever, never blocks whoever publishes, keeps every queue bounded.
 //!
 //! One task per link owns the connection. The application holds a [`Link`] to publish and reads
 //! [`LinkEvent`]s; it re-publishes its retained topics on each [`LinkEvent::Connected`]. What was on
@@ -11,9 +11,12 @@ mod publish;
 mod queue;
 mod reason;
 mod retry;
+mod rivals;
 mod shared;
 mod task;
 mod tls;
+mod version;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,7 +63,7 @@ pub fn connect(
     tasks: &TaskGroup,
 ) -> Result<(Link, mpsc::Receiver<LinkEvent>), LinkError> {
     tls::install_crypto_provider();
-    let options = task::options(&config)?;
+    let options = wire::WireOptions::of(&config)?;
     let shared = Arc::new(Shared::default());
     shared.beat();
     let (events, receiver) = mpsc::channel(16);

@@ -90,9 +90,9 @@ impl Topics {
         format!("{}/signal/{viewer}/up", self.base)
     }
 
-    /// What the device subscribes to.
+    /// What the device subscribes to: what is for it, and its own `availability`, to hear of a will that came too late.
     pub fn subscriptions(&self) -> Vec<String> {
-        ["signal/+/up", "set/#", "do/#"].iter().map(|filter| self.leaf(filter)).collect()
+        ["signal/+/up", "set/#", "do/#", "availability"].iter().map(|filter| self.leaf(filter)).collect()
     }
 
     /// Whether an answer may go to `topic`, which somebody else chose: a topic without wildcards, none of the broker's own,

@@ -1,6 +1,6 @@
 //! One publisher, N subscriptions: bounded, never blocks the camera, drops to the next key frame.
 //!
-//! The publisher is the capture thread. Each subscription owns a short ring; a subscriber that
+//! The publisher is a streaming thread of GStreamer. Each subscription owns a short ring; a subscriber that
 //! falls behind loses everything up to the next key frame (a decoder cannot use the rest) and asks
 //! for one. Demand (does anybody need pictures?) is counted here too, apart from subscriptions:
 //! a session demands pictures from the moment of its offer, but subscribes only once connected.
@@ -132,6 +132,11 @@ impl Fanout {
     pub fn demand(&self) -> Demand {
         self.shared.demand.send_modify(|count| *count += 1);
         Demand { shared: self.shared.clone() }
+    }
+
+    /// How many demands there are now.
+    pub fn demands(&self) -> usize {
+        *self.shared.demand.borrow()
     }
 
     /// How many demands there are; the capture side starts and stops by it.

@@ -93,6 +93,8 @@ impl Browser {
             .arg("--port=0")
             // Its own temporary files go with the profile.
             .env("TMPDIR", profile.path())
+            // What the browser's own GLib complains about is no failure of ours.
+            .env_remove("G_DEBUG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

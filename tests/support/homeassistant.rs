@@ -242,11 +242,29 @@ pub fn shown(entity: &Value, info: &Value, state: &Value) -> String {
 }
 
 /// Whether an entity can be used: everything that it depends on says so.
-pub fn is_available(entity: &Value, info: &Value) -> bool {
+pub fn is_available(entity: &Value, info: &Value, state: &Value) -> bool {
     let list = entity.get("availability").and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut of_info =
-        list.iter().filter(|one| one["topic"].as_str().is_some_and(|topic| topic.ends_with("/info")));
-    of_info.all(|one| render(text(&one["value_template"], "availability"), info) == "online")
+    list.iter().all(|one| {
+        let document = match text(&one["topic"], "availability").rsplit('/').next() {
+            Some("info") => info,
+            Some("state") => state,
+            _ => return true,
+        };
+        render(text(&one["value_template"], "availability"), document) == "online"
+    })
+}
+
+/// Every icon is one of Material Design Icons, as its npm package lists them; false where that is not installed.
+pub fn icons_exist(text: &str) -> bool {
+    let css = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("viewer/node_modules/@mdi/font/css/materialdesignicons.css");
+    let Ok(css) = std::fs::read_to_string(css) else { return false };
+    let is_of_name = |one: char| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-';
+    for part in text.split("mdi:").skip(1) {
+        let name = part.split(|one| !is_of_name(one)).next().unwrap_or_default();
+        assert!(css.contains(&format!(".mdi-{name}::before")), "there is no icon mdi:{name}");
+    }
+    true
 }
 
 /// An entity of the platform whose state is `shown`: Home Assistant would take it.
@@ -254,7 +272,12 @@ pub fn assert_accepts(key: &str, entity: &Value, shown: &str) {
     let unknown = shown == "None" || shown == "none";
     let fits = match text(&entity["platform"], key) {
         "switch" | "binary_sensor" => shown == "ON" || shown == "OFF",
-        "number" => unknown || shown.parse::<f64>().is_ok(),
+        "number" => {
+            let limit =
+                |name: &str, default: f64| entity.get(name).and_then(Value::as_f64).unwrap_or(default);
+            let limits = limit("min", 1.0)..=limit("max", 100.0);
+            unknown || shown.parse::<f64>().is_ok_and(|number| limits.contains(&number))
+        }
         "select" => {
             unknown || entity["options"].as_array().is_some_and(|all| all.iter().any(|one| one == shown))
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::PATIENCE;
@@ -126,4 +126,42 @@ impl Site {
         headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
         self.request("POST", "/whep", &headers, sdp).await
     }
+}
+
+/// A proxy that serves `site` below `/front/` alone, as people put several devices behind one name. Where it listens.
+pub async fn behind_prefix(site: &Site) -> Site {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let site = site.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let site = site.clone();
+            tokio::spawn(async move {
+                // A client that hangs up is no matter.
+                let _ = pass_on(stream, &site).await;
+            });
+        }
+    });
+    Site(address.to_string())
+}
+
+async fn pass_on(mut client: TcpStream, site: &Site) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let Some((method, rest)) = head.split_once(" /front/") else {
+        return client
+            .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .await;
+    };
+    // One request for each connection: the next one would be passed on with its prefix.
+    let kept = rest.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    let kept: Vec<&str> = kept.take_while(|line| !line.is_empty()).collect();
+    let mut server = TcpStream::connect(&site.0).await?;
+    server
+        .write_all(format!("{method} /{}\r\nConnection: close\r\n\r\n", kept.join("\r\n")).as_bytes())
+        .await?;
+    tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop)
 }

@@ -30,6 +30,8 @@ pub struct Link {
     pub media_lost_every: u32,
     /// All that belongs to the very first picture is lost, its repairs too.
     pub is_first_picture_lost: bool,
+    /// Of what chance decides, from the relay's beginning.
+    pub seed: u64,
 }
 
 /// Nothing happens to anything.
@@ -42,6 +44,7 @@ pub const CLEAN: Link = Link {
     queue: Duration::from_millis(500),
     media_lost_every: 0,
     is_first_picture_lost: false,
+    seed: 0,
 };
 
 /// One direction. Decides when a datagram leaves, if it does.
@@ -177,7 +180,8 @@ impl Drop for Relay {
 }
 
 async fn run(outer: UdpSocket, inner: UdpSocket, device: SocketAddr, link: Arc<Mutex<Link>>, log: Log) {
-    let (mut up, mut down) = (Pipe::new(1), Pipe::new(2));
+    let seed = lock(&link).seed * 2;
+    let (mut up, mut down) = (Pipe::new(seed + 1), Pipe::new(seed + 2));
     let (mut from_viewer, mut from_device) = ([0; 2048], [0; 2048]);
     let mut viewer = None;
     loop {

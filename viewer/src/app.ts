@@ -116,7 +116,10 @@ function listen(to: Player): void {
       to.hear({ type: 'hidden', hidden: true });
     } else wake();
   });
-  document.addEventListener('resume', wake);
+  // Of a page that was frozen: it may go on in the background.
+  document.addEventListener('resume', () => {
+    if (!document.hidden) wake();
+  });
   window.addEventListener('online', () => to.hear({ type: 'network', up: true }));
   window.addEventListener('offline', () => to.hear({ type: 'network', up: false }));
 

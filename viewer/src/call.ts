@@ -135,6 +135,7 @@ export class Calls {
     if (call.at === 'answered' && count > 0) {
       state.call = { at: 'live', since: now, frames: count, frameAt: now };
       state.hadPicture = true;
+      delete state.lastWhy;
     } else if (call.at === 'live' && count > call.frames) {
       state.call = { at: 'live', since: call.since, frames: count, frameAt: now };
     }
@@ -163,6 +164,7 @@ export class Calls {
     const why = message ? { code, message } : { code };
     this.act({ do: 'close-peer' });
     this.failures += 1;
+    this.state.lastWhy = why;
     if (code === 'privacy') this.state.device = { ...this.state.device, streaming: false };
     if (timing.isFinal(code) && !timing.isClockTrouble(code, message, retryAfterS)) {
       this.state.call = { at: 'final', why };
@@ -184,7 +186,21 @@ export class Calls {
     return at === 'offered' || at === 'answered' || at === 'live';
   }
 
+  /** Nobody looks: no picture is fetched, and no camera kept running, for a tab in the background. */
+  private pauseIfUnseen(): boolean {
+    const { state, now } = this;
+    const { at } = state.call;
+    const isUnseen = state.hiddenSince !== undefined && now - state.hiddenSince > timing.UNSEEN_MS;
+    if (!isUnseen || at === 'idle' || at === 'final' || at === 'paused') return false;
+    this.hangUp('hidden');
+    this.act({ do: 'close-peer' });
+    state.call = { at: 'paused' };
+    delete state.lastWhy;
+    return true;
+  }
+
   keepTime(): void {
+    if (this.pauseIfUnseen()) return;
     const { now } = this;
     const { call, attempt, hidden, playRefused } = this.state;
     switch (call.at) {

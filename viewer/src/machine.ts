@@ -34,6 +34,8 @@ export class Machine {
 
   private handle(event: Event): void {
     const { state, calls } = this;
+    // A tab may be opened in the background, before anything has started.
+    if (event.type === 'hidden') return this.onHidden(event.hidden);
     const stale = 'attempt' in event && event.attempt !== state.attempt.id;
     if (stale || (state.call.at === 'idle' && event.type !== 'start')) return;
     switch (event.type) {
@@ -65,11 +67,8 @@ export class Machine {
       case 'play':
         state.playRefused = event.refused;
         return;
-      case 'hidden':
-        state.hidden = event.hidden;
-        return;
       case 'wake':
-        state.hidden = false;
+        this.onHidden(false);
         return this.checkAtOnce(event.asleepMs > timing.SLEPT_MS);
       case 'network':
         state.networkUp = event.up;
@@ -85,6 +84,13 @@ export class Machine {
         state.call = { at: 'idle' };
         return;
     }
+  }
+
+  private onHidden(hidden: boolean): void {
+    const { state } = this;
+    state.hidden = hidden;
+    if (!hidden) delete state.hiddenSince;
+    else state.hiddenSince ??= this.now;
   }
 
   private connectBroker(): void {
@@ -123,6 +129,7 @@ export class Machine {
       if (at === 'offered' || at === 'answered' || at === 'waiting') calls.start();
     } else if (presence === 'online' && before === 'offline') {
       calls.failures = 0;
+      delete state.lastWhy;
       if (at === 'live') calls.demandProof();
       else calls.offerIfPossible();
     }
@@ -132,7 +139,11 @@ export class Machine {
     const { call, device: before } = this.state;
     this.state.device = device;
     if (call.at !== 'waiting') return;
-    if (call.why.code === 'privacy' && device.streaming === true && before.streaming !== true) this.calls.start();
+    if (call.why.code === 'privacy' && device.streaming === true && before.streaming !== true) {
+      delete this.state.lastWhy;
+      this.calls.start();
+      return;
+    }
     const cameraBack = device.camera === 'idle' || device.camera === 'live';
     // Sooner, but not at once: a camera that fails to start also says "idle" in between.
     if (call.why.code === 'camera-unavailable' && cameraBack) call.until = Math.min(call.until, call.since + 5_000);
@@ -158,6 +169,9 @@ export class Machine {
       case 'waiting':
         // A pause that the device asked for is kept.
         if (!timing.isAskedFor(call.why.code)) this.calls.start();
+        return;
+      case 'paused':
+        if (!this.state.hidden) this.calls.start();
         return;
       case 'ready':
       case 'offered':

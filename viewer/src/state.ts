@@ -30,6 +30,7 @@ export type Call =
   | { at: 'answered'; since: number } // waiting for the first picture
   | { at: 'live'; since: number; frames: number; frameAt: number; proveBy?: number }
   | { at: 'waiting'; since: number; until: number; why: Why }
+  | { at: 'paused' } // hung up because nobody has looked for a while
   | { at: 'final'; why: Why };
 
 /** What belongs to one attempt only, and is forgotten with it. */
@@ -54,6 +55,10 @@ export interface State {
   playRefused: boolean;
   networkUp: boolean;
   hidden: boolean;
+  /** Since when nobody sees the page. */
+  hiddenSince?: number;
+  /** Why the attempt before this one failed: what people read until something better is known. */
+  lastWhy?: Why;
 }
 
 export type Event =

@@ -75,3 +75,6 @@ export function pauseMs(code: string, retryAfterS: number | undefined, failures:
       return Math.max(asked ?? 0, backoff);
   }
 }
+
+/** A tab that nobody has seen for this long hangs up. */
+export const UNSEEN_MS = 60_000;

@@ -1,5 +1,6 @@
 // The page around the video: writes sentences into it (always as text) and hears its buttons.
 
+import { signOf } from './signs.ts';
 import type { Say } from './words.ts';
 
 export interface Buttons {
@@ -16,6 +17,7 @@ export class View {
   private readonly text = find('text');
   private readonly hint = find('hint');
   private readonly countdown = find('countdown');
+  private readonly sign = find<HTMLElement>('sign');
   private readonly retry = find<HTMLButtonElement>('retry');
   private readonly play = find<HTMLButtonElement>('play');
   private readonly fullscreen = find<HTMLButtonElement>('fullscreen');
@@ -52,6 +54,8 @@ export class View {
   show(say: Say): void {
     const root = document.documentElement;
     if (root.dataset['phase'] !== say.phase) root.dataset['phase'] = say.phase;
+    const sign = signOf(say) ?? '';
+    if (this.sign.getAttribute('d') !== sign) this.sign.setAttribute('d', sign);
     write(this.text, say.text);
     write(this.hint, say.hint);
     write(this.countdown, say.seconds === undefined ? '' : say.seconds > 0 ? `Next try in ${say.seconds} s` : 'Trying…');
@@ -90,7 +94,7 @@ export class View {
     this.video.addEventListener('dblclick', toggle);
     document.addEventListener('keydown', (event) => {
       const typing = event.target instanceof HTMLInputElement;
-      if (event.key === 'f' && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) toggle();
+      if (event.key.toLowerCase() === 'f' && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) toggle();
     });
     document.addEventListener('fullscreenchange', () => {
       this.fullscreen.setAttribute('aria-label', document.fullscreenElement ? 'Leave full screen' : 'Full screen');

@@ -6,7 +6,7 @@ import { STALLED_MS } from './timing.ts';
 
 export type Phase =
   | 'starting' | 'setup' | 'network-lost' | 'broker-connecting' | 'broker-waiting' | 'device-offline' | 'calling'
-  | 'opening' | 'live' | 'stalled' | 'tap-to-play' | 'waiting' | 'refused' | 'left';
+  | 'opening' | 'live' | 'stalled' | 'tap-to-play' | 'waiting' | 'paused' | 'refused' | 'left';
 
 export interface Say {
   phase: Phase;
@@ -42,9 +42,11 @@ export function say(state: State, names: Names, now: number): Say {
   const { call, broker, presence } = state;
   if (call.at === 'idle') return plainly('starting', 'Starting.', '');
   if (call.at === 'final') return { ...plainly('refused', ...refusal(call.why, names)), retry: true, code: call.why.code };
+  if (call.at === 'paused') return plainly('paused', 'Paused while this tab is in the background.', 'The picture starts by itself when you come back.');
   if (call.at === 'live') return sayLive(state, names, now);
   if (call.at === 'answered') {
     if (state.playRefused) return tapToPlay(names);
+    if (state.lastWhy) return again('opening', state.lastWhy, names);
     return plainly('opening', `${names.camera} answered. Opening the picture…`, '');
   }
   if (!state.networkUp) {
@@ -67,8 +69,15 @@ export function say(state: State, names: Names, now: number): Say {
     const waiting = plainly('waiting', ...refusal(why, names));
     return { ...waiting, seconds: until(call.until, now), retry: true, code: call.why.code };
   }
+  if (state.lastWhy) return again('calling', state.lastWhy, names);
   if (state.hadPicture) return plainly('calling', `Reconnecting to ${names.camera}…`, '');
   return plainly('calling', `Waiting for ${names.camera}…`, '');
+}
+
+/** What was wrong stays to be read while another attempt is on its way: it is still the best that is known. */
+function again(phase: Phase, lastWhy: Why, names: Names): Say {
+  const why = lastWhy.code === 'expired' ? { ...lastWhy, code: 'clock' } : lastWhy;
+  return { ...plainly(phase, ...refusal(why, names)), seconds: 0, code: lastWhy.code };
 }
 
 function sayLive(state: State, names: Names, now: number): Say {
@@ -91,7 +100,8 @@ function refusal(why: Why, names: Names): Sentence {
   const { camera } = names;
   const retries = 'The page tries again by itself.';
   const newLink = 'Ask the owner of the camera for a new link.';
-  const said = why.message ? `The camera says: ${ended(why.message)} ` : '';
+  const message = why.message && forViewers(why.message);
+  const said = message ? `The camera says: ${ended(message)} ` : '';
   switch (why.code) {
     case 'no-webrtc':
       return ['This browser cannot show live video (it has no WebRTC).', 'Open this page in a current Chrome, Edge, Safari or Firefox, or switch WebRTC on.'];
@@ -144,6 +154,13 @@ function refusal(why: Why, names: Names): Sentence {
     default:
       return [`Something went wrong in ${camera}.`, `${said}${retries}`];
   }
+}
+
+/** Without what only the owner can do: the part with a key of the configuration (`camera.device`), and what follows it. */
+export function forViewers(message: string): string {
+  const parts = message.split('; ');
+  const first = parts.findIndex((part) => /\b[a-z]+\.[a-z]\w*( =|\b)/.test(part.replace(/\S*\/\S*/g, '')));
+  return (first < 0 ? parts : parts.slice(0, first)).join('; ');
 }
 
 /** For the owner, who can make a link, and for everybody else, who can ask for one. */

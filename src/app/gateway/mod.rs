@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::ailment::Ailment;
 use super::persist::Persist;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
@@ -56,6 +57,8 @@ pub(super) struct GatewayParts {
     /// How the page's addresses begin, and where it listens.
     pub page: Option<(&'static str, SocketAddr)>,
     pub settings: Settings,
+    /// What is not well.
+    pub ailment: watch::Receiver<Option<Ailment>>,
 }
 
 /// The link to the broker, before anything is routed over it.
@@ -148,7 +151,7 @@ impl BrokerLink {
     pub fn serve(self, parts: GatewayParts, tasks: &TaskGroup) -> Gateway {
         let Self { link, topics, device, announcer, inbox } = self;
         let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
-        let GatewayParts { privacy, runtime_settings, persist, .. } = parts;
+        let GatewayParts { privacy, runtime_settings, persist, ailment, .. } = parts;
         let (asks, asked) = mpsc::channel(1);
         let (presence, watched) = watch::channel(Presence::Connecting);
         let pulse = Pulse::new(link.clone(), asks, watched);
@@ -160,6 +163,7 @@ impl BrokerLink {
             asks: asked,
             media: media.status(),
             ended_early: tasks.ended_early(),
+            ailment,
         };
         let snapshots = SnapshotTaker::new(media.clone(), settings.snapshots, clock::now());
         let acts_on =

@@ -15,9 +15,8 @@ use crate::dashboard::info::{self, DeviceInfo};
 use crate::dashboard::schedule::PublishSchedule;
 use crate::media::MediaStatus;
 use crate::sessions::SessionEvent;
-use crate::signaling::message::{Down, Refusal};
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
-use crate::signaling::topic::{Id, Topics};
+use crate::signaling::topic::Topics;
 
 /// Takes messages for the broker without waiting.
 #[derive(Clone)]
@@ -56,6 +55,8 @@ pub(super) struct Publisher {
     schedule: PublishSchedule,
     /// The `info` that the broker has, to publish it again only when it differs.
     info_sent: Option<Value>,
+    /// Somebody said that we are away.
+    is_denied: bool,
 }
 
 impl Publisher {
@@ -66,7 +67,16 @@ impl Publisher {
         page: Option<(&'static str, SocketAddr)>,
         state: Arc<StateSource>,
     ) -> Self {
-        Self { outbox, topics, device, page, state, schedule: PublishSchedule::new(), info_sent: None }
+        Self {
+            outbox,
+            topics,
+            device,
+            page,
+            state,
+            schedule: PublishSchedule::new(),
+            info_sent: None,
+            is_denied: false,
+        }
     }
 
     /// A broker is there that may have heard nothing yet.
@@ -74,6 +84,17 @@ impl Publisher {
         self.info_sent = None;
         self.schedule.reset();
         self.retain("availability", "online");
+    }
+
+    /// Whether somebody says in our name that we are away.
+    pub fn is_absence(&self, topic: &str, payload: &[u8]) -> bool {
+        payload == b"offline" && topic == self.topics.leaf("availability")
+    }
+
+    /// `online` is said again with the next `state`, which comes soon, and not more than once a second.
+    pub fn deny_absence(&mut self) {
+        self.is_denied = true;
+        self.changed();
     }
 
     /// Something is different: `state` is published soon.
@@ -96,6 +117,11 @@ impl Publisher {
     pub fn set_streaming(&mut self, on: bool) {
         self.state.set_streaming(on);
         self.changed();
+    }
+
+    /// The picture that the broker keeps from now on, by the time it was taken; `None` for none.
+    pub fn set_snapshot(&self, taken: Option<SystemTime>) {
+        self.state.set_snapshot(taken);
     }
 
     /// What `info` is made of.
@@ -127,6 +153,9 @@ impl Publisher {
 
     /// Publishes `state` as it is now.
     pub fn publish_state(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_denied) {
+            self.retain("availability", "online");
+        }
         self.retain("state", self.state.renewed(now).to_string());
         self.schedule.published(now);
     }
@@ -159,12 +188,6 @@ impl Publisher {
             let reply = Outgoing::signal(to.topic, event.to_string());
             self.outbox.publish(Outgoing { correlation: to.correlation, ..reply });
         }
-    }
-
-    /// Tells a viewer that its message was refused.
-    pub fn refuse(&self, viewer: &Id, session: &Id, refusal: Refusal) {
-        let message = Down::Error(refusal).to_json(session);
-        self.outbox.publish(Outgoing::signal(self.topics.down(viewer), message));
     }
 
     /// Publishes what the broker keeps for those who come later; false when there is no room.

@@ -13,6 +13,7 @@ use super::commands::CommandExecutor;
 use super::publisher::Publisher;
 use super::pulse::{Ask, Presence};
 use super::snapshots::SnapshotTaker;
+use crate::app::ailment::Ailment;
 use crate::base::clock::now;
 use crate::base::tasks::EndedEarly;
 use crate::dashboard::events;
@@ -47,6 +48,8 @@ pub(super) struct Inputs {
     pub media: watch::Receiver<MediaStatus>,
     /// A task that ended early.
     pub ended_early: watch::Receiver<Option<EndedEarly>>,
+    /// What is not well.
+    pub ailment: watch::Receiver<Option<Ailment>>,
 }
 
 impl Router {
@@ -56,7 +59,8 @@ impl Router {
         let mut before = self.inputs.media.borrow_and_update().clone();
         loop {
             let online = self.is_online();
-            let chore = [self.commands.due(), self.snapshots.due()].into_iter().flatten().min();
+            let chores = [self.commands.due(), self.snapshots.due(), self.announcer.due()];
+            let chore = chores.into_iter().flatten().min();
             let state = self.publisher.due(now());
             tokio::select! {
                 () = &mut stop => break,
@@ -71,6 +75,7 @@ impl Router {
                     self.commands.finish(done, &mut self.snapshots, &mut self.publisher).await;
                 }
                 Ok(()) = self.inputs.ended_early.changed() => self.publisher.changed(),
+                Ok(()) = self.inputs.ailment.changed() => self.publisher.changed(),
                 picture = self.snapshots.taken() => {
                     let streaming = self.commands.is_streaming();
                     self.snapshots.finish(picture, streaming, now(), &mut self.publisher);
@@ -102,6 +107,10 @@ impl Router {
     async fn chores(&mut self, online: bool) {
         self.commands.set_what_waited(&mut self.snapshots, &mut self.publisher).await;
         self.snapshots.take_due(now(), online && self.commands.is_streaming());
+        if self.announcer.is_due(now()) {
+            self.announcer.reset();
+            self.publisher.changed();
+        }
     }
 
     /// Tells what is different; gives what the next change is compared with.
@@ -152,9 +161,13 @@ impl Router {
         if incoming.retain {
             return;
         }
+        if self.publisher.is_absence(&incoming.topic, &incoming.payload) {
+            // The will of a former connection, whose end the broker has found out just now.
+            self.publisher.deny_absence();
+            return;
+        }
         if self.announcer.is_birth(&incoming.topic, &incoming.payload) {
-            self.announcer.reset();
-            self.publisher.changed();
+            self.announcer.is_born(now(), rand::random());
             return;
         }
         match self.topics.parse(&incoming.topic) {
@@ -173,8 +186,7 @@ impl Router {
         match Up::parse(payload) {
             Ok(up) => self.sessions.message(viewer, up.session, up.kind).await,
             Err(Rejected { session, refusal }) => {
-                tracing::debug!(%viewer, %refusal, "a signal message was refused");
-                self.publisher.refuse(&viewer, &session, refusal);
+                self.sessions.refuse(viewer, session, refusal).await;
             }
         }
     }

@@ -116,6 +116,7 @@ impl SnapshotTaker {
             }
             self.publish(&snapshot, answers.is_empty(), publisher)
         });
+        publisher.changed();
         if let (Err(error), true) = (&result, answers.is_empty()) {
             tracing::info!(error, "no scheduled snapshot");
             self.next = self.next.map(|next| next.max(now + AFTER_FAILURE));
@@ -138,6 +139,7 @@ impl SnapshotTaker {
         }
         if self.policy.allowed {
             self.published = Some(jpeg);
+            publisher.set_snapshot(Some(snapshot.taken_at));
         }
         let mut fields = Map::new();
         fields.insert("width".to_owned(), snapshot.width.into());
@@ -152,6 +154,7 @@ impl SnapshotTaker {
     /// Nobody may see the last picture any more.
     pub fn clear(&mut self, publisher: &Publisher) {
         self.published = None;
+        publisher.set_snapshot(None);
         publisher.retain("snapshot", "");
     }
 

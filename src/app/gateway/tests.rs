@@ -79,7 +79,9 @@ fn world() -> World {
         true
     });
     let ended_early = tasks.ended_early();
-    let state = Arc::new(StateSource::new(sessions.clone(), watched.clone(), ended_early, true));
+    let ailment = watch::Sender::new(None).subscribe();
+    let state =
+        Arc::new(StateSource::new(sessions.clone(), watched.clone(), ended_early, ailment.clone(), true));
     let (link, link_events) = mpsc::channel(16);
     let (events, happened) = mpsc::channel(256);
     let (asks, asked) = mpsc::channel(1);
@@ -106,6 +108,7 @@ fn world() -> World {
             asks: asked,
             media: watched,
             ended_early: tasks.ended_early(),
+            ailment,
         },
     };
     World { router, published, link, events, _asks: asks, _media: status, _tasks: tasks, _dir: dir }

@@ -31,7 +31,7 @@ pub enum SaveError {
 pub enum Manner {
     /// Not more often than cards like it; tried again until it succeeds.
     Usual,
-    /// The same without delay: the privacy switch turned off.
+    /// The same without delay: the privacy switch turned off. Where there is no room for it, an empty file has to do.
     AtOnce,
     /// Not more often than cards like it; tried once. For what may not come later over what somebody wrote meanwhile.
     Once,
@@ -153,6 +153,12 @@ impl<W> Slots<W> {
         let Wanted { content, manner, waiters, .. } = slot.wanted.take()?;
         slot.writing = Some((content.clone(), manner, waiters));
         Some((file.clone(), content))
+    }
+
+    /// Whether what is being written into `file` may become an empty file.
+    pub fn writes_at_once(&self, file: &DurableFile) -> bool {
+        let writing = self.0.get(file).and_then(|slot| slot.writing.as_ref());
+        writing.is_some_and(|(_, manner, _)| *manner == Manner::AtOnce)
     }
 
     /// The write has ended. Gives those who waited for it.

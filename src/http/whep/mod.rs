@@ -22,8 +22,9 @@ use super::limit;
 use super::problem::Problem;
 use super::request::{ClientHost, is_of_type, text, token};
 use super::services::ServerState;
+use crate::access::grant::Right;
 use crate::access::offer_authorizer::AccessMode;
-use crate::access::proof::TokenHash;
+use crate::config::Secret;
 use crate::sessions::table::{WebMessage, WebOffer};
 use crate::signaling::message::{ErrorCode, IceServer, Refusal};
 
@@ -63,12 +64,9 @@ async fn endpoint(
     match method {
         Method::POST => post(&shared, peer, &headers, body).await,
         Method::OPTIONS => {
-            // Whoever asks has shown no token yet: passwords come with the answer.
-            let open = shared.services.ice_servers.iter().filter(|server| server.credential.is_none());
-            let open: Vec<IceServer> = open.cloned().collect();
             let accepts = [(header::ALLOW, "OPTIONS, POST"), (HeaderName::from_static("accept-post"), SDP)];
             let mut response = (StatusCode::NO_CONTENT, accepts).into_response();
-            add_links(&mut response, &open);
+            add_links(&mut response, &servers_for(&shared, &headers));
             Ok(response)
         }
         _ => Ok(not_allowed("OPTIONS, POST", "POST an offer here")),
@@ -108,10 +106,20 @@ fn not_allowed(allowed: &'static str, instead: &str) -> Response {
     ([(header::ALLOW, allowed)], problem).into_response()
 }
 
-/// The session behind a URL, for whoever bears the token that it was made with.
+/// The servers that a player hears of before its offer (RFC 9725 section 4.6): some ask for them by `OPTIONS` alone. A
+/// preflight bears no token, so passwords are for whoever would get them with an answer.
+fn servers_for(shared: &ServerState, headers: &HeaderMap) -> Vec<IceServer> {
+    let token = token(headers);
+    let may_view = shared.services.authorizer.admit(token.as_ref().map(Secret::expose), Right::View).is_ok();
+    let servers = shared.services.ice_servers.iter();
+    servers.filter(|server| may_view || server.credential.is_none()).cloned().collect()
+}
+
+/// The session behind a URL. The URL is a secret of 128 random bits that only its player was told, so that nothing else is
+/// asked for (many players send no `Authorization` after their offer); a token that is shown all the same must be the right one.
 fn find(shared: &ServerState, id: &str, headers: &HeaderMap) -> Result<Arc<Resource>, Problem> {
     let resource = shared.whep.get(id).ok_or_else(gone)?;
-    if resource.admits(token(headers).as_ref()) {
+    if !headers.contains_key(header::AUTHORIZATION) || resource.admits(token(headers).as_ref()) {
         return Ok(resource);
     }
     let text = "this session was made with another token: send it as `Authorization: Bearer TOKEN`";
@@ -130,11 +138,11 @@ async fn post(
     }
     let sdp = text(body).await?;
     let token = token(headers);
-    let expected = match shared.services.access {
+    let bearer = match shared.services.access {
         AccessMode::Open => None,
-        AccessMode::Grants => token.as_ref().map(|token| TokenHash::of(token.expose())),
+        AccessMode::Grants => token.clone(),
     };
-    let (id, resource, mailbox) = shared.whep.open(sdp.clone(), expected).map_err(no_random)?;
+    let (id, resource, mailbox) = shared.whep.open(sdp.clone(), bearer).map_err(no_random)?;
     let mut exchange = resource.exchange.lock().await;
     let offer = WebOffer::new(sdp, token, peer.0);
     let (sessions, tasks) = (&shared.services.sessions, &shared.tasks);
@@ -142,7 +150,8 @@ async fn post(
     let (sdp, ice_servers) = pending.answer(offer, mailbox, &mut exchange).await?;
     let created = [
         (header::CONTENT_TYPE, SDP.to_owned()),
-        (header::LOCATION, format!("/whep/{id}")),
+        // Relative to the URL that was asked (RFC 9110 section 10.2.2): behind a proxy that is another one than here.
+        (header::LOCATION, format!("whep/{id}")),
         (header::ETAG, exchange.etag.clone()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];

@@ -8,7 +8,7 @@ use super::fragment::{Fragment, of_answer, restarted};
 use super::pending::{PendingOffer, gone, no_random};
 use super::resource::{Exchange, Resource, new_etag};
 use crate::http::problem::Problem;
-use crate::http::request::{ClientHost, is_of_type, text, token};
+use crate::http::request::{ClientHost, is_of_type, text};
 use crate::http::services::ServerState;
 use crate::sessions::table::{WebMessage, WebOffer};
 
@@ -70,7 +70,7 @@ pub(super) async fn patch(
         None => None,
         Some((ufrag, pwd)) => {
             let sdp = restarted(&exchange.offer, ufrag, pwd);
-            let offer = WebOffer::new(sdp, token(headers), peer.0);
+            let offer = WebOffer::new(sdp, resource.bearer.clone(), peer.0);
             Some(restart(shared, resource, &mut exchange, offer).await?)
         }
     };

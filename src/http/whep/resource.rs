@@ -25,8 +25,9 @@ pub(in crate::http) struct Resources {
 pub(in crate::http) struct Resource {
     /// The session.
     pub key: Key,
-    /// What its requests must bear; `None` where access is open.
-    pub token: Option<TokenHash>,
+    /// What its first offer bore, and each further one is judged by, as its player may not say it again; `None` where access
+    /// is open.
+    pub bearer: Option<Secret>,
     /// What changes with each offer; held for as long as one is being answered.
     pub exchange: tokio::sync::Mutex<Exchange>,
     mailbox: Weak<Mailbox>,
@@ -72,9 +73,10 @@ impl Resource {
         self.mailbox.upgrade()
     }
 
-    /// Whether `token` may steer the session.
+    /// Whether `token`, which a request shows, is that of the session.
     pub fn admits(&self, token: Option<&Secret>) -> bool {
-        self.token.is_none_or(|own| token.is_some_and(|token| own.matches(&TokenHash::of(token.expose()))))
+        let hash = |token: &Secret| TokenHash::of(token.expose());
+        self.bearer.as_ref().is_none_or(|own| token.is_some_and(|token| hash(own).matches(&hash(token))))
     }
 }
 
@@ -87,14 +89,14 @@ impl Resources {
     pub fn open(
         self: &Arc<Self>,
         offer: String,
-        token: Option<TokenHash>,
+        bearer: Option<Secret>,
     ) -> Result<(String, Arc<Resource>, Arc<Mailbox>), NoRandom> {
         let id = Nonce::random()?.encode();
         let (outbox, inbox) = mpsc::channel(INBOX);
         let mailbox = Arc::new(Mailbox { id: id.clone(), outbox, resources: Arc::downgrade(self) });
         let resource = Arc::new(Resource {
             key: new_key()?,
-            token,
+            bearer,
             exchange: tokio::sync::Mutex::new(Exchange { inbox, offer, etag: new_etag()? }),
             mailbox: Arc::downgrade(&mailbox),
         });
@@ -130,11 +132,26 @@ pub(in crate::http) fn new_etag() -> Result<String, NoRandom> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_url_is_a_secret_of_128_bits() {
+        let resources = Arc::new(Resources::default());
+        let ids: Vec<String> = (0..64).map(|_| resources.open(String::new(), None).unwrap().0).collect();
+        for id in &ids {
+            let bytes =
+                base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, id).unwrap();
+            assert!(bytes.len() * 8 >= 128, "{id}");
+        }
+        // Each bit of it takes both values.
+        let bits = |at: usize| {
+            ids.iter().map(move |id| id.as_bytes()[at]).collect::<std::collections::BTreeSet<u8>>()
+        };
+        assert!((0..22).all(|at| bits(at).len() > 1), "{ids:?}");
+    }
+
     #[tokio::test]
     async fn an_entry_goes_with_its_session() {
         let resources = Arc::new(Resources::default());
-        let token = Some(TokenHash::of("secret"));
-        let (id, resource, mailbox) = resources.open("v=0".into(), token).unwrap();
+        let (id, resource, mailbox) = resources.open("v=0".into(), Some(Secret::new("secret"))).unwrap();
         assert!(resource.admits(Some(&Secret::new("secret"))));
         assert!(!resource.admits(Some(&Secret::new("other"))) && !resource.admits(None));
         let key = resource.key.clone();

@@ -133,10 +133,20 @@ pub struct EncoderChain {
     pub encoder: gst::Element,
 }
 
+/// The plugin with the elements of V4L2. It makes those for encoders only where there is a device.
+const V4L2_PLUGIN: &str = "video4linux2";
+
 impl EncoderSpec {
+    /// Why there is no such element although its package is installed; `None` where it is the package that is missing.
+    pub fn absent(&self) -> Option<MediaError> {
+        let is_installed =
+            self.kind == EncoderKind::Hardware && gst::Registry::get().find_plugin(V4L2_PLUGIN).is_some();
+        is_installed.then(|| MediaError::NoSuchDevice { element: self.name.to_owned() })
+    }
+
     /// Builds this encoder with its settings.
     pub fn build(&self, settings: &EncodeSettings) -> Result<EncoderChain, MediaError> {
-        let encoder = make(self.name, self.package)?;
+        let encoder = make(self.name, self.package).map_err(|missing| self.absent().unwrap_or(missing))?;
         let interval = settings.keyframe_interval().to_string();
         let mut elements = Vec::new();
         if !self.formats.is_empty() {

@@ -25,7 +25,8 @@ impl EncoderBitrate {
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
                 let pass = !halved.load(Ordering::Relaxed) || !was_passed.load(Ordering::Relaxed);
                 was_passed.store(pass, Ordering::Relaxed);
-                if pass { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+                // Not `Drop`: the binding has taken the buffer by then, and GStreamer 1.22 complains about its absence.
+                if pass { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
             });
         }
         Self { encoder, spec, is_halved }

@@ -103,3 +103,19 @@ fn a_panic_of_the_probe_is_not_taken_for_a_driver_that_hangs() {
     let error = spec("x264enc").probe(settings).unwrap_err().to_string();
     assert!(error.contains("panic: "), "{error}");
 }
+
+#[test]
+fn an_encoder_without_a_device_asks_nobody_to_install_what_is_there() {
+    gst::init().unwrap();
+    let hardware = TABLE.iter().find(|spec| spec.kind == EncoderKind::Hardware).unwrap();
+    if gst::ElementFactory::find(hardware.name).is_some()
+        || gst::Registry::get().find_plugin(V4L2_PLUGIN).is_none()
+    {
+        eprintln!("SKIPPED: this machine has such a device, or lacks the plugin");
+        return;
+    }
+    let error = hardware.absent().unwrap().to_string();
+    assert!(error.contains(hardware.name) && !error.contains("install"), "{error}");
+    let software = TABLE.iter().find(|spec| spec.kind == EncoderKind::Software).unwrap();
+    assert!(software.absent().is_none());
+}

@@ -24,11 +24,26 @@ pub enum PipelineRequest {
     PictureCopy,
 }
 
-/// The machine under the worker. All of it may block, for seconds where a driver does.
-pub trait CaptureBackend {
+/// The clock, and what can be told of the pictures at any time, whatever a driver does. Nothing here blocks.
+pub trait Gauges {
     /// The time; only here the worker has it from.
     fn now(&self) -> Instant;
 
+    /// When the full rendition's last picture came out.
+    fn last_picture(&self) -> Instant;
+
+    /// New figures of a rendition, if a second has passed since the last ones.
+    fn figures(&self, rendition: Rendition, now: Instant) -> Option<StreamFigures>;
+
+    /// Key frames of the full rendition since the process started.
+    fn key_frames(&self) -> u64;
+
+    /// No picture of the pipelines that run now is shown any more, whenever it comes.
+    fn drop_pictures(&self);
+}
+
+/// The machine under the worker. All of it may block, for seconds where a driver does.
+pub trait CaptureBackend {
     /// Starts what everything else needs.
     fn initialize(&mut self) -> Result<(), MediaError>;
 
@@ -71,15 +86,6 @@ pub trait CaptureBackend {
 
     /// Asks a running pipeline for something; whether there is somebody to ask.
     fn request(&mut self, rendition: Rendition, request: PipelineRequest) -> bool;
-
-    /// When the full rendition's last picture came out.
-    fn last_picture(&self) -> Instant;
-
-    /// New figures of a rendition, if a second has passed since the last ones.
-    fn figures(&self, rendition: Rendition, now: Instant) -> Option<StreamFigures>;
-
-    /// Key frames of the full rendition since the process started.
-    fn key_frames(&self) -> u64;
 
     /// Sets a control of `camera` as somebody wrote it; the value that it then has, and all controls as they are now.
     fn set_control(

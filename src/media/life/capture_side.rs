@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::media::error::MediaError;
-use crate::media::life::backend::{CaptureBackend, PipelineRequest};
+use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::bitrate::BitrateControl;
 use crate::media::life::inbox::{InboxSender, Message};
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
@@ -43,7 +43,7 @@ pub struct CaptureSide<B> {
     next_report: Instant,
 }
 
-impl<B: CaptureBackend> CaptureSide<B> {
+impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     /// Nothing was looked at yet.
     pub fn new(
         backend: B,
@@ -132,7 +132,12 @@ impl<B: CaptureBackend> CaptureSide<B> {
     /// Tells the life cycle and does what it says.
     pub fn feed(&mut self, input: Input) {
         let was_up = self.is_up && !matches!(input, Input::Failed(_));
-        for action in self.life.handle(self.backend.now(), input) {
+        let actions = self.life.handle(self.backend.now(), input);
+        if actions.contains(&PipelineAction::Stop) {
+            // Said before it is done: what hangs takes its time.
+            self.publish_changes();
+        }
+        for action in actions {
             match action {
                 PipelineAction::Stop => self.stop(),
                 PipelineAction::Start => self.start(),

@@ -11,7 +11,8 @@ use crate::media::capture::control::{ControlInfo, control_value};
 use crate::media::capture::controls;
 use crate::media::encode::choice::EncoderStatus;
 use crate::media::error::MediaError;
-use crate::media::life::backend::{CaptureBackend, PipelineRequest};
+use crate::media::glib_messages;
+use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::inbox::{InboxSender, Message};
 use crate::media::pipeline::flow::{Flow, PipelineEvent};
 use crate::media::pipeline::running::Pipeline;
@@ -23,13 +24,58 @@ use crate::media::still::snapshot;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{Fanout, ProfileLevelId, Rendition};
 
-/// Planner, pipelines and what outlives them.
+/// Where the pictures of both renditions go: outlives pipelines, and threads that hang.
+#[derive(Clone)]
+pub struct Flows {
+    full: Arc<Flow>,
+    small: Arc<Flow>,
+}
+
+impl Flows {
+    /// To the viewers of `fanout`.
+    pub fn new(fanout: Fanout) -> Self {
+        let full = Flow::new(fanout);
+        Self { small: Arc::new(full.small_rendition()), full: Arc::new(full) }
+    }
+
+    /// Of one rendition.
+    pub fn of(&self, rendition: Rendition) -> &Arc<Flow> {
+        match rendition {
+            Rendition::Full => &self.full,
+            Rendition::Small => &self.small,
+        }
+    }
+}
+
+impl Gauges for Flows {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn last_picture(&self) -> Instant {
+        self.full.last_picture()
+    }
+
+    fn figures(&self, rendition: Rendition, now: Instant) -> Option<StreamFigures> {
+        self.of(rendition).meter().figures(now)
+    }
+
+    fn key_frames(&self) -> u64 {
+        self.full.meter().key_frames()
+    }
+
+    fn drop_pictures(&self) {
+        self.full.end_run();
+        self.small.end_run();
+    }
+}
+
+/// Planner and pipelines.
 pub struct GstBackend {
     planner: Planner,
     /// For the pipelines' callbacks.
     inbox: InboxSender,
-    flow: Arc<Flow>,
-    small_flow: Arc<Flow>,
+    flows: Flows,
     /// Before `pipeline`, whose pictures it takes: fields are dropped in this order.
     small: Option<SmallRenditionPipeline>,
     pipeline: Option<Pipeline>,
@@ -37,23 +83,8 @@ pub struct GstBackend {
 
 impl GstBackend {
     /// Nothing runs, and nothing was looked at.
-    pub fn new(config: MediaConfig, fanout: Fanout, inbox: InboxSender) -> Self {
-        let flow = Flow::new(fanout);
-        Self {
-            planner: Planner::new(config),
-            inbox,
-            small_flow: Arc::new(flow.small_rendition()),
-            flow: Arc::new(flow),
-            small: None,
-            pipeline: None,
-        }
-    }
-
-    fn flow_of(&self, rendition: Rendition) -> &Flow {
-        match rendition {
-            Rendition::Full => &self.flow,
-            Rendition::Small => &self.small_flow,
-        }
+    pub fn new(config: MediaConfig, flows: Flows, inbox: InboxSender) -> Self {
+        Self { planner: Planner::new(config), inbox, flows, small: None, pipeline: None }
     }
 
     /// What hands events of this run to the worker.
@@ -68,11 +99,8 @@ impl GstBackend {
 }
 
 impl CaptureBackend for GstBackend {
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
     fn initialize(&mut self) -> Result<(), MediaError> {
+        glib_messages::listen();
         gst::init().map_err(|error| MediaError::Framework { reason: error.to_string() })
     }
 
@@ -118,7 +146,7 @@ impl CaptureBackend for GstBackend {
         let report = self.reporter(rendition, run);
         match rendition {
             Rendition::Full => {
-                let pipeline = Pipeline::start(plan, &self.flow, report)?;
+                let pipeline = Pipeline::start(plan, self.flows.of(rendition), report)?;
                 let camera = plan.camera.as_ref().filter(|camera| camera.is_libcamera());
                 for control in camera.iter().flat_map(|camera| &camera.controls) {
                     if let Some(value) = controls.get(&control.name) {
@@ -130,7 +158,8 @@ impl CaptureBackend for GstBackend {
             Rendition::Small => {
                 let no_pictures = || MediaError::Small { reason: "there are no raw pictures".to_owned() };
                 let full = self.pipeline.as_ref().ok_or_else(no_pictures)?;
-                self.small = Some(SmallRenditionPipeline::start(full, plan, &self.small_flow, report)?);
+                let small = SmallRenditionPipeline::start(full, plan, self.flows.of(rendition), report)?;
+                self.small = Some(small);
             }
         }
         Ok(())
@@ -159,18 +188,6 @@ impl CaptureBackend for GstBackend {
             _ => return false,
         }
         true
-    }
-
-    fn last_picture(&self) -> Instant {
-        self.flow.last_picture()
-    }
-
-    fn figures(&self, rendition: Rendition, now: Instant) -> Option<StreamFigures> {
-        self.flow_of(rendition).meter().figures(now)
-    }
-
-    fn key_frames(&self) -> u64 {
-        self.flow.meter().key_frames()
     }
 
     fn set_control(

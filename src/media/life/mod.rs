@@ -17,4 +17,5 @@ mod planned_camera;
 mod small_rendition;
 mod small_runner;
 pub mod status_report;
+pub mod supervised;
 pub mod worker;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::control::ControlInfo;
 use crate::media::error::MediaError;
-use crate::media::life::backend::CaptureBackend;
+use crate::media::life::backend::{CaptureBackend, Gauges};
 use crate::media::life::control_settings::ControlSettings;
 use crate::media::life::device_watch::DeviceWatch;
 use crate::media::life::lifecycle::DeviceCondition;
@@ -73,7 +73,7 @@ impl PlannedCamera {
     }
 
     /// Plans anew. `may_capture`: whether the privacy switch lets a camera run for a moment.
-    pub fn look(&mut self, backend: &mut impl CaptureBackend, may_capture: bool) -> LookOutcome {
+    pub fn look(&mut self, backend: &mut (impl CaptureBackend + Gauges), may_capture: bool) -> LookOutcome {
         let (plan, failure) = match backend.plan(may_capture) {
             Ok(plan) => (Some(plan), None),
             Err(error) => (None, Some(error)),
@@ -89,7 +89,7 @@ impl PlannedCamera {
 
     /// Checks that the device is in its place. Whether to look anew: it is not, or a camera may have come that the test
     /// picture stands in for while nothing runs.
-    pub fn check(&mut self, backend: &impl CaptureBackend, is_up: bool) -> bool {
+    pub fn check(&mut self, backend: &(impl CaptureBackend + Gauges), is_up: bool) -> bool {
         let plan = self.plan.as_ref();
         let is_there = plan.is_some_and(|plan| backend.is_there(plan));
         let is_stand_in = plan.is_some_and(|plan| plan.source == Source::Test) && !is_up;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::media::error::MediaError;
-use crate::media::life::backend::{CaptureBackend, PipelineRequest};
+use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::small_rendition::{SmallAction, SmallRendition};
 use crate::media::pipeline::flow::PipelineEvent;
 use crate::media::pipeline::small;
@@ -29,7 +29,7 @@ impl SmallRunner {
     }
 
     /// Somebody needs it at this bit rate in kbit/s, or nobody does any more.
-    pub fn set_wanted_kbps(&mut self, backend: &mut impl CaptureBackend, kbps: Option<u32>) {
+    pub fn set_wanted_kbps(&mut self, backend: &mut (impl CaptureBackend + Gauges), kbps: Option<u32>) {
         if let Some(at) = self.state.set_wanted_kbps(kbps) {
             backend.request(Rendition::Small, PipelineRequest::EncodeAt(at));
         }
@@ -42,7 +42,12 @@ impl SmallRunner {
 
     /// Starts or stops it, and passes requests for key frames on. `is_live`: whether the full rendition is. Whether
     /// what `state` shows of it has changed.
-    pub fn tend(&mut self, backend: &mut impl CaptureBackend, plan: Option<&Plan>, is_live: bool) -> bool {
+    pub fn tend(
+        &mut self,
+        backend: &mut (impl CaptureBackend + Gauges),
+        plan: Option<&Plan>,
+        is_live: bool,
+    ) -> bool {
         let now = backend.now();
         let mut is_changed = false;
         match self.state.poll(now, plan.and_then(small::settings).as_ref(), is_live) {
@@ -62,7 +67,7 @@ impl SmallRunner {
     /// full rendition's ceiling in kbit/s.
     pub fn leave_pictures_out(
         &mut self,
-        backend: &mut impl CaptureBackend,
+        backend: &mut (impl CaptureBackend + Gauges),
         now: Instant,
         plan: &Plan,
         full_ceiling_kbps: u32,
@@ -73,7 +78,12 @@ impl SmallRunner {
         }
     }
 
-    fn start(&mut self, backend: &mut impl CaptureBackend, plan: &Plan, kbps: u32) -> Result<(), MediaError> {
+    fn start(
+        &mut self,
+        backend: &mut (impl CaptureBackend + Gauges),
+        plan: &Plan,
+        kbps: u32,
+    ) -> Result<(), MediaError> {
         let run = self.state.begin_run();
         // It has no source of its own that could be set.
         let started = backend.start(Rendition::Small, plan, run, &BTreeMap::new());
@@ -88,21 +98,26 @@ impl SmallRunner {
     }
 
     /// The full rendition stops, or nobody needs the small one any more.
-    pub fn stop(&mut self, backend: &mut impl CaptureBackend) {
+    pub fn stop(&mut self, backend: &mut (impl CaptureBackend + Gauges)) {
         backend.stop(Rendition::Small);
         if self.state.stopped() {
             tracing::info!("the small rendition stops");
         }
     }
 
-    fn failed(&mut self, backend: &mut impl CaptureBackend, error: &MediaError) {
+    fn failed(&mut self, backend: &mut (impl CaptureBackend + Gauges), error: &MediaError) {
         tracing::warn!(%error, "the small rendition failed; its viewers get the full one");
         self.stop(backend);
         self.state.failed(backend.now());
     }
 
     /// Its pipeline reports; a run that is over does not count. Whether what `state` shows of it has changed.
-    pub fn event(&mut self, backend: &mut impl CaptureBackend, run: u64, event: &PipelineEvent) -> bool {
+    pub fn event(
+        &mut self,
+        backend: &mut (impl CaptureBackend + Gauges),
+        run: u64,
+        event: &PipelineEvent,
+    ) -> bool {
         if run != self.state.run() {
             return false;
         }
@@ -128,7 +143,7 @@ impl SmallRunner {
     /// in kbit/s.
     pub fn status(
         &mut self,
-        backend: &impl CaptureBackend,
+        backend: &(impl CaptureBackend + Gauges),
         plan: Option<&Plan>,
         full_ceiling_kbps: u32,
     ) -> Option<SmallStatus> {

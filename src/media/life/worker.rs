@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::media::life::backend::CaptureBackend;
+use crate::media::life::backend::{CaptureBackend, Gauges};
 use crate::media::life::capture_side::CaptureSide;
 use crate::media::life::inbox::{Inbox, InboxSender, Message};
 use crate::media::life::lifecycle::Input;
@@ -21,7 +21,7 @@ pub struct Worker<B> {
     capture: CaptureSide<B>,
 }
 
-impl<B: CaptureBackend> Worker<B> {
+impl<B: CaptureBackend + Gauges> Worker<B> {
     /// A worker that has not looked for anything yet.
     pub fn new(
         backend: B,

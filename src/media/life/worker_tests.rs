@@ -48,11 +48,28 @@ struct Machine {
 
 struct Simulated(Rc<RefCell<Machine>>);
 
-impl CaptureBackend for Simulated {
+impl Gauges for Simulated {
     fn now(&self) -> Instant {
         self.0.borrow().now
     }
 
+    fn last_picture(&self) -> Instant {
+        let machine = self.0.borrow();
+        if machine.gives_pictures { machine.now } else { machine.start }
+    }
+
+    fn figures(&self, _rendition: Rendition, _now: Instant) -> Option<StreamFigures> {
+        None
+    }
+
+    fn key_frames(&self) -> u64 {
+        0
+    }
+
+    fn drop_pictures(&self) {}
+}
+
+impl CaptureBackend for Simulated {
     fn initialize(&mut self) -> Result<(), MediaError> {
         Ok(())
     }
@@ -112,19 +129,6 @@ impl CaptureBackend for Simulated {
     fn request(&mut self, rendition: Rendition, request: PipelineRequest) -> bool {
         self.0.borrow_mut().requests.push((rendition, request));
         true
-    }
-
-    fn last_picture(&self) -> Instant {
-        let machine = self.0.borrow();
-        if machine.gives_pictures { machine.now } else { machine.start }
-    }
-
-    fn figures(&self, _rendition: Rendition, _now: Instant) -> Option<StreamFigures> {
-        None
-    }
-
-    fn key_frames(&self) -> u64 {
-        0
     }
 
     fn set_control(

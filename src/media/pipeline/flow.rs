@@ -50,6 +50,11 @@ pub struct Flow {
     meter: Mutex<Meter>,
     /// Time of the last picture in milliseconds since `epoch`.
     last_picture_ms: AtomicU64,
+    /// The pipeline whose pictures count.
+    run: AtomicU64,
+    /// Has a test hold up the thread of a run.
+    #[cfg(test)]
+    pub hold: Mutex<Option<(u64, Arc<Mutex<()>>)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -67,6 +72,9 @@ impl Flow {
             timeline: Arc::new(Mutex::new(Timeline::new(epoch))),
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
+            run: AtomicU64::new(0),
+            #[cfg(test)]
+            hold: Mutex::default(),
         }
     }
 
@@ -79,6 +87,9 @@ impl Flow {
             timeline: Arc::clone(&self.timeline),
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
+            run: AtomicU64::new(0),
+            #[cfg(test)]
+            hold: Mutex::default(),
         }
     }
 
@@ -92,12 +103,23 @@ impl Flow {
         lock(&self.meter)
     }
 
-    /// A pipeline is about to start.
-    pub fn start_run(&self) {
+    /// A pipeline is about to start; its number.
+    fn start_run(&self) -> u64 {
         if self.tier == Rendition::Full {
             lock(&self.timeline).start_run();
         }
         self.meter().start_run();
+        self.end_run()
+    }
+
+    /// Pictures of pipelines that were started count no more; the number of the next one.
+    pub fn end_run(&self) -> u64 {
+        self.run.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The last pipeline's number.
+    fn current_run(&self) -> u64 {
+        self.run.load(Ordering::Relaxed)
     }
 
     fn picture(&self, picture: Picture, report: &dyn Fn(PipelineEvent), first: bool) {
@@ -125,6 +147,21 @@ impl Flow {
     }
 }
 
+#[cfg(test)]
+impl Flow {
+    fn hold_up(&self, run: u64) {
+        let gate = lock(&self.hold).clone().filter(|(held, _)| *held == run);
+        if let Some((_, gate)) = gate {
+            drop(lock(&gate));
+        }
+    }
+
+    /// Its thread stands still while the test holds the gate.
+    pub fn hold(&self, gate: &Arc<Mutex<()>>) {
+        *lock(&self.hold) = Some((self.current_run(), Arc::clone(gate)));
+    }
+}
+
 /// One encoded picture with its times.
 struct Picture {
     data: Bytes,
@@ -134,12 +171,18 @@ struct Picture {
     age: Duration,
 }
 
-/// The end of a pipeline. `copy`: the pictures' memory is not ours to keep.
+/// The end of a pipeline, whose pictures count from now on. `copy`: the pictures' memory is not ours to keep.
 pub fn sink(flow: Arc<Flow>, report: EventReporter, copy: bool) -> AppSink {
-    let first = AtomicBool::new(true);
+    let (first, run) = (AtomicBool::new(true), flow.start_run());
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            #[cfg(test)]
+            flow.hold_up(run);
+            if flow.current_run() != run {
+                // It hung and was given up; another one shows the camera.
+                return Err(gst::FlowError::Eos);
+            }
             let picture = picture(sink, &sample, copy).ok_or(gst::FlowError::Error)?;
             flow.picture(picture, &*report, first.swap(false, Ordering::Relaxed));
             Ok(gst::FlowSuccess::Ok)

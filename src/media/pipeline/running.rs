@@ -71,7 +71,6 @@ impl Pipeline {
         let tap = Tap::on(tapped.as_ref(), report.clone())?;
         // Frames of hardware live in a driver's few buffers, which viewers must not hold.
         let copy = !matches!(plan.encoder, Some(spec) if spec.kind == EncoderKind::Software);
-        flow.start_run();
         elements.push(sink(flow.clone(), report.clone(), copy).upcast());
 
         let pipeline = gst::Pipeline::new();

@@ -85,7 +85,6 @@ impl SmallRenditionPipeline {
         let chain = spec.build(&settings)?;
         elements.extend(chain.elements);
         elements.extend(parse_chain()?);
-        flow.start_run();
         let copy = spec.kind != EncoderKind::Software;
         elements.push(sink(flow.clone(), report.clone(), copy).upcast());
 

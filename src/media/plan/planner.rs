@@ -221,7 +221,7 @@ impl Planner {
                         self.encoder = Some(spec);
                         return Ok(spec);
                     }
-                    Err(error @ MediaError::MissingElement { .. })
+                    Err(error @ (MediaError::MissingElement { .. } | MediaError::NoSuchDevice { .. }))
                         if self.config.encoder == EncoderChoice::Auto =>
                     {
                         // Most machines lack some of the table; only a choice that is not met

@@ -16,6 +16,8 @@ const BASE_PIECE: Duration = Duration::from_secs(1);
 /// What counts as now, by arrival: what left in this time may be waiting still. A few frames, so that one of them came
 /// through without jitter.
 const RECENT: Duration = Duration::from_millis(250);
+/// And so many packets at most, whatever times a viewer tells: more than come in that time at 50 Mbit/s.
+const RECENT_MOST: usize = 2048;
 /// Over this the rate of what arrives is taken.
 const DELIVERED_SPAN: Duration = Duration::from_millis(300);
 /// The same where the rate over this, the end of the span, is less than [`COLLAPSE`] of it: the path became narrower meanwhile.
@@ -113,7 +115,8 @@ impl Delay {
         while self.base.front().is_some_and(|(at, _)| departure.saturating_sub(*at) > BASE_SPAN) {
             self.base.pop_front();
         }
-        while self.recent.front().is_some_and(|(at, _)| arrival.saturating_sub(*at) > RECENT) {
+        let is_old = |(at, _): &(Duration, f64)| arrival.saturating_sub(*at) > RECENT;
+        while self.recent.len() > RECENT_MOST || self.recent.front().is_some_and(is_old) {
             self.recent.pop_front();
         }
     }

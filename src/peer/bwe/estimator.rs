@@ -73,10 +73,13 @@ pub struct Estimator {
     limit: Option<f64>,
     delay: Delay,
     loss: LossPart,
+    /// All that left.
     sent: RateWindow,
+    /// The pictures of it: what is sent because of what the viewer says must not justify more of it.
+    media: RateWindow,
     first_sent: Option<Duration>,
-    /// The best second of what was sent, and when it was.
-    sent_peak: (Duration, f64),
+    /// The best second of pictures, and when it was.
+    media_peak: (Duration, f64),
     /// The first of what was sent and nobody has answered yet.
     unheard_since: Option<Duration>,
     /// The same, but begun anew with what is sent after the others were given up.
@@ -105,8 +108,9 @@ impl Estimator {
             delay: Delay::default(),
             loss: LossPart::default(),
             sent: RateWindow::new(SENT_SPAN),
+            media: RateWindow::new(SENT_SPAN),
             first_sent: None,
-            sent_peak: (Duration::ZERO, 0.0),
+            media_peak: (Duration::ZERO, 0.0),
             unheard_since: None,
             under_way_since: None,
             last_feedback: None,
@@ -126,18 +130,25 @@ impl Estimator {
         now.saturating_duration_since(self.epoch)
     }
 
-    /// `bytes` of media left.
+    /// `bytes` of pictures left.
     pub fn sent(&mut self, now: Instant, bytes: usize) {
+        self.sent_besides(now, bytes);
+        let now = self.at(now);
+        self.media.add(now, bytes as f64 * 8.0);
+        let rate = self.media.rate(now);
+        if rate >= self.media_peak.1 || now.saturating_sub(self.media_peak.0) > SENT_PEAK {
+            self.media_peak = (now, rate);
+        }
+    }
+
+    /// `bytes` left beside the pictures: repairs, asked for or not, and probes.
+    pub fn sent_besides(&mut self, now: Instant, bytes: usize) {
         let now = self.at(now);
         self.sent.add(now, bytes as f64 * 8.0);
         self.first_sent.get_or_insert(now);
         self.unheard_since.get_or_insert(now);
         if self.under_way_since.is_none_or(|since| now.saturating_sub(since) >= GIVEN_UP) {
             self.under_way_since = Some(now);
-        }
-        let rate = self.sent.rate(now);
-        if rate >= self.sent_peak.1 || now.saturating_sub(self.sent_peak.0) > SENT_PEAK {
-            self.sent_peak = (now, rate);
         }
     }
 
@@ -338,7 +349,7 @@ impl Estimator {
         }
         let burst = self.delay.burst(now).unwrap_or(0.0) * MOST_OF_BURST;
         let shown = burst.max(self.delay.delivered());
-        let most = limit.max(self.sent_peak.1 * MOST_OF_SENT).max(shown);
+        let most = limit.max(self.media_peak.1 * MOST_OF_SENT).max(shown);
         if grown > most {
             // Not yet justified: to be caught up with when it is.
             self.last_update = since;
@@ -359,7 +370,7 @@ impl Estimator {
         let silent = self.since(now, self.unheard_since);
         if silent > SILENCE {
             let halvings = silent.saturating_sub(SILENCE).as_secs_f64().min(10.0);
-            rate = Some(rate.unwrap_or(self.sent_peak.1) * 0.5f64.powf(halvings));
+            rate = Some(rate.unwrap_or(self.media_peak.1) * 0.5f64.powf(halvings));
         }
         rate.map(|rate| rate.max(FLOOR))
     }
@@ -377,8 +388,8 @@ impl Estimator {
 
     /// What repairs have to go by.
     pub fn conditions(&mut self, now: Instant) -> Conditions {
-        let sent = self.sent.rate(self.at(now));
-        Conditions { limit: self.rate(now), sent, backlog: self.backlog(now), round_trip: self.round_trip }
+        let media = self.media.rate(self.at(now));
+        Conditions { limit: self.rate(now), media, backlog: self.backlog(now), round_trip: self.round_trip }
     }
 
     /// What is under way, at a look.

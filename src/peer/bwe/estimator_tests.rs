@@ -252,6 +252,62 @@ fn an_outage_is_no_reason_to_send_less_afterwards() {
 }
 
 #[test]
+fn whatever_times_a_viewer_tells_little_is_kept() {
+    let start = Instant::now();
+    let standing = |_| Duration::from_secs(9);
+    let backwards = |step: u32| Duration::from_secs(86_400) - Duration::from_micros(100) * step;
+    let hardly = |step: u32| Duration::from_micros(step.into());
+    for tell in [standing as fn(u32) -> Duration, backwards, hardly] {
+        let mut estimate = Estimator::new(start);
+        for step in 0..30_000u32 {
+            let now = start + Duration::from_millis(step.into());
+            estimate.sent(now, 1000);
+            let report = Report { departure: now, arrival: Some(tell(step)), arrived: true, bytes: 1000 };
+            estimate.feedback(now, &[report]);
+            assert!(estimate.delay.kept() < 6000, "{step}: {}", estimate.delay.kept());
+        }
+    }
+}
+
+/// What is sent beside the pictures within a second, for 1 s of pictures: in bit/s.
+fn besides(sim: &mut Simulation, media: f64, ask: impl Fn(Conditions) -> f64) -> f64 {
+    let (picture, mut besides, seconds) = (SECOND / 30, 0.0, 20);
+    for _ in 0..30 * seconds {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bytes = |bits: f64| (bits / 8.0) as usize;
+        sim.estimate.sent(sim.now, bytes(media / 30.0));
+        let bits = ask(sim.estimate.conditions(sim.now)) / 30.0;
+        sim.estimate.sent_besides(sim.now, bytes(bits));
+        besides += bits;
+        sim.now += picture;
+    }
+    besides / f64::from(seconds)
+}
+
+#[test]
+fn what_is_sent_because_a_viewer_asks_justifies_no_more_of_it() {
+    // As much again as is told to be pictures: with repairs among them it would double with each second.
+    let mut sim = Simulation::new(LAN);
+    let repairs = besides(&mut sim, 1.6e6, |on| on.media);
+    assert!(repairs <= 1.6e6 * 1.01, "{repairs}");
+    // Nor does the estimate grow by it.
+    let mut sim = Simulation::new(Link { rate: 0.5e6, ..LAN });
+    sim.run(10 * SECOND, 4e6);
+    let media = 0.2e6;
+    sim.link.rate = 50e6;
+    // The best second of pictures counts for a while.
+    sim.run(6 * SECOND, media);
+    let before = sim.rate();
+    for _ in 0..300 {
+        let bits = sim.estimate.conditions(sim.now).limit.unwrap_or(0.0) * 0.1;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        sim.estimate.sent_besides(sim.now, (bits / 8.0) as usize);
+        sim.run(SECOND / 10, media);
+    }
+    assert!(sim.rate() <= before * 1.01, "{before} became {}", sim.rate());
+}
+
+#[test]
 fn a_viewers_clock_that_jumps_back_leaves_nothing_standing() {
     let (mut estimate, start) = (Estimator::new(Instant::now()), Instant::now());
     for step in 0..20_000_u64 {

@@ -12,6 +12,7 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::control::ViewerControl;
+use super::key_frame_budget::KeyFrameBudget;
 use super::newcomer::Newcomer;
 use super::rtx_budget::Conditions;
 use super::{Estimator, Report, UnderWay};
@@ -28,7 +29,7 @@ pub struct Feedback {
     pub(in crate::peer) is_skipping: AtomicBool,
     /// Packets sent again.
     pub repaired_packets: AtomicU64,
-    /// RtxCache sent unasked.
+    /// Repairs sent unasked.
     pub unasked_repairs: AtomicU64,
     /// Packets sent once more to find out what the path carries.
     pub probe_packets: AtomicU64,
@@ -38,6 +39,7 @@ pub struct Feedback {
     pub(in crate::peer) control: Arc<ViewerControl>,
     estimate: Mutex<Estimator>,
     newcomer: Mutex<Newcomer>,
+    key_frames: Mutex<KeyFrameBudget>,
 }
 
 impl Default for Feedback {
@@ -61,6 +63,7 @@ impl Feedback {
             control,
             estimate: Mutex::new(Estimator::new(Instant::now())),
             newcomer: Mutex::default(),
+            key_frames: Mutex::default(),
         }
     }
 
@@ -95,9 +98,14 @@ impl Feedback {
         self.estimate().conditions(now)
     }
 
-    /// `bytes` were sent.
+    /// `bytes` of pictures were sent.
     pub(in crate::peer) fn sent(&self, now: Instant, bytes: usize) {
         self.estimate().sent(now, bytes);
+    }
+
+    /// `bytes` were sent beside the pictures: repairs, asked for or not, and probes.
+    pub(in crate::peer) fn sent_besides(&self, now: Instant, bytes: usize) {
+        self.estimate().sent_besides(now, bytes);
     }
 
     /// What became of packets that left.
@@ -121,7 +129,8 @@ impl Feedback {
             }
             if self.newcomer().asks(now) {
                 fanout.request_first_key_frame();
-            } else {
+            } else if self.key_frames().allows(now) || fanout.demands() < 2 {
+                // Whoever watches alone pays alone.
                 fanout.request_key_frame();
             }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
@@ -142,6 +151,10 @@ impl Feedback {
 
     fn newcomer(&self) -> MutexGuard<'_, Newcomer> {
         self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key_frames(&self) -> MutexGuard<'_, KeyFrameBudget> {
+        self.key_frames.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn estimate(&self) -> MutexGuard<'_, Estimator> {
@@ -175,6 +188,29 @@ mod tests {
         asks();
         assert!(wanted().await.is_ok());
         assert_eq!(feedback.key_frame_requests.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn one_of_several_viewers_that_asks_all_the_time_is_not_heard_each_time() {
+        let start = Instant::now();
+        let came = Report { departure: start, arrival: None, arrived: true, bytes: 1000 };
+        for (viewers, least, most) in [(1, 60, 60), (3, 15, 32)] {
+            let feedback = Feedback::default();
+            feedback.key_frame_sent(start, true, true);
+            feedback.departed(start, &[came]);
+            let fanout = Fanout::default();
+            let demands: Vec<_> = (0..viewers).map(|_| fanout.demand()).collect();
+            let mut made = 0;
+            for second in 0..60 {
+                let now = start + Duration::from_secs(second);
+                feedback.take(now, &FullIntraRequest::default(), None, &fanout);
+                feedback.take(now, &PictureLossIndication::default(), None, &fanout);
+                made += usize::from(
+                    timeout(Duration::ZERO, fanout.key_frame_wanted(Rendition::Full)).await.is_ok(),
+                );
+            }
+            assert!((least..=most).contains(&made), "{} viewers: {made} in a minute", demands.len());
+        }
     }
 
     #[tokio::test]

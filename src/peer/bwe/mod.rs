@@ -5,6 +5,7 @@ mod delay;
 mod estimator;
 mod fec_rate;
 pub mod feedback;
+mod key_frame_budget;
 mod loss;
 mod newcomer;
 mod probe;

@@ -1,7 +1,9 @@
-//! Which lost packets are sent again: not faster than the path answers, and within a share of what it carries. Pure.
+//! Which lost packets are sent again: not faster than the path answers, within a share of what it carries, and within a share
+//! of the pictures that are sent. Pure.
 //!
 //! A viewer asks again and again until a packet comes. Answered each time, the repairs of one picture
-//! fill a narrow path many times over, and nothing new comes through any more.
+//! fill a narrow path many times over, and nothing new comes through any more. And it may ask for what it has: were repairs
+//! measured by all that is sent, they would be by themselves too, and more of them would justify more.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +15,10 @@ const TOO_OLD: Duration = Duration::from_secs(2);
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// The same while the round trip is not known.
 const USUAL_WAIT: Duration = Duration::from_millis(100);
-/// RtxCache' share of the path's rate, and of what is sent while no limit is known.
-const SHARE: f64 = 0.3;
-const SHARE_UNLIMITED: f64 = 1.0;
+/// Share that repairs have of the path's rate, where that is known, and of the pictures' bit rate in any case. A third of all packets
+/// lost both times and again is within the latter.
+const SHARE_OF_PATH: f64 = 0.3;
+const SHARE_OF_MEDIA: f64 = 0.5;
 /// What may have been saved up: this long, and a few packets at least.
 const SAVED: Duration = Duration::from_millis(300);
 const LEAST_SAVED_BITS: f64 = 10.0 * 9_600.0;
@@ -27,8 +30,8 @@ const BACKLOG_MOST: Duration = Duration::from_millis(400);
 pub struct Conditions {
     /// Bit/s that it carries; `None`: no limit known.
     pub limit: Option<f64>,
-    /// Bit/s that were sent lately.
-    pub sent: f64,
+    /// Bit/s of pictures that were sent lately: neither repairs, asked for or not, nor probes.
+    pub media: f64,
     /// How long what is under way still takes.
     pub backlog: Duration,
     /// There and back, if known.
@@ -56,8 +59,9 @@ pub struct Budget {
 impl Budget {
     /// Lets time pass, up to `now`. Call before [`Self::allows`].
     pub fn fill(&mut self, now: Instant, on: Conditions) {
-        let rate = on.limit.map_or(on.sent * SHARE_UNLIMITED, |limit| limit * SHARE);
-        let most = (rate * SAVED.as_secs_f64()).max(LEAST_SAVED_BITS);
+        let of_path = on.limit.map_or(f64::INFINITY, |limit| limit * SHARE_OF_PATH);
+        let rate = of_path.min(on.media * SHARE_OF_MEDIA);
+        let most = (of_path.min(on.media) * SAVED.as_secs_f64()).max(LEAST_SAVED_BITS);
         self.bits = match self.filled.replace(now) {
             Some(at) => (self.bits + rate * now.saturating_duration_since(at).as_secs_f64()).min(most),
             None => most,
@@ -90,7 +94,7 @@ mod tests {
     }
 
     fn on(limit: Option<f64>) -> Conditions {
-        Conditions { limit, sent: 2e6, backlog: Duration::ZERO, round_trip: Some(ms(50)) }
+        Conditions { limit, media: 2e6, backlog: Duration::ZERO, round_trip: Some(ms(50)) }
     }
 
     /// Bit/s of repairs for somebody who asks for 100 packets every 20 ms, for as long as they are wanted.
@@ -113,11 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_requests_costs_a_share_of_the_path() {
+    fn a_storm_of_requests_costs_a_share_of_the_path_and_of_the_pictures() {
         let narrow = storm(on(Some(0.4e6)));
-        assert!(narrow > 0.1e6 && narrow < 0.4e6 * SHARE + LEAST_SAVED_BITS + BITS, "{narrow}");
+        assert!(narrow > 0.1e6 && narrow < 0.4e6 * SHARE_OF_PATH + LEAST_SAVED_BITS + BITS, "{narrow}");
         let wide = storm(on(None));
-        assert!(wide <= 2e6 * (1.0 + SAVED.as_secs_f64()) + BITS, "{wide}");
+        assert!(wide <= 2e6 * (SHARE_OF_MEDIA + SAVED.as_secs_f64()) + BITS, "{wide}");
+        let boast = storm(on(Some(100e6)));
+        assert!(boast <= wide + BITS, "a path that is said to carry all: {boast}");
+        let idle = storm(Conditions { media: 0.0, ..on(None) });
+        assert!(idle <= LEAST_SAVED_BITS, "{idle}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ const REFERENCE: Duration = Duration::from_millis(64);
 pub(in crate::peer) struct SendHistory {
     next: u16,
     waiting: VecDeque<Departure>,
+    /// The last report's own number.
+    last_report: Option<u8>,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,8 @@ impl SendHistory {
     }
 
     /// Takes the viewer's report. Gives what became of all packets up to the newest that came, in the order in which they left;
-    /// each is told once.
+    /// each is told once. Of those that only a report told of that was lost itself nothing is known, and nothing is given:
+    /// as lost they would be most of all loss on a path that loses both ways alike.
     pub fn reported(&mut self, feedback: &TransportLayerCc) -> Vec<Report> {
         // As many as wait: a bound, and fewer than half of all numbers.
         #[allow(clippy::cast_possible_truncation)]
@@ -66,8 +69,16 @@ impl SendHistory {
                 newest = newest.max(Some(index));
             }
         });
+        let count = feedback.fb_pkt_count;
+        let is_next = self.last_report.replace(count).is_none_or(|last| last.wrapping_add(1) == count);
         let Some(newest) = newest else { return Vec::new() };
-        let told = self.waiting.drain(..=newest);
+        let covered = feedback.base_sequence_number.wrapping_sub(first);
+        // Half of all numbers are before the oldest that waits.
+        let uncovered = if is_next || covered > u16::MAX / 2 { 0 } else { usize::from(covered) };
+        let told = self.waiting.drain(..=newest).enumerate();
+        let told = told
+            .filter(|(index, departure)| *index >= uncovered || departure.arrival != Arrival::Unknown)
+            .map(|(_, departure)| departure);
         told.map(|departure| Report {
             departure: departure.at,
             arrival: match departure.arrival {
@@ -174,6 +185,23 @@ mod tests {
         );
         assert!(history.reported(&feedback(65_532, &[CAME, CAME])).is_empty(), "told before");
         assert_eq!(history.waiting.len(), 2);
+    }
+
+    #[test]
+    fn a_lost_report_is_no_lost_packet() {
+        let reports = |fb_pkt_count| {
+            let mut history = sent(12, Instant::now());
+            history.reported(&feedback(65_530, &[CAME, CAME, LOST, CAME]));
+            let next = TransportLayerCc { fb_pkt_count, ..feedback(2, &[LOST, CAME, CAME, CAME]) };
+            let reports = history.reported(&next);
+            reports.iter().map(|report| report.arrived).collect::<Vec<_>>()
+        };
+        assert_eq!(reports(2), [false, true, true, true], "the report between them was lost");
+        assert_eq!(
+            reports(1),
+            [false, false, false, false, false, true, true, true],
+            "it skips what is lost"
+        );
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Simulation {
         let Some(bits) = self.estimate.probe(self.now, self.wanted) else { return };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let packets = (bits / 8.0 / PACKET_BYTES as f64).ceil() as usize;
-        self.estimate.sent(self.now, packets * PACKET_BYTES);
+        self.estimate.sent_besides(self.now, packets * PACKET_BYTES);
         (0..packets).for_each(|_| self.packet());
     }
 

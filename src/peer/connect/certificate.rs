@@ -1,4 +1,5 @@
-//! The certificate of the media connections, kept over restarts. Its fingerprint is in every signed answer.
+//! The certificate of the media connections, kept over restarts. Its fingerprint is in every signed answer, so neither its age nor
+//! whether it is a new one matters to anybody; nor may a clock that is not set, or a file that is lost, keep the daemon from starting.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -7,36 +8,43 @@ use rtc::crypto::{self, SignatureScheme};
 use rtc::dtls::crypto::Certificate;
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 
-use crate::access::{AccessError, Lock, read_private, write_private};
+use crate::access::{Lock, read_private, write_private};
 use crate::peer::error::PeerError;
 
 /// The file in the state directory: the line `expires SECONDS`, then certificate and key as PEM.
 const FILE: &str = "dtls.pem";
-const REMEDY: &str = "remove it: a new one is made at the next start, and no link depends on it";
-/// What a certificate is good for; a new one is made at the first start of its last tenth.
-const LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
+/// The end of a certificate that has none (RFC 5280 section 4.1.2.5): 9999-12-31 23:59:59 UTC, in seconds since 1970. A board
+/// without a battery starts in 1970, or whenever, and jumps: the certificate is good before and after.
+const NO_END_S: u64 = 253_402_300_799;
 
-/// The certificate that is there, unless it ends soon; else a new one.
+/// The certificate that is there; else a new one, which is kept where that is possible.
 ///
 /// # Errors
-/// A file that cannot be read or written, or is damaged.
-pub(in crate::peer) fn load_or_make(state_dir: &Path, now: SystemTime) -> Result<RTCCertificate, PeerError> {
-    let _lock = Lock::take(state_dir)?;
+/// The library makes none.
+pub(in crate::peer) fn load_or_make(state_dir: &Path) -> Result<RTCCertificate, PeerError> {
     let path = state_dir.join(FILE);
-    if let Some(text) = read_private(&path)? {
-        let found = parse(&text).map_err(|problem| AccessError::Damaged {
-            path: path.clone(),
-            problem,
-            remedy: REMEDY,
-        })?;
-        if found.expires > now + LIFETIME / 10 {
-            return Ok(found);
+    match read_private(&path).map(|text| text.map(|text| parse(&text))) {
+        Ok(None) => {}
+        Ok(Some(Ok(found))) if found.expires >= no_end() => return Ok(found),
+        Ok(Some(Ok(_))) => {
+            tracing::info!("the certificate of the media connections had an end; a new one has none");
         }
-        tracing::info!("the certificate of the media connections ends soon; a new one takes its place");
+        Ok(Some(Err(problem))) => {
+            let file = path.display();
+            tracing::warn!(%file, problem, "the certificate of the media connections is damaged; a new one takes its place");
+        }
+        Err(error) => tracing::warn!(%error, "a new certificate of the media connections is made"),
     }
-    let (certificate, text) = make(now + LIFETIME)?;
-    write_private(&path, &text)?;
+    let (certificate, text) = make(no_end())?;
+    let kept = Lock::take(state_dir).and_then(|_lock| write_private(&path, &text));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the certificate of the media connections is good until the next start only");
+    }
     Ok(certificate)
+}
+
+fn no_end() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NO_END_S)
 }
 
 fn make(expires: SystemTime) -> Result<(RTCCertificate, String), PeerError> {
@@ -44,6 +52,7 @@ fn make(expires: SystemTime) -> Result<(RTCCertificate, String), PeerError> {
         |error: &dyn std::fmt::Display| PeerError::Library(webrtc::error::Error::Other(error.to_string()));
     let provider = crypto::default_provider().map_err(|error| library(&error))?;
     let mut params = CertificateParams::new(vec!["porthole".to_owned()]).map_err(|error| library(&error))?;
+    params.not_before = SystemTime::UNIX_EPOCH.into();
     params.not_after = expires.into();
     let scheme = SignatureScheme::EcdsaP256Sha256;
     let made =
@@ -72,29 +81,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_kept_and_renewed_in_time() {
+    fn it_is_kept_and_good_at_any_time() {
         let dir = tempfile::tempdir().unwrap();
-        let start = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
-        let first = load_or_make(dir.path(), start).unwrap();
-        assert!(load_or_make(dir.path(), start + Duration::from_hours(8 * 365 * 24)).unwrap() == first);
+        let first = load_or_make(dir.path()).unwrap();
+        assert!(first.expires >= no_end(), "whenever it is looked at");
+        assert!(load_or_make(dir.path()).unwrap() == first);
         let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let second = load_or_make(dir.path(), start + LIFETIME).unwrap();
-        assert!(second != first);
-        assert!(load_or_make(dir.path(), start + LIFETIME).unwrap() == second);
+        // One of an earlier version, which would end.
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let ends = text.replace(&NO_END_S.to_string(), "1900000000");
+        std::fs::write(dir.path().join(FILE), ends).unwrap();
+        let second = load_or_make(dir.path()).unwrap();
+        assert!(second != first && second.expires >= no_end());
     }
 
     #[test]
-    fn a_damaged_one_is_an_error() {
+    fn a_damaged_one_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        load_or_make(dir.path(), SystemTime::now()).unwrap();
+        load_or_make(dir.path()).unwrap();
         let file = dir.path().join(FILE);
         let good = std::fs::read_to_string(&file).unwrap();
         for bad in ["", "expires\n", "expires 9\n", &good[..good.len() / 2], &good.replace("expires", "ends")]
         {
             std::fs::write(&file, bad).unwrap();
-            let error = load_or_make(dir.path(), SystemTime::now()).unwrap_err().to_string();
-            assert!(error.contains("dtls.pem is damaged"), "{error}");
+            let made = load_or_make(dir.path()).unwrap();
+            assert!(load_or_make(dir.path()).unwrap() == made, "{bad:?}: it is kept");
         }
+        std::fs::write(&file, [0xff; 40]).unwrap();
+        load_or_make(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn where_nothing_can_be_kept_it_is_made_for_this_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = load_or_make(dir.path()).unwrap();
+        // As on a read-only card: whatever has to be made fails.
+        std::fs::remove_file(dir.path().join("access.lock")).unwrap();
+        std::fs::create_dir(dir.path().join("access.lock")).unwrap();
+        assert!(load_or_make(dir.path()).unwrap() == first, "one that is there needs no lock");
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        std::fs::create_dir(dir.path().join(FILE)).unwrap();
+        assert!(load_or_make(dir.path()).unwrap() != first);
+        assert!(load_or_make(Path::new("/dev/null/state")).is_ok());
     }
 }

@@ -134,18 +134,21 @@ impl Handshake {
     }
 }
 
-struct Record {
-    content_type: u8,
-    epoch: u16,
+/// A record of DTLS.
+pub(super) struct Record<'a> {
+    pub content_type: u8,
+    pub epoch: u16,
+    pub body: &'a [u8],
 }
 
 /// The records of a datagram (RFC 6347 section 4.1), as far as they are whole.
-fn records(mut datagram: &[u8]) -> impl Iterator<Item = Record> {
+pub(super) fn records(mut datagram: &[u8]) -> impl Iterator<Item = Record<'_>> {
     std::iter::from_fn(move || {
         let header = datagram.first_chunk::<RECORD_HEADER_BYTES>()?;
         let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
+        let body = datagram.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length)?;
         datagram = datagram.get(RECORD_HEADER_BYTES + length..)?;
-        Some(Record { content_type: header[0], epoch: u16::from_be_bytes([header[3], header[4]]) })
+        Some(Record { content_type: header[0], epoch: u16::from_be_bytes([header[3], header[4]]), body })
     })
 }
 

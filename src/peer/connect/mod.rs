@@ -1,5 +1,6 @@
 //! How a connection comes about: what an offer may get, what the answer says, and what the library negotiates.
 
+pub mod alert;
 pub mod answer;
 pub mod candidate;
 pub mod certificate;

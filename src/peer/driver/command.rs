@@ -11,12 +11,14 @@ use crate::signaling::message::Candidate;
 
 /// What the thread is asked.
 pub(super) enum DriverCommand {
+    /// Answer, as a sign of life.
+    Ping(oneshot::Sender<()>),
     /// Have sockets for one more connection.
     Bind(oneshot::Sender<Result<(), PeerError>>),
     /// Take a connection.
     Open(Owner, Box<NewPeer>),
-    /// Answer an offer.
-    Answer(Owner, Box<Negotiation>, oneshot::Sender<Result<String, PeerError>>),
+    /// Answer an offer; `true`: all of our candidates are to be in the answer.
+    Answer(Owner, Box<Negotiation>, bool, oneshot::Sender<Result<String, PeerError>>),
     /// Gather candidates without a viewer.
     Offer(Owner, oneshot::Sender<Result<(), PeerError>>),
     /// Take a candidate of the viewer.
@@ -25,9 +27,9 @@ pub(super) enum DriverCommand {
     Path(Owner, oneshot::Sender<Option<PathStats>>),
     /// End a connection.
     Close(Owner, oneshot::Sender<()>),
-    /// Fail inside a connection.
+    /// Have the next use of a connection fail inside.
     #[cfg(test)]
-    Panic(Owner),
+    Break(Owner),
     /// Tell how many connections there are.
     #[cfg(test)]
     Count(oneshot::Sender<usize>),

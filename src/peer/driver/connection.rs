@@ -15,8 +15,9 @@ use crate::peer::net::demux::Owner;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
-/// How long an `"ice":"full"` answer may wait for STUN and TURN servers.
-const GATHER_LIMIT: Duration = Duration::from_secs(5);
+/// How long an `"ice":"full"` answer may wait for STUN and TURN servers: one that is there answers in two round trips, and the first
+/// repeat of a request (0.5 s, RFC 8489 section 6.2.1) has its chance.
+const GATHER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A session's end of its connection, which is closed when this is dropped.
 pub(in crate::peer) struct Connection {
@@ -52,12 +53,12 @@ impl Connection {
     /// The offer cannot be used.
     pub async fn answer(&mut self, negotiation: Negotiation, full: bool) -> Result<String, PeerError> {
         let negotiation = Box::new(negotiation);
-        let answer = self.ask(|reply| DriverCommand::Answer(self.owner, negotiation, reply)).await??;
+        let answer = self.ask(|reply| DriverCommand::Answer(self.owner, negotiation, full, reply)).await??;
         Ok(if full { with_candidates(&answer, &self.gathered().await) } else { answer })
     }
 
-    /// All of our candidates, or those that came within [`GATHER_LIMIT`]: an unreachable STUN
-    /// server must not hold the answer back for ever.
+    /// All of our candidates, or those that came within [`GATHER_LIMIT`]: a server that cannot be reached must not keep a viewer
+    /// of the local network waiting.
     async fn gathered(&mut self) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         let collect = async {
@@ -98,10 +99,10 @@ impl Connection {
         self.ask(|reply| DriverCommand::Path(self.owner, reply)).await.ok().flatten()
     }
 
-    /// Fails inside.
+    /// Its next use fails inside.
     #[cfg(test)]
-    pub async fn panic(&self) {
-        let _ = self.commands.send(DriverCommand::Panic(self.owner)).await;
+    pub async fn break_it(&self) {
+        let _ = self.commands.send(DriverCommand::Break(self.owner)).await;
     }
 
     /// Ends it: the viewer is told, and nothing is left.

@@ -17,12 +17,21 @@ use rtc::stun::client::{Client, ClientBuilder, TaggedMessage};
 use rtc::stun::message::{BINDING_REQUEST, Getter, Message, TransactionId};
 use rtc::stun::xoraddr::XorMappedAddress;
 
+use crate::peer::net::server_url::{LOOKUP_LIMIT, ServerUrl};
+
+/// A server that is to be asked for a connection, and its place in the configuration.
+#[derive(Clone, Debug)]
+pub(super) struct ServerToAsk {
+    pub url: ServerUrl,
+    pub server: usize,
+}
+
 /// What one connection still asks servers for.
 #[derive(Default)]
 pub(super) struct Gathering {
     stun: Vec<Client>,
-    /// Servers whose names are still looked up.
-    pub lookups: usize,
+    /// Servers whose names are still looked up, and until when they count.
+    unnamed: Vec<(ServerToAsk, Instant)>,
     /// There was an answer, and the end of candidates was not told since.
     pub is_owed_end: bool,
 }
@@ -91,7 +100,18 @@ impl Gathering {
 
     /// Whether nothing is asked for any more, relayed addresses aside.
     pub fn is_idle(&self) -> bool {
-        self.stun.is_empty() && self.lookups == 0
+        self.stun.is_empty() && self.unnamed.is_empty()
+    }
+
+    /// Will ask `server` if its name is found soon. Only the word that there are no more candidates waits for it.
+    pub fn ask_when_named(&mut self, server: ServerToAsk, now: Instant) {
+        self.unnamed.push((server, now + LOOKUP_LIMIT));
+    }
+
+    /// The servers behind `host` that are to be asked now that its name was looked up.
+    pub fn named(&mut self, host: &str) -> Vec<ServerToAsk> {
+        let named = self.unnamed.extract_if(.., |(server, _)| server.url.host == host);
+        named.map(|(server, _)| server).collect()
     }
 
     /// Takes a server's answer.
@@ -132,13 +152,40 @@ impl Gathering {
 
     /// When [`Self::timeout`] is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.stun.iter_mut().filter_map(Protocol::poll_timeout).min()
+        let stun = self.stun.iter_mut().filter_map(Protocol::poll_timeout);
+        stun.chain(self.unnamed.iter().map(|(_, until)| *until)).min()
     }
 
     /// Repeats requests, or gives them up.
     pub fn timeout(&mut self, now: Instant) {
+        self.unnamed.retain(|(_, until)| *until > now);
         for client in &mut self.stun {
             let _ = client.handle_timeout(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_never_found_holds_back_the_end_of_candidates_for_a_while_only() {
+        let (mut gathering, now) = (Gathering::default(), Instant::now());
+        for (server, url) in
+            ["stun:one.example.org", "turn:one.example.org", "stun:two.example.org"].iter().enumerate()
+        {
+            gathering.ask_when_named(ServerToAsk { url: ServerUrl::parse(url).unwrap(), server }, now);
+        }
+        assert_eq!(gathering.named("three.example.org").len(), 0);
+        let named: Vec<usize> =
+            gathering.named("one.example.org").iter().map(|server| server.server).collect();
+        assert_eq!((named, gathering.named("one.example.org").len()), (vec![0, 1], 0));
+        gathering.timeout(now + LOOKUP_LIMIT / 2);
+        assert!(!gathering.is_idle());
+        assert_eq!(gathering.poll_timeout(), Some(now + LOOKUP_LIMIT));
+        gathering.timeout(now + LOOKUP_LIMIT);
+        assert!(gathering.is_idle() && gathering.poll_timeout().is_none());
+        assert_eq!(gathering.named("two.example.org").len(), 0, "too late for this connection");
     }
 }

@@ -6,8 +6,10 @@
 mod agreement;
 mod command;
 mod connection;
+mod early;
 mod event;
 mod gather;
+mod hidden;
 mod new_peer;
 mod nomination;
 mod path;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::LocalBoxFuture;
 use rtc::peer_connection::RTCPeerConnection;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -36,7 +39,7 @@ pub(in crate::peer) use self::connection::Connection;
 pub(in crate::peer) use self::event::PeerEvent;
 use self::new_peer::NewPeer;
 use self::sending::MediaHost;
-use self::state::{Lookup, State};
+use self::state::State;
 use super::connect::track::Track;
 use super::error::PeerError;
 use super::net::demux::Owner;
@@ -58,6 +61,9 @@ const COMMAND_QUEUE: usize = 256;
 const EVENT_QUEUE: usize = 128;
 /// The system has called a new socket writable by then.
 const SOCKET_READY: Duration = Duration::from_millis(1);
+
+/// Finds the addresses of a name, or none.
+pub(in crate::peer) type LookUp = Box<dyn Fn(String) -> LocalBoxFuture<'static, Vec<IpAddr>> + Send>;
 
 /// What a connection is made of.
 pub(in crate::peer) struct Parts {
@@ -83,14 +89,20 @@ pub(in crate::peer) struct Driver {
 }
 
 impl Driver {
-    /// Starts the thread, whose tasks run in `tasks`. Viewers find the TCP port behind `listeners`, if `ice` has one.
-    pub fn start(ice: Ice, listeners: Vec<std::net::TcpListener>, tasks: &TaskGroup) -> io::Result<Self> {
+    /// Starts the thread, whose tasks run in `tasks`. Viewers find the TCP port behind `listeners`, if `ice` has one; `look_up`
+    /// finds the servers of `ice`.
+    pub fn start(
+        ice: Ice,
+        listeners: Vec<std::net::TcpListener>,
+        look_up: LookUp,
+        tasks: &TaskGroup,
+    ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
         let tasks = tasks.clone();
         std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             let served = AssertUnwindSafe(|| {
-                LocalSet::new().block_on(&runtime, serve(ice, listeners, queue, tasks.clone()));
+                LocalSet::new().block_on(&runtime, serve(ice, listeners, look_up, queue, tasks.clone()));
             });
             if let Err(panic) = catch_unwind(served) {
                 tasks.report(EndedEarly { task: THREAD, reason: panic_text(panic.as_ref()) });
@@ -107,6 +119,12 @@ impl Driver {
         let (reply, bound) = oneshot::channel();
         self.commands.send(DriverCommand::Bind(reply)).await.map_err(|_| PeerError::Gone)?;
         bound.await.map_err(|_| PeerError::Gone)?
+    }
+
+    /// Whether the thread answers: resolves when it has, and with false when it is gone.
+    pub async fn ping(&self) -> bool {
+        let (reply, answered) = oneshot::channel();
+        self.commands.send(DriverCommand::Ping(reply)).await.is_ok() && answered.await.is_ok()
     }
 
     /// How many connections there are.
@@ -139,25 +157,28 @@ struct Shared {
     earlier: Notify,
     /// What the timer sleeps for.
     sleeps_until: RefCell<Option<Instant>>,
+    /// Finds the addresses of names.
+    look_up: LookUp,
     me: Weak<Shared>,
     tasks: TaskGroup,
 }
 
 impl Shared {
-    fn new(ice: Ice, tasks: TaskGroup) -> Rc<Self> {
+    fn new(ice: Ice, look_up: LookUp, tasks: TaskGroup) -> Rc<Self> {
         Rc::new_cyclic(|me: &Weak<Self>| {
             let inbox: Weak<dyn PacketInbox> = me.clone();
             Self {
                 state: RefCell::new(State::new(ice, &inbox, &tasks)),
                 earlier: Notify::new(),
                 sleeps_until: RefCell::default(),
+                look_up,
                 me: me.clone(),
                 tasks,
             }
         })
     }
 
-    /// Does `what`, starts the media that may begin, and sees to the timer.
+    /// Does `what`, starts the media that may begin and the searches that are due, and sees to the timer.
     fn with<T>(&self, what: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.borrow_mut();
         let done = what(&mut state);
@@ -166,6 +187,7 @@ impl Shared {
                 peer.sending = sending::start(shared, owner, &peer.new, &self.tasks);
             }
         }
+        self.look_up(std::mem::take(&mut state.lookups));
         let due = state.poll_timeout();
         let sleeps_until = *self.sleeps_until.borrow();
         if due.is_some_and(|due| sleeps_until.is_none_or(|until| due < until)) {
@@ -191,13 +213,13 @@ impl Shared {
         }
     }
 
-    fn look_up(&self, lookups: Vec<Lookup>) {
-        for lookup in lookups {
-            let shared = self.me.clone();
+    fn look_up(&self, hosts: Vec<String>) {
+        for host in hosts {
+            let (shared, found) = (self.me.clone(), (self.look_up)(host.clone()));
             self.tasks.spawn_local_finite("look-up", async move {
-                let found = lookup.url.resolve().await;
+                let found = found.await;
                 if let Some(shared) = shared.upgrade() {
-                    shared.with(|state| state.resolved(&lookup, &found, Instant::now()));
+                    shared.with(|state| state.looked_up(&host, found, Instant::now()));
                 }
             });
         }
@@ -224,21 +246,21 @@ impl Shared {
                 }
                 let _ = reply.send(bound.map(|_| ()));
             }
+            DriverCommand::Ping(reply) => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(());
+            }
             DriverCommand::Open(owner, new) => {
                 self.close_when_dropped(owner, new.events.clone());
                 self.with(|state| state.open(owner, *new));
             }
-            DriverCommand::Answer(owner, negotiation, reply) => {
-                let answered = self.with(|state| state.answer(owner, *negotiation, now));
-                let answered = answered.unwrap_or(Err(PeerError::Gone));
-                let _ = reply.send(answered.map(|(answer, lookups)| {
-                    self.look_up(lookups);
-                    answer
-                }));
+            DriverCommand::Answer(owner, negotiation, full, reply) => {
+                let answered = self.with(|state| state.answer(owner, *negotiation, full, now));
+                let _ = reply.send(answered.unwrap_or(Err(PeerError::Gone)));
             }
             DriverCommand::Offer(owner, reply) => {
-                let offered = self.with(|state| state.offer(owner, now)).unwrap_or(Err(PeerError::Gone));
-                let _ = reply.send(offered.map(|lookups| self.look_up(lookups)));
+                let offered = self.with(|state| state.offer(owner, now));
+                let _ = reply.send(offered.unwrap_or(Err(PeerError::Gone)));
             }
             DriverCommand::Candidate(owner, candidate) => {
                 self.with(|state| {
@@ -246,12 +268,13 @@ impl Shared {
                 });
             }
             DriverCommand::Path(owner, reply) => {
-                let peer = |state: &mut State| state.peers.get_mut(&owner)?.path_stats();
-                let _ = reply.send(self.with(peer));
+                let _ = reply.send(self.with(|state| state.path(owner, now)));
             }
             #[cfg(test)]
-            DriverCommand::Panic(owner) => {
-                self.with(|state| state.with(owner, now, |_, _| panic!("on purpose")));
+            DriverCommand::Break(owner) => {
+                self.with(|state| {
+                    state.peers.get_mut(&owner).into_iter().for_each(|peer| peer.is_broken = true)
+                });
             }
             #[cfg(test)]
             DriverCommand::Count(reply) => {
@@ -300,11 +323,14 @@ impl PacketInbox for Shared {
 async fn serve(
     ice: Ice,
     listeners: Vec<std::net::TcpListener>,
+    look_up: LookUp,
     mut commands: mpsc::Receiver<DriverCommand>,
     tasks: TaskGroup,
 ) {
     let tcp_port = ice.tcp_port;
-    let shared = Shared::new(ice, tasks.clone());
+    let shared = Shared::new(ice, look_up, tasks.clone());
+    // The names of servers, before anybody comes.
+    shared.with(|_| ());
     let inbox: Weak<dyn PacketInbox> = shared.me.clone();
     if let Some(port) = tcp_port
         && let Err(error) = tcp_port::accept(port, listeners, &inbox, &tasks)
@@ -329,7 +355,11 @@ mod tests {
     async fn nothing_wakes_while_there_is_no_viewer() {
         let serving = async {
             let (tasks, (commands, queue)) = (TaskGroup::new(), mpsc::channel(COMMAND_QUEUE));
-            tasks.spawn_local_finite("driver", serve(Ice::default(), Vec::new(), queue, tasks.child()));
+            let look_up: LookUp = Box::new(|_| Box::pin(std::future::pending()));
+            tasks.spawn_local_finite(
+                "driver",
+                serve(Ice::default(), Vec::new(), look_up, queue, tasks.child()),
+            );
             sleep(Duration::from_secs(1)).await;
             let before = tasks.polls();
             assert!(before.contains_key("peer-timers"), "{before:?}");

@@ -13,25 +13,25 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::task::AbortHandle;
 
 use super::agreement::Agreement;
+use super::early::{EarlyFlight, is_dtls};
 use super::event::PeerEvent;
 use super::gather::{self, Gathering};
+use super::hidden::HiddenCandidates;
 use super::new_peer::NewPeer;
 use super::nomination::{Nominations, nomination};
 use super::path;
 use super::stages::{ConnectStage, ConnectStages};
+use crate::peer::connect::alert::ends_association;
 use crate::peer::connect::answer::LocalTransport;
-use crate::peer::connect::candidate::{hidden_name, with_address};
 use crate::peer::connect::handshake::{FlightVerdict, Handshake};
 use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
-use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media};
+use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
 
-/// Names of multicast DNS that one viewer may have asked for in one generation of ICE.
-const MAX_HIDDEN: usize = 16;
 /// Rounds between the library's layers for one thing that happened; each of them passes something on in one.
 const MAX_ROUNDS: usize = 16;
 /// How late the library's timers may be once media flows: all connections' in one wake-up.
@@ -47,8 +47,8 @@ pub(super) struct Peer {
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
     fragment: Option<String>,
-    /// Candidates of the viewer whose names are asked for.
-    hidden: Vec<RTCIceCandidateInit>,
+    hidden: HiddenCandidates,
+    early: EarlyFlight,
     /// The last check that left, and when.
     check: Option<(Transaction, Instant)>,
     /// Check that was answered last.
@@ -62,6 +62,9 @@ pub(super) struct Peer {
     is_started: bool,
     /// The task that sends pictures.
     pub sending: Option<AbortHandle>,
+    /// Its next use fails, as a fault of the library would.
+    #[cfg(test)]
+    pub is_broken: bool,
 }
 
 impl Drop for Peer {
@@ -82,7 +85,8 @@ impl Peer {
             nominations: Nominations::default(),
             gathering: Gathering::default(),
             fragment: None,
-            hidden: Vec::new(),
+            hidden: HiddenCandidates::default(),
+            early: EarlyFlight::default(),
             check: None,
             answered: None,
             round_trip: None,
@@ -91,6 +95,8 @@ impl Peer {
             is_starting: false,
             is_started: false,
             sending: None,
+            #[cfg(test)]
+            is_broken: false,
         }
     }
 
@@ -111,7 +117,7 @@ impl Peer {
         let local = LocalTransport::read(&answer.sdp).ok_or(PeerError::NoTransport)?;
         let is_new = self.register(net, &local.ufrag);
         if is_new {
-            self.hidden.clear();
+            self.hidden.restart();
         }
         for candidate in negotiation.candidates() {
             let candidate = RTCIceCandidateInit { candidate: candidate.clone(), ..Default::default() };
@@ -142,42 +148,25 @@ impl Peer {
         net.udp.name(self.owner, fragment);
         net.tcp.name(self.owner, fragment);
         let is_new = self.fragment.as_deref() != Some(fragment);
-        self.fragment = Some(fragment.to_owned());
+        if is_new {
+            self.fragment = Some(fragment.to_owned());
+            net.checks.restart(self.owner);
+        }
         is_new
     }
 
     /// Takes a candidate of the viewer.
     pub fn add_remote_candidate(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
-        if hidden_name(&candidate.candidate).is_some() {
-            self.ask(net, candidate, now);
-            return;
-        }
+        let plain = self.hidden.ask(self.owner, candidate, &mut net.names, now);
         // Browsers also send kinds that this side does not speak (ssltcp, foreign extensions).
-        if let Err(error) = self.new.pc.add_remote_candidate(candidate) {
+        if let Some(Err(error)) = plain.map(|candidate| self.new.pc.add_remote_candidate(candidate)) {
             tracing::debug!(%error, "a candidate of the viewer was not usable");
-        }
-    }
-
-    fn ask(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
-        if self.hidden.len() >= MAX_HIDDEN {
-            return;
-        }
-        if let Some(name) = hidden_name(&candidate.candidate) {
-            net.names.ask(self.owner, name, now);
-            self.hidden.push(candidate);
         }
     }
 
     /// The address behind a name was found.
     pub fn found(&mut self, net: &mut Net, name: &str, address: IpAddr, now: Instant) {
-        let (found, rest) = std::mem::take(&mut self.hidden)
-            .into_iter()
-            .partition(|candidate| hidden_name(&candidate.candidate) == Some(name));
-        self.hidden = rest;
-        let found: Vec<RTCIceCandidateInit> = found;
-        for candidate in found {
-            let candidate =
-                RTCIceCandidateInit { candidate: with_address(&candidate.candidate, address), ..candidate };
+        for candidate in self.hidden.found(name, address) {
             self.add_remote_candidate(net, candidate, now);
         }
     }
@@ -214,6 +203,10 @@ impl Peer {
         if self.handshake.received(datagram) == FlightVerdict::Stale {
             return;
         }
+        if is_dtls(datagram) && self.new.media.path.is_none() {
+            self.early.hold(transport, datagram);
+            return;
+        }
         let nominates = nomination(datagram);
         self.answered = None;
         self.read(message(datagram));
@@ -223,6 +216,9 @@ impl Peer {
             self.nominations.hold(pair, datagram);
         }
         let Some(stun) = Stun::of(datagram).filter(|stun| stun.class == Class::Response) else { return };
+        if is_signed(datagram) {
+            net.checks.answered(self.owner, transport.peer_addr, stun.transaction);
+        }
         if let Some((_, sent)) = self.check.take_if(|(transaction, _)| *transaction == stun.transaction) {
             self.round_trip = Some(now.saturating_duration_since(sent));
         }
@@ -263,11 +259,13 @@ impl Peer {
 
     /// Lets the library do all that it can do now, and sends what comes of it.
     pub fn pump(&mut self, net: &mut Net, now: Instant) {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
         for found in self.gathering.found() {
             self.add_local_candidate(found);
         }
         while let Some(message) = self.gathering.poll_write() {
-            net.transmit(self.owner, &message);
+            net.send_once(self.owner, &message);
         }
         self.settle_gathering(net);
         for _ in 0..MAX_ROUNDS {
@@ -285,6 +283,12 @@ impl Peer {
                 self.event(net, event, now);
             }
             while self.new.pc.poll_read().is_some() {}
+            if self.new.media.path.is_some() {
+                for (transport, message) in self.early.take() {
+                    is_idle = false;
+                    self.read(TaggedBytesMut { now, transport, message });
+                }
+            }
             if is_idle {
                 return;
             }
@@ -305,6 +309,11 @@ impl Peer {
                 }
                 self.route = Some(message.transport);
                 self.stages.mark(ConnectStage::FirstFlight, now);
+                if ends_association(&message.message) {
+                    // The library stays connected until consent is lost (RFC 7675).
+                    tracing::debug!("the viewer's close_notify, or another end of DTLS");
+                    self.forward(PeerEvent::Ended);
+                }
             }
         }
         net.transmit(self.owner, message);
@@ -391,6 +400,8 @@ impl Peer {
 
     /// The path and what is known of it, once connected.
     pub fn path_stats(&mut self) -> Option<PathStats> {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
         let pair = self.new.track.selected_pair(&mut self.new.pc)?;
         Some(path::stats(&pair, self.round_trip))
     }
@@ -425,6 +436,8 @@ impl Peer {
 
     /// Says goodbye to the viewer.
     pub fn close(&mut self, net: &mut Net) {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
         if let Err(error) = self.new.pc.close() {
             tracing::debug!(%error, "closing the peer connection");
         }

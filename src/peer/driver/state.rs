@@ -9,7 +9,7 @@ use std::time::Instant;
 use rtc::shared::{TransportContext, TransportProtocol};
 
 use super::event::PeerEvent;
-use super::gather;
+use super::gather::{self, ServerToAsk};
 use super::new_peer::NewPeer;
 use super::peer::Peer;
 use crate::base::tasks::{TaskGroup, panic_text};
@@ -17,22 +17,17 @@ use crate::config::Ice;
 use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
+use crate::peer::net::check_limit::{CheckLimit, CheckPolicy};
 use crate::peer::net::demux::Owner;
 use crate::peer::net::inbox::PacketInbox;
 use crate::peer::net::inbox::RelayId;
 use crate::peer::net::inbox::{Accepted, LinkId};
 use crate::peer::net::interfaces::addresses;
 use crate::peer::net::relay::Server;
+use crate::peer::net::server_names::ServerNames;
 use crate::peer::net::server_url::ServerUrl;
 use crate::peer::send::media_sender::MediaSender;
-
-/// A server's address that is to be looked up for a connection.
-pub(super) struct Lookup {
-    pub owner: Owner,
-    pub url: ServerUrl,
-    /// Its place in the configuration.
-    pub server: usize,
-}
+use crate::peer::stats::PathStats;
 
 /// Everything on the driver's thread.
 pub(super) struct State {
@@ -41,16 +36,26 @@ pub(super) struct State {
     pub peers: HashMap<Owner, Peer>,
     timers: BTreeSet<(Instant, Owner)>,
     due: HashMap<Owner, Instant>,
+    server_names: ServerNames,
+    /// Names that are to be looked up.
+    pub lookups: Vec<String>,
     /// Connections whose media may begin.
     pub starting: Vec<Owner>,
 }
 
 impl State {
     pub fn new(ice: Ice, inbox: &Weak<dyn PacketInbox>, tasks: &TaskGroup) -> Self {
-        let net = Net::new(ice.port_range.clone(), ice.tcp_port, inbox, tasks);
+        let checks = CheckPolicy { skips_private: ice.skips_private, public_ip: ice.public_ip };
+        let mut net = Net::new(ice.port_range.clone(), ice.tcp_port, inbox, tasks);
+        net.checks = CheckLimit::new(checks);
+        let mut server_names =
+            ServerNames::new(ice.servers.iter().flat_map(|of| &of.urls).map(String::as_str));
+        let lookups = server_names.begin(false, Instant::now());
         Self {
             ice,
             net,
+            server_names,
+            lookups,
             peers: HashMap::new(),
             timers: BTreeSet::new(),
             due: HashMap::new(),
@@ -67,21 +72,23 @@ impl State {
         self.peers.insert(owner, Peer::new(owner, new));
     }
 
-    /// Answers `offer`. Gives what is to be looked up, too.
+    /// Answers `offer`. `full`: with what is known by then of our candidates, so that nothing is begun that may take long.
     pub fn answer(
         &mut self,
         owner: Owner,
         negotiation: Negotiation,
+        full: bool,
         now: Instant,
-    ) -> Option<Result<(String, Vec<Lookup>), PeerError>> {
-        if let Some(peer) = self.peers.get_mut(&owner) {
-            peer.agreement.expect(&negotiation);
-        }
-        self.gather_hosts(owner, now);
+    ) -> Option<Result<String, PeerError>> {
         self.guarded(owner, now, |state| {
+            state.peers.get_mut(&owner)?.agreement.expect(&negotiation);
+            state.gather_hosts(owner, now);
             let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, negotiation, now);
             let answered = answered.map(|(answer, is_new)| {
-                (answer, if is_new { state.gather_from_servers(owner) } else { Vec::new() })
+                if is_new {
+                    state.gather_from_servers(owner, full, now);
+                }
+                answer
             });
             state.settle(owner, now);
             Some(answered)
@@ -89,12 +96,21 @@ impl State {
     }
 
     /// Gathers without a viewer.
-    pub fn offer(&mut self, owner: Owner, now: Instant) -> Option<Result<Vec<Lookup>, PeerError>> {
-        self.gather_hosts(owner, now);
-        let offered = self.peers.get_mut(&owner)?.offer(now);
-        let lookups = offered.map(|_| self.gather_from_servers(owner));
-        self.settle(owner, now);
-        Some(lookups)
+    pub fn offer(&mut self, owner: Owner, now: Instant) -> Option<Result<(), PeerError>> {
+        self.guarded(owner, now, |state| {
+            state.gather_hosts(owner, now);
+            let offered = state.peers.get_mut(&owner)?.offer(now).map(|_| ());
+            if offered.is_ok() {
+                state.gather_from_servers(owner, false, now);
+            }
+            state.settle(owner, now);
+            Some(offered)
+        })
+    }
+
+    /// The path of a connection and what is known of it, once connected.
+    pub fn path(&mut self, owner: Owner, now: Instant) -> Option<PathStats> {
+        self.guarded(owner, now, |state| state.peers.get_mut(&owner)?.path_stats())
     }
 
     /// The addresses of this machine are known at once.
@@ -112,57 +128,66 @@ impl State {
         peer.gathering.is_owed_end = true;
     }
 
-    fn gather_from_servers(&mut self, owner: Owner) -> Vec<Lookup> {
-        let Some(peer) = self.peers.get_mut(&owner) else { return Vec::new() };
+    /// Asks the servers whose addresses are known. Names are looked up for whoever comes later, and for this one if it may
+    /// still hear of candidates.
+    fn gather_from_servers(&mut self, owner: Owner, full: bool, now: Instant) {
         let servers = self.ice.servers.iter().enumerate();
         let urls = servers.flat_map(|(server, of)| of.urls.iter().map(move |url| (server, url)));
-        let lookups: Vec<Lookup> = urls
-            .filter_map(|(server, url)| Some(Lookup { owner, url: ServerUrl::parse(url)?, server }))
-            .filter(|lookup| lookup.url.udp)
-            .collect();
-        peer.gathering.lookups += lookups.len();
-        lookups
+        let urls = urls.filter_map(|(server, url)| Some(ServerToAsk { url: ServerUrl::parse(url)?, server }));
+        for server in urls.filter(|server| server.url.udp).collect::<Vec<_>>() {
+            let found = self.server_names.addresses(&server.url, now);
+            if !found.is_empty() {
+                self.ask(owner, &server, &found, now);
+            } else if !full && let Some(peer) = self.peers.get_mut(&owner) {
+                peer.gathering.ask_when_named(server, now);
+            }
+        }
+        self.lookups.extend(self.server_names.begin(true, now));
     }
 
     /// A server's name was looked up.
-    pub fn resolved(&mut self, lookup: &Lookup, found: &[SocketAddr], now: Instant) {
-        let Lookup { owner, url, server } = lookup;
-        let Some(peer) = self.peers.get_mut(owner) else { return };
-        peer.gathering.lookups = peer.gathering.lookups.saturating_sub(1);
-        if found.is_empty() {
-            tracing::warn!(host = url.host, "the name of the server is not known");
+    pub fn looked_up(&mut self, host: &str, found: Vec<IpAddr>, now: Instant) {
+        self.server_names.answered(host, found, now);
+        let waiting = self.peers.iter_mut().map(|(owner, peer)| (*owner, peer.gathering.named(host)));
+        for (owner, servers) in waiting.filter(|(_, servers)| !servers.is_empty()).collect::<Vec<_>>() {
+            self.guarded(owner, now, |state| {
+                for server in servers {
+                    let found = state.server_names.addresses(&server.url, now);
+                    state.ask(owner, &server, &found, now);
+                }
+                state.settle(owner, now);
+                Some(())
+            });
         }
-        if url.turn {
-            let server = &self.ice.servers[*server];
-            // One of each family: the first.
-            for is_ipv4 in [true, false] {
-                let Some(address) = found.iter().copied().find(|found| found.is_ipv4() == is_ipv4) else {
-                    continue;
-                };
-                if self.net.relays.has_asked(*owner, address) {
-                    continue;
-                }
-                let server = Server {
-                    address,
-                    username: server.username.as_deref().unwrap_or_default(),
-                    password: server.credential.as_deref().unwrap_or_default(),
-                };
-                if let Err(error) = self.net.relays.allocate(*owner, &server, now) {
-                    tracing::warn!(%error, server = %address, "the TURN server cannot be asked");
-                }
-            }
-        } else {
-            let own: Vec<SocketAddr> = self.net.udp.addresses().collect();
-            for from in own {
-                let to = found.iter().copied().find(|found| found.is_ipv4() == from.is_ipv4());
-                if let Some(to) = to
+    }
+
+    /// Asks a server at its addresses: one of each family, the first.
+    fn ask(&mut self, owner: Owner, server: &ServerToAsk, found: &[SocketAddr], now: Instant) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        let of_family = |is_ipv4| found.iter().copied().find(|found| found.is_ipv4() == is_ipv4);
+        if !server.url.turn {
+            for from in self.net.udp.addresses().collect::<Vec<_>>() {
+                if let Some(to) = of_family(from.is_ipv4())
                     && let Err(error) = peer.gathering.ask(from, to, now)
                 {
                     tracing::warn!(%error, server = %to, "the STUN server cannot be asked");
                 }
             }
+            return;
         }
-        self.settle(*owner, now);
+        let of = &self.ice.servers[server.server];
+        for address in [true, false].into_iter().filter_map(of_family) {
+            let server = Server {
+                address,
+                username: of.username.as_deref().unwrap_or_default(),
+                password: of.credential.as_deref().unwrap_or_default(),
+            };
+            if !self.net.relays.has_asked(owner, address)
+                && let Err(error) = self.net.relays.allocate(owner, &server, now)
+            {
+                tracing::warn!(%error, server = %address, "the TURN server cannot be asked");
+            }
+        }
     }
 
     /// Does `what` with a connection, and all that comes of it.
@@ -239,7 +264,7 @@ impl State {
     /// When [`Self::timeouts`] is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let first = self.timers.first().map(|(at, _)| *at);
-        [first, self.net.names.poll_timeout()].into_iter().flatten().min()
+        [first, self.net.names.poll_timeout(), self.server_names.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -250,6 +275,9 @@ impl State {
         }
         if self.net.names.poll_timeout().is_some_and(|at| at <= now) {
             self.net.names.timeout(now);
+        }
+        if self.server_names.poll_timeout().is_some_and(|at| at <= now) {
+            self.lookups.extend(self.server_names.begin(false, now));
         }
     }
 
@@ -310,8 +338,14 @@ impl State {
 
     /// Ends a connection, and forgets all of it.
     pub fn close(&mut self, owner: Owner, now: Instant) {
-        if let Some(mut peer) = self.peers.remove(&owner) {
-            peer.close(&mut self.net);
+        if let Some(mut peer) = self.peers.remove(&owner)
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| peer.close(&mut self.net)))
+        {
+            let reason = panic_text(panic.as_ref());
+            tracing::error!(
+                reason,
+                "a connection failed inside the device while it was closed; the others go on"
+            );
         }
         self.schedule(owner, None);
         self.net.leave(owner, now);

@@ -243,6 +243,12 @@ pub(in crate::peer) fn attribute(message: &[u8], kind: [u8; 2]) -> Option<&[u8]>
     None
 }
 
+/// Whether a STUN message claims to be made by who knows a password (RFC 8489 section 14.5); a STUN server's answer does not.
+pub(in crate::peer) fn is_signed(message: &[u8]) -> bool {
+    const MESSAGE_INTEGRITY: [u8; 2] = [0, 8];
+    attribute(message, MESSAGE_INTEGRITY).is_some()
+}
+
 /// Our user fragment out of a STUN Binding request: USERNAME is `ours:theirs` (RFC 8445 section 7.2.2).
 pub(in crate::peer) fn local_fragment(request: &[u8]) -> Option<&str> {
     const BINDING_REQUEST: [u8; 2] = [0, 1];

@@ -3,6 +3,7 @@
 //! Everything here lives on the driver's thread. What is received goes to an [`PacketInbox`]; nothing is decided here.
 
 pub mod batch;
+pub mod check_limit;
 #[cfg(test)]
 pub mod collected;
 pub mod demux;
@@ -11,6 +12,7 @@ pub mod interfaces;
 pub mod mdns;
 pub mod relay;
 pub mod selected_path;
+pub mod server_names;
 pub mod server_url;
 pub mod tcp_port;
 pub mod udp_port;
@@ -21,7 +23,8 @@ use std::time::Instant;
 
 use crate::base::tasks::TaskGroup;
 use batch::Batch;
-use demux::{Owner, is_stun};
+use check_limit::{Check, CheckLimit};
+use demux::{Class, Owner, Stun, Transaction, is_stun};
 use inbox::PacketInbox;
 use mdns::Resolver;
 use relay::Relays;
@@ -36,6 +39,7 @@ pub(in crate::peer) struct Net {
     pub tcp: TcpLinks,
     pub relays: Relays,
     pub names: Resolver,
+    pub checks: CheckLimit,
     /// Where packets are made, for one viewer after another.
     pub scratch: Batch,
 }
@@ -53,6 +57,7 @@ impl Net {
             tcp: TcpLinks::new(tcp_port, inbox.clone(), tasks.clone()),
             relays: Relays::new(inbox.clone(), tasks.clone()),
             names: Resolver::new(inbox.clone(), tasks.clone()),
+            checks: CheckLimit::default(),
             scratch: Batch::default(),
         }
     }
@@ -91,8 +96,32 @@ impl Net {
         matches!(path, SelectedPath::Tcp(link) if self.tcp.is_waiting(link))
     }
 
-    /// Sends a datagram of the library's. One that finds no room is lost: checks and handshakes are repeated.
+    /// Whether a check may leave: the viewer names where it goes.
+    fn allows(&mut self, owner: Owner, message: &TaggedBytesMut, transaction: Transaction) -> bool {
+        let (from, to) = (message.transport.local_addr, message.transport.peer_addr);
+        let is_ours = self.udp.addresses().any(|own| own == to) || self.relays.has_relayed(to);
+        let check = Check { owner, from, to, transaction };
+        // Over TCP this side never begins.
+        message.transport.transport_protocol == TransportProtocol::TCP
+            || self.checks.allows(&check, is_ours, message.now)
+    }
+
+    /// Sends a datagram of the library's, which goes where the viewer says.
     pub fn transmit(&mut self, owner: Owner, message: &TaggedBytesMut) {
+        match Stun::of(&message.message) {
+            Some(Stun { class: Class::Request, transaction })
+                if !self.allows(owner, message, transaction) => {}
+            Some(Stun { class: Class::Response, .. }) => {
+                // The library has found the check that this answers to be the viewer's.
+                self.checks.was_checked(owner, message.transport.peer_addr, message.now);
+                self.send_once(owner, message);
+            }
+            _ => self.send_once(owner, message),
+        }
+    }
+
+    /// Sends a datagram. One that finds no room is lost: checks and handshakes are repeated.
+    pub fn send_once(&mut self, owner: Owner, message: &TaggedBytesMut) {
         let (from, to) = (message.transport.local_addr, message.transport.peer_addr);
         let datagram = &message.message[..];
         if message.transport.transport_protocol == TransportProtocol::TCP {
@@ -114,5 +143,6 @@ impl Net {
         self.tcp.leave(owner);
         self.relays.leave(owner, now);
         self.names.leave(owner);
+        self.checks.leave(owner);
     }
 }

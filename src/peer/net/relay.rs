@@ -126,6 +126,11 @@ impl Relays {
         self.all.values().any(|relay| relay.owner == owner && relay.relayed == Some(address))
     }
 
+    /// Whether `address` is a relayed one of anybody.
+    pub fn has_relayed(&self, address: SocketAddr) -> bool {
+        self.all.values().any(|relay| relay.relayed == Some(address))
+    }
+
     /// Whether an answer of a server is still to come.
     pub fn is_asking(&self, owner: Owner) -> bool {
         self.all.values().any(|relay| relay.owner == owner && !relay.is_settled)

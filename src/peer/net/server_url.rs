@@ -1,13 +1,13 @@
 //! Addresses of STUN and TURN servers (RFC 7064, RFC 7065). Pure but for looking names up.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-/// A name server that is away must not hold up the rest.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
+/// How long to wait for a name server that may be away.
+pub(in crate::peer) const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 /// RFC 8489 section 9 and RFC 8656 section 4.
 const DEFAULT_PORT: u16 = 3478;
 
@@ -39,9 +39,21 @@ impl ServerUrl {
         known.then(|| Self { turn: scheme != "stun", udp, host: host.to_owned(), port })
     }
 
+    /// Its address, where it is given as one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
     /// Its addresses; none if the name is not known in time.
     pub async fn resolve(&self) -> Vec<SocketAddr> {
-        let found = timeout(LOOKUP_LIMIT, lookup_host((self.host.as_str(), self.port))).await;
-        found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
+        let found = timeout(LOOKUP_LIMIT, look_up(self.host.clone())).await.unwrap_or_default();
+        found.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect()
     }
+}
+
+/// The addresses of `host`, or none. The system decides how long that may take; with a silent name server it is half a minute.
+pub(in crate::peer) async fn look_up(host: String) -> Vec<IpAddr> {
+    let found =
+        lookup_host((host.as_str(), 0)).await.inspect_err(|error| tracing::debug!(%error, host, "looked up"));
+    found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
 }

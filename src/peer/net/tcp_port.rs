@@ -35,6 +35,8 @@ const MAX_REQUEST_BYTES: usize = 1500;
 const MAX_LINKS: usize = 16;
 /// What may wait to be written to one connection; frames beyond it are lost.
 const MAX_OUTBOX_BYTES: usize = 1 << 20;
+/// How long what waits to be written may still take once its session has ended: close_notify is the last of it.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,12 +71,23 @@ struct Link {
     peer: SocketAddr,
     local: SocketAddr,
     outbox: Rc<Outbox>,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Link {
+    /// Ends the connection once what waits was written.
+    fn finish(mut self) {
+        self.outbox.closing.notify_one();
+        // It ends by itself.
+        self.task = None;
+    }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -84,6 +97,8 @@ struct Outbox {
     frames: RefCell<Vec<u8>>,
     is_writing: Cell<bool>,
     ready: Notify,
+    written: Notify,
+    closing: Notify,
 }
 
 impl Outbox {
@@ -112,7 +127,19 @@ impl Outbox {
                 return;
             }
             self.is_writing.set(false);
+            self.written.notify_one();
         }
+    }
+
+    /// Ends soon after the session did.
+    async fn finished(&self) {
+        self.closing.notified().await;
+        let written = async {
+            while self.is_waiting() {
+                self.written.notified().await;
+            }
+        };
+        let _ = timeout(FAREWELL_LIMIT, written).await;
     }
 }
 
@@ -146,7 +173,7 @@ impl TcpLinks {
         let outbox = Rc::<Outbox>::default();
         let task = serve(id, stream, Rc::clone(&outbox), self.inbox.clone());
         let task = self.tasks.spawn_local_finite("ice-tcp", task);
-        self.links.insert(id, Link { owner, peer, local, outbox, task });
+        self.links.insert(id, Link { owner, peer, local, outbox, task: Some(task) });
         Some((id, owner))
     }
 
@@ -180,7 +207,9 @@ impl TcpLinks {
     /// Forgets all of `owner`.
     pub fn leave(&mut self, owner: Owner) {
         self.fragments.retain(|_, of| *of != owner);
-        self.links.retain(|_, link| link.owner != owner);
+        for (_, link) in self.links.extract_if(|_, link| link.owner == owner) {
+            link.finish();
+        }
     }
 }
 
@@ -189,6 +218,7 @@ async fn serve(id: LinkId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dy
     tokio::select! {
         _ = frames(id, read, &inbox) => {}
         () = outbox.write(write) => {}
+        () = outbox.finished() => {}
     }
     if let Some(inbox) = inbox.upgrade() {
         inbox.tcp_closed(id);

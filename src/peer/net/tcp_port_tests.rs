@@ -113,3 +113,47 @@ async fn what_a_viewer_does_not_read_is_bounded() {
     };
     LocalSet::new().run_until(all).await;
 }
+
+#[tokio::test]
+async fn what_a_session_said_last_is_written_and_then_the_connection_ends() {
+    let all = async {
+        let number = free_port();
+        let (collected, inbox) = Collected::new();
+        accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
+        let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
+        links.name(7, "ours");
+        let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+        viewer.write_all(&first_frame()).await.unwrap();
+        let (link, _) = links.accepted(accepted(&collected).await).unwrap();
+        // More than the system takes at once.
+        let frames = MAX_OUTBOX_BYTES / 1002;
+        for _ in 0..frames {
+            links.send(link, &[7; 1000]);
+        }
+        links.leave(7);
+        assert!(links.links.is_empty());
+        let mut read = Vec::new();
+        viewer.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read.len(), frames * 1002);
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_that_reads_nothing_keeps_no_ended_connection() {
+    let all = async {
+        let (_collected, inbox) = Collected::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _viewer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let outbox = Rc::<Outbox>::default();
+        let served = tokio::task::spawn_local(serve(1, stream, Rc::clone(&outbox), inbox));
+        while !outbox.is_writing.get() {
+            outbox.push(&[7; 60_000]);
+            tokio::task::yield_now().await;
+        }
+        outbox.closing.notify_one();
+        served.await.unwrap();
+    };
+    LocalSet::new().run_until(all).await;
+}

@@ -1,4 +1,4 @@
-//! RtxCache that leave before anything is missed: the parity of some packets, as browsers offer it by the name `flexfec-03`
+//! Repairs that leave before anything is missed: the parity of some packets, as browsers offer it by the name `flexfec-03`
 //! (draft-ietf-payload-flexible-fec-scheme-03). Pure.
 //!
 //! Chromium offers it and plays it without any flag (docs/performance.md). Browsers know a packet with zeros for what congestion control numbers anew, so that is what goes into a parity.

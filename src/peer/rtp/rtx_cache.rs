@@ -120,7 +120,7 @@ mod tests {
         let numbers: Vec<u16> = numbers.iter().map(|number| number.wrapping_add(FIRST as u16)).collect();
         let nacks = nack_pairs_from_sequence_numbers(&numbers);
         let nack = TransportLayerNack { sender_ssrc: 1, media_ssrc: 7, nacks };
-        let on = Conditions { limit: None, sent: 2e6, backlog: Duration::ZERO, round_trip: None };
+        let on = Conditions { limit: None, media: 2e6, backlog: Duration::ZERO, round_trip: None };
         let mut again = Vec::new();
         let bytes = repairs.asked(now, on, &nack, |kept| again.push(kept.index - FIRST));
         assert_eq!(bytes, again.len() * 1070);

@@ -26,7 +26,7 @@ pub(in crate::peer) struct Negotiated {
     pub payload_type: u8,
     /// SSRC and payload type of what is sent again (RFC 4588).
     pub rtx: Option<(u32, u8)>,
-    /// RtxCache that come unasked.
+    /// Repairs that come unasked.
     pub fec: Option<Fec>,
     /// The viewer may ask for packets again.
     pub nack: bool,
@@ -108,7 +108,7 @@ impl Stream {
         self.writer.media.ssrc
     }
 
-    /// RtxCache may come unasked.
+    /// Repairs may come unasked.
     pub fn can_protect(&self) -> bool {
         self.protection.is_some()
     }

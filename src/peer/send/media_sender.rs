@@ -114,7 +114,7 @@ impl MediaSender {
             }
             if repairs > 0 {
                 feedback.unasked_repairs.fetch_add(repairs, Ordering::Relaxed);
-                feedback.sent(now, bytes);
+                feedback.sent_besides(now, bytes);
             }
         });
         self.keep(sent.and_then(|((), rest)| rest), now);
@@ -145,7 +145,7 @@ impl MediaSender {
         self.batch(net, now, |stream, feedback, batch| {
             let (packets, bytes) = stream.newest_again(batch, now, bits);
             feedback.probe_packets.fetch_add(packets, Ordering::Relaxed);
-            feedback.sent(now, bytes);
+            feedback.sent_besides(now, bytes);
         });
     }
 
@@ -190,7 +190,7 @@ impl MediaSender {
             let (packets, bytes) = stream.asked_again(batch, now, on, nack);
             feedback.repaired_packets.fetch_add(packets, Ordering::Relaxed);
             if bytes > 0 {
-                feedback.sent(now, bytes);
+                feedback.sent_besides(now, bytes);
             }
         });
     }

@@ -2,8 +2,15 @@
 
 use std::net::IpAddr;
 
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
+    PacketStatusChunk, RecvDelta, StatusChunkTypeTcc, StatusVectorChunk, SymbolSizeTypeTcc, SymbolTypeTcc,
+};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::nack_pairs_from_sequence_numbers;
 use rtc::rtp;
 use rtc::shared::marshal::{Marshal, Unmarshal};
@@ -16,6 +23,7 @@ use super::*;
 use crate::base::tasks::TaskGroup;
 use crate::peer::bwe::Report;
 use crate::peer::net::collected::Collected;
+use crate::peer::rtp::fec::Fec;
 use crate::peer::rtp::keys::Master;
 use crate::peer::rtp::keys::tests::agreed;
 use crate::peer::rtp::packet::Extensions;
@@ -35,6 +43,10 @@ struct Viewer {
 
 impl Viewer {
     async fn new(has_rtx: bool) -> Self {
+        Self::with(has_rtx, None).await
+    }
+
+    async fn with(has_rtx: bool, fec: Option<Fec>) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut net = Net::new(None, None, &Collected::new().1, &TaskGroup::new());
         net.udp.bind(&[IpAddr::from([127, 0, 0, 1])], Instant::now()).unwrap();
@@ -48,7 +60,7 @@ impl Viewer {
             ssrc: SSRC,
             payload_type: 102,
             rtx: has_rtx.then_some((RTX_SSRC, 103)),
-            fec: None,
+            fec,
             nack: true,
             extensions: Extensions { transport_cc: Some(TRANSPORT_CC), ..Default::default() },
         };
@@ -88,12 +100,27 @@ impl Viewer {
     }
 
     fn report(&mut self, packet: &dyn rtcp::Packet) {
+        self.report_at(Instant::now(), packet);
+    }
+
+    fn report_at(&mut self, now: Instant, packet: &dyn rtcp::Packet) {
         let protected = self.protecting.encrypt_rtcp(&packet.marshal().unwrap()).unwrap();
-        self.receive(&protected);
+        self.receive_at(now, &protected);
     }
 
     fn receive(&mut self, datagram: &[u8]) -> bool {
-        self.media.received(&mut self.net, datagram, "127.0.0.1:9".parse().unwrap(), Instant::now())
+        self.receive_at(Instant::now(), datagram)
+    }
+
+    fn receive_at(&mut self, now: Instant, datagram: &[u8]) -> bool {
+        self.media.received(&mut self.net, datagram, "127.0.0.1:9".parse().unwrap(), now)
+    }
+
+    /// Packets sent beside those of pictures.
+    fn besides(&self) -> u64 {
+        let feedback = &self.media.feedback;
+        let counts = [&feedback.repaired_packets, &feedback.unasked_repairs, &feedback.probe_packets];
+        counts.into_iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     fn misses(&mut self, number: u16) {
@@ -162,6 +189,117 @@ async fn without_rtx_the_very_same_packet_goes_again() {
         viewer.misses(number);
         // One number of a key must never protect two different things.
         assert_eq!(viewer.datagram().await, datagram);
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+/// A report on `count` packets from `base` on: which of them came, and how many ms after one another.
+fn told(
+    base: u16,
+    count: u16,
+    reference_time: u32,
+    came: impl Fn(u16) -> bool,
+    apart_ms: i64,
+) -> TransportLayerCc {
+    const CAME: SymbolTypeTcc = SymbolTypeTcc::PacketReceivedSmallDelta;
+    let symbols: Vec<_> =
+        (0..count).map(|at| if came(at) { CAME } else { SymbolTypeTcc::PacketNotReceived }).collect();
+    let delta = RecvDelta { type_tcc_packet: CAME, delta: apart_ms * 1000 };
+    let recv_deltas = symbols.iter().filter(|symbol| **symbol == CAME).map(|_| delta.clone()).collect();
+    let chunk = |symbols: &[SymbolTypeTcc]| {
+        PacketStatusChunk::StatusVectorChunk(StatusVectorChunk {
+            type_tcc: StatusChunkTypeTcc::StatusVectorChunk,
+            symbol_size: SymbolSizeTypeTcc::TwoBit,
+            symbol_list: symbols.to_vec(),
+        })
+    };
+    TransportLayerCc {
+        sender_ssrc: 1,
+        media_ssrc: SSRC,
+        base_sequence_number: base,
+        packet_status_count: count,
+        reference_time,
+        packet_chunks: symbols.chunks(7).map(chunk).collect(),
+        recv_deltas,
+        ..Default::default()
+    }
+}
+
+/// What a viewer says of the packets that left, true or not.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    Nothing,
+    AllCame,
+    /// Each so many-th was lost.
+    Lost(u16),
+    /// All at one time.
+    AtOnce,
+}
+
+/// 1.7 Mbit/s of pictures for 10 s to a viewer that asks for all of them 60 times a second, and reports what it likes.
+/// Gives how many packets were sent beside them for each of theirs.
+async fn besieged(says: Says) -> f64 {
+    const PACKETS: u16 = 7;
+    const LATE: usize = 4;
+    let mut viewer = Viewer::with(true, Some(Fec { ssrc: 9, payload_type: 104 })).await;
+    viewer.media.feedback.control.wanted.store(40_000_000, Ordering::Relaxed);
+    let start = Instant::now();
+    let (mut first, mut reported, mut left) = (None, 0u16, std::collections::VecDeque::new());
+    for picture in 0..300u16 {
+        let now = start + Duration::from_secs(1) / 30 * picture.into();
+        viewer.media.feedback.sent(now, 1000 * usize::from(PACKETS));
+        viewer.send(now, &[1000; PACKETS as usize]);
+        viewer.media.probe(&mut viewer.net, now);
+        if first.is_none() {
+            let packet = viewer.packet().await;
+            first = Some((packet.header.sequence_number, transport_cc(&packet)));
+            // Nobody reads on, and all is counted as if somebody did.
+            viewer.media.path = None;
+        }
+        let Some((media, number)) = first else { continue };
+        for half in 0..2 {
+            let now = now + Duration::from_millis(16) * half;
+            let newest = picture * PACKETS;
+            let wanted: Vec<u16> =
+                (newest.saturating_sub(420)..newest).map(|at| media.wrapping_add(at)).collect();
+            let nacks = nack_pairs_from_sequence_numbers(&wanted);
+            viewer.report_at(now, &TransportLayerNack { sender_ssrc: 1, media_ssrc: SSRC, nacks });
+            viewer.report_at(now, &PictureLossIndication { sender_ssrc: 1, media_ssrc: SSRC });
+            viewer
+                .report_at(now, &FullIntraRequest { sender_ssrc: 1, media_ssrc: SSRC, ..Default::default() });
+            let boast = ReceiverEstimatedMaximumBitrate { sender_ssrc: 1, bitrate: 1e15, ssrcs: vec![SSRC] };
+            viewer.report_at(now, &boast);
+            let fraction_lost = if half == 0 { 255 } else { 0 };
+            let report =
+                ReceptionReport { ssrc: SSRC, fraction_lost, total_lost: 0xff_ffff, ..Default::default() };
+            viewer.report_at(now, &ReceiverReport { ssrc: 1, reports: vec![report], ..Default::default() });
+        }
+        left.push_back((picture + 1) * PACKETS + u16::try_from(viewer.besides()).unwrap());
+        if left.len() > LATE {
+            let until = left.pop_front().unwrap();
+            let (base, count) = (number.wrapping_add(reported), until - reported);
+            let came = |at: u16| !matches!(says, Says::Lost(each) if (reported + at) % each == 0);
+            let (at, apart_ms) =
+                if matches!(says, Says::AtOnce) { (1, 0) } else { (1 + u32::from(picture) / 2, 0) };
+            if !matches!(says, Says::Nothing) {
+                viewer.report_at(now, &told(base, count, at, came, apart_ms));
+            }
+            reported = until;
+        }
+    }
+    viewer.besides() as f64 / f64::from(300 * PACKETS)
+}
+
+#[tokio::test]
+async fn whatever_a_viewer_asks_and_tells_it_is_sent_less_beside_the_pictures_than_pictures() {
+    let all = async {
+        for says in [Says::Nothing, Says::AllCame, Says::Lost(10), Says::Lost(3), Says::AtOnce] {
+            let besides = besieged(says).await;
+            println!("{says:?}: {besides:.2}");
+            assert!(besides > 0.02, "{says:?}: nothing is repaired: {besides}");
+            let most = if matches!(says, Says::Lost(_)) { 1.0 } else { 0.65 };
+            assert!(besides < most, "{says:?}: {besides}");
+        }
     };
     LocalSet::new().run_until(all).await;
 }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio_util::sync::CancellationToken;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::base::tasks::TaskGroup;
+use crate::peer::connect::alert::ends_association;
 use crate::peer::connect::handshake::{FIRST_REPEAT, FlightVerdict, Handshake};
 use crate::peer::net::demux::is_media;
 
@@ -18,6 +20,8 @@ pub(super) struct MendingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     mending: Arc<Mutex<Mending>>,
     tasks: TaskGroup,
+    /// Cancelled when the connection is over by the word of either side.
+    ended: CancellationToken,
 }
 
 /// Sends a datagram once more without taking a waker from the library.
@@ -83,11 +87,20 @@ impl fmt::Debug for MendingSocket {
 
 impl MendingSocket {
     /// Looks on at `inner`. Flights that nobody answers go out again through `repeats`.
-    pub fn new(inner: Arc<dyn AsyncUdpSocket>, repeats: Repeats, tasks: TaskGroup) -> Self {
-        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))), tasks }
+    pub fn new(
+        inner: Arc<dyn AsyncUdpSocket>,
+        repeats: Repeats,
+        tasks: TaskGroup,
+        ended: CancellationToken,
+    ) -> Self {
+        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))), tasks, ended }
     }
 
     fn sent(&self, transmit: &Transmit<'_>) {
+        // One datagram: alerts are no run of equal ones.
+        if ends_association(transmit.contents) {
+            self.ended.cancel();
+        }
         let mut mending = lock(&self.mending);
         if mending.repeats.is_none() {
             return;

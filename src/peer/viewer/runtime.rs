@@ -12,6 +12,7 @@ use std::time::Duration;
 #[cfg(test)]
 use std::time::Instant;
 
+use tokio_util::sync::CancellationToken;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
@@ -47,6 +48,8 @@ pub(super) struct ViewerRuntime {
     wake: WakeDriver,
     /// What runs beside the library for this connection.
     tasks: TaskGroup,
+    /// Cancelled when DTLS is over.
+    ended: CancellationToken,
     #[cfg(test)]
     clock: SlowClock,
 }
@@ -61,6 +64,11 @@ impl ViewerRuntime {
     /// What runs beside the library for this connection.
     pub fn tasks(&self) -> TaskGroup {
         self.tasks.clone()
+    }
+
+    /// Cancelled when DTLS is over by the word of either side; the library only notices that nothing comes any more.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     /// Ends its driver's wait.
@@ -85,7 +93,7 @@ impl Runtime for ViewerRuntime {
         // A full or unreachable network loses this repeat like any other packet.
         let repeats = move |to, datagram: &[u8]| drop(again.send_to(datagram, to));
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
-        Ok(Arc::new(MendingSocket::new(inner, Box::new(repeats), self.tasks.clone())))
+        Ok(Arc::new(MendingSocket::new(inner, Box::new(repeats), self.tasks.clone(), self.ended())))
     }
 
     fn wrap_tcp_listener(&self, _listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -13,13 +13,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{ConnAck, Filter, Packet, PubAckReason, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event, EventLoop};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::link_config::{LinkConfig, LinkError};
-use super::{reason, task, tls};
+use super::message::Outgoing;
+use super::version::{NoGreeting, VersionChoice};
+use super::wire::{Greeting, Version, WireClient, WireEvent, WireLoop, WireOptions};
+use super::{reason, tls};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::{Id, Topics};
 
@@ -102,6 +102,9 @@ pub enum ProbeError {
     /// The broker is not there, refuses, or hung up; in plain words, with what to do.
     #[error("{0}")]
     Broker(String),
+    /// It does not take the user name or the password; in plain words.
+    #[error("{0}")]
+    Credentials(String),
 }
 
 /// One topic that is to be tried.
@@ -147,26 +150,50 @@ fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
     ]
 }
 
+/// Connects with the client id and the credentials of `config`, and leaves again.
+///
+/// # Errors
+/// The broker is not there, or does not let us in.
+pub async fn knock(config: &LinkConfig) -> Result<(), ProbeError> {
+    let (visit, ..) = enter(config).await?;
+    visit.goodbye().await;
+    Ok(())
+}
+
+/// A connection, what the broker said, and after how long.
+async fn enter(config: &LinkConfig) -> Result<(Visit, Greeting, Duration), ProbeError> {
+    tls::install_crypto_provider();
+    let bare = LinkConfig { will: None, ..config.clone() };
+    let options = WireOptions::of(&bare)?;
+    let mut choice = VersionChoice::default();
+    let (visit, greeting, took) = loop {
+        let version = choice.next();
+        let mut visit = Visit::new(&bare, options.open(version, false, REQUESTS));
+        let started = Instant::now();
+        match visit.greeting().await {
+            Ok(greeting) => break (visit, greeting, started.elapsed()),
+            Err((error, because)) => {
+                // A broker that hangs up is asked a second time before the other version.
+                let is_worth_it = choice.failed(version, because)
+                    || (because == NoGreeting::HungUp && version == Version::Five);
+                if !is_worth_it {
+                    return Err(error);
+                }
+            }
+        }
+    };
+    if let Some(words) = reason::impossible(&greeting, &visit.url) {
+        return Err(ProbeError::Broker(words));
+    }
+    Ok((visit, greeting, took))
+}
+
 /// Connects once, with the client id and the credentials of `config`, and tries every topic that a
 /// device with `topics` uses. `viewer` names the signal topics that it speaks on. The will and the
 /// subscriptions of `config` are not used.
 pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<Probed, ProbeError> {
-    tls::install_crypto_provider();
-    let bare = LinkConfig { will: None, ..config.clone() };
-    let (client, events) = AsyncClient::new(task::options(&bare)?, REQUESTS);
-    let mut visit = Visit {
-        client,
-        events,
-        url: bare.url,
-        client_id: bare.client_id,
-        greeted: false,
-        retained: HashMap::new(),
-        echoes: Vec::new(),
-    };
-    let started = Instant::now();
-    let greeting = visit.greeting().await?;
-    let took = started.elapsed();
-    let keeps = greeting.properties.as_ref().and_then(|properties| properties.retain_available) != Some(0);
+    let (mut visit, greeting, took) = enter(config).await?;
+    let keeps = greeting.retains;
     let trials = trials(topics, viewer);
     let granted = visit.subscribe(&trials).await?;
     let mut tried = Vec::with_capacity(trials.len());
@@ -182,8 +209,8 @@ pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<
 
 /// One connection and what came over it.
 struct Visit {
-    client: AsyncClient,
-    events: EventLoop,
+    client: WireClient,
+    events: WireLoop,
     url: BrokerUrl,
     client_id: String,
     greeted: bool,
@@ -194,41 +221,58 @@ struct Visit {
 }
 
 impl Visit {
-    async fn greeting(&mut self) -> Result<ConnAck, ProbeError> {
-        let limit = Deadline::now() + GREETING_LIMIT;
-        let greeting = self.until(limit, |packet| match packet {
-            Packet::ConnAck(greeting) => Some(greeting.clone()),
-            _ => None,
-        });
-        let greeting = greeting.await?.ok_or_else(|| {
-            ProbeError::Broker(format!(
-                "the broker {} does not answer: check the port and firewalls between",
-                self.url
-            ))
-        })?;
-        self.greeted = true;
-        Ok(greeting)
+    fn new(config: &LinkConfig, (client, events): (WireClient, WireLoop)) -> Self {
+        Self {
+            client,
+            events,
+            url: config.url.clone(),
+            client_id: config.client_id.clone(),
+            greeted: false,
+            retained: HashMap::new(),
+            echoes: Vec::new(),
+        }
+    }
+
+    /// The broker's greeting, or why there is none and what that says of its version.
+    async fn greeting(&mut self) -> Result<Greeting, (ProbeError, NoGreeting)> {
+        let silent = || {
+            let text =
+                format!("the broker {} does not answer: check the port and firewalls between", self.url);
+            (ProbeError::Broker(text), NoGreeting::Unrelated)
+        };
+        match timeout_at(Deadline::now() + GREETING_LIMIT, self.events.poll()).await {
+            Ok(Err(error)) => {
+                let words = reason::explain(&error, &self.url, &self.client_id, false);
+                let is_login = reason::is_wrong_login(&error);
+                let refused =
+                    if is_login { ProbeError::Credentials(words) } else { ProbeError::Broker(words) };
+                Err((refused, reason::no_greeting_because(&error)))
+            }
+            Ok(Ok(WireEvent::Greeted(greeting))) => {
+                self.greeted = true;
+                Ok(greeting)
+            }
+            Ok(Ok(_)) | Err(_) => Err(silent()),
+        }
     }
 
     /// Whether each was granted.
     async fn subscribe(&mut self, trials: &[Trial]) -> Result<Vec<bool>, ProbeError> {
-        let filters = trials.iter().map(|trial| Filter::new(trial.filter.clone(), QoS::AtLeastOnce));
-        self.client
-            .try_subscribe_many(filters)
-            .map_err(|_| ProbeError::Broker("one of the topics is none: check mqtt.root".into()))?;
-        let answer = self.until(Deadline::now() + ANSWER_LIMIT, |packet| match packet {
-            Packet::SubAck(answer) => Some(answer.return_codes.clone()),
+        let filters: Vec<String> = trials.iter().map(|trial| trial.filter.clone()).collect();
+        if !self.client.subscribe(&filters) {
+            return Err(ProbeError::Broker("one of the topics is none: check mqtt.root".into()));
+        }
+        let answer = self.until(Deadline::now() + ANSWER_LIMIT, |event| match event {
+            WireEvent::Subscribed(granted) => Some(granted.clone()),
             _ => None,
         });
-        let codes = answer.await?.ok_or_else(|| {
+        let granted = answer.await?.ok_or_else(|| {
             ProbeError::Broker(format!(
                 "the broker {} does not answer a subscription: look into its log",
                 self.url
             ))
         })?;
-        let granted =
-            |code: Option<&SubscribeReasonCode>| matches!(code, Some(SubscribeReasonCode::Success(_)));
-        Ok((0..trials.len()).map(|at| granted(codes.get(at))).collect())
+        Ok((0..trials.len()).map(|at| granted.get(at) == Some(&true)).collect())
     }
 
     async fn try_topic(&mut self, trial: &Trial, granted: bool) -> Result<TopicOutcome, ProbeError> {
@@ -243,18 +287,17 @@ impl Visit {
             }
         };
         self.echoes.clear();
-        let sent = self.client.try_publish(trial.topic.clone(), QoS::AtLeastOnce, false, payload.clone());
-        if sent.is_err() {
+        if !self.client.publish(&Outgoing::signal(trial.topic.clone(), payload.clone())) {
             return Ok(TopicOutcome::PublishRefused);
         }
-        let answer = self.until(Deadline::now() + ANSWER_LIMIT, |packet| match packet {
-            Packet::PubAck(answer) => Some(answer.reason),
+        let answer = self.until(Deadline::now() + ANSWER_LIMIT, |event| match event {
+            WireEvent::Acknowledged(is_taken) => Some(*is_taken),
             _ => None,
         });
         match answer.await? {
             None => return Ok(TopicOutcome::NoAnswer),
-            Some(PubAckReason::Success | PubAckReason::NoMatchingSubscribers) => {}
-            Some(_) => return Ok(TopicOutcome::PublishRefused),
+            Some(true) => {}
+            Some(false) => return Ok(TopicOutcome::PublishRefused),
         }
         if !granted {
             return Ok(TopicOutcome::SubscribeRefused);
@@ -269,7 +312,7 @@ impl Visit {
             if self.echoes.contains(wanted) {
                 return Ok(true);
             }
-            let another = self.until(limit, |packet| matches!(packet, Packet::Publish(_)).then_some(()));
+            let another = self.until(limit, |event| matches!(event, WireEvent::Message(_)).then_some(()));
             if another.await?.is_none() {
                 return Ok(self.echoes.contains(wanted));
             }
@@ -280,7 +323,7 @@ impl Visit {
     async fn until<T>(
         &mut self,
         limit: Deadline,
-        find: impl Fn(&Packet) -> Option<T>,
+        find: impl Fn(&WireEvent) -> Option<T>,
     ) -> Result<Option<T>, ProbeError> {
         loop {
             let polled = match timeout_at(limit, self.events.poll()).await {
@@ -291,8 +334,7 @@ impl Visit {
                     return Err(ProbeError::Broker(words));
                 }
             };
-            let Event::Incoming(packet) = polled else { continue };
-            if let Packet::Publish(message) = &packet {
+            if let WireEvent::Message(message) = &polled {
                 let topic = String::from_utf8_lossy(&message.topic).into_owned();
                 if message.retain {
                     self.retained.insert(topic, message.payload.clone());
@@ -300,7 +342,7 @@ impl Visit {
                     self.echoes.push((topic, message.payload.clone()));
                 }
             }
-            if let Some(found) = find(&packet) {
+            if let Some(found) = find(&polled) {
                 return Ok(Some(found));
             }
         }
@@ -308,10 +350,10 @@ impl Visit {
 
     /// Leaves as it should be; a broker that does not care is no matter.
     async fn goodbye(mut self) {
-        if self.client.try_disconnect().is_ok() {
+        if self.client.disconnect() {
             let limit = Deadline::now() + ECHO_LIMIT;
             while let Ok(Ok(event)) = timeout_at(limit, self.events.poll()).await {
-                if matches!(event, Event::Outgoing(rumqttc::Outgoing::Disconnect)) {
+                if matches!(event, WireEvent::GoodbyeSent) {
                     break;
                 }
             }

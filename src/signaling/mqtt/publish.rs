@@ -2,16 +2,11 @@
 
 use std::time::Instant;
 
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Publish, PublishProperties};
-use rumqttc::v5::{AsyncClient, ClientError};
 use tracing::warn;
 
 use super::message::Outgoing;
 use super::shared::Shared;
-
-/// Unacknowledged messages in either direction.
-pub(super) const IN_FLIGHT: u16 = 32;
+use super::wire::{Greeting, IN_FLIGHT, WireClient, packet_bytes};
 
 /// One connection, from the first byte to the last.
 #[derive(Default)]
@@ -21,63 +16,44 @@ pub(super) struct BrokerConnection {
     pub(super) ready: Option<Instant>,
     pub(super) unacknowledged: u16,
     pub(super) unanswered_pings: u32,
-    /// The largest packet the broker takes.
-    pub(super) max_packet: Option<u32>,
+    /// What the broker takes.
+    pub(super) limits: Greeting,
     pub(super) goodbye_sent: bool,
 }
 
 /// Hands waiting messages to rumqttc, whose own queue always has room for them: what is handed over
 /// and not acknowledged is counted. Says goodbye once nothing is left to wait for.
-pub(super) fn pump(shared: &Shared, client: &AsyncClient, connection: &mut BrokerConnection) {
+pub(super) fn pump(shared: &Shared, client: &WireClient, connection: &mut BrokerConnection) {
     if connection.ready.is_none() {
         return;
     }
     while connection.unacknowledged < IN_FLIGHT && !connection.goodbye_sent {
         let Some((since, message)) = shared.queue().pop() else { break };
+        let message = as_taken(message, &connection.limits);
         let size = packet_bytes(&message);
-        if connection.max_packet.is_some_and(|max| size > max as usize) {
+        if connection.limits.max_packet.is_some_and(|max| size > max as usize) {
             warn!(topic = message.topic, size, "not published: larger than the broker takes");
             shared.queue().count_lost();
             continue;
         }
-        let sent = publish(client, &message);
-        if sent.is_err() {
+        let is_acknowledged = !message.qos0;
+        if !client.publish(&message) {
             shared.queue().put_back((since, message));
             break;
         }
-        connection.unacknowledged += u16::from(!message.qos0);
+        connection.unacknowledged += u16::from(is_acknowledged);
     }
     let done = shared.is_closing() && connection.unacknowledged == 0 && shared.queue().is_empty();
     if done && !connection.goodbye_sent {
-        connection.goodbye_sent = client.try_disconnect().is_ok();
+        connection.goodbye_sent = client.disconnect();
     }
 }
 
-#[allow(clippy::result_large_err)] // rumqttc's own error
-fn publish(client: &AsyncClient, message: &Outgoing) -> Result<(), ClientError> {
-    let (topic, qos, payload) = (message.topic.clone(), qos(message.qos0), message.payload.clone());
-    match properties(message) {
-        None => client.try_publish(topic, qos, message.retain, payload),
-        Some(properties) => {
-            client.try_publish_with_properties(topic, qos, message.retain, payload, properties)
-        }
+/// A broker ends the connection for what it has said that it does not do (MQTT 5 sections 3.2.2.3.4 and 3.2.2.3.5).
+fn as_taken(message: Outgoing, limits: &Greeting) -> Outgoing {
+    Outgoing {
+        qos0: message.qos0 || limits.max_qos == Some(0),
+        retain: message.retain && limits.retains,
+        ..message
     }
-}
-
-fn properties(message: &Outgoing) -> Option<PublishProperties> {
-    let data = message.correlation.clone()?;
-    Some(PublishProperties { correlation_data: Some(data), ..PublishProperties::default() })
-}
-
-/// What the message takes on the wire, which is what a broker's limit counts (MQTT 5 section 3.2.2.3.6): the fixed header,
-/// the packet identifier and the properties too.
-fn packet_bytes(message: &Outgoing) -> usize {
-    let (topic, payload) = (message.topic.as_str(), message.payload.clone());
-    let publish = Publish::new(topic, qos(message.qos0), payload, properties(message));
-    // rumqttc counts no identifier where it is 0, as it is before the packet is sent.
-    Publish { pkid: 1, ..publish }.size()
-}
-
-pub(super) fn qos(qos0: bool) -> QoS {
-    if qos0 { QoS::AtMostOnce } else { QoS::AtLeastOnce }
 }

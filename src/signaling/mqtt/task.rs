@@ -5,98 +5,40 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
-    SubscribeReasonCode,
-};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
-use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::link_config::{LinkConfig, LinkError};
-use super::message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkEvent, is_topic};
-use super::publish::{BrokerConnection, IN_FLIGHT, pump, qos};
+use super::link_config::LinkConfig;
+use super::message::{Incoming, KEPT_PAYLOAD_BYTES, LinkEvent};
+use super::publish::{BrokerConnection, pump};
 use super::queue::LinkEventQueue;
+use super::rivals::Rivals;
 use super::shared::Shared;
-use super::{reason, retry, tls};
-use crate::signaling::broker_url::{BrokerUrl, Scheme};
+use super::version::VersionChoice;
+use super::wire::{
+    Greeting, IN_FLIGHT, PING_EVERY, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage,
+    WireOptions,
+};
+use super::{reason, retry};
+use crate::signaling::broker_url::BrokerUrl;
 
-/// The largest packet that the broker may send us; it drops larger ones (MQTT 5 section 3.1.2.11.4).
-const MAX_PACKET_BYTES: u32 = 12 * 1024 * 1024;
-/// The same for a WebSocket. Mosquitto 2.0 sends these at 40 kB/s, and answers to pings wait behind:
-/// with 10 MB the broker would seem dead for minutes.
-const MAX_WEBSOCKET_PACKET_BYTES: u32 = 1024 * 1024;
-const PING_EVERY: Duration = Duration::from_secs(10);
 /// Pings without any answer before the broker counts as dead. More than one, because an answer may
 /// queue behind a large message on a slow network.
 const PINGS_UNANSWERED: u32 = 3;
 /// A write into a dead connection can hang; rumqttc reports something at least at every ping.
 const STALLED: Duration = Duration::from_secs(40);
-const CONNECT_LIMIT_S: u64 = 10;
-/// Response topics and correlation data that are kept.
-const MAX_ANSWER_TOPIC_BYTES: usize = 512;
-const MAX_CORRELATION_BYTES: usize = 1024;
 /// A connection that lasted this long was a good one: the next pause is short again.
 const PROVEN: Duration = Duration::from_secs(10);
-
-/// Translates the configuration for rumqttc.
-pub(super) fn options(config: &LinkConfig) -> Result<MqttOptions, LinkError> {
-    let url = &config.url;
-    let (host, transport) = match url.scheme() {
-        Scheme::Mqtt => (url.host().to_owned(), Transport::tcp()),
-        Scheme::Ws => (url.address(), Transport::ws()),
-        Scheme::Mqtts => (url.host().to_owned(), Transport::tls_with_config(tls_configuration(config)?)),
-        Scheme::Wss => (url.address(), Transport::wss_with_config(tls_configuration(config)?)),
-    };
-    if let Some(path) = config.tls.first().filter(|_| !url.is_tls()) {
-        return Err(LinkError::TlsFilesWithoutTls { path: path.to_owned(), url: Box::new(url.clone()) });
-    }
-    let mut options = MqttOptions::new(config.client_id.clone(), host, url.port());
-    let mut properties = ConnectProperties::new();
-    let web = matches!(url.scheme(), Scheme::Ws | Scheme::Wss);
-    properties.max_packet_size = Some(if web { MAX_WEBSOCKET_PACKET_BYTES } else { MAX_PACKET_BYTES });
-    properties.receive_maximum = Some(IN_FLIGHT);
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    options
-        .set_transport(transport)
-        .set_keep_alive(PING_EVERY)
-        .set_clean_start(true)
-        .set_connection_timeout(CONNECT_LIMIT_S)
-        .set_connect_properties(properties)
-        .set_network_options(network)
-        .set_outgoing_inflight_upper_limit(IN_FLIGHT);
-    let username = config.username.as_deref().or(url.username());
-    let password = config.password.as_deref().or(url.password());
-    if username.is_some() || password.is_some() {
-        options.set_credentials(username.unwrap_or_default(), password.unwrap_or_default());
-    }
-    if let Some(will) = &config.will {
-        if !is_topic(&will.topic) {
-            return Err(LinkError::WillTopic { topic: will.topic.clone() });
-        }
-        options.set_last_will(LastWill::new(
-            will.topic.clone(),
-            will.payload.to_vec(),
-            qos(will.qos0),
-            will.retain,
-            None,
-        ));
-    }
-    Ok(options)
-}
-
-fn tls_configuration(config: &LinkConfig) -> Result<TlsConfiguration, LinkError> {
-    Ok(TlsConfiguration::Rustls(tls::client_config(&config.tls)?))
-}
+/// The task shows at least so often that it lives, also in a long pause.
+const BEAT: Duration = Duration::from_secs(10);
 
 pub(super) struct LinkTask {
     url: BrokerUrl,
     client_id: String,
     subscriptions: Vec<String>,
-    options: MqttOptions,
+    options: WireOptions,
+    version: VersionChoice,
+    rivals: Rivals,
     pub(super) shared: Arc<Shared>,
     events: mpsc::Sender<LinkEvent>,
     waiting: LinkEventQueue,
@@ -108,6 +50,13 @@ pub(super) struct LinkTask {
 enum End {
     Closed,
     Lost(String),
+    /// Another client took it over: the broker says so, or it is likely.
+    TakenOver {
+        reason: String,
+        is_said: bool,
+    },
+    /// The broker is to be asked in the other version, at once.
+    OtherVersion,
 }
 
 /// Why a connection is not driven to its next event.
@@ -121,7 +70,7 @@ enum Interrupted {
 impl LinkTask {
     pub(super) fn new(
         config: LinkConfig,
-        options: MqttOptions,
+        options: WireOptions,
         shared: Arc<Shared>,
         events: mpsc::Sender<LinkEvent>,
     ) -> Self {
@@ -131,6 +80,8 @@ impl LinkTask {
             client_id,
             subscriptions,
             options,
+            version: VersionChoice::default(),
+            rivals: Rivals::default(),
             shared,
             events,
             waiting: LinkEventQueue::default(),
@@ -145,32 +96,46 @@ impl LinkTask {
             let end = self.serve(&mut connection).await;
             self.shared.queue().go_offline();
             self.report_losses();
-            let End::Lost(reason) = end else { return };
             if self.shared.is_closing() {
                 return;
             }
-            self.log_lost(reason);
+            let (reason, stay_away) = match end {
+                End::Closed => return,
+                End::OtherVersion => continue,
+                End::Lost(reason) => (reason, None),
+                End::TakenOver { reason, is_said } => {
+                    (reason, self.rivals.taken_over(Instant::now(), is_said))
+                }
+            };
             let proven = connection.ready.is_some_and(|since| since.elapsed() >= PROVEN);
             failures = if proven { 1 } else { failures.saturating_add(1) };
+            let pause = match stay_away {
+                None => retry::pause(failures, rand::random()),
+                // Both have the same schedule; only one of them is to come back first.
+                Some(pause) => pause.mul_f64(1.0 + rand::random::<f64>()),
+            };
+            self.log_lost(match stay_away {
+                None => reason,
+                Some(_) => reason::stays_away(&reason, &self.client_id),
+            });
             self.shared.beat();
-            self.wait(retry::pause(failures, rand::random())).await;
+            self.wait(pause).await;
             if self.shared.is_closing() {
                 return;
             }
         }
     }
 
-    /// One connection. Everything of rumqttc's is new each time: it would otherwise carry packet ids,
-    /// half-sent messages and collisions into the next one.
+    /// One connection.
     async fn serve(&mut self, connection: &mut BrokerConnection) -> End {
-        let (client, mut eventloop) = AsyncClient::new(self.options.clone(), usize::from(IN_FLIGHT) + 4);
+        let version = self.version.next();
+        let (client, mut eventloop) =
+            self.options.open(version, self.version.is_known(), usize::from(IN_FLIGHT) + 4);
         loop {
             self.shared.beat();
             let handled = match self.poll(&client, &mut eventloop, connection).await {
-                Ok(Ok(event)) => self.handle(event, &client, &mut eventloop, connection),
-                Ok(Err(error)) => {
-                    Some(End::Lost(reason::explain(&error, &self.url, &self.client_id, connection.greeted)))
-                }
+                Ok(Ok(event)) => self.handle(event, version, &client, &mut eventloop, connection),
+                Ok(Err(error)) => Some(self.failed(&error, version, connection)),
                 Err(Interrupted::Stalled) => {
                     Some(End::Lost(format!("the broker {} no longer takes what we send", self.url)))
                 }
@@ -185,14 +150,33 @@ impl LinkTask {
         }
     }
 
+    fn failed(&mut self, error: &WireError, version: Version, connection: &BrokerConnection) -> End {
+        let words = reason::explain(error, &self.url, &self.client_id, connection.greeted);
+        if connection.greeted {
+            self.version.lost(Instant::now());
+            let is_said = reason::is_taken_over(error);
+            let is_young = connection.ready.is_some_and(|since| since.elapsed() < PROVEN);
+            return if is_said || (is_young && reason::is_closed(error)) {
+                End::TakenOver { reason: words, is_said }
+            } else {
+                End::Lost(words)
+            };
+        }
+        if self.version.failed(version, reason::no_greeting_because(error)) {
+            debug!("asked again in MQTT 3.1.1: {words}");
+            return End::OtherVersion;
+        }
+        End::Lost(words)
+    }
+
     /// Drives the connection to its next event, meanwhile serving both queues. `poll` is never dropped
     /// half-way, since it may be in the middle of writing a large message; only a connect that nobody waits for any more is.
     async fn poll(
         &mut self,
-        client: &AsyncClient,
-        eventloop: &mut EventLoop,
+        client: &WireClient,
+        eventloop: &mut WireLoop,
         connection: &mut BrokerConnection,
-    ) -> Result<Result<Event, ConnectionError>, Interrupted> {
+    ) -> Result<Result<WireEvent, WireError>, Interrupted> {
         let shared = Arc::clone(&self.shared);
         let mut poll = pin!(eventloop.poll());
         let mut stalled = pin!(tokio::time::sleep(STALLED));
@@ -207,6 +191,12 @@ impl LinkTask {
                     }
                     pump(&shared, client, connection);
                 }
+                () = tokio::time::sleep(PING_EVERY), if connection.limits.pings_too_seldom() => {
+                    connection.unanswered_pings += 1;
+                    if connection.unanswered_pings > PINGS_UNANSWERED || !client.ask_for_life() {
+                        return Err(Interrupted::Stalled);
+                    }
+                }
                 () = &mut stalled => return Err(Interrupted::Stalled),
             }
         }
@@ -214,69 +204,72 @@ impl LinkTask {
 
     fn handle(
         &mut self,
-        event: Event,
-        client: &AsyncClient,
-        eventloop: &mut EventLoop,
+        event: WireEvent,
+        version: Version,
+        client: &WireClient,
+        eventloop: &mut WireLoop,
         connection: &mut BrokerConnection,
     ) -> Option<End> {
+        if !matches!(event, WireEvent::PingSent | WireEvent::GoodbyeSent | WireEvent::Sent) {
+            connection.unanswered_pings = 0;
+        }
         match event {
-            Event::Incoming(packet) => {
-                connection.unanswered_pings = 0;
-                return self.handle_packet(packet, client, connection);
+            WireEvent::Greeted(greeting) => return self.greeted(greeting, version, client, connection),
+            WireEvent::Subscribed(granted) => return self.subscribed(&granted, connection),
+            WireEvent::Message(message) => self.receive(message),
+            WireEvent::Acknowledged(_) => {
+                connection.unacknowledged = connection.unacknowledged.saturating_sub(1);
             }
-            Event::Outgoing(rumqttc::Outgoing::PingReq) => {
+            WireEvent::PingSent => {
                 connection.unanswered_pings += 1;
                 // rumqttc gives up at the second ping without an answer unless told otherwise.
-                eventloop.state.await_pingresp = connection.unanswered_pings >= PINGS_UNANSWERED;
+                eventloop.give_up_at_next_ping(connection.unanswered_pings >= PINGS_UNANSWERED);
                 self.report_losses();
             }
-            Event::Outgoing(rumqttc::Outgoing::Disconnect) => return Some(End::Closed),
-            Event::Outgoing(_) => {}
-        }
-        None
-    }
-
-    fn handle_packet(
-        &mut self,
-        packet: Packet,
-        client: &AsyncClient,
-        connection: &mut BrokerConnection,
-    ) -> Option<End> {
-        match packet {
-            Packet::ConnAck(greeting) => return self.greeted(&greeting, client, connection),
-            Packet::SubAck(answer) => return self.subscribed(&answer, connection),
-            Packet::Publish(message) => self.receive(&message),
-            Packet::PubAck(_) => connection.unacknowledged = connection.unacknowledged.saturating_sub(1),
-            _ => {}
+            WireEvent::GoodbyeSent => return Some(End::Closed),
+            WireEvent::Heard | WireEvent::Sent => {}
         }
         None
     }
 
     fn greeted(
         &mut self,
-        greeting: &ConnAck,
-        client: &AsyncClient,
+        greeting: Greeting,
+        version: Version,
+        client: &WireClient,
         connection: &mut BrokerConnection,
     ) -> Option<End> {
         connection.greeted = true;
-        connection.max_packet = greeting.properties.as_ref().and_then(|p| p.max_packet_size);
+        if self.version.greeted(version, Instant::now()) {
+            warn!(
+                broker = %self.url,
+                "this broker does not speak MQTT 5, so MQTT 3.1.1 is used: it cannot tell what it refuses, requests with a \
+                 response topic get no answer there, and two devices with one id are not told apart"
+            );
+        }
+        if let Some(words) = reason::impossible(&greeting, &self.url) {
+            return Some(End::Lost(words));
+        }
+        if !greeting.retains {
+            warn!(broker = %self.url, "this broker keeps no messages: who comes later sees nothing of the device until the next change");
+        }
+        connection.limits = greeting;
         if self.subscriptions.is_empty() {
             self.ready(connection);
             return None;
         }
-        let filters = self.subscriptions.iter().map(|filter| Filter::new(filter.clone(), QoS::AtLeastOnce));
         // The request queue of a new connection is empty, so only a filter that is none gets here.
-        client.try_subscribe_many(filters).err().map(|_| {
+        (!client.subscribe(&self.subscriptions)).then(|| {
             End::Lost(format!("one of the topic filters {:?} is none: check mqtt.root", self.subscriptions))
         })
     }
 
-    fn subscribed(&mut self, answer: &SubAck, connection: &mut BrokerConnection) -> Option<End> {
+    fn subscribed(&mut self, granted: &[bool], connection: &mut BrokerConnection) -> Option<End> {
         let refused: Vec<&str> = self
             .subscriptions
             .iter()
-            .zip(&answer.return_codes)
-            .filter(|(_, code)| !matches!(code, SubscribeReasonCode::Success(_)))
+            .zip(granted)
+            .filter(|(_, granted)| !**granted)
             .map(|(filter, _)| filter.as_str())
             .collect();
         let what = refused.join(", ");
@@ -301,7 +294,7 @@ impl LinkTask {
         self.waiting.push(LinkEvent::Connected);
     }
 
-    fn receive(&mut self, message: &Publish) {
+    fn receive(&mut self, message: WireMessage) {
         let Ok(topic) = std::str::from_utf8(&message.topic) else {
             debug!("ignored a message whose topic is no UTF-8");
             return;
@@ -309,8 +302,8 @@ impl LinkTask {
         // A copy, so that a short payload does not keep a large receive buffer alive.
         let payload =
             Bytes::copy_from_slice(&message.payload[..message.payload.len().min(KEPT_PAYLOAD_BYTES)]);
-        let answer_to = message.properties.as_ref().and_then(answer_to);
-        let incoming = Incoming { topic: topic.to_owned(), payload, retain: message.retain, answer_to };
+        let WireMessage { retain, answer_to, .. } = message;
+        let incoming = Incoming { topic: topic.to_owned(), payload, retain, answer_to };
         self.waiting.push(LinkEvent::Message(incoming));
     }
 
@@ -336,24 +329,16 @@ impl LinkTask {
     async fn wait(&mut self, pause: Duration) {
         let shared = Arc::clone(&self.shared);
         let mut over = pin!(tokio::time::sleep(pause));
+        let mut beat = tokio::time::interval(BEAT);
         loop {
             tokio::select! {
                 () = &mut over => return,
+                _ = beat.tick() => shared.beat(),
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
                 () = shared.wake.notified() => if shared.is_closing() { return },
             }
         }
     }
-}
-
-/// Longer ones than any dashboard writes are as good as none.
-fn answer_to(properties: &PublishProperties) -> Option<AnswerTo> {
-    let topic = properties.response_topic.clone().filter(|topic| topic.len() <= MAX_ANSWER_TOPIC_BYTES)?;
-    let correlation = properties.correlation_data.clone();
-    if correlation.as_ref().is_some_and(|data| data.len() > MAX_CORRELATION_BYTES) {
-        return None;
-    }
-    Some(AnswerTo { topic, correlation })
 }
 
 fn deliver(

@@ -1,4 +1,4 @@
-//! A link and a broker that is a few bytes of MQTT 5, or that never says a word.
+//! A link and a broker that is a few bytes of MQTT, or that never says a word.
 
 use std::io;
 
@@ -125,4 +125,176 @@ async fn a_group_that_ends_takes_its_link_along() {
     serving.await.unwrap();
     assert_eq!(events.recv().await, None);
     assert_eq!(*tasks.ended_early().borrow(), None);
+}
+
+/// The properties of a CONNACK, without their length.
+const KEEP_ALIVE: u8 = 0x13;
+const RECEIVE_MAXIMUM: u8 = 0x21;
+const MAXIMUM_QOS: u8 = 0x24;
+const RETAIN_AVAILABLE: u8 = 0x25;
+const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+
+/// Serves connections one after another: greets with these properties, and tells the first byte of each packet.
+async fn greets(listener: TcpListener, properties: Vec<u8>, packets: mpsc::Sender<u8>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        while let Ok((first, _, rest)) = packet(&mut stream).await {
+            let _ = packets.try_send(first);
+            let length = u8::try_from(properties.len()).unwrap();
+            let answer = match first >> 4 {
+                1 => [&[0x20, 3 + length, 0, 0, length][..], &properties].concat(),
+                3 if first & 0b110 != 0 => {
+                    let id = 2 + usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+                    vec![0x40, 2, rest[id], rest[id + 1]]
+                }
+                // UNSUBACK: there was no such subscription.
+                10 => vec![0xb0, 4, rest[0], rest[1], 0, 0x11],
+                12 => vec![0xd0, 0],
+                14 => break,
+                _ => continue,
+            };
+            if stream.write_all(&answer).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_keep_their_pause_whatever_the_broker_asks() {
+    for seconds in [0_u16, 1, 65_535] {
+        let (listener, url) = listener().await;
+        let (tell, mut told) = mpsc::channel(10_000);
+        let properties = [&[KEEP_ALIVE][..], &seconds.to_be_bytes()].concat();
+        let serving = tokio::spawn(greets(listener, properties, tell));
+        let (link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+        assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+        sleep(Duration::from_mins(5)).await;
+        let mut pings = 0;
+        while let Ok(first) = told.try_recv() {
+            // Where the library pings too seldom, another question is asked.
+            pings += usize::from(matches!(first >> 4, 10 | 12));
+        }
+        let expected = if seconds == 1 { 250..=310 } else { 25..=35 };
+        assert!(expected.contains(&pings), "{pings} pings in five minutes of a keep alive of {seconds}");
+        assert!(events.try_recv().is_err(), "the connection was lost");
+        drop(link);
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_that_forbids_everything_is_said_in_words() {
+    for (what, properties) in [
+        ("receive maximum", vec![RECEIVE_MAXIMUM, 0, 0]),
+        ("maximum packet size", vec![MAXIMUM_PACKET_SIZE, 0, 0, 0, 0]),
+    ] {
+        let (listener, url) = listener().await;
+        let serving = tokio::spawn(greets(listener, properties, mpsc::channel(1).0));
+        let (_link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+        let event = timeout(LIMIT, events.recv()).await.expect("words, and no waiting");
+        let Some(LinkEvent::Disconnected { reason }) = event else { panic!("{event:?}") };
+        assert!(reason.contains(what) && reason.contains("of 0"), "{reason}");
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_the_broker_does_not_do_is_not_asked_of_it() {
+    let (listener, url) = listener().await;
+    let (tell, mut told) = mpsc::channel(16);
+    let properties = vec![MAXIMUM_QOS, 0, RETAIN_AVAILABLE, 0, RECEIVE_MAXIMUM, 0, 1];
+    let serving = tokio::spawn(greets(listener, properties, tell));
+    let (link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+    assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+    assert_eq!(told.recv().await, Some(0x10));
+    for _ in 0..3 {
+        assert!(link.publish(Outgoing::retained("t", "x")));
+        // Neither QoS 1 nor retained.
+        assert_eq!(timeout(LIMIT, told.recv()).await.expect("a message"), Some(0x30));
+    }
+    serving.abort();
+}
+
+/// What a broker that knows MQTT 3.1.1 alone does with a CONNECT of version 5.
+#[derive(Clone, Copy, Debug)]
+enum Puzzled {
+    Refuses,
+    Talks(&'static [u8]),
+    HangsUp,
+}
+
+/// Takes 3.1.1 and tells the versions that it was asked in.
+async fn old_broker(listener: TcpListener, puzzled: Puzzled, levels: mpsc::Sender<u8>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        while let Ok((first, _, rest)) = packet(&mut stream).await {
+            let answer = match first >> 4 {
+                1 => {
+                    let _ = levels.try_send(rest[6]);
+                    match (rest[6], puzzled) {
+                        (4, _) => vec![0x20, 2, 0, 0],
+                        (_, Puzzled::Refuses) => vec![0x20, 2, 0, 1],
+                        (_, Puzzled::Talks(text)) => text.to_vec(),
+                        (_, Puzzled::HangsUp) => break,
+                    }
+                }
+                // What is published comes back, as to a subscriber, without an identifier (QoS 0).
+                3 => {
+                    let id = 2 + usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+                    let plain = [&rest[..id], &rest[id + 2..]].concat();
+                    let length = u8::try_from(plain.len()).unwrap();
+                    [&[0x40, 2, rest[id], rest[id + 1], 0x30, length][..], &plain].concat()
+                }
+                8 => vec![0x90, 3, rest[0], rest[1], 1],
+                12 => vec![0xd0, 0],
+                _ => break,
+            };
+            if stream.write_all(&answer).await.is_err() || matches!(answer.as_slice(), [0x20, 2, 0, 1]) {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_without_mqtt_5_is_spoken_to_in_the_older_version_and_remembered() {
+    for puzzled in [Puzzled::Refuses, Puzzled::Talks(&[0xd0, 0]), Puzzled::HangsUp] {
+        let (listener, url) = listener().await;
+        let address: std::net::SocketAddr = listener.local_addr().unwrap();
+        let (tell, mut told) = mpsc::channel(64);
+        let serving = tokio::spawn(old_broker(listener, puzzled, tell.clone()));
+        let config = LinkConfig { subscriptions: vec!["t".into()], ..LinkConfig::new(url, "device") };
+        let (link, mut events) = connect(config, &TaskGroup::new()).unwrap();
+        let connected = async |events: &mut mpsc::Receiver<LinkEvent>| {
+            while timeout(LIMIT, events.recv()).await.expect("an event") != Some(LinkEvent::Connected) {}
+        };
+        connected(&mut events).await;
+        assert!(link.publish(Outgoing {
+            correlation: Some(Bytes::from_static(b"x")),
+            ..Outgoing::signal("t", "hello")
+        }));
+        let heard = timeout(LIMIT, events.recv()).await.expect("an echo");
+        let hello = Incoming { topic: "t".into(), payload: "hello".into(), retain: false, answer_to: None };
+        assert_eq!(heard, Some(LinkEvent::Message(hello)), "{puzzled:?}");
+        let mut levels = Vec::new();
+        while let Ok(level) = told.try_recv() {
+            levels.push(level);
+        }
+        // The refusal of MQTT 3.1.1 is half a greeting of MQTT 5: like a broker that hangs up.
+        let expected: &[u8] = if matches!(puzzled, Puzzled::Talks(_)) { &[5, 4] } else { &[5, 5, 4] };
+        assert_eq!(levels, expected, "{puzzled:?}");
+        // The broker restarts: it is not asked in MQTT 5 again.
+        serving.abort();
+        let _ = serving.await;
+        let listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let serving = tokio::spawn(old_broker(listener, puzzled, tell));
+        connected(&mut events).await;
+        assert_eq!(told.recv().await, Some(4), "{puzzled:?}");
+        assert!(link.close(LIMIT).await);
+        serving.abort();
+    }
 }

@@ -38,7 +38,9 @@ pub(super) fn encoders(config: &MediaConfig, outlook: &Outlook) -> Vec<Finding> 
             let result = if has_element(spec.name) {
                 measure_encoder(spec, settings, SPAN, cpu_used_s)
             } else {
-                Err(MediaError::MissingElement { element: spec.name.into(), package: spec.package })
+                let missing =
+                    || MediaError::MissingElement { element: spec.name.into(), package: spec.package };
+                Err(spec.absent().unwrap_or_else(missing))
             };
             Tried { spec, result }
         })

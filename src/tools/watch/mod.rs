@@ -58,6 +58,16 @@ pub enum WatchError {
     /// Neither the link nor the arguments name it.
     #[error("the link names no broker; name it with --broker")]
     NoBroker,
+    /// The link is for another one.
+    #[error(
+        "the link is for the device `{link}`, and --device says `{named}`: leave --device out, or take the other's link"
+    )]
+    OtherDevice {
+        /// What the link says.
+        link: Id,
+        /// What was asked for.
+        named: Id,
+    },
     /// What the link calls a broker is none.
     #[error("the broker in the link cannot be used: {0}")]
     Broker(String),
@@ -140,7 +150,13 @@ fn target(options: &WatchOptions) -> Result<Target, WatchError> {
         (None, Some(text)) => text.parse().map_err(|error| WatchError::Broker(format!("{text}: {error}")))?,
         (None, None) => return Err(WatchError::NoBroker),
     };
-    let device = link.map(|link| link.device.clone()).or_else(|| options.device.clone());
+    let device = match (link.map(|link| &link.device), &options.device) {
+        (Some(link), Some(named)) if link != named => {
+            return Err(WatchError::OtherDevice { link: link.clone(), named: named.clone() });
+        }
+        (Some(one), _) | (None, Some(one)) => Some(one.clone()),
+        (None, None) => None,
+    };
     let root = options.root.clone().or_else(|| link.and_then(|link| link.root.clone()));
     Ok(Target {
         url,

@@ -1,0 +1,144 @@
+//! A viewer made of one socket, which begins the handshake as soon as its address works, as browsers do: before ICE has settled.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::crypto::default_provider;
+use rtc::stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc::stun::fingerprint::FINGERPRINT;
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
+use rtc::stun::textattrs::TextAttribute;
+use rtc::stun::xoraddr::XorMappedAddress;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+use super::connect::negotiation::Negotiation;
+use super::connect::offer::VideoOffer;
+use super::net::demux::{Class, Stun};
+use super::net::interfaces::addresses;
+use super::viewer::{PacketSink, Received, Viewer};
+use super::{Factory, SessionStats};
+use crate::base::tasks::TaskGroup;
+use crate::config::Ice;
+use crate::media::ProfileLevelId;
+use crate::signaling::topic::Id;
+use crate::stream::Fanout;
+
+/// Far more than an answer takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Nowhere;
+
+impl PacketSink for Nowhere {
+    fn packet(&self, _packet: Received<'_>) {}
+}
+
+/// The first value of an attribute of SDP.
+fn value<'a>(sdp: &'a str, name: &str) -> &'a str {
+    sdp.lines().find_map(|line| line.strip_prefix(name)).expect("the attribute").trim_end()
+}
+
+/// Made by who knows `password`.
+fn signed(message: &mut Message, password: &str) {
+    let provider = default_provider().unwrap();
+    let integrity =
+        MessageIntegrity::new_short_term_integrity_with_provider(password.to_owned(), provider.crypto());
+    integrity.add_to(message).unwrap();
+    FINGERPRINT.add_to(message).unwrap();
+}
+
+fn check(username: &str, password: &str, nominates: bool) -> Vec<u8> {
+    let mut check = Message::new();
+    let username = TextAttribute::new(ATTR_USERNAME, username.to_owned());
+    check.build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST), Box::new(username)]).unwrap();
+    check.add(ATTR_ICE_CONTROLLING, &[7; 8]);
+    check.add(ATTR_PRIORITY, &[0x6e, 0, 0, 0xff]);
+    if nominates {
+        check.add(ATTR_USE_CANDIDATE, &[]);
+    }
+    signed(&mut check, password);
+    check.raw
+}
+
+fn answer_to(request: &[u8], from: SocketAddr, password: &str) -> Vec<u8> {
+    let mut asked = Message::new();
+    asked.raw = request.to_vec();
+    asked.decode().unwrap();
+    let mut answer = Message::new();
+    let seen = XorMappedAddress { ip: from.ip(), port: from.port() };
+    answer.build(&[Box::new(asked.transaction_id), Box::new(BINDING_SUCCESS), Box::new(seen)]).unwrap();
+    signed(&mut answer, password);
+    answer.raw
+}
+
+/// TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 over P-256 (RFC 6347 section 4.2.1), with use_srtp (RFC 5764 section 4.1.1).
+fn client_hello() -> Vec<u8> {
+    let extensions = [
+        &[0, 10, 0, 4, 0, 2, 0, 23][..],
+        &[0, 11, 0, 2, 1, 0],
+        &[0, 13, 0, 4, 0, 2, 4, 3],
+        &[0, 14, 0, 5, 0, 2, 0, 1, 0],
+        &[0, 23, 0, 0],
+    ]
+    .concat();
+    let length = u8::try_from(extensions.len()).unwrap();
+    let body = [&[254, 253][..], &[7; 32], &[0, 0], &[0, 2, 0xc0, 0x2b], &[1, 0], &[0, length], &extensions]
+        .concat();
+    let length = u8::try_from(body.len()).unwrap();
+    let message = [&[1, 0, 0, length, 0, 0, 0, 0, 0, 0, 0, length][..], &body].concat();
+    let record = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+    [&record[..], &message].concat()
+}
+
+#[tokio::test]
+async fn a_handshake_that_begins_before_ice_has_settled_needs_no_repeat() {
+    let Some(here) = addresses().into_iter().find(std::net::IpAddr::is_ipv4) else { return };
+    let (page, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    page.close().await;
+    let offer = offer.replace("a=setup:actpass", "a=setup:active");
+
+    let factory = Factory::new(Ice::default(), Fanout::default(), &TaskGroup::new()).unwrap();
+    let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
+    let negotiation = Negotiation::new(&VideoOffer::read(&offer).unwrap(), profile, None).unwrap();
+    let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None);
+    let mut device = factory.connect(&negotiation.codec, Some(Arc::new(live))).await.unwrap();
+    let answer = device.answer(negotiation, false).await.unwrap();
+
+    let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+    let mut ports = candidates.filter_map(|candidate| {
+        let words: Vec<&str> = candidate.split(' ').collect();
+        (words[2] == "udp" && words[4] == here.to_string()).then(|| words[5].parse::<u16>().unwrap())
+    });
+    let to = SocketAddr::new(here, ports.next().expect("the device's address"));
+    let [ours, theirs] = [&offer, &answer].map(|sdp| (value(sdp, "a=ice-ufrag:"), value(sdp, "a=ice-pwd:")));
+    let username = format!("{}:{}", theirs.0, ours.0);
+    let socket = UdpSocket::bind((here, 0)).await.unwrap();
+    socket.send_to(&check(&username, theirs.1, false), to).await.unwrap();
+
+    let (mut is_answered, mut has_answered, mut has_begun) = (false, false, false);
+    let mut datagram = [0; 1500];
+    let begun = async {
+        loop {
+            let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
+            let datagram = &datagram[..length];
+            match Stun::of(datagram).map(|stun| stun.class) {
+                Some(Class::Request) => {
+                    socket.send_to(&answer_to(datagram, from, ours.1), from).await.unwrap();
+                    has_answered = true;
+                }
+                Some(_) => is_answered = true,
+                None if datagram[0] == 22 => return,
+                None => panic!("no handshake: {datagram:?}"),
+            }
+            // The address works both ways; only once.
+            if is_answered && has_answered && !std::mem::replace(&mut has_begun, true) {
+                socket.send_to(&client_hello(), to).await.unwrap();
+                socket.send_to(&check(&username, theirs.1, true), to).await.unwrap();
+            }
+        }
+    };
+    timeout(LIMIT, begun).await.expect("the device's part of the handshake");
+    device.close().await;
+}

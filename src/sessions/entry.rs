@@ -1,0 +1,47 @@
+//! A session as the table keeps it.
+
+use std::time::Instant;
+
+use super::key::{Generation, Key};
+use super::places::Place;
+use crate::access::offer_authorizer::Pass;
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It takes messages.
+    Open,
+    /// Told to end: nothing that comes now is for it any more.
+    Closing,
+    /// Told to end, and another one has its key now.
+    Replaced,
+}
+
+pub(super) struct Session<H> {
+    pub key: Key,
+    /// The `o=` session id of its browser-side peer connection.
+    pub origin: String,
+    /// What it came in with; renewed by each offer.
+    pub pass: Pass,
+    /// When it began.
+    pub since: Instant,
+    /// Its connection has come about once.
+    pub is_connected: bool,
+    pub phase: Phase,
+    /// It came over HTTP, and only from there it is steered.
+    pub is_web: bool,
+    pub handle: Option<H>,
+}
+
+impl<H> Session<H> {
+    /// The place that it takes up.
+    pub fn place(&self, generation: Generation) -> Place<'_> {
+        Place {
+            generation,
+            grant: self.pass.grant.as_ref(),
+            since: self.since,
+            is_connected: self.is_connected,
+            is_open: self.phase == Phase::Open,
+        }
+    }
+}
