@@ -1,6 +1,7 @@
 //! What holds for any bytes from outside: shared by the fuzzers and by the test that replays their corpus.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use porthole::config::{Config, Moved};
 use porthole::http::fragment::{self, Fragment};
@@ -9,6 +10,8 @@ use porthole::peer::offer;
 use porthole::signaling::message::{Down, ErrorCode, Up, UpKind};
 use porthole::signaling::topic::{Id, Inbound, Topics};
 
+/// Time that a byte of an offer may take, however slow the build and the machine.
+const PER_BYTE: Duration = Duration::from_micros(5);
 /// What x264 makes of 640x480.
 const STREAM: ProfileLevelId = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1e };
 
@@ -51,6 +54,7 @@ pub fn topic(input: &[u8]) {
 pub fn sdp(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let origin = offer::origin(text);
+    let began = Instant::now();
     match offer::inspect(text, STREAM) {
         Ok(codec) => {
             assert!(origin.is_some());
@@ -71,6 +75,9 @@ pub fn sdp(input: &[u8]) {
             assert!(!refusal.message.is_empty() && refusal.message.len() < 4096);
         }
     }
+    // A good reader needs some tens of nanoseconds for a byte; this catches one whose work grows with the square.
+    let allowed = Duration::from_millis(500) + PER_BYTE * u32::try_from(input.len()).unwrap_or(u32::MAX);
+    assert!(began.elapsed() < allowed, "{} bytes took {:?}", input.len(), began.elapsed());
 }
 
 /// What a WHEP player adds to its offer: candidates of its own lines, and at most one new generation of its offer.

@@ -51,7 +51,8 @@
 //!    SDP, once, and asks `sessions::places` (how many may watch).
 //! 3. `peer::session` runs one session to its end. `peer::factory` makes its connection, `peer::driver` takes it to its thread:
 //!    `peer::driver::peer` is the library's state machine, given datagrams and time; `peer::driver::gather` finds our candidates.
-//! 4. `peer::connect::answer` writes what the library leaves out; `access::identity` signs it; it leaves by `sessions::outbox`, the only way out for
+//! 4. `peer::connect::negotiation` says what is taken of it and shows the library a small offer of its own; `peer::connect::answer` writes
+//!    the answer; `access::identity` signs it; it leaves by `sessions::outbox`, the only way out for
 //!    a running session's messages, which is shut when a successor begins.
 //!
 //! # Invariants

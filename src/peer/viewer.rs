@@ -27,7 +27,7 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
-use super::connect::track::TRANSPORT_CC_URI;
+use super::connect::extension_uri::TRANSPORT_CC_URI;
 use super::error::PeerError;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::message::Candidate;

@@ -32,7 +32,7 @@ impl VideoCodec {
 
 /// One H.264 format of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Offered {
+pub(super) struct OfferedH264 {
     pub payload_type: u8,
     rtx_payload_type: Option<u8>,
     /// `None`: not said.
@@ -43,7 +43,7 @@ pub(super) struct Offered {
 }
 
 /// The H.264 formats of `section`, in its order.
-pub(super) fn h264(section: &Section) -> Vec<Offered> {
+pub(super) fn h264(section: &Section) -> Vec<OfferedH264> {
     let mut rtx = [None; 128];
     for format in section.payload_types().filter(|format| section.is(*format, "rtx/90000")) {
         let of = parameter(section.fmtp(format), "apt").and_then(|of| of.parse::<usize>().ok());
@@ -54,7 +54,7 @@ pub(super) fn h264(section: &Section) -> Vec<Offered> {
     let formats = section.payload_types().filter(|format| section.is(*format, "H264/90000"));
     let read = |payload_type: u8| {
         let fmtp = section.fmtp(payload_type);
-        Offered {
+        OfferedH264 {
             payload_type,
             rtx_payload_type: rtx.get(usize::from(payload_type)).copied().flatten(),
             packetization_mode: parameter(fmtp, "packetization-mode").map(|mode| mode.parse().unwrap_or(0)),
@@ -85,7 +85,7 @@ fn parse_profile(text: &str) -> Option<ProfileLevelId> {
     Some(ProfileLevelId { profile_idc: byte(0)?, profile_iop: byte(2)?, level_idc: byte(4)? })
 }
 
-impl Offered {
+impl OfferedH264 {
     /// How far it is from `stream`; `None` if it need not play it. Our payloads are fragmented, which mode 0 does not allow. Where no
     /// mode is named RFC 6184 means 0, but those who name none (devices, GStreamer) play every one and take the answer's.
     fn distance(&self, stream: ProfileLevelId) -> Option<u8> {
@@ -119,7 +119,7 @@ impl Offered {
 
 /// The best of `offered` for `stream`; of these only `payload_type`, where that is given.
 pub(super) fn choose(
-    offered: &[Offered],
+    offered: &[OfferedH264],
     stream: ProfileLevelId,
     payload_type: Option<u8>,
 ) -> Option<VideoCodec> {
@@ -129,7 +129,7 @@ pub(super) fn choose(
 }
 
 /// Why none of `offered` was chosen.
-pub(super) fn refusal(offered: &[&Offered], stream: ProfileLevelId) -> Refusal {
+pub(super) fn refusal(offered: &[&OfferedH264], stream: ProfileLevelId) -> Refusal {
     if offered.is_empty() {
         return Refusal::new(
             ErrorCode::NoH264,

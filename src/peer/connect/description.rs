@@ -70,7 +70,7 @@ pub(super) struct Transport {
 
 /// What is said of one payload type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Format {
+pub(super) struct FormatAttributes {
     /// `a=rtpmap`: name, clock and channels.
     pub encoding: Option<String>,
     pub fmtp: Option<String>,
@@ -101,7 +101,7 @@ pub(super) struct Section {
     pub rtcp_mux: bool,
     pub rtcp_rsize: bool,
     pub transport: Transport,
-    pub codecs: BTreeMap<u8, Format>,
+    pub codecs: BTreeMap<u8, FormatAttributes>,
     /// `a=rtcp-fb:*`.
     pub feedback: Vec<&'static str>,
     pub extensions: Vec<Extension>,

@@ -6,6 +6,7 @@ pub mod candidate;
 pub mod certificate;
 mod codec;
 mod description;
+pub mod extension_uri;
 pub mod fingerprint;
 pub mod handshake;
 pub mod negotiation;

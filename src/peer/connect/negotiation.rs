@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::codec::VideoCodec;
 use super::description::{Description, Extension, Section, Setup};
+use super::extension_uri::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
 use super::fingerprint::Fingerprint;
 use super::offer::{VideoOffer, carrier};
-use super::track::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
 use crate::media::ProfileLevelId;
 use crate::peer::rtp::packet::{Extensions, Mid};
 use crate::signaling::message::Refusal;

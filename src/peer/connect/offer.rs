@@ -6,9 +6,9 @@
 pub use super::codec::VideoCodec;
 use std::sync::Arc;
 
-use super::codec::{self, Offered};
+use super::codec::{self, OfferedH264};
 use super::description::{Description, Direction, Setup};
-use super::track::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
+use super::extension_uri::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
 use crate::access::proof::Nonce;
 use crate::media::ProfileLevelId;
 use crate::signaling::message::{ErrorCode, Offer, Refusal};
@@ -38,7 +38,7 @@ pub struct VideoOffer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     section: usize,
-    formats: Vec<Offered>,
+    formats: Vec<OfferedH264>,
 }
 
 /// The `o=` line's session id: constant over the life of one browser-side peer connection
@@ -115,7 +115,7 @@ impl VideoOffer {
             Some((place.section, VideoCodec { fec_payload_type, ..codec }))
         });
         chosen.next().ok_or_else(|| {
-            let all: Vec<&Offered> = self.places.iter().flat_map(|place| &place.formats).collect();
+            let all: Vec<&OfferedH264> = self.places.iter().flat_map(|place| &place.formats).collect();
             codec::refusal(&all, stream)
         })
     }

@@ -17,22 +17,6 @@ use crate::peer::rtp::fec::Fec;
 use crate::peer::rtp::packet::CLOCK_RATE_HZ;
 use crate::peer::rtp::stream::Negotiated;
 
-/// `http://www.webrtc.org/experiments/rtp-hdrext/playout-delay`: asks the browser to show a
-/// picture as soon as it is decoded.
-pub(in crate::peer) const PLAYOUT_DELAY_URI: &str =
-    "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
-
-/// When a picture was captured, on the sender's clock: what glass-to-glass figures are made of.
-pub(in crate::peer) const ABS_CAPTURE_TIME_URI: &str =
-    "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
-
-/// Transport-wide sequence numbers: the viewer reports when each packet came.
-pub(in crate::peer) const TRANSPORT_CC_URI: &str =
-    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-
-/// Which section of a bundle a packet belongs to (RFC 9143 section 15).
-pub(in crate::peer) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
-
 /// Sources of RTP (RFC 3550 section 3).
 #[derive(Clone, Copy, Debug)]
 pub(in crate::peer) struct Ssrcs {

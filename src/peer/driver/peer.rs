@@ -149,9 +149,9 @@ impl Peer {
         net.tcp.name(self.owner, fragment);
         let is_new = self.fragment.as_deref() != Some(fragment);
         if is_new {
+            self.fragment = Some(fragment.to_owned());
             net.checks.restart(self.owner);
         }
-        self.fragment = Some(fragment.to_owned());
         is_new
     }
 

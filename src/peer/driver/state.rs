@@ -84,6 +84,7 @@ impl State {
             peer.agreement.expect(&negotiation);
         }
         self.guarded(owner, now, |state| {
+            state.peers.get_mut(&owner)?.agreement.expect(&negotiation);
             state.gather_hosts(owner, now);
             let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, negotiation, now);
             let answered = answered.map(|(answer, is_new)| {
