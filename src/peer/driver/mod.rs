@@ -273,7 +273,9 @@ impl Shared {
             #[cfg(test)]
             DriverCommand::Break(owner) => {
                 self.with(|state| {
-                    state.peers.get_mut(&owner).into_iter().for_each(|peer| peer.is_broken = true)
+                    if let Some(peer) = state.peers.get_mut(&owner) {
+                        peer.is_broken = true;
+                    }
                 });
             }
             #[cfg(test)]
