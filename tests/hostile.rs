@@ -236,8 +236,10 @@ async fn offers_with_hundreds_of_candidates_and_sections() {
     let line =
         |n: usize| format!("candidate:{n} 1 udp {} 192.0.2.{} {} typ host", 9000 - n, n % 250, 1024 + n);
     let lines: Vec<String> = (0..500).map(|n| format!("a={}\r\n", line(n))).collect();
+    // A machine with many bridges has many: the surplus is left out.
     viewer.offer("s", &format!("{OFFER}{}", lines.concat())).await;
-    viewer.refused("bad-offer").await;
+    viewer.expect("answer").await;
+    viewer.say(json!({"type": "bye", "session": "s"})).await;
     let sections = OFFER[OFFER.find("m=video").expect("a section")..].repeat(9);
     viewer.offer("s", &(OFFER.to_owned() + &sections)).await;
     // Ten sections are no attack yet; whether they are understood is the library's affair.
@@ -273,7 +275,8 @@ async fn offers_with_hundreds_of_candidates_and_sections() {
             assert_eq!(reply["type"], "answer", "{reply}");
             break;
         }
-        assert_eq!(reply["code"], "no-session", "{reply}");
+        // The one whose mid alone has 900 bytes is too large.
+        assert!(["no-session", "bad-message"].map(Value::from).contains(&reply["code"]), "{reply}");
     }
     viewer.say(json!({"type": "bye", "session": "s"})).await;
     world.assert_nothing_is_left().await;

@@ -230,7 +230,7 @@ mod tests {
             ("[mqtt]\nurl = \"embedded\"\n[camra]\nfps = 5\n", &["Line 3:  [camra]", "camra"]),
             (
                 "[mqtt]\nurl = \"embedded\"\n[camera]\n\nfps = \"many\"\n",
-                &["Line 5:  fps = \"many\"", "camera.fps", "found string"],
+                &["Line 5:  fps = \"many\"", "camera.fps", "\"many\" stands here", "a whole number"],
             ),
             ("# nothing\n", &["mqtt.url", "not set", "embedded"]),
             (

@@ -29,6 +29,8 @@ impl GstPlayer {
     pub async fn play(self, pipeline: String) -> Result<String, String> {
         let done = Command::new(&self.0)
             .args(pipeline.split_ascii_whitespace())
+            // Its own complaints (no STUN server of the internet, say) are no fault of ours.
+            .env_remove("G_DEBUG")
             .kill_on_drop(true)
             .output()
             .await

@@ -24,6 +24,8 @@ use crate::signaling::topic::{Id, Topics};
 const SESSION: &str = "watch";
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+/// How much later than the end of the connection the device's reason for it may come.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(100);
 /// Without a key frame for this long the viewer asks for one, and again.
 const KEY_FRAME_PATIENCE: Duration = Duration::from_secs(2);
@@ -238,6 +240,7 @@ impl Session {
                     None => return,
                 },
                 event = viewer.next() => match event {
+                    Some(ViewerEvent::Ended) => return self.last_words(plan, viewer).await,
                     Some(event) => self.viewer_event(event),
                     None => return,
                 },
@@ -344,12 +347,23 @@ impl Session {
                 self.connected = true;
                 self.asked = Some(Instant::now());
             }
-            ViewerEvent::Ended => {
-                self.fail("connection", "the connection to the device failed or was closed by it");
-                return Next::Break(());
-            }
+            ViewerEvent::Ended => return Next::Break(()),
         }
         Next::Continue(())
+    }
+
+    /// The connection has ended. The device's reason takes another way, and may come a little later.
+    async fn last_words(&mut self, plan: &WatchPlan, viewer: &Viewer) {
+        let heard = timeout(LAST_WORDS_LIMIT, async {
+            while let Some(event) = self.events.recv().await {
+                if self.link_event(plan, viewer, event).await.is_break() {
+                    return;
+                }
+            }
+        });
+        if heard.await.is_err() {
+            self.fail("connection", "the connection to the device failed or was closed by it");
+        }
     }
 
     async fn tick(&mut self, viewer: &Viewer) {
