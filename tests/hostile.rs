@@ -271,12 +271,16 @@ async fn offers_with_hundreds_of_candidates_and_sections() {
     viewer.offer("s", OFFER).await;
     loop {
         let reply = viewer.reply("the same answer").await;
+        // A candidate whose mid alone has 900 bytes is too large.
+        if reply["code"] == "bad-message" {
+            assert_eq!(reply["message"], "a candidate has at most 1024 bytes");
+            continue;
+        }
         if reply["session"] == "s" {
             assert_eq!(reply["type"], "answer", "{reply}");
             break;
         }
-        // The one whose mid alone has 900 bytes is too large.
-        assert!(["no-session", "bad-message"].map(Value::from).contains(&reply["code"]), "{reply}");
+        assert_eq!(reply["code"], "no-session", "{reply}");
     }
     viewer.say(json!({"type": "bye", "session": "s"})).await;
     world.assert_nothing_is_left().await;
