@@ -357,11 +357,12 @@ impl Session {
         let heard = timeout(LAST_WORDS_LIMIT, async {
             while let Some(event) = self.events.recv().await {
                 if self.link_event(plan, viewer, event).await.is_break() {
-                    return;
+                    return true;
                 }
             }
+            false
         });
-        if heard.await.is_err() {
+        if heard.await != Ok(true) {
             self.fail("connection", "the connection to the device failed or was closed by it");
         }
     }
