@@ -97,17 +97,23 @@ async fn a_connection_reaches_the_session_of_its_name() {
     LocalSet::new().run_until(all).await;
 }
 
+/// A viewer that has come, and whose connection belongs to 7.
+async fn joined() -> (Rc<Collected>, TcpLinks, TcpStream, LinkId) {
+    let number = free_port();
+    let (collected, inbox) = Collected::new();
+    accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
+    let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
+    links.name(7, "ours");
+    let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
+    viewer.write_all(&first_frame()).await.unwrap();
+    let (link, _) = links.accepted(accepted(&collected).await).unwrap();
+    (collected, links, viewer, link)
+}
+
 #[tokio::test]
 async fn what_a_viewer_does_not_read_is_bounded() {
     let all = async {
-        let number = free_port();
-        let (collected, inbox) = Collected::new();
-        accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
-        let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
-        links.name(7, "ours");
-        let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
-        viewer.write_all(&first_frame()).await.unwrap();
-        let (link, _) = links.accepted(accepted(&collected).await).unwrap();
+        let (collected, links, viewer, link) = joined().await;
         for _ in 0..2 * MAX_OUTBOX_BYTES / 1000 {
             links.send(link, &[7; 1000]);
         }
@@ -122,14 +128,7 @@ async fn what_a_viewer_does_not_read_is_bounded() {
 #[tokio::test]
 async fn what_a_session_said_last_is_written_and_then_the_connection_ends() {
     let all = async {
-        let number = free_port();
-        let (collected, inbox) = Collected::new();
-        accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
-        let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
-        links.name(7, "ours");
-        let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
-        viewer.write_all(&first_frame()).await.unwrap();
-        let (link, _) = links.accepted(accepted(&collected).await).unwrap();
+        let (_collected, mut links, mut viewer, link) = joined().await;
         // More than the system takes at once.
         let frames = MAX_OUTBOX_BYTES / 1002;
         for _ in 0..frames {
