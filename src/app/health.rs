@@ -234,9 +234,11 @@ impl Condition {
 
     /// In one line.
     fn words(&self) -> String {
-        let media = self.status.borrow();
+        // One after the other: whoever holds a status keeps its writer waiting, and with it all who read after.
         let viewers = self.sessions.live().len();
-        words(&self.presence.borrow(), media.state, media.error.as_deref(), viewers)
+        let media = self.status.borrow().clone();
+        let presence = self.presence.borrow().clone();
+        words(&presence, media.state, media.error.as_deref(), viewers)
     }
 
     /// Resolves when [`Self::words`] may have changed.

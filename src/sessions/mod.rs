@@ -233,7 +233,8 @@ impl Owner {
                     Some(SessionInput::Message { .. } | SessionInput::Web { .. } | SessionInput::Refused { .. }) if is_draining => Vec::new(),
                     Some(SessionInput::Web { key, message, replies: own }) => {
                         replies = own;
-                        lock(&self.registry).table.web(now(), key, message, &self.parts.media.borrow())
+                        let camera = self.camera();
+                        lock(&self.registry).table.web(now(), key, message, &camera)
                     }
                     Some(SessionInput::Ended { generation, reason }) => {
                         self.ended(generation, reason);
@@ -268,13 +269,18 @@ impl Owner {
         }
     }
 
+    /// A copy, taken while no lock is held: a reader of the status waits for its writer, and the writer for readers that may
+    /// be waiting for the registry.
+    fn camera(&self) -> MediaStatus {
+        self.parts.media.borrow().clone()
+    }
+
     fn input(&self, input: SessionInput) -> Vec<SessionAction> {
+        let camera = self.camera();
         let table = &mut lock(&self.registry).table;
         match input {
             SessionInput::Access { clock, grants } => table.set_access(clock, grants),
-            SessionInput::Message { key, kind } => {
-                table.message(now(), key, kind, &self.parts.media.borrow())
-            }
+            SessionInput::Message { key, kind } => table.message(now(), key, kind, &camera),
             SessionInput::Streaming(on) => table.set_streaming(on),
             SessionInput::Close { viewer, session } => table.close_where(&EndReason::Requested, |key| {
                 viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)

@@ -133,6 +133,36 @@ impl World {
     }
 }
 
+/// Who asks for the sessions while the camera's status is being written never waits for the writer: it may be waiting for a
+/// reader of the status that asks for the sessions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
+    let World { sessions, media, tasks, .. } = World::new(true, Ice::default());
+    let (writes, is_writing) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        media.send_modify(|_| {
+            writes.send(()).unwrap();
+            let _ = released.recv_timeout(PATIENCE);
+        });
+    });
+    is_writing.recv_timeout(PATIENCE).unwrap();
+    let polls = tasks.polls()["sessions"];
+    let Key { viewer, session } = key("many");
+    sessions.message(viewer, session, UpKind::Bye { reason: None }).await;
+    while tasks.polls()["sessions"] == polls {
+        tokio::task::yield_now().await;
+    }
+    let (asked, answered) = std::sync::mpsc::channel();
+    let asking = sessions.clone();
+    let reader = std::thread::spawn(move || asked.send(asking.live().len()));
+    let live = answered.recv_timeout(PATIENCE);
+    release.send(()).unwrap();
+    assert_eq!(live, Ok(0));
+    writer.join().unwrap();
+    reader.join().unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn only_the_last_offer_is_answered() {
     let mut world = World::new(false, Ice::default());
