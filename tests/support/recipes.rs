@@ -114,7 +114,7 @@ pub fn documents() -> Vec<String> {
                 !name.starts_with('.') && !matches!(name.as_str(), "target" | "node_modules" | "dist");
             if kind.is_dir() && is_ours {
                 folders.push(entry.path());
-            } else if kind.is_file() && name.ends_with(".md") {
+            } else if kind.is_file() && entry.path().extension().is_some_and(|kind| kind == "md") {
                 let path = entry.path();
                 let inside = path.strip_prefix(root).expect("inside");
                 found.push(inside.to_str().expect("UTF-8").to_owned());
