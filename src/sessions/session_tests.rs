@@ -140,7 +140,7 @@ async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
     let World { sessions, media, tasks, .. } = World::new(true, Ice::default());
     let (writes, is_writing) = std::sync::mpsc::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let writer = std::thread::spawn(move || {
+    let changer = std::thread::spawn(move || {
         media.send_modify(|_| {
             writes.send(()).unwrap();
             let _ = released.recv_timeout(PATIENCE);
@@ -159,7 +159,7 @@ async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
     let live = answered.recv_timeout(PATIENCE);
     release.send(()).unwrap();
     assert_eq!(live, Ok(0));
-    writer.join().unwrap();
+    changer.join().unwrap();
     reader.join().unwrap().unwrap();
 }
 
