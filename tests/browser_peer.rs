@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::browser::{Browser, PEER_PAGE, PLAYER_PAGE};
+use support::browser::{Browser, PEER_PAGE, PLAYER_PAGE, elsewhere};
 use support::daemon::{DEVICE, Daemon, Settings};
 use support::mosquitto::{Mosquitto, Options};
 use support::recipes::{doc, fenced};
@@ -133,7 +133,7 @@ async fn the_viewer_that_the_protocol_prints_shows_the_picture() {
     let text =
         doc("docs/protocol.md").replace("ws://BROKER:9001", &broker.ws_url()).replace("front-door", DEVICE);
     let [viewer] = &fenced(&text, "js")[..] else { panic!("one viewer is printed") };
-    browser.open("about:blank").await;
+    browser.open(&elsewhere().await).await;
     browser.run(PLAYER_PAGE).await;
     browser.run(&format!("{library}\nwindow.mqtt = mqtt; return 0;")).await;
     browser.run(&format!("const video = document.querySelector('video');\n{viewer}\nreturn 0;")).await;

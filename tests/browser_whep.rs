@@ -7,13 +7,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use support::browser::{Browser, PLAYER_PAGE};
+use support::browser::{Browser, PLAYER_PAGE, elsewhere};
 use support::daemon::{Daemon, Settings};
 use support::http::{Site, behind_prefix};
 use support::invited;
 use support::mosquitto::Mosquitto;
 use support::viewer::Dashboard;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The players, as they come from their packages. The reader is the one that MediaMTX serves, with types.
 const ENTRY: &str = "
@@ -49,21 +48,6 @@ async fn page() -> Option<Browser> {
     browser.run(PLAYER_PAGE).await;
     browser.run(&players).await;
     Some(browser)
-}
-
-/// A site that has nothing but an empty page. An address of its own, because browsers trust pages without one less.
-async fn elsewhere() -> String {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).await;
-            let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<!doctype html>";
-            let _ = stream.write_all(page.as_bytes()).await;
-        }
-    });
-    format!("http://{address}/")
 }
 
 async fn daemon(broker: &Mosquitto) -> (Daemon, Dashboard, String) {
