@@ -9,26 +9,26 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::inbox::{Accepted, LinkId, PacketInbox, RelayId};
+use super::inbox::{Accepted, PacketInbox, RelayId, TcpConnectionId};
 
 /// What came.
-pub(in crate::peer) enum Came {
+pub(in crate::peer) enum Recorded {
     Udp(SocketAddr, SocketAddr, Vec<u8>),
     Accepted(Accepted),
-    Tcp(LinkId, Vec<u8>),
-    Closed(LinkId),
+    Tcp(TcpConnectionId, Vec<u8>),
+    Closed(TcpConnectionId),
     Relay,
     Mdns,
 }
 
 /// The inbox.
 #[derive(Default)]
-pub(in crate::peer) struct Collected {
-    came: RefCell<VecDeque<Came>>,
+pub(in crate::peer) struct RecordedInbox {
+    came: RefCell<VecDeque<Recorded>>,
     ready: Notify,
 }
 
-impl Collected {
+impl RecordedInbox {
     /// An empty one, and how others get at it.
     pub fn new() -> (Rc<Self>, Weak<dyn PacketInbox>) {
         let this = Rc::<Self>::default();
@@ -36,13 +36,13 @@ impl Collected {
         (this, weak)
     }
 
-    fn put(&self, came: Came) {
+    fn put(&self, came: Recorded) {
         self.came.borrow_mut().push_back(came);
         self.ready.notify_one();
     }
 
     /// The next thing that comes.
-    pub async fn next(&self) -> Came {
+    pub async fn next(&self) -> Recorded {
         let next = async {
             loop {
                 if let Some(came) = self.came.borrow_mut().pop_front() {
@@ -57,36 +57,36 @@ impl Collected {
     /// The next datagram of a shared socket.
     pub async fn datagram(&self) -> (SocketAddr, SocketAddr, Vec<u8>) {
         match self.next().await {
-            Came::Udp(at, from, datagram) => (at, from, datagram),
+            Recorded::Udp(at, from, datagram) => (at, from, datagram),
             _ => panic!("something else came"),
         }
     }
 }
 
-impl PacketInbox for Collected {
+impl PacketInbox for RecordedInbox {
     fn udp(&self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
         for datagram in datagrams.chunks(stride) {
-            self.put(Came::Udp(at, from, datagram.to_vec()));
+            self.put(Recorded::Udp(at, from, datagram.to_vec()));
         }
     }
 
     fn tcp_accepted(&self, accepted: Accepted) {
-        self.put(Came::Accepted(accepted));
+        self.put(Recorded::Accepted(accepted));
     }
 
-    fn tcp(&self, link: LinkId, frame: &[u8]) {
-        self.put(Came::Tcp(link, frame.to_vec()));
+    fn tcp(&self, connection: TcpConnectionId, frame: &[u8]) {
+        self.put(Recorded::Tcp(connection, frame.to_vec()));
     }
 
-    fn tcp_closed(&self, link: LinkId) {
-        self.put(Came::Closed(link));
+    fn tcp_closed(&self, connection: TcpConnectionId) {
+        self.put(Recorded::Closed(connection));
     }
 
     fn relay(&self, _relay: RelayId, _datagram: &[u8]) {
-        self.put(Came::Relay);
+        self.put(Recorded::Relay);
     }
 
     fn mdns(&self, _from: SocketAddr, _datagram: &[u8]) {
-        self.put(Came::Mdns);
+        self.put(Recorded::Mdns);
     }
 }

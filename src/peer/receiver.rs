@@ -1,7 +1,7 @@
 //! The receiving side of a peer connection, for `porthole watch`: offers to receive, hands packets on.
 
-mod mending_socket;
-mod retransmitted;
+mod dtls_retransmit_socket;
+mod rtx_unwrapper;
 mod runtime;
 #[cfg(test)]
 pub(in crate::peer) mod slow_clock;
@@ -31,8 +31,8 @@ use super::connect::extension_uri::TRANSPORT_CC_URI;
 use super::error::PeerError;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::message::Candidate;
-use retransmitted::Retransmitted;
-use runtime::{ViewerRuntime, WakeDriver};
+use rtx_unwrapper::RtxUnwrapper;
+use runtime::{ReceiverRuntime, WakeDriver};
 
 /// The profiles that browsers offer, with the payload types of each and of its retransmissions.
 const PROFILES: [(&str, u8, u8); 4] =
@@ -55,7 +55,7 @@ const EVENT_LIMIT: usize = 128;
 
 /// What the connection reports.
 #[derive(Debug)]
-pub enum ViewerEvent {
+pub enum ReceiverEvent {
     /// One of our candidates, or `None` for the end of them.
     Candidate(Option<Candidate>),
     /// Media can flow.
@@ -84,18 +84,18 @@ pub trait PacketSink: Send + Sync + 'static {
 }
 
 /// A peer connection that receives one video.
-pub struct Viewer {
+pub struct Receiver {
     peer: Arc<dyn PeerConnection>,
-    events: mpsc::Receiver<ViewerEvent>,
+    events: mpsc::Receiver<ReceiverEvent>,
     /// Cancelled when either side has said that it is over.
     ended: CancellationToken,
     track: Arc<Mutex<Option<Arc<dyn TrackRemote>>>>,
 }
 
-impl Viewer {
+impl Receiver {
     /// Makes a connection and its offer. Candidates follow as events.
     pub async fn offer(sink: Arc<dyn PacketSink>) -> Result<(Self, String), PeerError> {
-        Self::offer_in(ViewerRuntime::default(), false, sink).await
+        Self::offer_in(ReceiverRuntime::default(), false, sink).await
     }
 
     /// The same by `clock`. `lite`: one that only answers checks (RFC 8445 section 2.5).
@@ -105,11 +105,11 @@ impl Viewer {
         lite: bool,
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
-        Self::offer_in(ViewerRuntime::by(clock), lite, sink).await
+        Self::offer_in(ReceiverRuntime::by(clock), lite, sink).await
     }
 
     async fn offer_in(
-        runtime: ViewerRuntime,
+        runtime: ReceiverRuntime,
         lite: bool,
         sink: Arc<dyn PacketSink>,
     ) -> Result<(Self, String), PeerError> {
@@ -136,7 +136,7 @@ impl Viewer {
                 Registry::new()
                     .with(Slot::from(6_200), ReceiverReportBuilder::new().build())
                     .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(TWCC_EVERY).build())
-                    .with(Slot::from(6_500), Retransmitted::default())
+                    .with(Slot::from(6_500), RtxUnwrapper::default())
                     .with(
                         Slot::NackGenerator,
                         NackGeneratorBuilder::new()
@@ -184,11 +184,11 @@ impl Viewer {
     }
 
     /// The next thing the connection reports.
-    pub async fn next(&mut self) -> Option<ViewerEvent> {
+    pub async fn next(&mut self) -> Option<ReceiverEvent> {
         tokio::select! {
             biased;
             event = self.events.recv() => event,
-            () = self.ended.cancelled() => Some(ViewerEvent::Ended),
+            () = self.ended.cancelled() => Some(ReceiverEvent::Ended),
         }
     }
 
@@ -253,7 +253,7 @@ fn udp_addresses() -> Vec<String> {
 
 /// Runs on the library's driver task, so it only forwards.
 struct Handler {
-    tx: mpsc::Sender<ViewerEvent>,
+    tx: mpsc::Sender<ReceiverEvent>,
     sink: Arc<dyn PacketSink>,
     track: Arc<Mutex<Option<Arc<dyn TrackRemote>>>>,
     wake: WakeDriver,
@@ -261,7 +261,7 @@ struct Handler {
 }
 
 impl Handler {
-    fn forward(&self, event: ViewerEvent) {
+    fn forward(&self, event: ReceiverEvent) {
         // A full queue means that nobody reads any more.
         let _ = self.tx.try_send(event);
     }
@@ -271,7 +271,7 @@ impl Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         let Ok(init) = event.candidate.to_json() else { return };
-        self.forward(ViewerEvent::Candidate(Some(Candidate {
+        self.forward(ReceiverEvent::Candidate(Some(Candidate {
             candidate: init.candidate,
             sdp_mid: init.sdp_mid,
             sdp_mline_index: init.sdp_mline_index,
@@ -281,7 +281,7 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.forward(ViewerEvent::Candidate(None));
+            self.forward(ReceiverEvent::Candidate(None));
         }
     }
 
@@ -293,9 +293,9 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         match state {
-            RTCPeerConnectionState::Connected => self.forward(ViewerEvent::Connected),
+            RTCPeerConnectionState::Connected => self.forward(ReceiverEvent::Connected),
             RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
-                self.forward(ViewerEvent::Ended);
+                self.forward(ReceiverEvent::Ended);
             }
             _ => {}
         }

@@ -18,7 +18,7 @@ use super::connect::negotiation::Negotiation;
 use super::connect::offer::VideoOffer;
 use super::net::demux::{Class, Stun};
 use super::net::interfaces::addresses;
-use super::viewer::{PacketSink, Received, Viewer};
+use super::receiver::{PacketSink, Received, Receiver};
 use super::{Factory, SessionStats};
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
@@ -95,7 +95,7 @@ fn client_hello() -> Vec<u8> {
 #[tokio::test]
 async fn a_handshake_that_begins_before_ice_has_settled_needs_no_repeat() {
     let Some(here) = addresses().into_iter().find(std::net::IpAddr::is_ipv4) else { return };
-    let (page, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (page, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     page.close().await;
     let offer = offer.replace("a=setup:actpass", "a=setup:active");
 

@@ -9,15 +9,15 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::media::error::MediaError;
-use crate::media::pipeline::flow::{EventReporter, PipelineEvent};
+use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 use crate::media::still::snapshot::CapturedPicture;
 
-/// The tap on one pad.
-pub struct Tap {
+/// The probe on one pad.
+pub struct CopyProbe {
     wanted: Arc<AtomicBool>,
 }
 
-impl Tap {
+impl CopyProbe {
     /// Watches what leaves `element`.
     pub fn on(element: Option<&gst::Element>, report: EventReporter) -> Result<Self, MediaError> {
         let pad = element.and_then(|element| element.static_pad("src"));

@@ -1,7 +1,7 @@
 //! Turns retransmissions (RFC 4588) back into the packets they repeat, before the NACK generator.
 //!
 //! The library does so only behind its interceptors, whose NACK generator therefore never learns that a
-//! packet was repaired and asks for it again and again.
+//! packet came again and asks for it again and again.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,17 +10,17 @@ use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
-/// The one video stream of a viewer, and its repair stream.
+/// The one video stream of a viewer, and its RTX stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pair {
     ssrc: u32,
     payload_type: u8,
-    repair_ssrc: u32,
+    rtx_ssrc: u32,
 }
 
 /// The interceptor.
 #[derive(Default)]
-pub(super) struct Retransmitted {
+pub(super) struct RtxUnwrapper {
     pair: Option<Pair>,
     read_queue: VecDeque<TaggedPacket>,
     write_queue: VecDeque<TaggedPacket>,
@@ -28,7 +28,7 @@ pub(super) struct Retransmitted {
 
 /// Rewrites `packet` if it is a retransmission. False if it repeats nothing (padding to probe with).
 fn restore(packet: &mut rtc::rtp::Packet, pair: Pair) -> bool {
-    if packet.header.ssrc != pair.repair_ssrc {
+    if packet.header.ssrc != pair.rtx_ssrc {
         return true;
     }
     let Some(original) = packet.payload.first_chunk::<2>().copied() else { return false };
@@ -40,7 +40,7 @@ fn restore(packet: &mut rtc::rtp::Packet, pair: Pair) -> bool {
     true
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Retransmitted {
+impl Protocol<TaggedPacket, TaggedPacket, ()> for RtxUnwrapper {
     type Rout = TaggedPacket;
     type Wout = TaggedPacket;
     type Eout = ();
@@ -71,13 +71,13 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Retransmitted {
     }
 }
 
-impl Interceptor for Retransmitted {
+impl Interceptor for RtxUnwrapper {
     fn bind_local_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
 
     fn bind_remote_stream(&mut self, info: &StreamInfo) {
-        if let Some(repair_ssrc) = info.ssrc_rtx {
-            self.pair = Some(Pair { ssrc: info.ssrc, payload_type: info.payload_type, repair_ssrc });
+        if let Some(rtx_ssrc) = info.ssrc_rtx {
+            self.pair = Some(Pair { ssrc: info.ssrc, payload_type: info.payload_type, rtx_ssrc });
         }
     }
 
@@ -88,7 +88,7 @@ impl Interceptor for Retransmitted {
 mod tests {
     use super::*;
 
-    const PAIR: Pair = Pair { ssrc: 1, payload_type: 102, repair_ssrc: 2 };
+    const PAIR: Pair = Pair { ssrc: 1, payload_type: 102, rtx_ssrc: 2 };
 
     fn packet(ssrc: u32, payload: &'static [u8]) -> rtc::rtp::Packet {
         let header = rtc::rtp::Header {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// One packet's fate.
 #[derive(Clone, Copy, Debug)]
-pub struct Report {
+pub struct PacketResult {
     /// When it left.
     pub departure: Instant,
     /// When it came, on the viewer's clock; `None` for a lost one.

@@ -17,13 +17,13 @@ pub struct SendLatency {
 impl SendLatency {
     /// Of these sessions.
     pub fn of(sessions: &[Arc<SessionStats>]) -> Self {
-        let mut stages = Vec::new();
+        let mut send_times = Vec::new();
         for live in sessions {
-            live.sent.stages.collect_into(&mut stages);
+            live.sent.send_times.collect_into(&mut send_times);
         }
         Self {
-            first_packet: Latency::of(stages.iter().map(|stage| stage.first_us).collect()),
-            last_packet: Latency::of(stages.iter().map(|stage| stage.last_us).collect()),
+            first_packet: Latency::of(send_times.iter().map(|picture| picture.first_us).collect()),
+            last_packet: Latency::of(send_times.iter().map(|picture| picture.last_us).collect()),
         }
     }
 }
@@ -43,7 +43,7 @@ mod tests {
         for n in 0..100 {
             let viewer = usize::from(n >= 90);
             let first = Duration::from_micros(n);
-            sessions[viewer].sent.stages.record(first, first + Duration::from_millis(1));
+            sessions[viewer].sent.send_times.record(first, first + Duration::from_millis(1));
         }
         let latency = SendLatency::of(&sessions);
         assert_eq!(latency.first_packet, Some(Latency { p50_ms: 0.05, p95_ms: 0.095 }));

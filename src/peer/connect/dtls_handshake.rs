@@ -2,7 +2,7 @@
 //!
 //! The library repeats a flight after a whole second. Worse, it forgets that timer when any
 //! handshake message arrives that does not complete the peer's flight, such as the peer's repeat of
-//! an earlier one; if our flight was lost too, both sides then wait for ever. [`Handshake`] looks at
+//! an earlier one; if our flight was lost too, both sides then wait for ever. [`DtlsHandshake`] looks at
 //! the datagrams of one connection and says what to send again, byte by byte as it was, and which of the
 //! peer's repeats to keep from the library. A record that did arrive is dropped by its receiver
 //! (RFC 6347 section 4.1.2.6), so repeating costs only the datagrams.
@@ -40,7 +40,7 @@ enum Role {
 
 /// The handshake of one connection.
 #[derive(Debug, Default)]
-pub(in crate::peer) struct Handshake {
+pub(in crate::peer) struct DtlsHandshake {
     flight: Vec<Vec<u8>>,
     /// The peer said something since our last flight began: what we send next is a new flight.
     answered: bool,
@@ -52,7 +52,7 @@ pub(in crate::peer) struct Handshake {
     done: bool,
 }
 
-impl Handshake {
+impl DtlsHandshake {
     /// Whether it is over, so that nobody has to look any more.
     pub fn is_done(&self) -> bool {
         self.done
@@ -206,8 +206,8 @@ mod tests {
     }
 
     /// A client whose last flight is out.
-    fn client(now: Instant) -> Handshake {
-        let mut handshake = Handshake::default();
+    fn client(now: Instant) -> DtlsHandshake {
+        let mut handshake = DtlsHandshake::default();
         handshake.sent(&message(CLIENT_HELLO, 0), now);
         assert_eq!(handshake.received(&message(SERVER_HELLO, 0)), FlightVerdict::Keep);
         handshake.sent(&message(CERTIFICATE, 1), now);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn an_answer_begins_the_next_flight() {
         let start = Instant::now();
-        let mut handshake = Handshake::default();
+        let mut handshake = DtlsHandshake::default();
         handshake.sent(&message(CLIENT_HELLO, 0), start);
         assert_eq!(handshake.repeat(after(start, 50)), [message(CLIENT_HELLO, 0)]);
         handshake.received(&message(SERVER_HELLO, 0));
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_clients_repeat_reaches_a_server_that_answered_it() {
         let start = Instant::now();
-        let mut server = Handshake::default();
+        let mut server = DtlsHandshake::default();
         server.received(&message(CLIENT_HELLO, 0));
         server.sent(&message(SERVER_HELLO, 0), start);
         server.received(&message(CERTIFICATE, 1));
@@ -282,7 +282,7 @@ mod tests {
         assert!(handshake.is_done());
         assert!(handshake.repeat(after(start, 50)).is_empty());
 
-        let mut server = Handshake::default();
+        let mut server = DtlsHandshake::default();
         server.received(&message(CLIENT_HELLO, 0));
         server.sent(&finished(), start);
         server.media_sent();
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn whatever_comes_it_stays_bounded() {
         let start = Instant::now();
-        let mut handshake = Handshake::default();
+        let mut handshake = DtlsHandshake::default();
         for length in 0..200 {
             handshake.received(&vec![HANDSHAKE; length]);
             handshake.received(&finished()[..length.min(60)]);

@@ -1,4 +1,4 @@
-//! What a link needs to know, and what of it cannot be used.
+//! What a client needs to know, and what of it cannot be used.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use super::message::Outgoing;
 use super::tls::{TlsFileError, TlsFiles};
 use crate::signaling::broker_url::BrokerUrl;
 
-/// What a link needs to know.
+/// What a client needs to know.
 #[derive(Clone)]
-pub struct LinkConfig {
+pub struct MqttClientConfig {
     /// Where the broker is.
     pub url: BrokerUrl,
     /// The MQTT client id; two clients with one id throw each other out.
@@ -25,8 +25,8 @@ pub struct LinkConfig {
     pub subscriptions: Vec<String>,
 }
 
-impl LinkConfig {
-    /// A link without credentials, will or subscriptions.
+impl MqttClientConfig {
+    /// A client without credentials, will or subscriptions.
     pub fn new(url: BrokerUrl, client_id: impl Into<String>) -> Self {
         Self {
             url,
@@ -40,9 +40,9 @@ impl LinkConfig {
     }
 }
 
-/// Why a link cannot even be tried.
+/// Why a client cannot even be tried.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum MqttError {
     /// Something about the certificates.
     #[error(transparent)]
     Tls(#[from] TlsFileError),

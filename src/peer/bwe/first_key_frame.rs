@@ -5,26 +5,26 @@
 
 use std::time::{Duration, Instant};
 
-use super::Report;
+use super::PacketResult;
 
-/// Key frames that one viewer gets as a newcomer beyond its first: on a path that brings none whole, more would only fill it.
+/// Key frames that one viewer gets beyond its first, as if it had just come: on a path that brings none whole, more would only fill it.
 const MOST: u8 = 5;
 /// And for how long: a viewer without reports on single packets never tells that it has one.
 const NEW_FOR: Duration = Duration::from_secs(10);
 
 /// What is known of a viewer's first key frames.
 #[derive(Debug, Default)]
-pub(in crate::peer) struct Newcomer {
+pub(in crate::peer) struct FirstKeyFrame {
     has_picture: bool,
     /// When its first key frame began to leave.
     since: Option<Instant>,
     /// The last one.
-    key_frame: Option<Leaving>,
+    key_frame: Option<SentKeyFrame>,
     asked: u8,
 }
 
 #[derive(Debug)]
-struct Leaving {
+struct SentKeyFrame {
     first: Instant,
     /// Set once all of it has left.
     last: Option<Instant>,
@@ -32,7 +32,7 @@ struct Leaving {
     arrived: usize,
 }
 
-impl Newcomer {
+impl FirstKeyFrame {
     /// A packet of a key frame left.
     pub fn sent(&mut self, now: Instant, is_first: bool, is_last: bool) {
         if self.has_picture {
@@ -40,7 +40,7 @@ impl Newcomer {
         }
         self.since.get_or_insert(now);
         if is_first {
-            self.key_frame = Some(Leaving { first: now, last: None, packets: 0, arrived: 0 });
+            self.key_frame = Some(SentKeyFrame { first: now, last: None, packets: 0, arrived: 0 });
         }
         if let Some(leaving) = &mut self.key_frame {
             leaving.packets += 1;
@@ -49,9 +49,11 @@ impl Newcomer {
     }
 
     /// What the viewer reports of packets that left.
-    pub fn reported(&mut self, reports: &[Report]) {
-        let Some(Leaving { first, last: Some(last), packets, arrived }) = &mut self.key_frame else { return };
-        let of_it = |report: &&Report| report.arrived && (*first..=*last).contains(&report.departure);
+    pub fn reported(&mut self, reports: &[PacketResult]) {
+        let Some(SentKeyFrame { first, last: Some(last), packets, arrived }) = &mut self.key_frame else {
+            return;
+        };
+        let of_it = |report: &&PacketResult| report.arrived && (*first..=*last).contains(&report.departure);
         *arrived += reports.iter().filter(of_it).count();
         if *arrived >= *packets {
             self.has_picture = true;
@@ -73,17 +75,17 @@ impl Newcomer {
 mod tests {
     use super::*;
 
-    fn report(departure: Instant, arrived: bool) -> Report {
-        Report { departure, arrival: None, arrived, bytes: 1000 }
+    fn report(departure: Instant, arrived: bool) -> PacketResult {
+        PacketResult { departure, arrival: None, arrived, bytes: 1000 }
     }
 
     /// A viewer that was sent a key frame of three packets at `now`.
-    fn viewer(now: Instant) -> Newcomer {
-        let mut newcomer = Newcomer::default();
+    fn viewer(now: Instant) -> FirstKeyFrame {
+        let mut first_key_frame = FirstKeyFrame::default();
         for packet in 0..3 {
-            newcomer.sent(now, packet == 0, packet == 2);
+            first_key_frame.sent(now, packet == 0, packet == 2);
         }
-        newcomer
+        first_key_frame
     }
 
     #[test]
@@ -103,11 +105,11 @@ mod tests {
     #[test]
     fn it_is_new_neither_for_ever_nor_while_its_key_frame_is_leaving() {
         let now = Instant::now();
-        let mut newcomer = viewer(now);
-        let asked = (0..100).filter(|_| newcomer.asks(now)).count();
+        let mut first_key_frame = viewer(now);
+        let asked = (0..100).filter(|_| first_key_frame.asks(now)).count();
         assert_eq!(asked, usize::from(MOST));
         assert!(!viewer(now).asks(now + NEW_FOR));
-        let mut leaving = Newcomer::default();
+        let mut leaving = FirstKeyFrame::default();
         leaving.sent(now, true, false);
         assert!(!leaving.asks(now));
         leaving.sent(now, false, true);

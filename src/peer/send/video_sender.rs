@@ -4,25 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use rtc::rtp::codec::h264::H264Payloader;
-use rtc::rtp::packetizer::Payloader;
-
 use super::frame_dropper::{FrameDropper, Path, Picture, Verdict};
-use super::latency::ntp_q32;
 use super::media_sender::MediaSender;
 use super::pacer::Pacer;
-use crate::peer::bwe::UnderWay;
+use super::packetizer::packetize;
+use crate::peer::bwe::Outstanding;
 use crate::peer::net::Net;
-use crate::peer::rtp::packet::CLOCK_RATE_HZ;
-use crate::peer::rtp::stream::Packet;
+use crate::peer::rtp::ntp::ntp_q32;
+use crate::peer::rtp::rtp_header::CLOCK_RATE_HZ;
+use crate::peer::rtp::rtp_sender::Packet;
 use crate::peer::stats::{SessionStats, ms};
 use crate::stream::{AccessUnit, Fanout};
-
-/// RTP payload bytes that keep the whole packet (IPv6, UDP, SRTP tag, RTP header with
-/// extensions, RTX header) within the 1200 bytes that every path on the internet carries.
-/// A repair that comes unasked has up to 32 bytes more, and stays within the 1280 of IPv6.
-const MAX_PAYLOAD_BYTES: usize = 1100;
 
 /// The capture time goes with key frames, and at least this often.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
@@ -93,16 +85,6 @@ fn rtp_time(media_time: Duration) -> u32 {
     u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or_default()
 }
 
-/// The RTP payloads of `unit` (RFC 6184 packetization mode 1), made once for all viewers.
-pub fn payloads(unit: &AccessUnit) -> &[Bytes] {
-    unit.payloads(|data| {
-        H264Payloader::default().payload(MAX_PAYLOAD_BYTES, data).unwrap_or_else(|error| {
-            tracing::warn!(%error, "an access unit could not be packetised and is skipped");
-            Vec::new()
-        })
-    })
-}
-
 /// A packet on its way out, and what its leaving means for its picture.
 struct Outgoing {
     packet: Packet,
@@ -114,7 +96,7 @@ struct Outgoing {
 }
 
 /// What one viewer's packets are made with, and those that wait.
-pub(in crate::peer) struct Sending {
+pub(in crate::peer) struct VideoSender {
     extensions: RtpExtensions,
     fanout: Fanout,
     live: Arc<SessionStats>,
@@ -128,7 +110,7 @@ pub(in crate::peer) struct Sending {
     last: Option<(u32, Instant)>,
 }
 
-impl Sending {
+impl VideoSender {
     /// For a viewer that is told to hold each picture for `playout_delay_ms`. Key frames are asked of `fanout`.
     pub fn new(playout_delay_ms: u32, fanout: Fanout, live: Arc<SessionStats>) -> Self {
         Self {
@@ -153,7 +135,7 @@ impl Sending {
         if !self.wants(now, unit, rate) {
             return;
         }
-        let payloads = payloads(unit);
+        let payloads = packetize(unit);
         let timestamp = self.extensions.timestamp(unit);
         let (mut playout_delay, mut capture_time) =
             (self.extensions.playout_delay(unit, now), self.extensions.capture_time(unit, now));
@@ -208,7 +190,7 @@ impl Sending {
 
     /// Whether this viewer gets `unit`; one whose path is too narrow gets fewer.
     fn wants(&mut self, now: Instant, unit: &AccessUnit, rate: Option<f64>) -> bool {
-        let UnderWay { backlog, queue, overflowed } = self.live.feedback.under_way(now);
+        let Outstanding { backlog, queue, overflowed } = self.live.feedback.outstanding(now);
         let path = Path {
             rate,
             backlog: backlog + self.pacer.backlog(rate),
@@ -260,13 +242,15 @@ impl Sending {
         });
         if let Some(first_out) = self.first_out.take() {
             let after = |at: Instant| at.saturating_duration_since(encoded_at);
-            sent.stages.record(after(first_out), after(now));
+            sent.send_times.record(after(first_out), after(now));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -275,18 +259,6 @@ mod tests {
         assert_eq!(rtp_time(Duration::from_millis(33)), 2_970);
         let wrap = Duration::from_secs(u64::from(u32::MAX) / 90_000 + 1);
         assert!(rtp_time(wrap) < 90_000);
-    }
-
-    #[test]
-    fn payloads_are_made_once_and_fit() {
-        let mut data = vec![0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0, 0, 0, 1, 0x68, 0xce, 0, 0, 0, 1, 0x65];
-        data.extend(std::iter::repeat_n(0xaa, 5_000));
-        let now = Instant::now();
-        let unit = AccessUnit::new(data.into(), Duration::ZERO, now, now, true);
-        let first = payloads(&unit).as_ptr();
-        assert_eq!(payloads(&unit.clone()).as_ptr(), first, "shared, not made again");
-        assert!(payloads(&unit).len() >= 5);
-        assert!(payloads(&unit).iter().all(|payload| payload.len() <= MAX_PAYLOAD_BYTES));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The library answers a peer's alert with the same one, and sends its own when a handshake fails, but tells nobody: an
 //! encrypted alert that leaves is the sign that an authentic one has come, or that this side has given up.
 
-use super::handshake::records;
+use super::dtls_handshake::records;
 
 const ALERT: u8 = 21;
 const FATAL: u8 = 2;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::key::Key;
+use super::session_key::SessionKey;
 use crate::signaling::message::Candidate;
 
 /// How long they wait.
@@ -12,13 +12,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 const MAX_OF_SESSION: usize = 32;
 /// For how many sessions they may wait at once.
 pub(super) const MAX_SESSIONS: usize = 64;
-/// The longest candidate, with its mid and fragment, in bytes: those of browsers have up to about 250.
+/// The longest candidate, with its mid and ufrag, in bytes: those of browsers have up to about 250.
 pub(super) const MAX_CANDIDATE_BYTES: usize = 1024;
 /// All that wait, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// What waits for one session.
-struct Early {
+struct Pending {
     since: Instant,
     bytes: usize,
     candidates: Vec<Option<Candidate>>,
@@ -26,8 +26,8 @@ struct Early {
 
 /// All that wait.
 #[derive(Default)]
-pub(super) struct EarlyCandidates {
-    by_key: HashMap<Key, Early>,
+pub(super) struct PendingCandidates {
+    by_key: HashMap<SessionKey, Pending>,
     bytes: usize,
 }
 
@@ -41,12 +41,12 @@ pub(super) fn size(candidate: Option<&Candidate>) -> usize {
     })
 }
 
-impl EarlyCandidates {
+impl PendingCandidates {
     /// Keeps one for `key`; gives whose were forgotten for it: those that waited longest. Nobody can keep others out by
     /// sending much.
-    pub fn put(&mut self, now: Instant, key: Key, candidate: Option<Candidate>) -> Vec<Key> {
+    pub fn put(&mut self, now: Instant, key: SessionKey, candidate: Option<Candidate>) -> Vec<SessionKey> {
         let size = size(candidate.as_ref());
-        let own = self.by_key.get(&key).map_or(0, |early| early.candidates.len());
+        let own = self.by_key.get(&key).map_or(0, |pending| pending.candidates.len());
         if own >= MAX_OF_SESSION {
             return Vec::new();
         }
@@ -59,25 +59,26 @@ impl EarlyCandidates {
             self.take(&oldest);
             forgotten.push(oldest);
         }
-        let early = self.by_key.entry(key).or_insert(Early { since: now, bytes: 0, candidates: Vec::new() });
-        early.candidates.push(candidate);
-        early.bytes += size;
+        let pending =
+            self.by_key.entry(key).or_insert(Pending { since: now, bytes: 0, candidates: Vec::new() });
+        pending.candidates.push(candidate);
+        pending.bytes += size;
         self.bytes += size;
         forgotten
     }
 
     /// Those of `key`, which wait no longer.
-    pub fn take(&mut self, key: &Key) -> Vec<Option<Candidate>> {
-        let Some(early) = self.by_key.remove(key) else { return Vec::new() };
-        self.bytes = self.bytes.saturating_sub(early.bytes);
-        early.candidates
+    pub fn take(&mut self, key: &SessionKey) -> Vec<Option<Candidate>> {
+        let Some(pending) = self.by_key.remove(key) else { return Vec::new() };
+        self.bytes = self.bytes.saturating_sub(pending.bytes);
+        pending.candidates
     }
 
     /// Forgets those whose offer never came; gives whose they were.
-    pub fn expire(&mut self, now: Instant) -> Vec<Key> {
-        let is_late = |early: &Early| now.saturating_duration_since(early.since) >= LIMIT;
-        let late: Vec<Key> =
-            self.by_key.iter().filter(|(_, early)| is_late(early)).map(|(key, _)| key.clone()).collect();
+    pub fn expire(&mut self, now: Instant) -> Vec<SessionKey> {
+        let is_late = |pending: &Pending| now.saturating_duration_since(pending.since) >= LIMIT;
+        let late: Vec<SessionKey> =
+            self.by_key.iter().filter(|(_, pending)| is_late(pending)).map(|(key, _)| key.clone()).collect();
         for key in &late {
             self.take(key);
         }
@@ -86,7 +87,7 @@ impl EarlyCandidates {
 
     /// When [`Self::expire`] has something to do.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.by_key.values().map(|early| early.since + LIMIT).min()
+        self.by_key.values().map(|pending| pending.since + LIMIT).min()
     }
 }
 
@@ -95,8 +96,8 @@ mod tests {
     use super::*;
     use crate::signaling::topic::Id;
 
-    fn key(at: usize) -> Key {
-        Key { viewer: Id::new(&format!("v{at}")).unwrap(), session: Id::default_session() }
+    fn key(at: usize) -> SessionKey {
+        SessionKey { viewer: Id::new(&format!("v{at}")).unwrap(), session: Id::default_session() }
     }
 
     fn of_bytes(bytes: usize) -> Candidate {
@@ -106,18 +107,18 @@ mod tests {
 
     #[test]
     fn all_that_waits_is_bounded_in_bytes_and_the_newest_has_room() {
-        let (mut early, start) = (EarlyCandidates::default(), Instant::now());
+        let (mut pending, start) = (PendingCandidates::default(), Instant::now());
         for at in 0..10_000 {
             let now = start + Duration::from_millis(at as u64 / 32);
-            early.put(now, key(at / 32), Some(of_bytes(900)));
-            assert!(early.bytes <= MAX_BYTES && early.by_key.len() <= MAX_SESSIONS);
+            pending.put(now, key(at / 32), Some(of_bytes(900)));
+            assert!(pending.bytes <= MAX_BYTES && pending.by_key.len() <= MAX_SESSIONS);
         }
         let now = start + Duration::from_secs(1);
-        early.put(now, key(77_777), Some(of_bytes(200)));
-        assert_eq!(early.take(&key(77_777)).len(), 1);
-        let counted: usize = early.by_key.values().map(|early| early.bytes).sum();
-        assert_eq!(counted, early.bytes);
-        assert!(!early.expire(now + LIMIT).is_empty());
-        assert_eq!((early.bytes, early.next_expiry()), (0, None));
+        pending.put(now, key(77_777), Some(of_bytes(200)));
+        assert_eq!(pending.take(&key(77_777)).len(), 1);
+        let counted: usize = pending.by_key.values().map(|pending| pending.bytes).sum();
+        assert_eq!(counted, pending.bytes);
+        assert!(!pending.expire(now + LIMIT).is_empty());
+        assert_eq!((pending.bytes, pending.next_expiry()), (0, None));
     }
 }

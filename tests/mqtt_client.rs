@@ -1,4 +1,4 @@
-//! The MQTT link against a real broker: it comes back, it is encrypted, and no message brings it down.
+//! The MQTT client against a real broker: it comes back, it is encrypted, and no message brings it down.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use porthole::base::tasks::TaskGroup;
 use porthole::signaling::mqtt::{
-    Incoming, KEPT_PAYLOAD_BYTES, Link, LinkConfig, LinkEvent, Outgoing, TlsFiles, connect,
+    Incoming, KEPT_PAYLOAD_BYTES, MqttClient, MqttClientConfig, MqttEvent, Outgoing, TlsFiles, connect,
 };
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
@@ -18,48 +18,48 @@ use support::mosquitto::{Mosquitto, Options};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn config(url: &str, id: &str) -> LinkConfig {
-    LinkConfig::new(url.parse().expect("a broker URL"), id)
+fn config(url: &str, id: &str) -> MqttClientConfig {
+    MqttClientConfig::new(url.parse().expect("a broker URL"), id)
 }
 
-fn listening(url: &str, id: &str, filter: &str) -> LinkConfig {
-    LinkConfig { subscriptions: vec![filter.to_owned()], ..config(url, id) }
+fn listening(url: &str, id: &str, filter: &str) -> MqttClientConfig {
+    MqttClientConfig { subscriptions: vec![filter.to_owned()], ..config(url, id) }
 }
 
-fn open(config: LinkConfig) -> (Link, Receiver<LinkEvent>) {
-    connect(config, &TaskGroup::new()).expect("a link")
+fn open(config: MqttClientConfig) -> (MqttClient, Receiver<MqttEvent>) {
+    connect(config, &TaskGroup::new()).expect("a client")
 }
 
-async fn next(events: &mut Receiver<LinkEvent>) -> LinkEvent {
-    timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("a living link")
+async fn next(events: &mut Receiver<MqttEvent>) -> MqttEvent {
+    timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("a living client")
 }
 
-async fn connected(events: &mut Receiver<LinkEvent>) {
+async fn connected(events: &mut Receiver<MqttEvent>) {
     loop {
-        if next(events).await == LinkEvent::Connected {
+        if next(events).await == MqttEvent::Connected {
             return;
         }
     }
 }
 
-async fn disconnected(events: &mut Receiver<LinkEvent>) -> String {
+async fn disconnected(events: &mut Receiver<MqttEvent>) -> String {
     loop {
-        if let LinkEvent::Disconnected { reason } = next(events).await {
+        if let MqttEvent::Disconnected { reason } = next(events).await {
             return reason;
         }
     }
 }
 
-async fn message(events: &mut Receiver<LinkEvent>) -> Incoming {
+async fn message(events: &mut Receiver<MqttEvent>) -> Incoming {
     match next(events).await {
-        LinkEvent::Message(message) => message,
+        MqttEvent::Message(message) => message,
         other => panic!("a message was expected, not {other:?}"),
     }
 }
 
-/// A link that says `text` to itself and must hear it.
-async fn echo(link: &Link, events: &mut Receiver<LinkEvent>, topic: &str, text: &'static str) {
-    assert!(link.publish(Outgoing::signal(topic, text)));
+/// A client that says `text` to itself and must hear it.
+async fn echo(client: &MqttClient, events: &mut Receiver<MqttEvent>, topic: &str, text: &'static str) {
+    assert!(client.publish(Outgoing::signal(topic, text)));
     assert_eq!(
         message(events).await,
         Incoming { topic: topic.into(), payload: text.into(), retain: false, answer_to: None }
@@ -69,28 +69,28 @@ async fn echo(link: &Link, events: &mut Receiver<LinkEvent>, topic: &str, text: 
 #[tokio::test]
 async fn it_comes_back_after_the_broker_was_killed() {
     let Some(mut broker) = Mosquitto::start() else { return };
-    let (link, mut events) = open(listening(&broker.url(), "device", "t/#"));
+    let (client, mut events) = open(listening(&broker.url(), "device", "t/#"));
     connected(&mut events).await;
-    echo(&link, &mut events, "t/1", "before").await;
+    echo(&client, &mut events, "t/1", "before").await;
     for _ in 0..3 {
         broker.kill();
         let reason = disconnected(&mut events).await;
         assert!(reason.contains("closed"), "{reason}");
         broker.start_again();
         connected(&mut events).await;
-        echo(&link, &mut events, "t/1", "after").await;
+        echo(&client, &mut events, "t/1", "after").await;
     }
-    assert!(link.close(PATIENCE).await);
+    assert!(client.close(PATIENCE).await);
 }
 
 #[tokio::test]
 async fn it_starts_before_the_broker_and_sends_what_waited() {
     let Some(mut broker) = Mosquitto::start() else { return };
     broker.kill();
-    let (link, mut events) = open(listening(&broker.url(), "device", "t/#"));
+    let (client, mut events) = open(listening(&broker.url(), "device", "t/#"));
     let reason = disconnected(&mut events).await;
     assert!(reason.contains("nothing listens"), "{reason}");
-    assert!(link.publish(Outgoing::signal("t/early", "x")));
+    assert!(client.publish(Outgoing::signal("t/early", "x")));
     broker.start_again();
     connected(&mut events).await;
     assert_eq!(message(&mut events).await.topic, "t/early");
@@ -101,11 +101,11 @@ async fn huge_messages_do_not_end_the_connection() {
     let Some(broker) = Mosquitto::start_with(&Options { websocket: true, ..Options::default() }) else {
         return;
     };
-    // Each broker URL with a message that is too large for the link, and one that is large but arrives.
+    // Each broker URL with a message that is too large for the client, and one that is large but arrives.
     for (url, too_large, large) in
         [(broker.url(), 20_000_000, 10_000_000), (broker.ws_url(), 10_000_000, 300_000)]
     {
-        let (link, mut events) = open(listening(&url, "device", "t/#"));
+        let (client, mut events) = open(listening(&url, "device", "t/#"));
         connected(&mut events).await;
         for bytes in [too_large, large] {
             publish_file(&broker, "t/huge", &vec![b'x'; bytes]);
@@ -115,10 +115,10 @@ async fn huge_messages_do_not_end_the_connection() {
         publish_file(&broker, "t/odd", b"\xff\xfe\0");
         assert_eq!(&message(&mut events).await.payload[..], b"\xff\xfe\0");
         // And outwards: a snapshot is far beyond rumqttc's default of 10 KiB.
-        assert!(link.publish(Outgoing::signal("t/own", vec![7; 100_000])));
+        assert!(client.publish(Outgoing::signal("t/own", vec![7; 100_000])));
         assert_eq!(message(&mut events).await.topic, "t/own");
-        echo(&link, &mut events, "t/1", "still here").await;
-        assert!(link.close(PATIENCE).await);
+        echo(&client, &mut events, "t/1", "still here").await;
+        assert!(client.close(PATIENCE).await);
     }
 }
 
@@ -150,13 +150,14 @@ async fn tls_with_an_own_ca_and_a_client_certificate() {
         client_key_file: Some(certificates.path("client.key")),
     };
     for url in [broker.mqtts_url(), broker.wss_url()] {
-        let (link, mut events) = open(LinkConfig { tls: files.clone(), ..listening(&url, "device", "t/#") });
+        let (client, mut events) =
+            open(MqttClientConfig { tls: files.clone(), ..listening(&url, "device", "t/#") });
         connected(&mut events).await;
-        echo(&link, &mut events, "t/1", "secret").await;
-        link.close(PATIENCE).await;
+        echo(&client, &mut events, "t/1", "secret").await;
+        client.close(PATIENCE).await;
 
         let bare = TlsFiles { client_cert_file: None, client_key_file: None, ..files.clone() };
-        let (_link, mut events) = open(LinkConfig { tls: bare, ..config(&url, "bare") });
+        let (_client, mut events) = open(MqttClientConfig { tls: bare, ..config(&url, "bare") });
         let reason = disconnected(&mut events).await;
         assert!(reason.contains("client_cert_file"), "{url}: {reason}");
     }
@@ -180,7 +181,7 @@ async fn an_unknown_ca_a_wrong_name_and_a_wrong_port_are_named() {
         (tls_port, None, "TLS port"),
     ] {
         let tls = TlsFiles { ca_file: ca.map(|c| c.path("ca.pem")), ..TlsFiles::default() };
-        let (_link, mut events) = open(LinkConfig { tls, ..config(&url, "device") });
+        let (_client, mut events) = open(MqttClientConfig { tls, ..config(&url, "device") });
         let reason = disconnected(&mut events).await;
         assert!(reason.contains(part), "{url}: {reason}");
     }
@@ -192,13 +193,13 @@ async fn credentials_are_used_and_their_refusal_is_named() {
     else {
         return;
     };
-    let (_link, mut events) = open(config(&broker.url().replace("127", "cam:wrong@127"), "device"));
+    let (_client, mut events) = open(config(&broker.url().replace("127", "cam:wrong@127"), "device"));
     let reason = disconnected(&mut events).await;
     assert!(reason.contains("mqtt.password_file") && !reason.contains("wrong"), "{reason}");
     let mut good = config(&broker.url(), "device");
     good.username = Some("cam".into());
     good.password = Some("right".into());
-    let (_link, mut events) = open(good);
+    let (_client, mut events) = open(good);
     connected(&mut events).await;
 }
 
@@ -207,20 +208,20 @@ async fn the_will_is_for_the_unclean_end_only() {
     let Some(broker) = Mosquitto::start() else { return };
     let (_witness, mut seen) = open(listening(&broker.url(), "witness", "t/#"));
     connected(&mut seen).await;
-    let dying = |id: &str| LinkConfig {
+    let dying = |id: &str| MqttClientConfig {
         will: Some(Outgoing::signal(format!("t/{id}"), "dead")),
         ..config(&broker.url(), id)
     };
-    let (link, mut events) = open(dying("clean"));
+    let (client, mut events) = open(dying("clean"));
     connected(&mut events).await;
     for n in 0..60 {
-        assert!(link.publish(Outgoing::signal(format!("t/{n}"), "last words")));
+        assert!(client.publish(Outgoing::signal(format!("t/{n}"), "last words")));
     }
-    assert!(link.close(PATIENCE).await, "everything queued is sent before the end");
-    assert!(!link.publish(Outgoing::signal("t/late", "x")));
-    let (link, mut events) = open(dying("dropped"));
+    assert!(client.close(PATIENCE).await, "everything queued is sent before the end");
+    assert!(!client.publish(Outgoing::signal("t/late", "x")));
+    let (client, mut events) = open(dying("dropped"));
     connected(&mut events).await;
-    drop(link);
+    drop(client);
     for n in 0..60 {
         assert_eq!(message(&mut seen).await.topic, format!("t/{n}"));
     }
@@ -242,7 +243,7 @@ async fn a_broker_of_mqtt_3_alone_is_told_apart() {
             }
         });
         let url = format!("mqtt://{}:{port}", address.trim_end_matches(":0"));
-        let (_link, mut events) = open(config(&url, "device"));
+        let (_client, mut events) = open(config(&url, "device"));
         let reason = disconnected(&mut events).await;
         assert!(reason.contains("MQTT 5"), "{reason}");
     }
@@ -250,22 +251,22 @@ async fn a_broker_of_mqtt_3_alone_is_told_apart() {
 
 #[tokio::test]
 async fn closing_without_a_broker_does_not_wait() {
-    let (link, mut events) = open(config("mqtt://127.0.0.1:1", "device"));
+    let (client, mut events) = open(config("mqtt://127.0.0.1:1", "device"));
     disconnected(&mut events).await;
-    link.publish(Outgoing::retained("t", "x"));
-    assert!(!timeout(Duration::from_secs(3), link.close(PATIENCE)).await.expect("in time"));
+    client.publish(Outgoing::retained("t", "x"));
+    assert!(!timeout(Duration::from_secs(3), client.close(PATIENCE)).await.expect("in time"));
 }
 
 #[tokio::test]
 async fn a_reader_that_sleeps_does_not_end_the_connection() {
     let Some(broker) = Mosquitto::start() else { return };
-    let (link, mut events) = open(listening(&broker.url(), "device", "t/#"));
+    let (client, mut events) = open(listening(&broker.url(), "device", "t/#"));
     connected(&mut events).await;
     for _ in 0..40 {
-        while link.publish(Outgoing::signal("t/1", "flood")) {}
+        while client.publish(Outgoing::signal("t/1", "flood")) {}
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Nothing was read meanwhile: some messages are lost, the link is not.
+    // Nothing was read meanwhile: some messages are lost, the client is not.
     while timeout(Duration::from_millis(500), events.recv()).await.is_ok() {}
-    echo(&link, &mut events, "t/2", "still here").await;
+    echo(&client, &mut events, "t/2", "still here").await;
 }

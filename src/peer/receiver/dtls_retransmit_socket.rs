@@ -1,4 +1,4 @@
-//! A connection's socket that mends its handshake: lost flights go out again soon, and no repeat stalls it.
+//! A connection's socket that retransmits lost flights of its DTLS handshake soon; no repeat stalls it.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::base::tasks::TaskGroup;
-use crate::peer::connect::alert::ends_association;
-use crate::peer::connect::handshake::{FIRST_REPEAT, FlightVerdict, Handshake};
+use crate::peer::connect::dtls_alert::ends_association;
+use crate::peer::connect::dtls_handshake::{DtlsHandshake, FIRST_REPEAT, FlightVerdict};
 use crate::peer::net::demux::is_media;
 
 /// A socket that looks on while its connection shakes hands.
-pub(super) struct MendingSocket {
+pub(super) struct DtlsRetransmitSocket {
     inner: Arc<dyn AsyncUdpSocket>,
-    mending: Arc<Mutex<Mending>>,
+    retransmitter: Arc<Mutex<DtlsRetransmitter>>,
     tasks: TaskGroup,
     /// Cancelled when the connection is over by the word of either side.
     ended: CancellationToken,
@@ -27,9 +27,9 @@ pub(super) struct MendingSocket {
 /// Sends a datagram once more without taking a waker from the library.
 pub(super) type Repeats = Box<dyn Fn(SocketAddr, &[u8]) + Send>;
 
-/// What mends one socket's handshake.
-struct Mending {
-    handshake: Handshake,
+/// What retransmits in one socket's handshake.
+struct DtlsRetransmitter {
+    handshake: DtlsHandshake,
     /// Where the last flight went.
     to: Option<SocketAddr>,
     /// Gone when done, and a second descriptor with it.
@@ -38,9 +38,9 @@ struct Mending {
     watched: bool,
 }
 
-impl Mending {
+impl DtlsRetransmitter {
     fn new(repeats: Repeats) -> Self {
-        Self { handshake: Handshake::default(), to: None, repeats: Some(repeats), watched: false }
+        Self { handshake: DtlsHandshake::default(), to: None, repeats: Some(repeats), watched: false }
     }
 
     /// Forgets the socket with the handshake.
@@ -68,24 +68,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Repeats flights until the handshake is over or its socket is gone.
-async fn watch(mending: Weak<Mutex<Mending>>) {
+async fn watch(retransmitter: Weak<Mutex<DtlsRetransmitter>>) {
     loop {
         // No longer, because the next flight may be out by then and wants its first repeat.
         tokio::time::sleep(FIRST_REPEAT).await;
-        let Some(mending) = mending.upgrade() else { return };
-        if !lock(&mending).repeat(Instant::now()) {
+        let Some(retransmitter) = retransmitter.upgrade() else { return };
+        if !lock(&retransmitter).repeat(Instant::now()) {
             return;
         }
     }
 }
 
-impl fmt::Debug for MendingSocket {
+impl fmt::Debug for DtlsRetransmitSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MendingSocket({:?})", self.inner)
+        write!(f, "DtlsRetransmitSocket({:?})", self.inner)
     }
 }
 
-impl MendingSocket {
+impl DtlsRetransmitSocket {
     /// Looks on at `inner`. Flights that nobody answers go out again through `repeats`.
     pub fn new(
         inner: Arc<dyn AsyncUdpSocket>,
@@ -93,7 +93,7 @@ impl MendingSocket {
         tasks: TaskGroup,
         ended: CancellationToken,
     ) -> Self {
-        Self { inner, mending: Arc::new(Mutex::new(Mending::new(repeats))), tasks, ended }
+        Self { inner, retransmitter: Arc::new(Mutex::new(DtlsRetransmitter::new(repeats))), tasks, ended }
     }
 
     fn sent(&self, transmit: &Transmit<'_>) {
@@ -101,52 +101,52 @@ impl MendingSocket {
         if ends_association(transmit.contents) {
             self.ended.cancel();
         }
-        let mut mending = lock(&self.mending);
-        if mending.repeats.is_none() {
+        let mut retransmitter = lock(&self.retransmitter);
+        if retransmitter.repeats.is_none() {
             return;
         }
         let now = Instant::now();
         let length = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(length) {
             if is_media(datagram) {
-                mending.handshake.media_sent();
+                retransmitter.handshake.media_sent();
             }
             // DTLS (RFC 7983 section 7).
             if matches!(datagram.first(), Some(20..=63)) {
-                mending.to = Some(transmit.destination);
+                retransmitter.to = Some(transmit.destination);
             }
-            mending.handshake.sent(datagram, now);
+            retransmitter.handshake.sent(datagram, now);
         }
-        mending.settle();
-        if mending.handshake.poll_timeout().is_some() && !mending.watched {
-            mending.watched = true;
-            self.tasks.spawn_finite("handshake-repeats", watch(Arc::downgrade(&self.mending)));
+        retransmitter.settle();
+        if retransmitter.handshake.poll_timeout().is_some() && !retransmitter.watched {
+            retransmitter.watched = true;
+            self.tasks.spawn_finite("handshake-repeats", watch(Arc::downgrade(&self.retransmitter)));
         }
     }
 
     /// Empties what is not for the library.
     fn received(&self, datagrams: &[u8], meta: &mut RecvMeta) {
-        let mut mending = lock(&self.mending);
-        if mending.repeats.is_none() {
+        let mut retransmitter = lock(&self.retransmitter);
+        if retransmitter.repeats.is_none() {
             return;
         }
         let datagrams = datagrams.get(..meta.len).unwrap_or_default();
         let verdicts = datagrams.chunks(meta.stride.max(1)).map(|datagram| {
             if is_media(datagram) {
-                mending.handshake.media_received();
+                retransmitter.handshake.media_received();
             }
-            mending.handshake.received(datagram)
+            retransmitter.handshake.received(datagram)
         });
         // All are asked: each of them counts.
         let stale = verdicts.filter(|verdict| *verdict == FlightVerdict::Stale).count();
         if stale > 0 && stale == datagrams.len().div_ceil(meta.stride.max(1)) {
             meta.len = 0;
         }
-        mending.settle();
+        retransmitter.settle();
     }
 }
 
-impl AsyncUdpSocket for MendingSocket {
+impl AsyncUdpSocket for DtlsRetransmitSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -190,7 +190,7 @@ mod tests {
 
     use webrtc::runtime::Runtime;
 
-    use super::super::runtime::ViewerRuntime;
+    use super::super::runtime::ReceiverRuntime;
     use super::*;
 
     /// A ClientHello's head: one plain record with one message.
@@ -199,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_nobody_answers_is_sent_again() {
         let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let runtime = ViewerRuntime::default();
+        let runtime = ReceiverRuntime::default();
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
         let mut seen = [0; 1500];
@@ -212,16 +212,16 @@ mod tests {
     #[tokio::test]
     async fn an_ended_connection_repeats_nothing() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let runtime = ViewerRuntime::default();
+        let runtime = ReceiverRuntime::default();
         let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-        let mut mending = Mending::new(Box::new(|_, _| {}));
+        let mut retransmitter = DtlsRetransmitter::new(Box::new(|_, _| {}));
         socket.send_to(HELLO, peer.local_addr().unwrap()).await.unwrap();
-        mending.handshake.sent(HELLO, Instant::now());
-        mending.handshake.media_sent();
-        mending.settle();
-        assert!(mending.repeats.is_none(), "a second descriptor is closed");
+        retransmitter.handshake.sent(HELLO, Instant::now());
+        retransmitter.handshake.media_sent();
+        retransmitter.settle();
+        assert!(retransmitter.repeats.is_none(), "a second descriptor is closed");
         let weak = {
-            let shared = Arc::new(Mutex::new(mending));
+            let shared = Arc::new(Mutex::new(retransmitter));
             Arc::downgrade(&shared)
         };
         watch(weak).await;

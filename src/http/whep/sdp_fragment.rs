@@ -10,7 +10,7 @@ const PWD_CHARS: std::ops::RangeInclusive<usize> = 22..=256;
 
 /// What a fragment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fragment {
+pub struct SdpFragment {
     /// The ICE generation: its user name, and its password where that was given.
     pub ufrag: Option<String>,
     /// See `ufrag`.
@@ -19,7 +19,7 @@ pub struct Fragment {
     pub candidates: Vec<Option<Candidate>>,
 }
 
-impl Fragment {
+impl SdpFragment {
     /// Reads a fragment.
     ///
     /// # Errors
@@ -166,19 +166,19 @@ mod tests {
         let text = "a=ice-options:trickle ice2\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n\
             a=mid:0\r\na=ice-ufrag:EsAw\r\na=ice-pwd:abcdefghijabcdefghij+/\r\n\
             a=candidate:1 1 udp 2122194687 192.0.2.1 61764 typ host\r\na=end-of-candidates\r\n";
-        let fragment = Fragment::parse(text).unwrap();
+        let fragment = SdpFragment::parse(text).unwrap();
         assert_eq!((fragment.ufrag.as_deref(), fragment.pwd.as_deref()), (Some("EsAw"), Some(PWD)));
         let [Some(candidate), None] = &fragment.candidates[..] else { panic!("{fragment:?}") };
         assert_eq!(candidate.candidate, "candidate:1 1 udp 2122194687 192.0.2.1 61764 typ host");
         assert_eq!(candidate.sdp_mid.as_deref(), Some("0"));
         assert_eq!(candidate.username_fragment.as_deref(), Some("EsAw"));
-        let bare = Fragment::parse("a=candidate:1 1 udp 1 192.0.2.1 9 typ host").unwrap();
+        let bare = SdpFragment::parse("a=candidate:1 1 udp 1 192.0.2.1 9 typ host").unwrap();
         assert_eq!(bare.candidates[0].as_ref().unwrap().sdp_mline_index, Some(0));
     }
 
     #[test]
     fn a_new_generation_is_told_from_the_old_one() {
-        let fragment = |text: &str| Fragment::parse(text).unwrap();
+        let fragment = |text: &str| SdpFragment::parse(text).unwrap();
         assert_eq!(fragment("a=ice-ufrag:abcd").restarts(OFFER), Ok(None));
         assert_eq!(fragment("a=end-of-candidates").restarts(OFFER), Ok(None));
         assert!(fragment("a=ice-ufrag:efgh").restarts(OFFER).is_err());
@@ -201,9 +201,9 @@ mod tests {
         for text in
             ["", "hello", "{}", "a=x", "v=0\r\n", "a=ice-ufrag:abc", "a=ice-ufrag:ab cd", &many, &long]
         {
-            assert!(Fragment::parse(text).is_err(), "{}", &text[..text.len().min(40)]);
+            assert!(SdpFragment::parse(text).is_err(), "{}", &text[..text.len().min(40)]);
         }
-        assert!(Fragment::parse("a=ice-ufrag:abcd\r\na=ice-pwd:a\"b\r\n").is_err());
+        assert!(SdpFragment::parse("a=ice-ufrag:abcd\r\na=ice-pwd:a\"b\r\n").is_err());
     }
 
     #[test]

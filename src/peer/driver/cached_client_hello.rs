@@ -7,21 +7,21 @@ use bytes::BytesMut;
 use rtc::shared::TransportContext;
 
 /// Datagrams of one flight: a ClientHello has one, or several where it is large.
-const MAX_HELD: usize = 8;
+const MAX_CACHED: usize = 8;
 
 /// What waits for the pair.
 #[derive(Debug, Default)]
-pub(super) struct EarlyFlight(Vec<(TransportContext, BytesMut)>);
+pub(super) struct CachedClientHello(Vec<(TransportContext, BytesMut)>);
 
 /// DTLS by its first byte (RFC 7983 section 7).
 pub(super) fn is_dtls(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(20..=63))
 }
 
-impl EarlyFlight {
+impl CachedClientHello {
     /// Keeps a datagram. A repeat of one that is kept already changes nothing.
-    pub fn hold(&mut self, transport: TransportContext, datagram: &[u8]) {
-        if self.0.len() < MAX_HELD && !self.0.iter().any(|(_, held)| held == datagram) {
+    pub fn cache(&mut self, transport: TransportContext, datagram: &[u8]) {
+        if self.0.len() < MAX_CACHED && !self.0.iter().any(|(_, cached)| cached == datagram) {
             self.0.push((transport, BytesMut::from(datagram)));
         }
     }
@@ -38,18 +38,18 @@ mod tests {
 
     #[test]
     fn a_flight_is_kept_once_in_its_order_and_bounded() {
-        let mut early = EarlyFlight::default();
+        let mut cached = CachedClientHello::default();
         for _ in 0..2 {
             for byte in [22, 23] {
-                early.hold(TransportContext::default(), &[byte; 40]);
+                cached.cache(TransportContext::default(), &[byte; 40]);
             }
         }
-        let kept: Vec<u8> = early.take().iter().map(|(_, datagram)| datagram[0]).collect();
-        assert_eq!((kept, early.take().len()), (vec![22, 23], 0));
+        let kept: Vec<u8> = cached.take().iter().map(|(_, datagram)| datagram[0]).collect();
+        assert_eq!((kept, cached.take().len()), (vec![22, 23], 0));
         for byte in 0..100 {
-            early.hold(TransportContext::default(), &[22, byte]);
+            cached.cache(TransportContext::default(), &[22, byte]);
         }
-        assert_eq!(early.take().len(), MAX_HELD);
+        assert_eq!(cached.take().len(), MAX_CACHED);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Tokio for the receiving peer: without TCP, and with sockets that mend handshakes.
+//! Tokio for the receiving peer: without TCP, and with sockets that retransmit flights of DTLS.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -17,7 +17,7 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
-use super::mending_socket::MendingSocket;
+use super::dtls_retransmit_socket::DtlsRetransmitSocket;
 #[cfg(test)]
 use super::slow_clock::SlowClock;
 use crate::base::tasks::TaskGroup;
@@ -44,7 +44,7 @@ impl WakeDriver {
 
 /// The runtime of one connection.
 #[derive(Default)]
-pub(super) struct ViewerRuntime {
+pub(super) struct ReceiverRuntime {
     wake: WakeDriver,
     /// What runs beside the library for this connection.
     tasks: TaskGroup,
@@ -54,7 +54,7 @@ pub(super) struct ViewerRuntime {
     clock: SlowClock,
 }
 
-impl ViewerRuntime {
+impl ReceiverRuntime {
     /// One that goes by `clock`.
     #[cfg(test)]
     pub fn by(clock: SlowClock) -> Self {
@@ -77,13 +77,13 @@ impl ViewerRuntime {
     }
 }
 
-impl fmt::Debug for ViewerRuntime {
+impl fmt::Debug for ReceiverRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ViewerRuntime")
+        f.write_str("ReceiverRuntime")
     }
 }
 
-impl Runtime for ViewerRuntime {
+impl Runtime for ReceiverRuntime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
         TokioRuntime.spawn(future)
     }
@@ -93,7 +93,7 @@ impl Runtime for ViewerRuntime {
         // A full or unreachable network loses this repeat like any other packet.
         let repeats = move |to, datagram: &[u8]| drop(again.send_to(datagram, to));
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
-        Ok(Arc::new(MendingSocket::new(inner, Box::new(repeats), self.tasks.clone(), self.ended())))
+        Ok(Arc::new(DtlsRetransmitSocket::new(inner, Box::new(repeats), self.tasks.clone(), self.ended())))
     }
 
     fn wrap_tcp_listener(&self, _listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_was_never_looked_at_takes_no_wake_up_along() {
         const DAY: Duration = Duration::from_hours(24);
-        let runtime = ViewerRuntime::default();
+        let runtime = ReceiverRuntime::default();
         runtime.wake().set();
         drop(runtime.sleep(DAY));
         runtime.sleep(DAY).await;

@@ -1,4 +1,4 @@
-//! The head of an RTP packet of one viewer (RFC 3550 section 5.1), with what was negotiated for it. Pure.
+//! The header of an RTP packet of one viewer (RFC 3550 section 5.1), with what was negotiated for it. Pure.
 
 /// RTP clock of video (RFC 6184 section 8.2.1).
 pub(in crate::peer) const CLOCK_RATE_HZ: u32 = 90_000;
@@ -21,7 +21,7 @@ pub(in crate::peer) struct Mid {
 }
 
 impl Mid {
-    /// What an extension with a short head holds (RFC 8285 section 4.2).
+    /// What an extension with a short header holds (RFC 8285 section 4.2).
     pub const MAX_BYTES: usize = 16;
 
     /// `None` if `mid` is too long.
@@ -34,16 +34,16 @@ impl Mid {
 
 /// Numbers of one SSRC.
 #[derive(Debug)]
-pub(in crate::peer) struct Numbers {
+pub(in crate::peer) struct PacketSequencer {
     pub ssrc: u32,
     pub payload_type: u8,
-    /// The next one, with the turns of its 16 bits counted above them.
+    /// The next one, with the rollovers of its 16 bits counted above them (RFC 3711 section 3.3.1).
     next: u64,
 }
 
 /// What one packet says beside its payload.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::peer) struct Head {
+pub(in crate::peer) struct RtpHeader {
     pub ssrc: u32,
     pub payload_type: u8,
     pub sequence_number: u16,
@@ -57,7 +57,7 @@ pub(in crate::peer) struct Head {
     pub capture_time: Option<u64>,
 }
 
-impl Numbers {
+impl PacketSequencer {
     /// Begins somewhere (RFC 3550 section 5.1), but far from the turn: a receiver takes the first one for that of turn 0.
     pub fn new(ssrc: u32, payload_type: u8) -> Self {
         Self { ssrc, payload_type, next: u64::from(rand::random::<u16>() >> 1) }
@@ -74,41 +74,41 @@ impl Numbers {
 }
 
 impl Extensions {
-    /// Appends `head` to `bytes`.
-    pub fn write(self, head: &Head, bytes: &mut Vec<u8>) {
-        let values = Values::of(self, head);
+    /// Appends `header` to `bytes`.
+    pub fn write(self, header: &RtpHeader, bytes: &mut Vec<u8>) {
+        let values = Values::of(self, header);
         let has_extensions = values.length > 0;
         bytes.push(0x80 | if has_extensions { 0x10 } else { 0 });
-        bytes.push((u8::from(head.marker) << 7) | head.payload_type);
-        bytes.extend_from_slice(&head.sequence_number.to_be_bytes());
-        bytes.extend_from_slice(&head.timestamp.to_be_bytes());
-        bytes.extend_from_slice(&head.ssrc.to_be_bytes());
+        bytes.push((u8::from(header.marker) << 7) | header.payload_type);
+        bytes.extend_from_slice(&header.sequence_number.to_be_bytes());
+        bytes.extend_from_slice(&header.timestamp.to_be_bytes());
+        bytes.extend_from_slice(&header.ssrc.to_be_bytes());
         if has_extensions {
             values.write(bytes);
         }
     }
 }
 
-/// Three with long heads, a mid, and padding.
+/// Three with long headers, a mid, and padding.
 const MAX_VALUES_BYTES: usize = 40;
 
 /// The extensions of one packet in the form of RFC 8285.
 struct Values {
     bytes: [u8; MAX_VALUES_BYTES],
     length: usize,
-    has_long_heads: bool,
+    has_two_byte_headers: bool,
 }
 
 impl Values {
-    fn of(ids: Extensions, head: &Head) -> Self {
+    fn of(ids: Extensions, header: &RtpHeader) -> Self {
         let mid = ids.mid.map(|mid| mid.id);
         let all = [ids.transport_cc, ids.playout_delay, ids.capture_time, mid];
-        // Numbers above 14 need heads of two bytes (section 4.3).
-        let has_long_heads = all.iter().flatten().any(|id| *id > 14);
-        let mut values = Self { bytes: [0; MAX_VALUES_BYTES], length: 0, has_long_heads };
-        values.put(ids.transport_cc, head.transport_cc.map(u16::to_be_bytes));
-        values.put(ids.playout_delay, head.playout_delay);
-        values.put(ids.capture_time, head.capture_time.map(u64::to_be_bytes));
+        // Numbers above 14 need headers of two bytes (section 4.3).
+        let has_two_byte_headers = all.iter().flatten().any(|id| *id > 14);
+        let mut values = Self { bytes: [0; MAX_VALUES_BYTES], length: 0, has_two_byte_headers };
+        values.put(ids.transport_cc, header.transport_cc.map(u16::to_be_bytes));
+        values.put(ids.playout_delay, header.playout_delay);
+        values.put(ids.capture_time, header.capture_time.map(u64::to_be_bytes));
         if let Some(Mid { id, text, length }) = ids.mid {
             values.add(id, text.get(..length).unwrap_or_default());
         }
@@ -125,7 +125,7 @@ impl Values {
         // From 1 to 16.
         #[allow(clippy::cast_possible_truncation)]
         let length = value.len() as u8;
-        if self.has_long_heads {
+        if self.has_two_byte_headers {
             self.append(&[id, length]);
         } else {
             self.append(&[(id << 4) | (length - 1)]);
@@ -142,7 +142,7 @@ impl Values {
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        let profile: u16 = if self.has_long_heads { 0x1000 } else { 0xbede };
+        let profile: u16 = if self.has_two_byte_headers { 0x1000 } else { 0xbede };
         let padded = self.length.next_multiple_of(4);
         bytes.extend_from_slice(&profile.to_be_bytes());
         // At most 40 bytes.
@@ -159,17 +159,17 @@ mod tests {
 
     use super::*;
 
-    fn read(extensions: Extensions, head: &Head) -> Header {
+    fn read(extensions: Extensions, header: &RtpHeader) -> Header {
         let mut bytes = Vec::new();
-        extensions.write(head, &mut bytes);
+        extensions.write(header, &mut bytes);
         let mut rest = &bytes[..];
         let header = Header::unmarshal(&mut rest).unwrap();
         assert!(rest.is_empty());
         header
     }
 
-    fn full() -> Head {
-        Head {
+    fn full() -> RtpHeader {
+        RtpHeader {
             ssrc: 0x0102_0304,
             payload_type: 102,
             sequence_number: 0xfffe,
@@ -198,7 +198,7 @@ mod tests {
             assert_eq!(header.get_extension(ids[1]).unwrap()[..], [1, 2, 3]);
             assert_eq!(header.get_extension(ids[2]).unwrap()[..], 0x1122_3344_5566_7788u64.to_be_bytes());
             assert_eq!(header.get_extension(4).unwrap()[..], *b"a mid of 16 char");
-            let few = read(extensions, &Head { playout_delay: None, capture_time: None, ..full() });
+            let few = read(extensions, &RtpHeader { playout_delay: None, capture_time: None, ..full() });
             assert_eq!(few.get_extension(ids[0]).unwrap()[..], [0x12, 0x34]);
             assert_eq!((few.get_extension(ids[1]), few.get_extension(ids[2])), (None, None));
         }

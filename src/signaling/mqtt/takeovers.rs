@@ -17,13 +17,13 @@ const MAX_PAUSE: Duration = Duration::from_mins(30);
 
 /// How often we were thrown out.
 #[derive(Debug, Default)]
-pub(super) struct Rivals {
+pub(super) struct Takeovers {
     last: Option<Instant>,
     times: u32,
     pause: Duration,
 }
 
-impl Rivals {
+impl Takeovers {
     /// Another client has taken over our connection: the broker says so, or it is likely. How long to stay away; `None` for the
     /// usual pause, as when a device comes back by another network before the broker has missed it.
     pub fn taken_over(&mut self, now: Instant, is_said: bool) -> Option<Duration> {
@@ -50,11 +50,11 @@ mod tests {
     fn fights(is_said: bool) -> u32 {
         let start = Instant::now();
         let usual = Duration::from_millis(250);
-        let (mut rivals, mut away, mut now, mut fights) =
-            ([Rivals::default(), Rivals::default()], 0, start, 0);
+        let (mut takeovers, mut away, mut now, mut fights) =
+            ([Takeovers::default(), Takeovers::default()], 0, start, 0);
         while now < start + Duration::from_hours(1) {
             // Who was away comes back, and throws the other one out.
-            let pause = rivals[1 - away].taken_over(now, is_said).unwrap_or(usual);
+            let pause = takeovers[1 - away].taken_over(now, is_said).unwrap_or(usual);
             away = 1 - away;
             now += pause;
             fights += 1;
@@ -71,25 +71,25 @@ mod tests {
 
     #[test]
     fn once_is_an_accident() {
-        let (mut rivals, now) = (Rivals::default(), Instant::now());
-        assert_eq!(rivals.taken_over(now, true), None);
-        assert_eq!(rivals.taken_over(now + WINDOW + Duration::from_secs(1), true), None);
-        assert_eq!(rivals.taken_over(now + WINDOW + Duration::from_secs(2), true), Some(FIRST_PAUSE));
-        assert_eq!(rivals.taken_over(now + WINDOW + Duration::from_secs(3), true), Some(FIRST_PAUSE * 2));
+        let (mut takeovers, now) = (Takeovers::default(), Instant::now());
+        assert_eq!(takeovers.taken_over(now, true), None);
+        assert_eq!(takeovers.taken_over(now + WINDOW + Duration::from_secs(1), true), None);
+        assert_eq!(takeovers.taken_over(now + WINDOW + Duration::from_secs(2), true), Some(FIRST_PAUSE));
+        assert_eq!(takeovers.taken_over(now + WINDOW + Duration::from_secs(3), true), Some(FIRST_PAUSE * 2));
     }
 
     #[test]
     fn what_is_only_likely_takes_longer_and_is_tried_again_sooner() {
-        let (mut rivals, now) = (Rivals::default(), Instant::now());
-        let pauses: Vec<Option<Duration>> = (0..6).map(|_| rivals.taken_over(now, false)).collect();
+        let (mut takeovers, now) = (Takeovers::default(), Instant::now());
+        let pauses: Vec<Option<Duration>> = (0..6).map(|_| takeovers.taken_over(now, false)).collect();
         assert_eq!(pauses, [None, None, None, Some(FIRST_PAUSE), Some(FIRST_PAUSE), Some(FIRST_PAUSE)]);
     }
 
     #[test]
     fn the_pause_is_bounded() {
-        let (mut rivals, mut now, mut longest) = (Rivals::default(), Instant::now(), Duration::ZERO);
+        let (mut takeovers, mut now, mut longest) = (Takeovers::default(), Instant::now(), Duration::ZERO);
         for _ in 0..100 {
-            let pause = rivals.taken_over(now, true).unwrap_or_default();
+            let pause = takeovers.taken_over(now, true).unwrap_or_default();
             longest = longest.max(pause);
             now += pause;
         }

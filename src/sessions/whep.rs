@@ -7,9 +7,9 @@ use crate::signaling::message::{Candidate, Offer};
 
 /// What a viewer that speaks HTTP can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebMessage {
+pub enum WhepMessage {
     /// An offer, the first or one of the same connection.
-    Offer(WebOffer),
+    Offer(WhepOffer),
     /// A candidate; `None` for their end.
     Candidate(Option<Candidate>),
     /// It leaves.
@@ -19,7 +19,7 @@ pub enum WebMessage {
 /// An offer over HTTP. Nothing of it is signed: its bearer token belongs to the connection it came by. Its answer waits
 /// for all of the device's candidates, as there is no way to send them later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebOffer {
+pub struct WhepOffer {
     /// The offer.
     pub offer: Offer,
     /// The token that came with it, not looked at yet.
@@ -28,7 +28,7 @@ pub struct WebOffer {
     pub from: IpAddr,
 }
 
-impl WebOffer {
+impl WhepOffer {
     /// The offer `sdp`.
     pub fn new(sdp: String, token: Option<Secret>, from: IpAddr) -> Self {
         Self { offer: Offer { sdp, full_ice: true, auth: None }, token, from }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Commands, Config, Snapshots};
-use crate::signaling::mqtt::Link;
+use crate::signaling::mqtt::MqttClient;
 
 /// How the gateway is, for whoever watches over the daemon.
 #[derive(Clone)]
-pub(in crate::app) struct Pulse {
-    link: Link,
-    asks: mpsc::Sender<Ask>,
+pub(in crate::app) struct GatewayHandle {
+    client: MqttClient,
+    requests: mpsc::Sender<GatewayRequest>,
     presence: watch::Receiver<Presence>,
 }
 
 /// What the rest of the daemon asks of the task that routes.
-pub(super) enum Ask {
+pub(super) enum GatewayRequest {
     Ping(oneshot::Sender<()>),
     Settings(Settings),
     /// Look whether the privacy switch was turned at the device.
@@ -50,33 +50,37 @@ pub(in crate::app) enum Presence {
     Offline(String),
 }
 
-impl Pulse {
+impl GatewayHandle {
     /// `asks` and `presence` are the other ends of what the task that routes holds.
-    pub(super) fn new(link: Link, asks: mpsc::Sender<Ask>, presence: watch::Receiver<Presence>) -> Self {
-        Self { link, asks, presence }
+    pub(super) fn new(
+        client: MqttClient,
+        requests: mpsc::Sender<GatewayRequest>,
+        presence: watch::Receiver<Presence>,
+    ) -> Self {
+        Self { client, requests, presence }
     }
 
     /// Whether the task that routes answers: resolves when it has, and with false when it is gone.
     pub async fn ping(&self) -> bool {
         let (done, answered) = oneshot::channel();
-        self.asks.send(Ask::Ping(done)).await.is_ok() && answered.await.is_ok()
+        self.requests.send(GatewayRequest::Ping(done)).await.is_ok() && answered.await.is_ok()
     }
 
     /// Takes over other settings; `info` and `state` say so at once.
     pub async fn change(&self, settings: Settings) {
         // Fails only while the daemon ends.
-        let _ = self.asks.send(Ask::Settings(settings)).await;
+        let _ = self.requests.send(GatewayRequest::Settings(settings)).await;
     }
 
     /// Looks whether somebody has turned the privacy switch by writing its file.
     pub async fn look_at_privacy(&self) {
         // Fails only while the daemon ends.
-        let _ = self.asks.send(Ask::Privacy).await;
+        let _ = self.requests.send(GatewayRequest::Privacy).await;
     }
 
     /// How long the task of the MQTT connection has not moved.
-    pub fn link_silence(&self) -> Duration {
-        self.link.silence()
+    pub fn broker_silence(&self) -> Duration {
+        self.client.silence()
     }
 
     /// Changes with the connection.

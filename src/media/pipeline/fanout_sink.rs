@@ -9,40 +9,15 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
-use crate::media::error::MediaError;
+use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 use crate::media::pipeline::timeline::{Meter, Timeline};
-use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::AccessUnit;
 use crate::stream::h264;
 use crate::stream::{Fanout, Rendition};
 
-/// Where a pipeline's events go.
-pub type EventReporter = Arc<dyn Fn(PipelineEvent) + Send + Sync>;
-
-/// What a pipeline says of itself, from its own threads.
-#[derive(Debug)]
-pub enum PipelineEvent {
-    /// The first picture of this run came out.
-    FirstPicture {
-        /// Whether decoders can start at it.
-        key_frame: bool,
-    },
-    /// A key frame is about to be published.
-    KeyFrame,
-    /// The picture that [`super::running::Pipeline::copy_picture`] asked for.
-    PictureCopied(CapturedPicture),
-    /// The pipeline cannot go on.
-    Failed {
-        /// Why.
-        error: MediaError,
-        /// Whether the encoder, not the camera, is the cause.
-        by_encoder: bool,
-    },
-}
-
 /// What outlives single pipelines: where pictures go and what is counted.
-pub struct Flow {
-    tier: Rendition,
+pub struct FanoutSink {
+    rendition: Rendition,
     fanout: Fanout,
     epoch: Instant,
     /// One for all renditions, so that the same picture has the same time in each.
@@ -54,19 +29,19 @@ pub struct Flow {
     run: AtomicU64,
     /// Has a test hold up the thread of a run.
     #[cfg(test)]
-    pub hold: Mutex<Option<(u64, Arc<Mutex<()>>)>>,
+    pub gate: Mutex<Option<(u64, Arc<Mutex<()>>)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Flow {
+impl FanoutSink {
     /// Media time starts now.
     pub fn new(fanout: Fanout) -> Self {
         let epoch = Instant::now();
         Self {
-            tier: Rendition::Full,
+            rendition: Rendition::Full,
             fanout,
             epoch,
             timeline: Arc::new(Mutex::new(Timeline::new(epoch))),
@@ -74,14 +49,14 @@ impl Flow {
             last_picture_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
             #[cfg(test)]
-            hold: Mutex::default(),
+            gate: Mutex::default(),
         }
     }
 
-    /// The flow of the small rendition of the same pictures.
+    /// The sink of the small rendition of the same pictures.
     pub fn small_rendition(&self) -> Self {
         Self {
-            tier: Rendition::Small,
+            rendition: Rendition::Small,
             fanout: self.fanout.clone(),
             epoch: self.epoch,
             timeline: Arc::clone(&self.timeline),
@@ -89,7 +64,7 @@ impl Flow {
             last_picture_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
             #[cfg(test)]
-            hold: Mutex::default(),
+            gate: Mutex::default(),
         }
     }
 
@@ -105,7 +80,7 @@ impl Flow {
 
     /// A pipeline is about to start; its number.
     fn start_run(&self) -> u64 {
-        if self.tier == Rendition::Full {
+        if self.rendition == Rendition::Full {
             lock(&self.timeline).start_run();
         }
         self.meter().start_run();
@@ -128,7 +103,7 @@ impl Flow {
         let kind = h264::picture_kind(&data);
         let key_frame = kind.key_frame;
         let captured_at = now.checked_sub(age).unwrap_or(now);
-        let media_time = match self.tier {
+        let media_time = match self.rendition {
             Rendition::Full => lock(&self.timeline).media_time(stamp, captured_at),
             Rendition::Small => lock(&self.timeline).same_time(stamp, captured_at),
         };
@@ -143,22 +118,23 @@ impl Flow {
             // the other way round it would get none.
             report(PipelineEvent::KeyFrame);
         }
-        self.fanout.publish_to(self.tier, &AccessUnit::of_kind(data, media_time, captured_at, now, kind));
+        self.fanout
+            .publish_to(self.rendition, &AccessUnit::of_kind(data, media_time, captured_at, now, kind));
     }
 }
 
 #[cfg(test)]
-impl Flow {
-    fn hold_up(&self, run: u64) {
-        let gate = lock(&self.hold).clone().filter(|(held, _)| *held == run);
+impl FanoutSink {
+    fn wait_at_gate(&self, run: u64) {
+        let gate = lock(&self.gate).clone().filter(|(held, _)| *held == run);
         if let Some((_, gate)) = gate {
             drop(lock(&gate));
         }
     }
 
     /// Its thread stands still while the test holds the gate.
-    pub fn hold(&self, gate: &Arc<Mutex<()>>) {
-        *lock(&self.hold) = Some((self.current_run(), Arc::clone(gate)));
+    pub fn block(&self, gate: &Arc<Mutex<()>>) {
+        *lock(&self.gate) = Some((self.current_run(), Arc::clone(gate)));
     }
 }
 
@@ -172,19 +148,19 @@ struct Picture {
 }
 
 /// The end of a pipeline, whose pictures count from now on. `copy`: the pictures' memory is not ours to keep.
-pub fn sink(flow: Arc<Flow>, report: EventReporter, copy: bool) -> AppSink {
-    let (first, run) = (AtomicBool::new(true), flow.start_run());
+pub fn app_sink(fanout_sink: Arc<FanoutSink>, report: EventReporter, copy: bool) -> AppSink {
+    let (first, run) = (AtomicBool::new(true), fanout_sink.start_run());
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
             #[cfg(test)]
-            flow.hold_up(run);
-            if flow.current_run() != run {
+            fanout_sink.wait_at_gate(run);
+            if fanout_sink.current_run() != run {
                 // It hung and was given up; another one shows the camera.
                 return Err(gst::FlowError::Eos);
             }
             let picture = picture(sink, &sample, copy).ok_or(gst::FlowError::Error)?;
-            flow.picture(picture, &*report, first.swap(false, Ordering::Relaxed));
+            fanout_sink.picture(picture, &*report, first.swap(false, Ordering::Relaxed));
             Ok(gst::FlowSuccess::Ok)
         })
         .build();

@@ -4,7 +4,7 @@ use crate::signaling::topic::Id;
 
 /// One session: a viewer's, by its session id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub struct SessionKey {
     /// The viewer.
     pub viewer: Id,
     /// The viewer's name for the session.
@@ -12,4 +12,4 @@ pub struct Key {
 }
 
 /// Tells a session from all others, earlier ones of the same key too. Later ones are greater.
-pub type Generation = u64;
+pub type SessionNumber = u64;
