@@ -1,11 +1,13 @@
-//! A peer connection of a real Chromium, its signals carried by the test: ICE restart, and a silent end.
+//! A peer connection of a real Chromium, its signals carried by the test: ICE restart, and a silent end. And the whole viewer that
+//! docs/protocol.md prints.
 
 mod support;
 
 use serde_json::{Value, json};
-use support::browser::{Browser, PEER_PAGE};
-use support::daemon::{Daemon, Settings};
-use support::mosquitto::Mosquitto;
+use support::browser::{Browser, PEER_PAGE, PLAYER_PAGE};
+use support::daemon::{DEVICE, Daemon, Settings};
+use support::mosquitto::{Mosquitto, Options};
+use support::recipes::{doc, fenced};
 use support::viewer::{Dashboard, Viewer};
 
 struct World {
@@ -111,4 +113,35 @@ async fn a_browser_that_vanishes_is_reaped_without_a_word() {
     world.dashboard.camera("idle").await;
     world.daemon.assert_unharmed();
     drop(world.broker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_viewer_that_the_protocol_prints_shows_the_picture() {
+    let library =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("viewer/node_modules/mqtt/dist/mqtt.min.js");
+    let Ok(library) = std::fs::read_to_string(&library) else {
+        eprintln!("SKIPPED: there is no {}; `make viewer` installs it", library.display());
+        return;
+    };
+    let Some(broker) = Mosquitto::start_with(&Options { websocket: true, ..Options::default() }) else {
+        return;
+    };
+    let Some(browser) = Browser::start().await else { return };
+    let mut daemon = Daemon::run(Settings::new(&broker.url()).value("video.linger_s", 1));
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.camera("idle").await;
+    let text =
+        doc("docs/protocol.md").replace("ws://BROKER:9001", &broker.ws_url()).replace("front-door", DEVICE);
+    let [viewer] = &fenced(&text, "js")[..] else { panic!("one viewer is printed") };
+    browser.open("about:blank").await;
+    browser.run(PLAYER_PAGE).await;
+    browser.run(&format!("{library}\nwindow.mqtt = mqtt; return 0;")).await;
+    browser.run(&format!("const video = document.querySelector('video');\n{viewer}\nreturn 0;")).await;
+    browser.frames_advance(20).await;
+    browser.assert_test_picture_is_live().await;
+    dashboard.viewers(1).await;
+    // It says goodbye by its will.
+    drop(browser);
+    dashboard.viewers(0).await;
+    daemon.assert_unharmed();
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use support::browser::Browser;
+use support::browser::{Browser, PLAYER_PAGE};
 use support::daemon::{Daemon, Settings};
 use support::http::{Site, behind_prefix};
 use support::invited;
@@ -20,24 +20,6 @@ const ENTRY: &str = "
     export { WHEPClient } from 'whip-whep/whep.js';
     export { WebRTCPlayer } from '@eyevinn/webrtc-player';
     export { MediaMTXWebRTCReader } from './node_modules/mediamtx-webrtc-react/src/lib/MediaMTXWebRTCReader.ts';";
-
-/// A page with a video, and the frames that any connection of it has decoded.
-const PAGE: &str = "
-    const Original = window.RTCPeerConnection;
-    window.connections = [];
-    window.RTCPeerConnection = class extends Original {
-        constructor(...all) { super(...all); window.connections.push(this); }
-    };
-    const video = document.createElement('video');
-    video.muted = true; video.autoplay = true;
-    document.body.append(video);
-    window.porthole = { stats: async () => {
-        let best = { framesDecoded: 0 };
-        for (const pc of window.connections) for (const entry of (await pc.getStats()).values())
-            if (entry.type === 'inbound-rtp' && entry.kind === 'video' && entry.framesDecoded > best.framesDecoded) best = entry;
-        return best;
-    } };
-    return 0;";
 
 /// The players in one script, or the reason why there are none.
 fn players() -> Option<String> {
@@ -64,7 +46,7 @@ fn players() -> Option<String> {
 async fn page() -> Option<Browser> {
     let (players, browser) = (players()?, Browser::start().await?);
     browser.open(&elsewhere().await).await;
-    browser.run(PAGE).await;
+    browser.run(PLAYER_PAGE).await;
     browser.run(&players).await;
     Some(browser)
 }

@@ -1,4 +1,4 @@
-//! GStreamer's WHEP player `whepsrc`, as its crate has it: it decodes pictures, with a grant and from behind a proxy, and hangs up.
+//! GStreamer's WHEP players, as their crates have them: they decode pictures, with a grant and from behind a proxy, and hang up.
 
 mod support;
 
@@ -32,4 +32,10 @@ async fn whepsrc_plays_with_a_grant_from_behind_a_proxy() {
          ! rtph264depay ! decodebin ! fakesink",
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whepclientsrc_plays_with_a_grant_from_behind_a_proxy() {
+    plays("whepclientsrc signaller::whep-endpoint=URL signaller::auth-token=TOKEN ! decodebin ! fakesink")
+        .await;
 }

@@ -2,105 +2,15 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Output;
-
 use serde_json::Value;
 use support::daemon::{DEVICE, Daemon, Settings};
 use support::gst_player::GstPlayer;
 use support::http::Site;
 use support::invited;
 use support::mosquitto::Mosquitto;
+use support::recipes::{Shell, doc, fenced, indented, section};
 use support::viewer::{Dashboard, OFFER};
 use tokio::process::Command;
-
-fn doc(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The section below this heading.
-fn section<'a>(text: &'a str, heading: &str) -> &'a str {
-    let (_, rest) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
-    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
-}
-
-/// The commands of the indented blocks, each without its explanation behind three spaces. What is indented further, and what
-/// follows a command in the background, belongs to the one before.
-fn indented(section: &str) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    for line in section.lines().filter_map(|line| line.strip_prefix("    ")) {
-        let command = line.trim_start().split("   ").next().unwrap_or_default().trim_end();
-        let is_output = command.starts_with('{') || command.is_empty();
-        match commands.last_mut() {
-            _ if is_output => {}
-            Some(before) if line.starts_with(' ') || before.ends_with('&') => {
-                before.push('\n');
-                before.push_str(command);
-            }
-            _ => commands.push(command.to_owned()),
-        }
-    }
-    commands
-}
-
-/// The blocks in fences of one language.
-fn fenced(text: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let blocks = text.split(fence.as_str()).skip(1);
-    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
-}
-
-/// A folder to run in, in which `porthole` and `sudo` are ours and a telephone writes what it is told into a file.
-struct Shell {
-    dir: tempfile::TempDir,
-    path: String,
-}
-
-impl Shell {
-    fn new(further: Option<PathBuf>) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
-        let script = |name: &str, text: &str| {
-            let file = dir.path().join(name);
-            std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("write");
-            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-        };
-        script("sudo", "exec \"$@\"");
-        script("notify-send", "echo \"$@\" >>told");
-        script("porthole", &format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_porthole")));
-        let path = std::env::var("PATH").unwrap_or_default();
-        let further = further.map(|folder| format!("{}:", folder.display())).unwrap_or_default();
-        let path = format!("{}:{further}{path}", dir.path().display());
-        Self { dir, path }
-    }
-
-    /// Runs it for as long as such a recipe needs; those that listen for ever are ended then.
-    async fn run(&self, command: &str, seconds: u32) -> Output {
-        Command::new("timeout")
-            .args([&seconds.to_string(), "bash", "-c", command])
-            .current_dir(self.dir.path())
-            .env("PATH", &self.path)
-            // What takes pictures where there is no screen.
-            .env("GST_PLUGIN_FEATURE_RANK", "fakevideosink:MAX")
-            // Complaints of the players about their network are no fault of ours.
-            .env_remove("G_DEBUG")
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("run timeout and bash")
-    }
-
-    /// Runs it, and it must complain of nothing.
-    async fn well(&self, command: &str, seconds: u32) -> String {
-        let done = self.run(command, seconds).await;
-        let complaints = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(complaints.is_empty(), "{command}: {complaints}");
-        // 124: ended by `timeout`, as what listens for ever is.
-        assert!(done.status.success() || done.status.code() == Some(124), "{command}: {:?}", done.status);
-        String::from_utf8(done.stdout).expect("UTF-8")
-    }
-}
 
 /// What the device answered to the commands since the last call.
 async fn answers(dashboard: &mut Dashboard) -> Vec<Value> {

@@ -1,4 +1,4 @@
-//! A viewer made of one socket, which begins the handshake as soon as its address works, as browsers do: before ICE has settled.
+//! A viewer made of one socket: what it sends at the earliest and once only has its effect.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connect::negotiation::Negotiation;
 use super::connect::offer::VideoOffer;
+use super::driver::Connection;
 use super::net::demux::{Class, Stun};
 use super::net::interfaces::addresses;
 use super::receiver::{PacketSink, Received, Receiver};
@@ -92,40 +93,65 @@ fn client_hello() -> Vec<u8> {
     [&record[..], &message].concat()
 }
 
+/// A device that has answered, and the one socket of its viewer.
+struct Wire {
+    device: Connection,
+    to: SocketAddr,
+    socket: UdpSocket,
+    /// For the viewer's checks, and for its answers.
+    username: String,
+    theirs: String,
+    ours: String,
+}
+
+impl Wire {
+    /// `None` without a network.
+    async fn new(setup: &str) -> Option<Self> {
+        let here = addresses().into_iter().find(std::net::IpAddr::is_ipv4)?;
+        let (page, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
+        page.close().await;
+        let offer = offer.replace("a=setup:actpass", &format!("a=setup:{setup}"));
+        let factory = Factory::new(Ice::default(), Fanout::default(), &TaskGroup::new()).unwrap();
+        let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
+        let negotiation = Negotiation::new(&VideoOffer::read(&offer).unwrap(), profile, None).unwrap();
+        let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None);
+        let mut device = factory.connect(&negotiation.codec, Some(Arc::new(live))).await.unwrap();
+        let answer = device.answer(negotiation, false).await.unwrap();
+        let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+        let mut ports = candidates.filter_map(|candidate| {
+            let words: Vec<&str> = candidate.split(' ').collect();
+            (words[2] == "udp" && words[4] == here.to_string()).then(|| words[5].parse::<u16>().unwrap())
+        });
+        let to = SocketAddr::new(here, ports.next().expect("the device's address"));
+        let [ours, theirs] =
+            [&offer, &answer].map(|sdp| (value(sdp, "a=ice-ufrag:"), value(sdp, "a=ice-pwd:")));
+        let username = format!("{}:{}", theirs.0, ours.0);
+        let socket = UdpSocket::bind((here, 0)).await.unwrap();
+        Some(Self { device, to, socket, username, theirs: theirs.1.to_owned(), ours: ours.1.to_owned() })
+    }
+
+    async fn check(&self, nominates: bool) {
+        self.socket.send_to(&check(&self.username, &self.theirs, nominates), self.to).await.unwrap();
+    }
+
+    async fn answer(&self, request: &[u8], from: SocketAddr) {
+        self.socket.send_to(&answer_to(request, from, &self.ours), from).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_handshake_that_begins_before_ice_has_settled_needs_no_repeat() {
-    let Some(here) = addresses().into_iter().find(std::net::IpAddr::is_ipv4) else { return };
-    let (page, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
-    page.close().await;
-    let offer = offer.replace("a=setup:actpass", "a=setup:active");
-
-    let factory = Factory::new(Ice::default(), Fanout::default(), &TaskGroup::new()).unwrap();
-    let profile = ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-    let negotiation = Negotiation::new(&VideoOffer::read(&offer).unwrap(), profile, None).unwrap();
-    let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None);
-    let mut device = factory.connect(&negotiation.codec, Some(Arc::new(live))).await.unwrap();
-    let answer = device.answer(negotiation, false).await.unwrap();
-
-    let candidates = answer.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
-    let mut ports = candidates.filter_map(|candidate| {
-        let words: Vec<&str> = candidate.split(' ').collect();
-        (words[2] == "udp" && words[4] == here.to_string()).then(|| words[5].parse::<u16>().unwrap())
-    });
-    let to = SocketAddr::new(here, ports.next().expect("the device's address"));
-    let [ours, theirs] = [&offer, &answer].map(|sdp| (value(sdp, "a=ice-ufrag:"), value(sdp, "a=ice-pwd:")));
-    let username = format!("{}:{}", theirs.0, ours.0);
-    let socket = UdpSocket::bind((here, 0)).await.unwrap();
-    socket.send_to(&check(&username, theirs.1, false), to).await.unwrap();
-
+    let Some(wire) = Wire::new("active").await else { return };
+    wire.check(false).await;
     let (mut is_answered, mut has_answered, mut has_begun) = (false, false, false);
     let mut datagram = [0; 1500];
     let begun = async {
         loop {
-            let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
+            let (length, from) = wire.socket.recv_from(&mut datagram).await.unwrap();
             let datagram = &datagram[..length];
             match Stun::of(datagram).map(|stun| stun.class) {
                 Some(Class::Request) => {
-                    socket.send_to(&answer_to(datagram, from, ours.1), from).await.unwrap();
+                    wire.answer(datagram, from).await;
                     has_answered = true;
                 }
                 Some(_) => is_answered = true,
@@ -134,11 +160,47 @@ async fn a_handshake_that_begins_before_ice_has_settled_needs_no_repeat() {
             }
             // The address works both ways; only once.
             if is_answered && has_answered && !std::mem::replace(&mut has_begun, true) {
-                socket.send_to(&client_hello(), to).await.unwrap();
-                socket.send_to(&check(&username, theirs.1, true), to).await.unwrap();
+                wire.socket.send_to(&client_hello(), wire.to).await.unwrap();
+                wire.check(true).await;
             }
         }
     };
     timeout(LIMIT, begun).await.expect("the device's part of the handshake");
-    device.close().await;
+    wire.device.close().await;
+}
+
+/// What a viewer sends at first, and of which of the device's checks it answers none: whether each check nominates, and how many
+/// answers are lost. It repeats nothing: some viewers do so after half a second only (RFC 8489 section 6.2.1).
+const ORDERS: [(&[bool], usize); 5] =
+    [(&[true], 0), (&[false, true], 0), (&[true, true], 0), (&[true], 2), (&[false, true], 2)];
+
+#[tokio::test]
+async fn a_viewer_that_repeats_no_check_connects() {
+    for (checks, lost) in ORDERS {
+        let Some(wire) = Wire::new("actpass").await else { return };
+        for nominates in checks {
+            wire.check(*nominates).await;
+        }
+        let mut seen = 0;
+        let mut datagram = [0; 1500];
+        let begun = async {
+            loop {
+                let (length, from) = wire.socket.recv_from(&mut datagram).await.unwrap();
+                let datagram = &datagram[..length];
+                match Stun::of(datagram).map(|stun| stun.class) {
+                    Some(Class::Request) => {
+                        seen += 1;
+                        if seen > lost {
+                            wire.answer(datagram, from).await;
+                        }
+                    }
+                    Some(_) => {}
+                    // The device begins the handshake where it has a path.
+                    None => return assert_eq!(datagram[0], 22, "{datagram:?}"),
+                }
+            }
+        };
+        timeout(LIMIT, begun).await.unwrap_or_else(|_| panic!("{checks:?}, {lost} lost: no path"));
+        wire.device.close().await;
+    }
 }

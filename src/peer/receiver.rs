@@ -98,7 +98,12 @@ impl Receiver {
         Self::offer_in(ReceiverRuntime::default(), false, sink).await
     }
 
-    /// The same by `clock`. `lite`: one that only answers checks (RFC 8445 section 2.5).
+    /// One that only answers checks (RFC 8445 section 2.5), as media servers do. Its candidates have to be in its offer.
+    pub async fn offer_lite(sink: Arc<dyn PacketSink>) -> Result<(Self, String), PeerError> {
+        Self::offer_in(ReceiverRuntime::default(), true, sink).await
+    }
+
+    /// The same by `clock`, full or `lite`.
     #[cfg(test)]
     pub(in crate::peer) async fn offer_by(
         clock: slow_clock::SlowClock,

@@ -38,6 +38,24 @@ pub const PEER_PAGE: &str = "
     } };
     return 0;";
 
+/// A page with a video, and the frames that any connection of it has decoded.
+pub const PLAYER_PAGE: &str = "
+    const Original = window.RTCPeerConnection;
+    window.connections = [];
+    window.RTCPeerConnection = class extends Original {
+        constructor(...all) { super(...all); window.connections.push(this); }
+    };
+    const video = document.createElement('video');
+    video.muted = true; video.autoplay = true;
+    document.body.append(video);
+    window.porthole = { stats: async () => {
+        let best = { framesDecoded: 0 };
+        for (const pc of window.connections) for (const entry of (await pc.getStats()).values())
+            if (entry.type === 'inbound-rtp' && entry.kind === 'video' && entry.framesDecoded > best.framesDecoded) best = entry;
+        return best;
+    } };
+    return 0;";
+
 /// Chromium as Debian installs it, and its driver.
 const CHROMIUM: &str = "/usr/bin/chromium";
 const DRIVER: &str = "/usr/bin/chromedriver";

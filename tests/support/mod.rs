@@ -16,6 +16,7 @@ pub mod mosquitto;
 pub mod namespace;
 pub mod old_broker;
 pub mod patient;
+pub mod recipes;
 pub mod relay;
 pub mod relayed_browser;
 pub mod remote;

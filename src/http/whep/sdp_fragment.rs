@@ -144,8 +144,15 @@ pub fn of_answer(answer: &str) -> String {
         "a=candidate:",
         "a=end-of-candidates",
     ];
-    let mut candidates = 0;
+    let (mut candidates, mut is_taken) = (0, true);
     let lines = answer.lines().filter(|line| KEPT.iter().any(|kept| line.starts_with(kept))).filter(|line| {
+        // A section with port 0 has no generation.
+        if line.starts_with("m=") {
+            is_taken = line.split(' ').nth(1) != Some("0");
+        }
+        if !is_taken {
+            return false;
+        }
         candidates += usize::from(line.starts_with("a=candidate:"));
         candidates <= 1 || !line.starts_with("a=candidate:")
     });
@@ -213,6 +220,12 @@ mod tests {
             of_answer(&several),
             of_answer(OFFER),
             "one is enough, and all that some players can read"
+        );
+        let refused = "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\na=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n";
+        assert_eq!(
+            of_answer(&format!("{OFFER}{refused}")),
+            of_answer(OFFER),
+            "what is not taken is no part of it"
         );
         let fragment = of_answer(OFFER);
         assert_eq!(

@@ -66,10 +66,9 @@ impl AnswerOrigin {
         for (at, section) in negotiation.description.sections.iter().enumerate() {
             if at == negotiation.video {
                 video(&mut sdp, negotiation, section, local, ssrcs);
-            } else if at == negotiation.carrier {
-                kept(&mut sdp, negotiation, section, local);
             } else {
-                refused(&mut sdp, section);
+                let port = if at == negotiation.carrier { 9 } else { 0 };
+                unused(&mut sdp, port, negotiation, section, local);
             }
             if at == negotiation.carrier {
                 sdp.extend(candidates.iter().flat_map(|candidate| [line(candidate), "\r\n".to_owned()]));
@@ -126,36 +125,41 @@ fn mid(sdp: &mut String, section: &Section) {
     }
 }
 
-/// A section that is not taken (RFC 3264 section 6).
-fn refused(sdp: &mut String, section: &Section) {
-    let format = section.formats.first().map_or("0", String::as_str);
-    push(sdp, format_args!("m={} 0 {} {format}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
-    mid(sdp, section);
-}
-
-fn transport(sdp: &mut String, negotiation: &Negotiation, local: &LocalTransport) {
+fn transport(sdp: &mut String, negotiation: &Negotiation, section: &Section, local: &LocalTransport) {
+    if !section.has_dtls() {
+        return;
+    }
     let setup = if negotiation.is_dtls_client { "active" } else { "passive" };
     let LocalTransport { ufrag, pwd, fingerprint } = local;
     push(sdp, format_args!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}"));
-    push(sdp, format_args!("a=fingerprint:{fingerprint}\r\na=setup:{setup}\r\na=rtcp-mux"));
+    push(sdp, format_args!("a=fingerprint:{fingerprint}\r\na=setup:{setup}"));
+    if section.is_rtp() {
+        push(sdp, format_args!("a=rtcp-mux"));
+    }
 }
 
-/// The first section of a bundle, which carries the others' transport and else nothing.
-fn kept(sdp: &mut String, negotiation: &Negotiation, section: &Section, local: &LocalTransport) {
+/// A section that nothing is sent in. With port 0 it is not taken (RFC 3264 section 6); the other is the first of a bundle, which
+/// carries the transport.
+///
+/// One that is not taken needs no transport, but GStreamer's webrtcbin refuses the whole answer without (`No fingerprint lines in sdp
+/// for media 1`), and says so to nobody. libwebrtc writes all this into such sections too.
+fn unused(sdp: &mut String, port: u16, negotiation: &Negotiation, section: &Section, local: &LocalTransport) {
     let known = section.payload_types().find(|format| section.codecs.contains_key(format));
     let format = known.map_or_else(
         || section.formats.first().cloned().unwrap_or_else(|| "0".to_owned()),
         |format| format.to_string(),
     );
-    push(sdp, format_args!("m={} 9 {} {format}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
+    push(sdp, format_args!("m={} {port} {} {format}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
     mid(sdp, section);
-    transport(sdp, negotiation, local);
-    push(sdp, format_args!("a=inactive"));
+    transport(sdp, negotiation, section, local);
+    if section.is_rtp() {
+        push(sdp, format_args!("a=inactive"));
+    }
     let Some(known) = known.and_then(|format| section.codecs.get(&format)) else { return };
     if let Some(encoding) = &known.encoding {
         push(sdp, format_args!("a=rtpmap:{format} {encoding}"));
     }
-    if let Some(fmtp) = &known.fmtp {
+    if let Some(fmtp) = known.fmtp.as_ref().filter(|_| port != 0) {
         push(sdp, format_args!("a=fmtp:{format} {fmtp}"));
     }
 }
@@ -176,7 +180,7 @@ fn video(
     let others: String = others.collect();
     push(sdp, format_args!("m={} 9 {} {own}{others}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
     mid(sdp, section);
-    transport(sdp, negotiation, local);
+    transport(sdp, negotiation, section, local);
     push(sdp, format_args!("a=sendonly"));
     if section.rtcp_rsize {
         push(sdp, format_args!("a=rtcp-rsize"));

@@ -7,13 +7,14 @@ use crate::peer::connect::offer::VideoOffer;
 
 const STREAM_PROFILE: ProfileLevelId =
     ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-const RECORDED: [(&str, &str); 6] = [
+const RECORDED: [(&str, &str); 7] = [
     ("echo show", include_str!("../../../tests/offers/alexa-echo-show.sdp")),
     ("chrome 63", include_str!("../../../tests/offers/chrome-63-android-recvonly.sdp")),
     ("firefox 121", include_str!("../../../tests/offers/firefox-121-sendrecv.sdp")),
     ("gstreamer", include_str!("../../../tests/offers/gstreamer-webrtcbin-no-fmtp.sdp")),
     ("react native", include_str!("../../../tests/offers/react-native-ios-recvonly-derived.sdp")),
     ("safari 12", include_str!("../../../tests/offers/safari-12-macos-av-data.sdp")),
+    ("whepclientsrc", include_str!("../../../tests/offers/gstreamer-whepclientsrc.sdp")),
 ];
 
 fn local() -> LocalTransport {
@@ -97,6 +98,7 @@ fn check(offer: &str, answer: &str) -> Result<(), String> {
         must(!new.words[3..].is_empty(), "at least one format")?;
         must(new.words[3..].iter().all(|format| old.words[3..].contains(format)), "only offered formats")?;
         must(new.lines.first() == Some(&"c=IN IP4 0.0.0.0"), "an address")?;
+        check_for_webrtcbin(&sections[0], old, new)?;
         if new.words[1] == "0" {
             must(new.all("candidate:").is_empty() && !new.has("a=sendonly"), "a refused section is empty")?;
             must(new.one("mid:").is_none_or(|mid| !group.contains(&mid.to_owned())), "refused, not bundled")?;
@@ -110,6 +112,26 @@ fn check(offer: &str, answer: &str) -> Result<(), String> {
     must(taken == group, "the bundle is what is taken of it (RFC 9143 section 7.3)")?;
     let carried = sections.iter().find(|section| section.words[1] != "0");
     must(carried.is_some_and(|first| first.all("candidate:").len() == 1), "the first has the candidates")
+}
+
+/// What GStreamer's webrtcbin wants of every section of an answer, also of those that are not taken: a transport that is all sections'
+/// own, and a name for each dynamic payload type.
+fn check_for_webrtcbin(first: &Part<'_>, old: &Part<'_>, new: &Part<'_>) -> Result<(), String> {
+    let must = |is: bool, what: &str| if is { Ok(()) } else { Err(format!("webrtcbin: {what}")) };
+    let protocol = new.words[2];
+    if !protocol.contains("TLS") && !protocol.contains("RTP") {
+        return Ok(());
+    }
+    for needed in ["ice-ufrag:", "ice-pwd:", "fingerprint:", "setup:"] {
+        must(new.all(needed).len() == 1, needed)?;
+        must(new.one(needed) == first.one(needed), "one transport for all")?;
+    }
+    let is_data = protocol.contains("SCTP");
+    must(is_data || new.has("a=inactive") || new.has("a=sendonly"), "a direction")?;
+    let format = new.words[3];
+    let rtpmap =
+        |part: &Part<'_>| part.all("rtpmap:").iter().any(|line| line.split(' ').next() == Some(format));
+    must(is_data || rtpmap(old) == rtpmap(new), "a payload type without a name")
 }
 
 fn check_taken(offered_session: &[&str], old: &Part<'_>, new: &Part<'_>) -> Result<(), String> {
@@ -241,7 +263,7 @@ fn every_recorded_offer_gets_a_legal_answer_however_it_is_changed() {
 fn the_checker_finds_what_is_wrong() {
     let (client, offer) = RECORDED[1];
     let answer = answered(client, offer);
-    let wrong: [fn(&str) -> String; 11] = [
+    let wrong: [fn(&str) -> String; 12] = [
         |answer| answer.replace("a=ice-options:trickle\r\n", ""),
         |answer| answer.replace("a=mid:video", "a=mid:0"),
         |answer| answer.replace("a=sendonly", "a=sendrecv"),
@@ -253,6 +275,7 @@ fn the_checker_finds_what_is_wrong() {
         |answer| answer.replace("packetization-mode=1", "packetization-mode=0"),
         |answer| answer.replace("SAVPF", "SAVP"),
         |answer| answer.to_owned() + "m=audio 0 X 0\r\n",
+        |answer| answer.replacen("a=fingerprint:", "a=no-fingerprint:", 1),
     ];
     for (at, change) in wrong.iter().enumerate() {
         let changed = change(&answer);

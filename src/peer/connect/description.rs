@@ -366,6 +366,11 @@ impl Section {
         let profile = self.protocol.rsplit("RTP/").next().unwrap_or_default();
         self.protocol.contains("RTP/") && matches!(profile, "SAVPF" | "SAVP" | "AVPF" | "AVP")
     }
+
+    /// Whether its transport is one of ICE and DTLS, for media or data: `DTLS/SCTP` of old browsers too.
+    pub fn has_dtls(&self) -> bool {
+        self.is_rtp() || self.protocol.contains("TLS/")
+    }
 }
 
 /// Something that may be repeated in an answer and shown to people.
