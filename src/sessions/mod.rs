@@ -13,13 +13,14 @@ mod pending_candidates;
 mod places;
 pub mod rate;
 mod refusals;
+mod registry;
 pub mod send_latency;
 mod session_key;
 pub mod table;
 pub mod totals;
 mod whep;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +43,7 @@ pub use events::SessionEvent;
 use input::{SessionInput, watch_over};
 use outbox::SessionOutbox;
 use refusals::Refusals;
+use registry::{Handle, Registry, lock};
 use table::{EndedSession, Limits, SessionAction, SessionKey, SessionNumber, Table, WhepMessage};
 use totals::Totals;
 
@@ -55,24 +57,6 @@ const COMMAND_QUEUE: usize = 64;
 pub struct Sessions {
     input: mpsc::Sender<SessionInput>,
     registry: Arc<Mutex<Registry>>,
-}
-
-/// The sessions that there are, and the sums over those that there were. Kept together, so that a session which ends is
-/// never missing from the sums.
-struct Registry {
-    table: Table<Handle>,
-    /// Without what running sessions have sent.
-    totals: Totals,
-}
-
-/// What a session's task is steered with.
-struct Handle {
-    live: Arc<SessionStats>,
-    outbox: Arc<SessionOutbox>,
-    commands: mpsc::Sender<SessionCommand>,
-    close: Option<oneshot::Sender<EndReason>>,
-    /// Its beginning was told, so its end is to be told.
-    is_announced: bool,
 }
 
 /// Everything the sessions need from the rest of the house.
@@ -195,11 +179,6 @@ impl Sessions {
     async fn put(&self, input: SessionInput) {
         let _ = self.input.send(input).await;
     }
-}
-
-/// Nobody waits while holding it, and each change of the table is one step.
-fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
-    registry.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time on the clock that sleeps go by, which tests may pause.
@@ -433,17 +412,6 @@ impl SessionsTask {
                 tracing::debug!("nobody reads events: the sum of refusals is only in the log");
             }
         }
-    }
-}
-
-impl Registry {
-    fn end(&mut self, number: SessionNumber) -> Option<EndedSession<Handle>> {
-        let ended = self.table.end(number)?;
-        self.totals.ended += 1;
-        if let Some(handle) = &ended.handle {
-            self.totals.add(&handle.live);
-        }
-        Some(ended)
     }
 }
 

@@ -138,8 +138,8 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
     let World { sessions, media, tasks, .. } = World::new(true, Ice::default());
-    let (writes, is_writing) = std::sync::mpsc::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (writes, is_writing) = std::sync::mpsc::sync_channel(1);
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let changer = std::thread::spawn(move || {
         media.send_modify(|_| {
             writes.send(()).unwrap();
@@ -153,7 +153,7 @@ async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
     while tasks.polls()["sessions"] == polls {
         tokio::task::yield_now().await;
     }
-    let (asked, answered) = std::sync::mpsc::channel();
+    let (asked, answered) = std::sync::mpsc::sync_channel(1);
     let asking = sessions.clone();
     let reader = std::thread::spawn(move || asked.send(asking.live().len()));
     let live = answered.recv_timeout(PATIENCE);
