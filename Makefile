@@ -242,7 +242,15 @@ $(PLAYERS)/gst-launch-1.0: $(wildcard tests/players/* tests/players/src/*)
 	@echo "make: building GStreamer's WHEP players for the tests (once, some minutes)"
 	multiarch=$$(dpkg-architecture --query DEB_HOST_MULTIARCH)
 	rm -rf $(PLAYERS)/dev && mkdir -p $(PLAYERS)/dev && cd $(PLAYERS)/dev
-	apt-get download --quiet libgstreamer-plugins-bad1.0-dev >/dev/null 2>&1 && dpkg --extract libgstreamer-plugins-bad1.0-dev_*.deb .
+	if ! apt-get download --quiet libgstreamer-plugins-bad1.0-dev >/dev/null 2>&1; then
+	  # On a machine on which nothing was missing the lists of packages may be missing too.
+	  as_root=()
+	  if [ "$$(id -u)" != 0 ]; then as_root=(sudo); fi
+	  echo "make: the lists of packages are missing, and are fetched now with: $${as_root[*]:+$${as_root[*]} }apt-get update"
+	  "$${as_root[@]}" apt-get update --quiet
+	  apt-get download --quiet libgstreamer-plugins-bad1.0-dev
+	fi
+	dpkg --extract libgstreamer-plugins-bad1.0-dev_*.deb .
 	sed "s|^libdir=.*|libdir=$$PWD|" "usr/lib/$$multiarch/pkgconfig/gstreamer-webrtc-1.0.pc" >gstreamer-webrtc-1.0.pc
 	ln -sf "/usr/lib/$$multiarch/libgstwebrtc-1.0.so.0" libgstwebrtc-1.0.so
 	export PKG_CONFIG_PATH=$$PWD

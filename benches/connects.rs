@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use porthole::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
-use porthole::tools::watch::count::{CountedPacket, Counter};
+use porthole::peer::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
+use porthole::cli::watch::count::{CountedPacket, Counter};
 use support::daemon::{Daemon, Settings};
 use support::http::Site;
 use support::invited;
@@ -176,7 +176,7 @@ fn summary(sorted: &[Duration]) -> String {
 async fn join(site: &Site, token: &str, kind: Kind) -> Result<Joined, String> {
     let (seen, mut first) = watch::channel(None);
     let sink = Arc::new(FirstPicture { counter: Mutex::default(), seen });
-    let offered = if kind.lite { Viewer::offer_lite(sink).await } else { Viewer::offer(sink).await };
+    let offered = if kind.lite { Receiver::offer_lite(sink).await } else { Receiver::offer(sink).await };
     let (mut viewer, offer) = offered.map_err(|error| error.to_string())?;
     let joined = timeout(LIMIT, connect(&mut viewer, offer, site, token, kind, &mut first)).await;
     viewer.close().await;
@@ -184,14 +184,14 @@ async fn join(site: &Site, token: &str, kind: Kind) -> Result<Joined, String> {
 }
 
 async fn connect(
-    viewer: &mut Viewer,
+    viewer: &mut Receiver,
     mut offer: String,
     site: &Site,
     token: &str,
     kind: Kind,
     first: &mut watch::Receiver<Option<Instant>>,
 ) -> Result<Joined, String> {
-    while let Some(ViewerEvent::Candidate(Some(candidate))) = viewer.next().await {
+    while let Some(ReceiverEvent::Candidate(Some(candidate))) = viewer.next().await {
         offer.push_str(&format!("a={}\r\n", candidate.candidate));
     }
     offer.push_str("a=end-of-candidates\r\n");
@@ -204,7 +204,7 @@ async fn connect(
         return Err(format!("refused with {}: {}", answer.status, answer.text()));
     }
     viewer.accept(answer.text()).await.map_err(|error| error.to_string())?;
-    while !matches!(viewer.next().await.ok_or("no more events")?, ViewerEvent::Connected) {}
+    while !matches!(viewer.next().await.ok_or("no more events")?, ReceiverEvent::Connected) {}
     let connected = begun.elapsed();
     let picture = *first.wait_for(Option::is_some).await.map_err(|_| "the end before a picture")?;
     Ok(Joined { connected, picture: picture.map_or(LIMIT, |at| at.saturating_duration_since(begun)) })

@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use porthole::peer::{offer, payloads};
+use porthole::peer::offer::VideoOffer;
+use porthole::peer::packetize;
 use porthole::signaling::message::Up;
-use porthole::stream::AccessUnit;
-use porthole::stream::Fanout;
+use porthole::stream::{AccessUnit, Fanout, Rendition};
 
 /// A picture of 2 Mbit/s at 30 fps.
 const UNIT_BYTES: usize = 2_000_000 / 8 / 30;
@@ -33,7 +33,7 @@ fn fan_out(criterion: &mut Criterion) {
         let unit = unit(true);
         group.throughput(Throughput::Elements(viewers));
         group.bench_function(format!("{viewers} viewers"), |bencher| {
-            bencher.iter(|| fanout.publish(black_box(&unit)));
+            bencher.iter(|| fanout.publish_to(Rendition::Full, black_box(&unit)));
         });
     }
     group.finish();
@@ -43,12 +43,12 @@ fn packetising(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("packetise one picture of 2 Mbit/s at 30 fps");
     group.throughput(Throughput::Bytes(UNIT_BYTES as u64));
     group.bench_function("first viewer", |bencher| {
-        bencher.iter_batched(|| unit(false), |unit| payloads(&unit).len(), BatchSize::SmallInput);
+        bencher.iter_batched(|| unit(false), |unit| packetize(&unit).len(), BatchSize::SmallInput);
     });
     let shared = unit(false);
-    payloads(&shared);
+    packetize(&shared);
     group.bench_function("every further viewer", |bencher| {
-        bencher.iter(|| payloads(black_box(&shared)).len());
+        bencher.iter(|| packetize(black_box(&shared)).len());
     });
     group.finish();
 }
@@ -61,8 +61,8 @@ fn messages(criterion: &mut Criterion) {
         bencher.iter(|| Up::parse(black_box(offer.as_bytes())).is_ok());
     });
     let stream = porthole::media::ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-    group.bench_function("inspect its SDP", |bencher| {
-        bencher.iter(|| offer::inspect(black_box(OFFER), stream).is_ok());
+    group.bench_function("read its SDP", |bencher| {
+        bencher.iter(|| VideoOffer::read(black_box(OFFER)).and_then(|offer| offer.codec(stream)).is_ok());
     });
     group.bench_function("refuse 64 KiB of nonsense", |bencher| {
         let nonsense = vec![b'['; 64 * 1024];

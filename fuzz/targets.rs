@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use porthole::config::{Config, Moved};
-use porthole::http::fragment::{self, Fragment};
+use porthole::http::sdp_fragment::{self, SdpFragment};
 use porthole::media::ProfileLevelId;
-use porthole::peer::offer;
+use porthole::peer::offer::{self, VideoOffer};
 use porthole::signaling::message::{Down, ErrorCode, Up, UpKind};
 use porthole::signaling::topic::{Id, Inbound, Topics};
 
@@ -55,7 +55,7 @@ pub fn sdp(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let origin = offer::origin(text);
     let began = Instant::now();
-    match offer::inspect(text, STREAM) {
+    match VideoOffer::read(text).and_then(|offer| offer.codec(STREAM)) {
         Ok(codec) => {
             assert!(origin.is_some());
             assert!(text.contains(&codec.payload_type.to_string()));
@@ -84,24 +84,24 @@ pub fn sdp(input: &[u8]) {
 pub fn fragment(input: &[u8]) {
     const OFFER: &str = include_str!("corpus/sdp/chromium");
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let read = match Fragment::parse(text) {
+    let read = match SdpFragment::parse(text) {
         Ok(read) => read,
         Err(words) => return assert!(!words.is_empty() && words.len() < 4096),
     };
     // One more, for their end.
-    assert!(read.candidates.len() <= fragment::MAX_CANDIDATES + 1);
+    assert!(read.candidates.len() <= sdp_fragment::MAX_CANDIDATES + 1);
     for candidate in read.candidates.iter().flatten() {
         assert!(text.contains(&candidate.candidate) && !candidate.candidate.contains('\n'));
         assert_eq!(candidate.username_fragment, read.ufrag);
     }
     if let Ok(Some((ufrag, pwd))) = read.restarts(OFFER) {
-        let offer = fragment::restarted(OFFER, ufrag, pwd);
+        let offer = sdp_fragment::restarted(OFFER, ufrag, pwd);
         assert_eq!(read.restarts(&offer), Ok(None));
         assert_eq!(offer.lines().count(), OFFER.lines().filter(|line| !line.contains("candidate")).count());
         sdp(offer.as_bytes());
     }
     // Any text may stand where an answer does.
-    assert!(fragment::of_answer(text).len() <= 2 * text.len() + 2);
+    assert!(sdp_fragment::of_answer(text).len() <= 2 * text.len() + 2);
 }
 
 /// A configuration: read the same way twice, or refused in words.

@@ -18,36 +18,36 @@
 //! | [`stream`] | the encoded picture on its way: one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
 //! | [`access`] | who may watch, and proof of who answers |
 //! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
-//! | [`adaptation`] | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
+//! | `adaptation` | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
 //! | [`config`] | the documented configuration, one file for each section, parsed into checked types before anything opens |
 //! | [`peer`] | one viewer's peer connection, and the one thread that all of them live on |
-//! | [`sessions`] | the sessions: who gets in, how many, until when |
-//! | [`dashboard`] | what MQTT dashboards see and may ask: documents and parsers, all pure |
+//! | `sessions` | the sessions: who gets in, how many, until when |
+//! | `dashboard` | what MQTT dashboards see and may ask: documents and parsers, all pure |
 //! | [`broker`] | the embedded MQTT broker |
 //! | [`http`] | the viewer page, WHEP, and what programs ask over HTTP |
-//! | [`app`] | the daemon, which knows every room above: opens, binds, runs, drains; the gateway between MQTT and the rest |
-//! | [`first_boot`] | what an installer left on the boot partition, taken over or refused in plain words |
-//! | [`tools`] | `watch`, a viewer that counts, and `doctor`, which tries what the daemon would use |
+//! | `app` | the daemon, which knows every room above: opens, binds, runs, drains; the gateway between MQTT and the rest |
+//! | `first_boot` | what an installer left on the boot partition, taken over or refused in plain words |
+//! | `tools` | `watch`, a viewer that counts, and `doctor`, which tries what the daemon would use |
 //! | [`cli`] | arguments and exit codes of the subcommands; `grant` holds those about invitations |
 //!
 //! # One picture, from the camera to the socket
 //!
 //! 1. `media::capture::find` and `media::capture::camera` say which cameras there are; `media::plan::planner` makes a plan of camera, mode and
 //!    encoder; `media::pipeline::running` is GStreamer doing it. `media::life::worker` owns all of that, on a thread that may block.
-//! 2. `media::pipeline::flow` takes each encoded picture from the pipeline as a [`stream::AccessUnit`], and [`stream::Fanout`] gives it to every viewer's
+//! 2. `media::pipeline::fanout_sink` takes each encoded picture from the pipeline as a [`stream::AccessUnit`], and [`stream::Fanout`] gives it to every viewer's
 //!    bounded ring.
-//! 3. `peer::driver::sending` waits for it, on the driver's thread. `peer::send::pictures` decides whether this viewer gets it
+//! 3. `peer::driver::send_task` waits for it, on the driver's thread. `peer::send::video_sender` decides whether this viewer gets it
 //!    (`peer::send::frame_dropper`) and when (`peer::send::pacer`); its RTP payloads are made once for all viewers.
-//! 4. `peer::send::media_sender` has `peer::rtp::stream` number it, protect it (`peer::rtp::srtp`), keep it for NACK (`peer::rtp::rtx_cache`)
+//! 4. `peer::send::media_sender` has `peer::rtp::rtp_sender` number it, protect it (`peer::rtp::srtp`), keep it for NACK (`peer::rtp::rtx_cache`)
 //!    and add parity (`peer::rtp::fec`); `peer::net` sends the batch, a picture a system call.
 //! 5. RTCP comes back through `peer::net::udp_port` to `peer::bwe::feedback`; `peer::bwe::estimator` says what the path carries, and
-//!    `app::adapt` asks [`adaptation`] a few times a second what the encoders and viewers are to get.
+//!    `app::adapt` asks `adaptation` a few times a second what the encoders and viewers are to get.
 //!
 //! # One offer, to its answer
 //!
 //! 1. `signaling::mqtt::task` receives it, `app::gateway::router` reads its topic and has [`signaling::message`] parse it into an `Offer`
 //!    (over HTTP: `http::whep`).
-//! 2. [`sessions::table`] asks `access::offer_authorizer` (proof) and `sessions::offer_limits` (rates), has `peer::connect::offer` read the
+//! 2. `sessions::table` asks `access::offer_authorizer` (proof) and `sessions::offer_limits` (rates), has `peer::connect::offer` read the
 //!    SDP, once, and asks `sessions::places` (how many may watch).
 //! 3. `peer::session` runs one session to its end. `peer::factory` makes its connection, `peer::driver` takes it to its thread:
 //!    `peer::driver::peer` is the library's state machine, given datagrams and time; `peer::driver::gather` finds our candidates.
@@ -71,15 +71,15 @@
 //!
 //! # Decisions and edges
 //!
-//! What decides is a pure function of input and time, tested without sleeping: [`sessions::table`] (who may watch), [`adaptation`] and
+//! What decides is a pure function of input and time, tested without sleeping: `sessions::table` (who may watch), `adaptation` and
 //! `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
 //! `media::plan::rank` (what the camera is asked for), `peer::connect::offer` (what an offer may get), `app::persist::slots` (what is written when),
-//! [`signaling::message`] and [`signaling::topic`], [`dashboard`]. The edges beside them carry out: `sessions`, `media::life::worker`,
+//! [`signaling::message`] and [`signaling::topic`], `dashboard`. The edges beside them carry out: `sessions`, `media::life::worker`,
 //! `peer::driver`, `signaling::mqtt`, `app`.
 //!
 //! # The other side
 //!
-//! `porthole watch` is a viewer: [`tools::watch`] counts, [`peer::viewer`] receives, through the library's own asynchronous form. It shares the
+//! `porthole watch` is a viewer: `tools::watch` counts, [`peer::receiver`] receives, through the library's own asynchronous form. It shares the
 //! message types, the MQTT connection, access links with their proofs, and what looks at DTLS with the daemon; not the sender, the
 //! pacer or the estimate.
 //!
@@ -87,18 +87,18 @@
 //! there: [`media::measure`], [`signaling::mqtt::probe`], [`peer::reach`].
 
 pub mod access;
-pub mod adaptation;
-pub mod app;
+pub(crate) mod adaptation;
+pub(crate) mod app;
 pub mod base;
 pub mod broker;
 pub mod cli;
 pub mod config;
-pub mod dashboard;
-pub mod first_boot;
+pub(crate) mod dashboard;
+pub(crate) mod first_boot;
 pub mod http;
 pub mod media;
 pub mod peer;
-pub mod sessions;
+pub(crate) mod sessions;
 pub mod signaling;
 pub mod stream;
-pub mod tools;
+pub(crate) mod tools;

@@ -3,7 +3,7 @@
 mod support;
 
 use porthole::base::tasks::TaskGroup;
-use porthole::signaling::mqtt::{LinkConfig, LinkEvent, connect};
+use porthole::signaling::mqtt::{MqttClientConfig, MqttEvent, connect};
 use serde_json::Value;
 use support::PATIENCE;
 use support::client::Client;
@@ -50,13 +50,14 @@ async fn amqtt_is_spoken_to_in_the_older_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_devices_with_one_id_one_gives_way_and_says_why() {
     let Some(broker) = Mosquitto::start() else { return };
-    let open = || connect(LinkConfig::new(broker.url().parse().expect("a URL"), "cam"), &TaskGroup::new());
+    let open =
+        || connect(MqttClientConfig::new(broker.url().parse().expect("a URL"), "cam"), &TaskGroup::new());
     let (first, mut one) = open().expect("a link");
     let (second, mut other) = open().expect("a link");
     let words = timeout(PATIENCE, async {
         loop {
             let event = tokio::select! { event = one.recv() => event, event = other.recv() => event };
-            if let Some(LinkEvent::Disconnected { reason }) = event
+            if let Some(MqttEvent::Disconnected { reason }) = event
                 && reason.contains("stays away")
             {
                 return reason;

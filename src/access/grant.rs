@@ -104,7 +104,7 @@ pub struct Grant {
 
 /// How a grant stands at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrantStanding {
+pub enum GrantStatus {
     /// In force.
     Good,
     /// It has ended.
@@ -131,16 +131,16 @@ impl Grant {
     }
 
     /// Whether it is in force. A clock that stands before the grant was made is not set either.
-    pub fn standing(&self, clock: Clock) -> GrantStanding {
+    pub fn status(&self, clock: Clock) -> GrantStatus {
         /// What clocks may differ by after they were set.
         const SLACK: Duration = Duration::from_mins(5);
-        let Some(expires) = self.expires else { return GrantStanding::Good };
+        let Some(expires) = self.expires else { return GrantStatus::Good };
         if clock.now >= expires {
-            GrantStanding::Expired
+            GrantStatus::Expired
         } else if !clock.is_set || clock.now + SLACK < self.created {
-            GrantStanding::ClockNotSet
+            GrantStatus::ClockNotSet
         } else {
-            GrantStanding::Good
+            GrantStatus::Good
         }
     }
 
@@ -176,17 +176,14 @@ mod tests {
         let id = Id::new("anna").unwrap();
         let day = Duration::from_hours(24);
         let (grant, seed) = Grant::new(id.clone(), Rights::all(), start, Some(day)).unwrap();
-        let at = |now, is_set| grant.standing(Clock { now, is_set });
-        assert_eq!(at(start, true), GrantStanding::Good);
-        assert_eq!(at(start + day, true), GrantStanding::Expired);
-        assert_eq!(at(start + day, false), GrantStanding::Expired);
-        assert_eq!(at(start, false), GrantStanding::ClockNotSet);
-        assert_eq!(at(start - day, true), GrantStanding::ClockNotSet, "before it was made");
+        let at = |now, is_set| grant.status(Clock { now, is_set });
+        assert_eq!(at(start, true), GrantStatus::Good);
+        assert_eq!(at(start + day, true), GrantStatus::Expired);
+        assert_eq!(at(start + day, false), GrantStatus::Expired);
+        assert_eq!(at(start, false), GrantStatus::ClockNotSet);
+        assert_eq!(at(start - day, true), GrantStatus::ClockNotSet, "before it was made");
         let (lasting, _) = Grant::new(id, Rights::all(), start, None).unwrap();
-        assert_eq!(
-            lasting.standing(Clock { now: SystemTime::UNIX_EPOCH, is_set: false }),
-            GrantStanding::Good
-        );
+        assert_eq!(lasting.status(Clock { now: SystemTime::UNIX_EPOCH, is_set: false }), GrantStatus::Good);
         assert!(grant.accepts_token(&seed.bearer()) && !lasting.accepts_token(&seed.bearer()));
     }
 }

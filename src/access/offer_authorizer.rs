@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::clock::Clock;
-use super::grant::{Grant, GrantStanding, Right, Rights};
+use super::grant::{Grant, GrantStatus, Right, Rights};
 use super::permissions::{Privilege, permit};
 use super::proof::{Nonce, Parties, PublicKey, Signature, TokenHash, offer_text};
 use super::used_offers::UsedOffers;
@@ -62,12 +62,12 @@ fn unauthorized(text: impl Into<String>) -> Refusal {
     Refusal::new(ErrorCode::Unauthorized, text)
 }
 
-/// The refusal that a grant's standing asks for.
-pub fn out_of_time(name: &Id, standing: GrantStanding) -> Option<Refusal> {
-    let text = match standing {
-        GrantStanding::Good => return None,
-        GrantStanding::Expired => format!("the grant `{name}` has expired; ask for a new link"),
-        GrantStanding::ClockNotSet => {
+/// The refusal that a grant's status asks for.
+pub fn out_of_time(name: &Id, status: GrantStatus) -> Option<Refusal> {
+    let text = match status {
+        GrantStatus::Good => return None,
+        GrantStatus::Expired => format!("the grant `{name}` has expired; ask for a new link"),
+        GrantStatus::ClockNotSet => {
             let text = format!(
                 "the grant `{name}` ends at a certain time, but the device's clock is not set yet; \
                  it works as soon as the device has reached a time server"
@@ -166,7 +166,7 @@ impl OfferAuthorizer {
         if !grant.key.verify(&offer_text(parties, &nonce, offer_sdp), &signature) {
             return Err(wrong());
         }
-        if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
+        if let Some(refusal) = out_of_time(&grant.name, grant.status(clock)) {
             return Err(refusal);
         }
         permitted(grant, Privilege::Watch)?;
@@ -205,9 +205,9 @@ impl OfferAuthorizer {
             return Some(unauthorized(format!("the grant `{name}` was revoked")));
         };
         // A clock that is found to be wrong later does not throw out who came in.
-        match grant.standing(clock) {
-            GrantStanding::Expired => out_of_time(name, GrantStanding::Expired),
-            GrantStanding::Good | GrantStanding::ClockNotSet => None,
+        match grant.status(clock) {
+            GrantStatus::Expired => out_of_time(name, GrantStatus::Expired),
+            GrantStatus::Good | GrantStatus::ClockNotSet => None,
         }
     }
 
@@ -236,7 +236,7 @@ pub fn admit<'a>(
     let grant = holder(grants, token).ok_or_else(|| {
         unauthorized("there is no grant with this token on this device, or it was revoked; ask for a new one")
     })?;
-    if let Some(refusal) = out_of_time(&grant.name, grant.standing(clock)) {
+    if let Some(refusal) = out_of_time(&grant.name, grant.status(clock)) {
         return Err(refusal);
     }
     permitted(grant, wish)?;
@@ -250,7 +250,7 @@ fn permitted(grant: &Grant, wish: Privilege<'_>) -> Result<(), Refusal> {
     })
 }
 
-/// The grant whose bearer token this is, whatever its standing. Looks at all of `grants`.
+/// The grant whose bearer token this is, whatever its status. Looks at all of `grants`.
 pub fn holder<'a>(grants: impl Iterator<Item = &'a Grant>, token: &str) -> Option<&'a Grant> {
     let hash = TokenHash::of(token);
     grants.fold(None, |found, grant| if grant.token.matches(&hash) { Some(grant) } else { found })

@@ -16,7 +16,7 @@ use crate::base::bitrate::Bitrate;
 use crate::stream::Rendition;
 use allocator::{Allocation, BitrateAllocator};
 use input::STARVED_BELOW;
-pub use input::{Bounds, EncoderLimits, ViewerPath};
+pub use input::{EncoderLimits, ViewerPath};
 
 /// A viewer is no longer left behind above this part of the stream's rate.
 const FED_ABOVE: f64 = 0.98;

@@ -87,7 +87,7 @@ impl Follower {
 
 fn viewer_path(live: &SessionStats, now: Instant) -> ViewerPath {
     ViewerPath {
-        id: live.generation,
+        id: live.number,
         rate: live.feedback.rate(now).map(Bitrate::from_bps_f64),
         rendition: live.control.rendition.current(),
         is_starved: live.control.starved.load(Ordering::Relaxed),

@@ -22,7 +22,7 @@ pub(super) enum Ailment {
     Peers,
     /// The task of the broker connection.
     #[error("the task of the broker connection stands still")]
-    Link,
+    BrokerConnection,
     /// The capture thread.
     #[error("the camera's thread does not answer: a driver hangs")]
     Camera,

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::clock::Clock;
-use crate::access::grant::{Grant, GrantStanding};
+use crate::access::grant::{Grant, GrantStatus};
 use crate::access::offer_authorizer::{self, AccessMode};
 use crate::access::permissions::Privilege;
-use crate::broker::{ClientAuthenticator, ClientRights, OpenAccess, Turned};
+use crate::broker::{AuthFailure, ClientAuthenticator, ClientRights, OpenAccess};
 use crate::http::RequestAuthorizer;
 use crate::signaling::message::Refusal;
 use crate::signaling::topic::Id;
@@ -33,21 +33,19 @@ impl GrantAuthenticator {
     }
 
     /// Why who bears this token is not let in.
-    fn turned(&self, clock: Clock, user: &str, token: &str) -> Turned {
+    fn auth_failure(&self, clock: Clock, user: &str, token: &str) -> AuthFailure {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let known = grants.iter().find(|grant| grant.name.as_str() == user && grant.accepts_token(token));
-        let standing = known.map(|grant| grant.standing(clock));
-        let words = |standing| {
+        let status = known.map(|grant| grant.status(clock));
+        let words = |status| {
             known
-                .and_then(|grant| offer_authorizer::out_of_time(&grant.name, standing))
+                .and_then(|grant| offer_authorizer::out_of_time(&grant.name, status))
                 .map(|refusal| refusal.message)
         };
-        match standing {
-            Some(standing @ GrantStanding::Expired) => Turned::Ended(words(standing).unwrap_or_default()),
-            Some(standing @ GrantStanding::ClockNotSet) => {
-                Turned::NotYet(words(standing).unwrap_or_default())
-            }
-            Some(GrantStanding::Good) | None => Turned::Unknown,
+        match status {
+            Some(status @ GrantStatus::Expired) => AuthFailure::Ended(words(status).unwrap_or_default()),
+            Some(status @ GrantStatus::ClockNotSet) => AuthFailure::NotYet(words(status).unwrap_or_default()),
+            Some(GrantStatus::Good) | None => AuthFailure::Unknown,
         }
     }
 
@@ -55,7 +53,7 @@ impl GrantAuthenticator {
     fn admit_at(&self, clock: Clock, user: &str, token: &str) -> Option<ClientRights> {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
-        let good = grant.accepts_token(token) && grant.standing(clock) == GrantStanding::Good;
+        let good = grant.accepts_token(token) && grant.status(clock) == GrantStatus::Good;
         good.then(|| ClientRights { grant: Some(user.to_owned()), rights: grant.rights.clone() })
     }
 }
@@ -72,10 +70,10 @@ impl ClientAuthenticator for GrantAuthenticator {
         self.mode == AccessMode::Open
     }
 
-    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> Turned {
+    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> AuthFailure {
         let token = password.and_then(|password| std::str::from_utf8(password).ok());
-        let (Some(user), Some(token)) = (user, token) else { return Turned::Unknown };
-        self.turned(Clock::read(), user, token)
+        let (Some(user), Some(token)) = (user, token) else { return AuthFailure::Unknown };
+        self.auth_failure(Clock::read(), user, token)
     }
 
     fn generation(&self) -> u64 {
@@ -122,15 +120,15 @@ mod tests {
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
-        let turned = |clock, token: &str| authenticator.turned(clock, "anna", token);
+        let failure = |clock, token: &str| authenticator.auth_failure(clock, "anna", token);
         let (late, unset) = (Clock { now: now + day, is_set: true }, Clock { now, is_set: false });
         assert!(
-            matches!(turned(late, &seed.bearer()), Turned::Ended(words) if words.contains("has expired"))
+            matches!(failure(late, &seed.bearer()), AuthFailure::Ended(words) if words.contains("has expired"))
         );
         assert!(
-            matches!(turned(unset, &seed.bearer()), Turned::NotYet(words) if words.contains("clock is not set"))
+            matches!(failure(unset, &seed.bearer()), AuthFailure::NotYet(words) if words.contains("clock is not set"))
         );
-        assert_eq!(turned(late, "wrong"), Turned::Unknown, "nothing is told to a stranger");
+        assert_eq!(failure(late, "wrong"), AuthFailure::Unknown, "nothing is told to a stranger");
         assert_eq!(
             ClientAuthenticator::admit(&*authenticator, None, None),
             None,

@@ -7,7 +7,7 @@ use crate::broker::BrokerError;
 use crate::http::HttpError;
 use crate::media::MediaError;
 use crate::peer::PeerError;
-use crate::signaling::mqtt::LinkError;
+use crate::signaling::mqtt::MqttError;
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum AppError {
     Peer(#[from] PeerError),
     /// The MQTT connection.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Mqtt(#[from] MqttError),
     /// The embedded broker's own address.
     #[error("the built-in broker's address {0} cannot be used as a URL")]
     Address(SocketAddr),

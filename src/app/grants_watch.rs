@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::authenticator::GrantAuthenticator;
-use super::gateway::Pulse;
+use super::gateway::GatewayHandle;
 use crate::access::AccessError;
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
@@ -37,7 +37,7 @@ pub(super) struct GrantsWatch {
     /// What else has to be in the folder.
     pub identity: Arc<Identity>,
     /// Whom the loss of the folder concerns, too.
-    pub pulse: Pulse,
+    pub gateway: GatewayHandle,
     /// The folder is gone, and that was said.
     pub is_lost: bool,
 }
@@ -118,7 +118,7 @@ impl GrantsWatch {
                 tracing::error!(%folder, "the state directory was gone; the device's key and its grants were written anew");
                 self.is_lost = false;
                 // Off has to be remembered there as well.
-                self.pulse.look_at_privacy().await;
+                self.gateway.look_at_privacy().await;
             }
             Err(error) if !self.is_lost => {
                 tracing::error!(%folder, %error, "the state directory is gone: a restart would forget the device's key and its grants");

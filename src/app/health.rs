@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::ailment::Ailment;
-use super::gateway::{Presence, Pulse};
+use super::gateway::{GatewayHandle, Presence};
 use crate::base::systemd;
 use crate::base::tasks::{EndedEarly, TaskGroup};
 use crate::media::{CameraState, Media, MediaStatus};
@@ -23,7 +23,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// A task that has not answered for this long is stuck.
 const TASK_LIMIT: Duration = Duration::from_secs(20);
 /// The MQTT connection's task moves at least every 40 s, and so often only while a write hangs.
-const LINK_LIMIT: Duration = Duration::from_mins(1);
+const BROKER_LIMIT: Duration = Duration::from_mins(1);
 /// The capture thread may be held up by a driver, and by looking for encoders on a slow board.
 const CAMERA_LIMIT: Duration = Duration::from_mins(2);
 /// As good as one look: many who ask cost no more than one.
@@ -34,7 +34,7 @@ const PICTURE_LIMIT: Duration = Duration::from_secs(20);
 /// One look at the parts of the daemon.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "one answer of each part that is asked")]
-struct Vitals {
+struct HealthReadings {
     /// The first task that is gone.
     ended_early: Option<EndedEarly>,
     /// A task that holds its thread for too long.
@@ -43,7 +43,7 @@ struct Vitals {
     gateway_answers: bool,
     peers_answer: bool,
     camera_answers: bool,
-    link_silence: Duration,
+    broker_silence: Duration,
     camera: CameraState,
     /// Pictures since the start.
     pictures: u64,
@@ -65,20 +65,20 @@ impl Health {
     ///
     /// A camera that is lost or refuses is none: the daemon waits for it, and a restart would only
     /// end the sessions.
-    fn check(&mut self, now: Instant, vitals: &Vitals) -> Result<(), Ailment> {
-        if let Some(ended) = &vitals.ended_early {
+    fn check(&mut self, now: Instant, readings: &HealthReadings) -> Result<(), Ailment> {
+        if let Some(ended) = &readings.ended_early {
             return Err(Ailment::Task(ended.clone()));
         }
-        if let Some(task) = vitals.held {
+        if let Some(task) = readings.held {
             return Err(Ailment::Held(task));
         }
-        let flows = vitals.camera != CameraState::Live || vitals.pictures != self.seen_pictures;
-        self.seen_pictures = vitals.pictures;
+        let flows = readings.camera != CameraState::Live || readings.pictures != self.seen_pictures;
+        self.seen_pictures = readings.pictures;
         let parts = [
-            (&mut self.sessions, vitals.sessions_answer, TASK_LIMIT, Ailment::Sessions),
-            (&mut self.gateway, vitals.gateway_answers, TASK_LIMIT, Ailment::Gateway),
-            (&mut self.peers, vitals.peers_answer, TASK_LIMIT, Ailment::Peers),
-            (&mut self.camera, vitals.camera_answers, CAMERA_LIMIT, Ailment::Camera),
+            (&mut self.sessions, readings.sessions_answer, TASK_LIMIT, Ailment::Sessions),
+            (&mut self.gateway, readings.gateway_answers, TASK_LIMIT, Ailment::Gateway),
+            (&mut self.peers, readings.peers_answer, TASK_LIMIT, Ailment::Peers),
+            (&mut self.camera, readings.camera_answers, CAMERA_LIMIT, Ailment::Camera),
             (&mut self.pictures, flows, PICTURE_LIMIT, Ailment::Pictures),
         ];
         let mut found = Ok(());
@@ -89,14 +89,14 @@ impl Health {
                 found = found.and(Err(ailment));
             }
         }
-        if vitals.link_silence >= LINK_LIMIT {
-            found = found.and(Err(Ailment::Link));
+        if readings.broker_silence >= BROKER_LIMIT {
+            found = found.and(Err(Ailment::BrokerConnection));
         }
         found
     }
 
     /// Whether some part has not been well since the last look, and another look is due soon.
-    fn is_uneasy(&self) -> bool {
+    fn is_suspicious(&self) -> bool {
         [self.sessions, self.gateway, self.peers, self.camera, self.pictures].iter().any(Option::is_some)
     }
 }
@@ -105,7 +105,7 @@ impl Health {
 pub(super) struct CheckedParts {
     pub sessions: Sessions,
     pub media: Media,
-    pub pulse: Pulse,
+    pub gateway: GatewayHandle,
     pub peers: Arc<Factory>,
     pub fanout: Fanout,
     /// Those of the whole daemon.
@@ -113,7 +113,7 @@ pub(super) struct CheckedParts {
 }
 
 /// Looks at a running daemon. There is one of it, so that all who ask hear the same.
-pub(super) struct Checkup {
+pub(super) struct HealthCheck {
     parts: CheckedParts,
     health: Health,
     latest: Option<(Instant, Option<Ailment>)>,
@@ -121,7 +121,7 @@ pub(super) struct Checkup {
     ailment: watch::Sender<Option<Ailment>>,
 }
 
-impl Checkup {
+impl HealthCheck {
     /// Whatever is found is told by `ailment`.
     pub fn new(parts: CheckedParts, ailment: watch::Sender<Option<Ailment>>) -> Self {
         Self { parts, health: Health::default(), latest: None, ailment }
@@ -137,8 +137,8 @@ impl Checkup {
     }
 
     async fn check_at(&mut self, now: Instant) -> Option<Ailment> {
-        let vitals = self.vitals(now).await;
-        let found = self.health.check(now, &vitals).err();
+        let readings = self.readings(now).await;
+        let found = self.health.check(now, &readings).err();
         self.latest = Some((now, found.clone()));
         self.ailment.send_if_modified(|told| {
             let is_other = *told != found;
@@ -148,21 +148,21 @@ impl Checkup {
         found
     }
 
-    async fn vitals(&self, now: Instant) -> Vitals {
-        let CheckedParts { sessions, media, pulse, peers, fanout, tasks } = &self.parts;
+    async fn readings(&self, now: Instant) -> HealthReadings {
+        let CheckedParts { sessions, media, gateway, peers, fanout, tasks } = &self.parts;
         let ended_early = tasks.ended_early().borrow().clone();
         let is_gone = ended_early.is_some();
         // Nothing brings back what is gone, and asking it could only take time.
         let asked = async {
             tokio::join!(
                 tokio::time::timeout(ANSWER_LIMIT, sessions.ping()),
-                tokio::time::timeout(ANSWER_LIMIT, pulse.ping()),
+                tokio::time::timeout(ANSWER_LIMIT, gateway.ping()),
                 tokio::time::timeout(ANSWER_LIMIT, peers.ping()),
                 tokio::time::timeout(ANSWER_LIMIT, media.ping()),
             )
         };
         let answers = if is_gone { (Ok(true), Ok(true), Ok(true), Ok(true)) } else { asked.await };
-        Vitals {
+        HealthReadings {
             // One that is gone answers no less quickly.
             sessions_answer: answers.0 == Ok(true),
             gateway_answers: answers.1 == Ok(true),
@@ -170,19 +170,19 @@ impl Checkup {
             camera_answers: answers.3 == Ok(true),
             ended_early,
             held: tasks.held(now, TASK_LIMIT),
-            link_silence: pulse.link_silence(),
+            broker_silence: gateway.broker_silence(),
             camera: media.status().borrow().state,
             pictures: fanout.published(),
         }
     }
 }
 
-/// One checkup for all who ask.
-pub(super) type SharedCheckup = Arc<tokio::sync::Mutex<Checkup>>;
+/// One health_check for all who ask.
+pub(super) type SharedHealthCheck = Arc<tokio::sync::Mutex<HealthCheck>>;
 
 /// Tells the service manager how the daemon is, and feeds its watchdog while all is well. Never ends.
 pub(super) async fn watch_over(
-    checkup: SharedCheckup,
+    health_check: SharedHealthCheck,
     mut condition: Condition,
     mut ended_early: watch::Receiver<Option<EndedEarly>>,
 ) {
@@ -200,12 +200,12 @@ pub(super) async fn watch_over(
             () = condition.changed() => continue,
             Ok(()) = ended_early.changed() => {}
         }
-        let mut checkup = checkup.lock().await;
-        let found = checkup.check().await;
-        let is_uneasy = found.is_some() || checkup.health.is_uneasy();
-        drop(checkup);
+        let mut health_check = health_check.lock().await;
+        let found = health_check.check().await;
+        let is_suspicious = found.is_some() || health_check.health.is_suspicious();
+        drop(health_check);
         // What may be ill is looked at more often, so that it is known within its limit.
-        next = tokio::time::Instant::now() + if is_uneasy { every.min(LOOK_AGAIN) } else { every };
+        next = tokio::time::Instant::now() + if is_suspicious { every.min(LOOK_AGAIN) } else { every };
         if found.is_none() {
             systemd::feed_watchdog();
         }
@@ -228,8 +228,8 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub fn new(sessions: Sessions, media: &Media, pulse: &Pulse) -> Self {
-        Self { sessions, status: media.status(), presence: pulse.presence() }
+    pub fn new(sessions: Sessions, media: &Media, gateway: &GatewayHandle) -> Self {
+        Self { sessions, status: media.status(), presence: gateway.presence() }
     }
 
     /// In one line.

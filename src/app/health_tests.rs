@@ -2,20 +2,20 @@
 
 use super::*;
 
-const WELL: Vitals = Vitals {
+const WELL: HealthReadings = HealthReadings {
     ended_early: None,
     held: None,
     sessions_answer: true,
     gateway_answers: true,
     peers_answer: true,
     camera_answers: true,
-    link_silence: Duration::ZERO,
+    broker_silence: Duration::ZERO,
     camera: CameraState::Idle,
     pictures: 0,
 };
 
 /// Looks each second; gives after how many seconds something was found.
-fn found(mut look: impl FnMut(u64) -> Vitals, seconds: u64) -> Option<(u64, Ailment)> {
+fn found(mut look: impl FnMut(u64) -> HealthReadings, seconds: u64) -> Option<(u64, Ailment)> {
     let start = Instant::now();
     let mut health = Health::default();
     (0..seconds).find_map(|second| {
@@ -27,30 +27,30 @@ fn found(mut look: impl FnMut(u64) -> Vitals, seconds: u64) -> Option<(u64, Ailm
 #[test]
 fn a_daemon_at_work_is_well() {
     assert_eq!(found(|_| WELL, 1000), None);
-    let live = |second| Vitals { camera: CameraState::Live, pictures: second * 30, ..WELL };
+    let live = |second| HealthReadings { camera: CameraState::Live, pictures: second * 30, ..WELL };
     assert_eq!(found(live, 1000), None);
 }
 
 #[test]
 fn each_part_may_be_busy_for_a_while_and_no_longer() {
-    let sessions = |_| Vitals { sessions_answer: false, ..WELL };
+    let sessions = |_| HealthReadings { sessions_answer: false, ..WELL };
     assert_eq!(found(sessions, 1000), Some((20, Ailment::Sessions)));
-    let gateway = |_| Vitals { gateway_answers: false, ..WELL };
+    let gateway = |_| HealthReadings { gateway_answers: false, ..WELL };
     assert_eq!(found(gateway, 1000), Some((20, Ailment::Gateway)));
-    let peers = |_| Vitals { peers_answer: false, ..WELL };
+    let peers = |_| HealthReadings { peers_answer: false, ..WELL };
     assert_eq!(found(peers, 1000), Some((20, Ailment::Peers)));
-    let camera = |_| Vitals { camera_answers: false, ..WELL };
+    let camera = |_| HealthReadings { camera_answers: false, ..WELL };
     assert_eq!(found(camera, 1000), Some((120, Ailment::Camera)));
-    let link = |second| Vitals { link_silence: Duration::from_secs(second), ..WELL };
-    assert_eq!(found(link, 1000), Some((60, Ailment::Link)));
-    let now_and_then = |second| Vitals { sessions_answer: second % 19 == 0, ..WELL };
+    let broker = |second| HealthReadings { broker_silence: Duration::from_secs(second), ..WELL };
+    assert_eq!(found(broker, 1000), Some((60, Ailment::BrokerConnection)));
+    let now_and_then = |second| HealthReadings { sessions_answer: second % 19 == 0, ..WELL };
     assert_eq!(found(now_and_then, 1000), None);
 }
 
 #[test]
 fn a_task_that_is_gone_is_found_at_once_and_for_good() {
     let ended = EndedEarly { task: "grants", reason: "panic: on purpose".into() };
-    let gone = |second| Vitals { ended_early: (second >= 5).then(|| ended.clone()), ..WELL };
+    let gone = |second| HealthReadings { ended_early: (second >= 5).then(|| ended.clone()), ..WELL };
     assert_eq!(found(gone, 1000), Some((5, Ailment::Task(ended.clone()))));
     let words = Ailment::Task(ended.clone()).to_string();
     assert_eq!(words, "the task \"grants\" ended early: panic: on purpose");
@@ -58,10 +58,10 @@ fn a_task_that_is_gone_is_found_at_once_and_for_good() {
 
 #[test]
 fn pictures_have_to_flow_while_the_camera_is_live_only() {
-    let frozen = |second: u64| Vitals { camera: CameraState::Live, pictures: second.min(50), ..WELL };
+    let frozen = |second: u64| HealthReadings { camera: CameraState::Live, pictures: second.min(50), ..WELL };
     assert_eq!(found(frozen, 1000), Some((71, Ailment::Pictures)));
     for camera in [CameraState::Lost, CameraState::Error, CameraState::Off, CameraState::Starting] {
-        assert_eq!(found(|_| Vitals { camera, ..WELL }, 1000), None, "{camera}");
+        assert_eq!(found(|_| HealthReadings { camera, ..WELL }, 1000), None, "{camera}");
     }
 }
 
@@ -128,7 +128,7 @@ mod whole {
             let told = tokio::time::timeout(PATIENCE, ended.wait_for(is_it)).await;
             assert!(told.is_ok(), "nobody noticed the end of {name}");
             drop(told);
-            let found = app.checkup.lock().await.check_at(Instant::now()).await;
+            let found = app.health_check.lock().await.check_at(Instant::now()).await;
             let words = found.map(|found| found.to_string()).unwrap_or_default();
             assert_eq!(words, format!("the task \"{name}\" ended early: panic: on purpose"));
             tokio::time::timeout(PATIENCE, app.drain()).await.expect("it ends in time all the same");
@@ -153,9 +153,9 @@ mod whole {
             tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("{name} holds nothing"));
             assert_eq!(app.groups.all.held(Instant::now(), TASK_LIMIT), None, "not before the limit");
             if name != "health" {
-                let found = app.checkup.lock().await.check_at(Instant::now() + limit).await;
+                let found = app.health_check.lock().await.check_at(Instant::now() + limit).await;
                 assert_eq!(found, Some(Ailment::Held(name)));
-                assert_eq!(*app.checkup.lock().await.ailment.borrow(), found, "it is told");
+                assert_eq!(*app.health_check.lock().await.ailment.borrow(), found, "it is told");
             }
             drop(gate);
             let goes_on = async {
@@ -166,7 +166,7 @@ mod whole {
             tokio::time::timeout(PATIENCE, goes_on).await.unwrap_or_else(|_| panic!("{name} stands still"));
         }
         let well = async {
-            while app.checkup.lock().await.check_at(Instant::now()).await.is_some() {
+            while app.health_check.lock().await.check_at(Instant::now()).await.is_some() {
                 tokio::task::yield_now().await;
             }
         };

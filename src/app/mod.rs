@@ -57,7 +57,7 @@ pub struct App {
     groups: Groups,
     http: Option<HttpServer>,
     #[cfg(test)]
-    checkup: health::SharedCheckup,
+    health_check: health::SharedHealthCheck,
 }
 
 impl App {
@@ -79,7 +79,7 @@ impl App {
             groups,
             http,
             #[cfg(test)]
-            checkup: running.checkup,
+            health_check: running.health_check,
         })
     }
 
@@ -102,7 +102,7 @@ impl App {
 
     /// Resolves once the broker passes viewers' messages on to it.
     pub async fn online(&self) {
-        let mut presence = self.gateway.pulse().presence();
+        let mut presence = self.gateway.handle().presence();
         // An error means that the gateway has ended: whoever waits finds out from what comes next.
         let _ = presence.wait_for(|presence| *presence == Presence::Online).await;
     }
@@ -112,12 +112,12 @@ impl App {
         let (changes, reloaded) = reload::compare(&self.config, &config);
         for change in changes {
             match change {
-                Change::Settings => self.gateway.pulse().change(Settings::of(&config)).await,
+                Change::Settings => self.gateway.handle().change(Settings::of(&config)).await,
                 Change::MaxViewers => self.sessions.set_max_viewers(config.viewers.max),
                 Change::Bitrate(kbps) => self.media.set_configured_bitrate_kbps(kbps),
             }
         }
-        self.gateway.pulse().look_at_privacy().await;
+        self.gateway.handle().look_at_privacy().await;
         self.config = config;
         reloaded
     }

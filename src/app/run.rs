@@ -12,7 +12,7 @@ use super::error::AppError;
 use super::gateway::{self, Gateway, GatewayParts, Settings};
 use super::grants_watch::GrantsWatch;
 use super::groups::Groups;
-use super::health::{self, Checkup, Condition, SharedCheckup};
+use super::health::{self, Condition, HealthCheck, SharedHealthCheck};
 use super::open::Opened;
 use super::persist::{Manner, Persist};
 use super::runtime_settings::RuntimeSettings;
@@ -44,7 +44,7 @@ pub(super) struct Running {
     pub gateway: Gateway,
     pub http: Option<HttpServer>,
     /// What looks after the daemon's health.
-    pub checkup: SharedCheckup,
+    pub health_check: SharedHealthCheck,
 }
 
 /// Starts everything, in the order of the pictures: camera, sessions, gateway, HTTP.
@@ -105,19 +105,19 @@ pub(super) fn run(
         sessions: sessions.clone(),
         authenticator: authenticator.clone(),
         identity,
-        pulse: gateway.pulse(),
+        gateway: gateway.handle(),
         is_lost: false,
     };
     groups.watch.spawn_loop("grants", watch.run());
     let floor = config.video.min_bitrate;
     groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
     groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
-    let checkup = watch_over(&sessions, &media, &gateway, (factory, fanout.clone()), told, groups);
-    let mut running = Running { page, broker, sessions, media, gateway, http: None, checkup };
+    let health_check = watch_over(&sessions, &media, &gateway, (factory, fanout.clone()), told, groups);
+    let mut running = Running { page, broker, sessions, media, gateway, http: None, health_check };
     running.http = listener.map(|listener| {
-        let Running { sessions, media, gateway, checkup, .. } = &running;
-        let (sessions, media, pulse) = (sessions.clone(), media.clone(), gateway.pulse());
-        let facts = DaemonFacts::new(sessions, media, fanout, pulse, state, Arc::clone(checkup));
+        let Running { sessions, media, gateway, health_check, .. } = &running;
+        let (sessions, media, gateway) = (sessions.clone(), media.clone(), gateway.handle());
+        let facts = DaemonFacts::new(sessions, media, fanout, gateway, state, Arc::clone(health_check));
         serve(&running, config, groups, listener, authenticator, facts)
     });
     Ok(running)
@@ -156,21 +156,21 @@ fn watch_over(
     (peers, fanout): (Arc<Factory>, Fanout),
     told: watch::Sender<Option<Ailment>>,
     groups: &Groups,
-) -> SharedCheckup {
-    let (pulse, tasks) = (gateway.pulse(), groups.all.clone());
-    let condition = Condition::new(sessions.clone(), media, &pulse);
+) -> SharedHealthCheck {
+    let (gateway, tasks) = (gateway.handle(), groups.all.clone());
+    let condition = Condition::new(sessions.clone(), media, &gateway);
     let ended_early = tasks.ended_early();
     let parts = health::CheckedParts {
         sessions: sessions.clone(),
         media: media.clone(),
-        pulse,
+        gateway,
         peers,
         fanout,
         tasks,
     };
-    let checkup = Arc::new(tokio::sync::Mutex::new(Checkup::new(parts, told)));
-    groups.watch.spawn_loop("health", health::watch_over(Arc::clone(&checkup), condition, ended_early));
-    checkup
+    let health_check = Arc::new(tokio::sync::Mutex::new(HealthCheck::new(parts, told)));
+    groups.watch.spawn_loop("health", health::watch_over(Arc::clone(&health_check), condition, ended_early));
+    health_check
 }
 
 /// Serves the page and what programs ask.

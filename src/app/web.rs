@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::gateway::{Presence, Pulse};
-use super::health::SharedCheckup;
+use super::gateway::{GatewayHandle, Presence};
+use super::health::SharedHealthCheck;
 use super::state::StateSource;
 use crate::base::clock;
 use crate::base::console;
@@ -17,7 +17,7 @@ use crate::dashboard::state::in_tier;
 use crate::http::{Facts, Figures};
 use crate::media::{GlibMessages, Media};
 use crate::sessions::Sessions;
-use crate::sessions::stages::SendLatency;
+use crate::sessions::send_latency::SendLatency;
 use crate::stream::{Fanout, Rendition};
 
 /// A running daemon, as its HTTP server sees it.
@@ -25,10 +25,10 @@ pub(super) struct DaemonFacts {
     sessions: Sessions,
     media: Media,
     fanout: Fanout,
-    pulse: Pulse,
+    gateway: GatewayHandle,
     started: SystemTime,
     state: Arc<StateSource>,
-    checkup: SharedCheckup,
+    health_check: SharedHealthCheck,
 }
 
 impl DaemonFacts {
@@ -36,11 +36,11 @@ impl DaemonFacts {
         sessions: Sessions,
         media: Media,
         fanout: Fanout,
-        pulse: Pulse,
+        gateway: GatewayHandle,
         state: Arc<StateSource>,
-        checkup: SharedCheckup,
+        health_check: SharedHealthCheck,
     ) -> Self {
-        Self { sessions, media, fanout, pulse, started: SystemTime::now(), state, checkup }
+        Self { sessions, media, fanout, gateway, started: SystemTime::now(), state, health_check }
     }
 }
 
@@ -62,7 +62,7 @@ impl Facts for DaemonFacts {
             temperature_c: system.temperature,
             lost_log_lines: console::lost_lines(),
             glib: GlibMessages::so_far(),
-            mqtt_connected: *self.pulse.presence().borrow() == Presence::Online,
+            mqtt_connected: *self.gateway.presence().borrow() == Presence::Online,
             media: self.media.status().borrow().clone(),
             frames: self.fanout.published(),
             encoded_bytes: self.fanout.published_bytes(),
@@ -81,6 +81,6 @@ impl Facts for DaemonFacts {
     }
 
     async fn ailment(&self) -> Option<String> {
-        self.checkup.lock().await.check().await.map(|ailment| ailment.to_string())
+        self.health_check.lock().await.check().await.map(|ailment| ailment.to_string())
     }
 }

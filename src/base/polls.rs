@@ -61,6 +61,7 @@ impl Polls {
     }
 
     /// How often the futures of each name were polled since the start: what wakes for nothing shows here.
+    #[cfg(test)]
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.table().counts.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed))).collect()
     }

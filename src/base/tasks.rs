@@ -137,7 +137,7 @@ impl TaskGroup {
     }
 
     /// Starts a task that ends by itself: one connection, one request. A panic in it ends it alone: it is said in the log and
-    /// counted in [`Self::panics`], but is no ailment of the daemon, or one bad request could restart it for all.
+    /// counted, but is no ailment of the daemon, or one bad request could restart it for all.
     pub fn spawn_finite<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -242,6 +242,7 @@ impl TaskGroup {
     }
 
     /// Panics of tasks that end by themselves, since the start.
+    #[cfg(test)]
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)
     }
@@ -288,6 +289,7 @@ impl TaskGroup {
     }
 
     /// How often the tasks of each name were polled since the start: what wakes for nothing shows here.
+    #[cfg(test)]
     pub fn polls(&self) -> BTreeMap<&'static str, u64> {
         self.shared.polls.counts()
     }

@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
 use super::limits;
-use super::topic_acl::{ClientAuthenticator, ClientIds, Role, TopicAcl, Turned};
+use super::topic_acl::{AuthFailure, ClientAuthenticator, ClientIds, Role, TopicAcl};
 use crate::base::limits::TokenBucket;
 use crate::config::Secret;
 use crate::signaling::topic::{Id, Topics};
@@ -134,12 +134,12 @@ impl ConnectionAdmission {
     /// The code and the words of a refusal (MQTT 5 section 3.2.2.2): whose grant has ended, or cannot be judged yet, is told so.
     fn turned_away(&self, connect: &ConnectPacket) -> (ReasonCode, String) {
         match self.policy.authenticator.reason(connect.username.as_deref(), connect.password.as_deref()) {
-            Turned::Unknown => {
+            AuthFailure::Unknown => {
                 let words = "there is no such grant on this device, or it was revoked; ask for a new link";
                 (ReasonCode::BadUsernameOrPassword, words.to_owned())
             }
-            Turned::Ended(words) => (ReasonCode::NotAuthorized, words),
-            Turned::NotYet(words) => (ReasonCode::ServerUnavailable, words),
+            AuthFailure::Ended(words) => (ReasonCode::NotAuthorized, words),
+            AuthFailure::NotYet(words) => (ReasonCode::ServerUnavailable, words),
         }
     }
 

@@ -76,25 +76,29 @@ pub(super) async fn accept(
         let (context, end) = (Arc::clone(&context), tasks.cancelled());
         tasks.spawn_finite("broker-connection", async move {
             let mut end = std::pin::pin!(end);
-            let greeted = tokio::select! {
-                greeted = greet(stream, kind, context.policy.authenticator.is_open()) => greeted,
+            let opened = tokio::select! {
+                opened = open_transport(stream, kind, context.policy.authenticator.is_open()) => opened,
                 () = &mut end => None,
                 () = slot.evicted() => None,
             };
-            if let Some(transport) = greeted {
+            if let Some(transport) = opened {
                 serve(&context, transport, address, &slot, end).await;
             }
         });
     }
 }
 
-async fn greet(stream: TcpStream, kind: ListenerTransport, is_open: bool) -> Option<BrokerTransport> {
+async fn open_transport(
+    stream: TcpStream,
+    kind: ListenerTransport,
+    is_open: bool,
+) -> Option<BrokerTransport> {
     // Small messages are sent at once; without it they only come later.
     let _ = stream.set_nodelay(true);
     if kind == ListenerTransport::Tcp {
         return Some(BrokerTransport::tcp(stream));
     }
-    websocket::greet(stream, is_open).await
+    websocket::accept(stream, is_open).await
 }
 
 /// One connection, until it ends by itself, is no longer welcome, or the broker stops.

@@ -1,7 +1,7 @@
 //! The embedded MQTT broker, for a device or a demo that has no other. The only folder that names mqtt5.
 //!
 //! [`topic_acl`] says who may do what and [`limits`] how much of it, both pure; `admission` asks them for one
-//! connection, `listener` has the sockets, `websocket` the greeting of browsers. There are no sessions that outlive a connection.
+//! connection, `listener` has the sockets, `websocket` the opening handshake of browsers. There are no sessions that outlive a connection.
 
 mod admission;
 mod limits;
@@ -31,7 +31,7 @@ use admission::{AdmissionPolicy, PublishFilter};
 use limits::{MAX_CONNECTIONS, MAX_PACKET_BYTES, OWN_CONNECTIONS};
 use listener::{BrokerContext, ListenerTransport};
 use topic_acl::TopicAcl;
-pub use topic_acl::{ClientAuthenticator, ClientRights, OpenAccess, Turned};
+pub use topic_acl::{AuthFailure, ClientAuthenticator, ClientRights, OpenAccess};
 pub use websocket::WEBSOCKET_PATH;
 
 /// What one client may publish in a second; a snapshot of the device has to fit in.

@@ -33,9 +33,9 @@ pub trait ClientAuthenticator: Send + Sync {
     }
 
     /// Why [`Self::admit`] gave nothing: the code and words for the person, where they are known.
-    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> Turned {
+    fn reason(&self, user: Option<&str>, password: Option<&[u8]>) -> AuthFailure {
         let _ = (user, password);
-        Turned::Unknown
+        AuthFailure::Unknown
     }
 
     /// Changes with every change of what [`Self::admit`] would say, except by the passing of time.
@@ -46,7 +46,7 @@ pub trait ClientAuthenticator: Send + Sync {
 
 /// Why somebody is not let in. Only who bears a grant's token is told more than that he is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turned {
+pub enum AuthFailure {
     /// No such name or password, or it was withdrawn.
     Unknown,
     /// It has ended, in words.

@@ -1,4 +1,4 @@
-//! MQTT over WebSocket: the greeting, before the library takes over (MQTT 5 section 6).
+//! MQTT over WebSocket: the opening handshake, before the library takes over (MQTT 5 section 6).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::limits::MAX_PACKET_BYTES;
 
 /// Path of MQTT over WebSocket.
 pub const WEBSOCKET_PATH: &str = "/mqtt";
-/// For an HTTP request and its answer; the MQTT greeting has the library's own 10 s after it.
+/// For an HTTP request and its answer; the CONNECT of MQTT has the library's own 10 s after it.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const HEADER: &str = "Sec-WebSocket-Protocol";
 
@@ -23,7 +23,7 @@ const HEADER: &str = "Sec-WebSocket-Protocol";
 ///
 /// Where nobody is asked for a password (`is_open`), only pages of this very host may come: any other page that somebody on
 /// the network opens could speak for him. Programs say no origin.
-pub(super) async fn greet(stream: TcpStream, is_open: bool) -> Option<BrokerTransport> {
+pub(super) async fn accept(stream: TcpStream, is_open: bool) -> Option<BrokerTransport> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_PACKET_BYTES))
         .max_frame_size(Some(MAX_PACKET_BYTES))

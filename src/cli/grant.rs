@@ -11,7 +11,7 @@ use serde_json::json;
 use super::link_code::show_code;
 use super::process::{bad_configuration, fail};
 use crate::access::clock::Clock;
-use crate::access::grant::{Grant, GrantStanding, Rights};
+use crate::access::grant::{Grant, GrantStatus, Rights};
 use crate::access::identity::Identity;
 use crate::access::link::ViewingLink;
 use crate::access::offer_authorizer::AccessMode;
@@ -182,10 +182,10 @@ fn list(args: &GrantsArgs) -> Result<(), Failure> {
         println!("{:<24}{:<28}{:<22}UNTIL", "NAME", "RIGHTS", "MADE");
         for grant in &grants {
             let until = grant.expires.map_or_else(|| "no end".to_owned(), time);
-            let note = match grant.standing(clock) {
-                GrantStanding::Good => "",
-                GrantStanding::Expired => " (expired)",
-                GrantStanding::ClockNotSet => " (waits: this device's clock is not set)",
+            let note = match grant.status(clock) {
+                GrantStatus::Good => "",
+                GrantStatus::Expired => " (expired)",
+                GrantStatus::ClockNotSet => " (waits: this device's clock is not set)",
             };
             println!(
                 "{:<24}{:<28}{:<22}{until}{note}",
@@ -204,7 +204,7 @@ fn document(grant: &Grant, clock: Clock) -> serde_json::Value {
         "rights": grant.rights,
         "created": time(grant.created),
         "expires": grant.expires.map(time),
-        "expired": grant.standing(clock) == GrantStanding::Expired,
+        "expired": grant.status(clock) == GrantStatus::Expired,
     })
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::media::{CameraState, MediaStatus};
 use crate::sessions::SessionEvent;
-use crate::sessions::table::Key;
+use crate::sessions::table::SessionKey;
 use crate::signaling::message::VERSION;
 
 /// Time as the protocol writes it.
@@ -26,7 +26,7 @@ pub fn event(time: SystemTime, kind: &str, fields: Map<String, Value>) -> Value 
 
 /// The `event` document of something that happened to a session.
 pub fn session_event(time: SystemTime, event_: &SessionEvent) -> Value {
-    let who = |key: &Key| {
+    let who = |key: &SessionKey| {
         let mut fields = Map::new();
         fields.insert("viewer".to_owned(), json!(key.viewer));
         fields.insert("session".to_owned(), json!(key.session));
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn events_say_who_and_why() {
-        let key = Key { viewer: Id::new("tab-1").unwrap(), session: Id::default_session() };
+        let key = SessionKey { viewer: Id::new("tab-1").unwrap(), session: Id::default_session() };
         let reason = EndReason::ViewerGone;
         let ended =
             SessionEvent::Ended { key: key.clone(), grant: Id::new("anna").ok(), address: None, reason };

@@ -11,7 +11,7 @@ use super::events::rfc3339;
 use crate::base::stats::{SystemFigures, round1};
 use crate::media::{Latency, MediaStatus};
 use crate::peer::SessionStats;
-use crate::sessions::stages::SendLatency;
+use crate::sessions::send_latency::SendLatency;
 use crate::signaling::message::VERSION;
 use crate::stream::Rendition;
 
@@ -21,7 +21,7 @@ const MIN_MEASURED: Duration = Duration::from_millis(500);
 /// Makes `state` documents; keeps what a bit rate needs.
 #[derive(Default)]
 pub struct StateWriter {
-    /// By the generation of the session.
+    /// By the number of the session.
     sent: HashMap<u64, Sent>,
 }
 
@@ -58,7 +58,7 @@ impl StateWriter {
     pub fn state(&mut self, parts: &StateParts<'_>) -> Value {
         let media = parts.media;
         let sessions: Vec<Value> = parts.sessions.iter().map(|live| self.session(parts.now, live)).collect();
-        self.sent.retain(|generation, _| parts.sessions.iter().any(|live| live.generation == *generation));
+        self.sent.retain(|number, _| parts.sessions.iter().any(|live| live.number == *number));
         let sending = SendLatency::of(parts.sessions);
         json!({
             "v": VERSION,
@@ -124,7 +124,7 @@ impl StateWriter {
     /// Bit/s to a viewer, since the state before if that was long enough ago.
     fn bitrate(&mut self, now: Instant, live: &SessionStats) -> f64 {
         let bytes = live.sent.bytes.load(Ordering::Relaxed);
-        let sent = self.sent.entry(live.generation).or_insert(Sent { since: now, bytes, bitrate: 0.0 });
+        let sent = self.sent.entry(live.number).or_insert(Sent { since: now, bytes, bitrate: 0.0 });
         let elapsed = now.saturating_duration_since(sent.since);
         if elapsed >= MIN_MEASURED {
             let bitrate = (bytes.saturating_sub(sent.bytes) as f64 * 8.0 / elapsed.as_secs_f64()).round();

@@ -28,7 +28,6 @@ use card::Card;
 pub use failure::Failure;
 use failure::Stop;
 use installed::Folder;
-pub use names::ERROR_FILE;
 use names::{ENV, TOML};
 pub use refusal::CardRefusal;
 

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::media::{CameraState, GlibMessages, Latency, MediaStatus};
-use crate::sessions::stages::SendLatency;
+use crate::sessions::send_latency::SendLatency;
 use crate::sessions::totals::{FIRST_FRAME_BOUNDS_S, Totals};
 use crate::signaling::message::ErrorCode;
 
@@ -269,9 +269,9 @@ impl Figures {
         let help = "Packets that viewers asked for again";
         writer.counter("porthole_nacked_packets", help, None, totals.nacked_packets)?;
         let help = "Packets sent again because viewers asked for them";
-        writer.counter("porthole_repaired_packets", help, None, totals.repaired_packets)?;
+        writer.counter("porthole_repaired_packets", help, None, totals.retransmitted_packets)?;
         let help = "Repairs (FlexFEC) sent before viewers could miss anything";
-        writer.counter("porthole_unasked_repairs", help, None, totals.unasked_repairs)?;
+        writer.counter("porthole_unasked_repairs", help, None, totals.fec_packets)?;
         let help = "Packets sent once more to find out what a viewer's path carries";
         writer.counter("porthole_probe_packets", help, None, totals.probe_packets)?;
         let help = "Key frames that viewers asked for";

@@ -22,8 +22,8 @@ fn figures() -> Figures {
         send_latency: SendLatency::default(),
         totals: Totals {
             started: 4,
-            repaired_packets: 7,
-            unasked_repairs: 9,
+            retransmitted_packets: 7,
+            fec_packets: 9,
             probe_packets: 17,
             first_frames: [0, 1, 0, 0, 0, 0, 0, 0, 1],
             ..Totals::default()

@@ -24,4 +24,4 @@ pub use server::{HttpServer, Listener, bind};
 pub use services::{Facts, RequestAuthorizer, Services};
 pub use tls::{CertificateError, CertificateFiles};
 pub use tunnel::PATH as TUNNEL_PATH;
-pub use whep::fragment;
+pub use whep::sdp_fragment;

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::error::MediaError;
-use crate::media::life::gst_backend::{Flows, GstBackend};
+use crate::media::life::gst_backend::{FanoutSinks, GstBackend};
 use crate::media::life::inbox::{InboxSender, Message, channel};
 use crate::media::life::status_report::first_status;
 use crate::media::life::supervised::{CallLimits, Supervised};
@@ -58,12 +58,12 @@ impl Media {
         streaming: bool,
         tasks: &TaskGroup,
     ) -> Result<Self, MediaError> {
-        let flows = Flows::new(fanout.clone());
-        Self::start_on(flows, CallLimits::default(), config, fanout, streaming, tasks)
+        let fanout_sinks = FanoutSinks::new(fanout.clone());
+        Self::start_on(fanout_sinks, CallLimits::default(), config, fanout, streaming, tasks)
     }
 
     fn start_on(
-        flows: Flows,
+        fanout_sinks: FanoutSinks,
         limits: CallLimits,
         config: MediaConfig,
         fanout: Fanout,
@@ -81,8 +81,8 @@ impl Media {
         }
         tasks.spawn("media-requests", pass_requests_on(fanout, sender.clone(), tasks.cancelled()));
         let settings = config.clone();
-        let (gauges, for_pipelines) = (flows.clone(), sender.clone());
-        let make = move || GstBackend::new(config.clone(), flows.clone(), for_pipelines.clone());
+        let (gauges, for_pipelines) = (fanout_sinks.clone(), sender.clone());
+        let make = move || GstBackend::new(config.clone(), fanout_sinks.clone(), for_pipelines.clone());
         let backend = Supervised::start(make, gauges, limits, sender.clone(), tasks.clone())?;
         let worker = Worker::new(backend, &settings, streaming, (sender.clone(), inbox), status_sender);
         let group = tasks.clone();

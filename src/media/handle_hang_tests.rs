@@ -10,9 +10,10 @@ use crate::media::status::CameraState;
 #[tokio::test]
 async fn a_pipeline_that_hangs_is_said_at_once_and_replaced() {
     let (fanout, tasks) = (Fanout::default(), TaskGroup::new());
-    let flows = Flows::new(fanout.clone());
+    let fanout_sinks = FanoutSinks::new(fanout.clone());
     let limits = CallLimits::default();
-    let media = Media::start_on(flows.clone(), limits, config(), fanout.clone(), true, &tasks).unwrap();
+    let media =
+        Media::start_on(fanout_sinks.clone(), limits, config(), fanout.clone(), true, &tasks).unwrap();
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     next(&mut subscription).await;
@@ -28,7 +29,7 @@ async fn a_pipeline_that_hangs_is_said_at_once_and_replaced() {
         }
     });
     is_held.recv().unwrap();
-    flows.of(Rendition::Full).hold(&gate);
+    fanout_sinks.of(Rendition::Full).block(&gate);
     let mut status = media.status();
     until(&mut status, |status| status.state == CameraState::Error).await;
     until(&mut status, |status| status.state == CameraState::Live).await;

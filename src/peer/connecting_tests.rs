@@ -15,8 +15,8 @@ use super::connect::offer::VideoOffer;
 use super::driver::{Connection, LookUp, PeerEvent};
 use super::net::interfaces::addresses;
 use super::net::server_url::LOOKUP_LIMIT;
-use super::viewer::slow_clock::SlowClock;
-use super::viewer::{PacketSink, Received, Viewer, ViewerEvent};
+use super::receiver::slow_clock::SlowClock;
+use super::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
 use super::{Factory, PeerError, SessionStats};
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
@@ -62,17 +62,17 @@ async fn answer_with(factory: &Factory, offer: &str, full: bool) -> (Connection,
 }
 
 /// Tells the device where the viewer is.
-async fn tell_candidates(viewer: &mut Viewer, device: &Connection) {
+async fn tell_candidates(viewer: &mut Receiver, device: &Connection) {
     loop {
-        let Some(ViewerEvent::Candidate(candidate)) = viewer.next().await else { panic!("no candidates") };
+        let Some(ReceiverEvent::Candidate(candidate)) = viewer.next().await else { panic!("no candidates") };
         let Some(candidate) = candidate else { return };
         device.add_candidate(candidate).await;
     }
 }
 
-async fn connected(viewer: &mut Viewer, device: &mut Connection) {
+async fn connected(viewer: &mut Receiver, device: &mut Connection) {
     let both = async {
-        while !matches!(viewer.next().await.expect("it goes on"), ViewerEvent::Connected) {}
+        while !matches!(viewer.next().await.expect("it goes on"), ReceiverEvent::Connected) {}
         while !matches!(device.next_event().await.expect("it goes on"), PeerEvent::Connected) {}
     };
     timeout(LIMIT, both).await.expect("a connection that waits for no timer");
@@ -83,7 +83,7 @@ async fn a_hundred_viewers_connect_without_waiting_for_a_timer() {
     let factory = factory();
     for _ in 0..JOINS {
         let (mut viewer, offer) =
-            Viewer::offer_by(SlowClock::new(NO_SECONDS), false, Arc::new(Nowhere)).await.unwrap();
+            Receiver::offer_by(SlowClock::new(NO_SECONDS), false, Arc::new(Nowhere)).await.unwrap();
         let (mut device, answer) = answer(&factory, &offer).await;
         viewer.accept(answer).await.unwrap();
         connected(&mut viewer, &mut device).await;
@@ -101,7 +101,7 @@ async fn in_every_role_viewers_connect_without_waiting_for_a_timer() {
     {
         for _ in 0..JOINS / 5 {
             let clock = SlowClock::new(NO_SECONDS);
-            let (mut viewer, offer) = Viewer::offer_by(clock, lite, Arc::new(Nowhere)).await.unwrap();
+            let (mut viewer, offer) = Receiver::offer_by(clock, lite, Arc::new(Nowhere)).await.unwrap();
             assert_eq!(offer.contains("a=ice-lite"), lite, "{offer}");
             let offer = offer.replace("a=setup:actpass", &format!("a=setup:{setup}"));
             let (mut device, answer) = answer(&factory, &offer).await;
@@ -127,7 +127,7 @@ async fn in_every_role_viewers_connect_without_waiting_for_a_timer() {
 async fn a_viewer_that_knows_the_device_from_its_packets_alone_connects_as_soon() {
     let factory = factory();
     let (mut viewer, offer) =
-        Viewer::offer_by(SlowClock::new(NO_SECONDS), false, Arc::new(Nowhere)).await.unwrap();
+        Receiver::offer_by(SlowClock::new(NO_SECONDS), false, Arc::new(Nowhere)).await.unwrap();
     let (mut device, answer) = answer(&factory, &offer).await;
     assert!(
         answer.contains("a=candidate:"),
@@ -175,7 +175,7 @@ async fn a_silent_name_server_keeps_nobody_waiting() {
     let (look_up, asked) = name_server(Arc::default(), None);
     let factory = with_servers(&urls, look_up);
     for full in [true, false, true] {
-        let (mut viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+        let (mut viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
         let answered = timeout(LOOKUP_LIMIT / 2, answer_with(&factory, &offer, full)).await;
         let (mut device, answer) = answered.expect("an answer that waits for no name");
         assert!(answer.contains(" typ host"), "{answer}");
@@ -196,7 +196,7 @@ async fn a_name_that_is_found_meanwhile_still_serves_the_viewer_who_waits_for_no
     let here = addresses().into_iter().find(IpAddr::is_ipv4);
     let (look_up, _) = name_server(Arc::clone(&told), here);
     let factory = with_servers(&[format!("stun:one.example.org:{port}")], look_up);
-    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     let (device, _) = answer(&factory, &offer).await;
     told.notify_one();
     let mut request = [0; 100];
@@ -213,13 +213,13 @@ const NOTICED: Duration = Duration::from_secs(4);
 async fn who_closes_the_connection_ends_it_for_the_other_side_at_once() {
     let factory = factory();
     for device_closes in [false, true] {
-        let (mut viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+        let (mut viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
         let (mut device, answer) = answer(&factory, &offer).await;
         viewer.accept(answer).await.unwrap();
         connected(&mut viewer, &mut device).await;
         if device_closes {
             device.close().await;
-            let ended = async { while !matches!(viewer.next().await, None | Some(ViewerEvent::Ended)) {} };
+            let ended = async { while !matches!(viewer.next().await, None | Some(ReceiverEvent::Ended)) {} };
             timeout(NOTICED, ended).await.expect("the device's close_notify");
             viewer.close().await;
         } else {
@@ -255,7 +255,7 @@ async fn checks_go_where_a_viewer_may_be_and_nowhere_else() {
     group.join_multicast_v4(GROUP, here).unwrap();
     let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
 
-    let (page, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (page, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     page.close().await;
     let (device, _) = answer(&factory(), &offer).await;
     device.add_candidate(host_candidate(Ipv4Addr::LOCALHOST.into(), port(&inside))).await;
@@ -281,13 +281,13 @@ async fn checks_go_where_a_viewer_may_be_and_nowhere_else() {
 async fn what_fails_inside_one_connection_ends_it_alone() {
     let tasks = TaskGroup::new();
     let factory = Factory::new(Ice::default(), Fanout::default(), &tasks).unwrap();
-    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     let (mut bad, _) = answer(&factory, &offer).await;
     let (mut good, _) = answer(&factory, &offer).await;
     // Whatever it is used for when it fails.
     bad.break_it().await;
     assert!(bad.answer(negotiation(&offer), false).await.is_err());
-    while !matches!(bad.next_event().await.expect("word of it"), PeerEvent::SenderFailed) {}
+    while !matches!(bad.next_event().await.expect("word of it"), PeerEvent::Failed) {}
     let (bad, _) = answer(&factory, &offer).await;
     bad.break_it().await;
     assert!(bad.path().await.is_none());
@@ -330,7 +330,7 @@ async fn offers_in_other_words_connect() {
         ("no parameters of H.264", |offer, _| without(offer, &["a=fmtp"])),
     ];
     for (what, change) in changes {
-        let (mut viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+        let (mut viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
         let (mut device, said) = answer(&factory, &change(&offer, &other)).await;
         let setup = if what.contains("begins") { "a=setup:passive\r\n" } else { "a=setup:active\r\n" };
         assert!(said.contains(setup), "{what}: {said}");
@@ -351,7 +351,7 @@ fn without(sdp: &str, names: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_the_offer_does_not_name_gets_nothing() {
     let factory = factory();
-    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     let forged = format!("a=fingerprint:sha-256 {}\r\n", ["11"; 32].join(":"));
     let offer = without(&offer, &["a=fingerprint"]).replacen("m=video", &format!("{forged}m=video"), 1);
     let (mut device, said) = answer(&factory, &offer).await;
@@ -373,7 +373,7 @@ async fn a_certificate_that_the_offer_does_not_name_gets_nothing() {
 #[tokio::test]
 async fn answers_to_later_offers_go_on_from_the_first() {
     let factory = factory();
-    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     let (mut device, first) = answer(&factory, &offer).await;
     let origin = |sdp: &str| {
         let line = sdp.lines().find(|line| line.starts_with("o=")).unwrap().to_owned();
@@ -394,7 +394,7 @@ async fn answers_to_later_offers_go_on_from_the_first() {
 #[tokio::test]
 async fn candidates_name_the_section_that_carries_them() {
     let factory = factory();
-    let (viewer, offer) = Viewer::offer(Arc::new(Nowhere)).await.unwrap();
+    let (viewer, offer) = Receiver::offer(Arc::new(Nowhere)).await.unwrap();
     let refused = "m=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:words\r\nm=video";
     let offer = offer.replacen("m=video", refused, 1);
     let mid = offer.lines().filter_map(|line| line.strip_prefix("a=mid:")).nth(1).unwrap().to_owned();

@@ -14,7 +14,7 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
-use super::driver::{Connection, Driver, LookUp, Parts};
+use super::driver::{Connection, Driver, LookUp, PeerParts};
 use super::error::PeerError;
 use super::net::server_url::look_up;
 use super::net::tcp_port;
@@ -113,7 +113,7 @@ impl Factory {
             None => self.fanout.clone(),
         };
         let (public_ip, playout_delay_ms) = (self.ice.public_ip, self.playout_delay_ms);
-        self.driver.open(Parts { pc, track, keys, fanout, live, public_ip, playout_delay_ms }).await
+        self.driver.open(PeerParts { pc, track, keys, fanout, live, public_ip, playout_delay_ms }).await
     }
 
     fn peer_connection(

@@ -5,29 +5,28 @@
 //! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the viewer of `porthole watch`.
 
 mod bwe;
+#[cfg(test)]
+mod client_hello_tests;
 mod connect;
 #[cfg(test)]
 mod connecting_tests;
 mod driver;
-#[cfg(test)]
-mod early_tests;
 mod error;
 mod factory;
 mod net;
 pub mod reach;
+pub mod receiver;
 mod rtp;
 mod send;
 mod session;
 mod stats;
-pub mod viewer;
 
 pub use bwe::control::ViewerControl;
 pub use connect::offer;
 pub use connect::offer::AcceptedOffer;
 pub use error::PeerError;
 pub use factory::Factory;
-pub use send::latency;
-pub use send::pictures::payloads;
+pub use send::packetizer::packetize;
 pub(crate) use session::camera_refusal;
 pub use session::{NewSession, Replies, SessionCommand, Signer, run};
 pub use stats::{EndReason, PathStats, Sent, SessionStats};

@@ -316,7 +316,7 @@ pub async fn gather(ice: &Ice, limit: Duration) -> Result<Vec<Gathered>, PeerErr
         match event {
             PeerEvent::Candidate(candidate) => found.extend(gathered(&candidate)),
             PeerEvent::GatheringComplete => break,
-            PeerEvent::Connected | PeerEvent::Ended | PeerEvent::SenderFailed => {}
+            PeerEvent::Connected | PeerEvent::Ended | PeerEvent::Failed => {}
         }
     }
     connection.close().await;

@@ -99,14 +99,14 @@ pub async fn run(mut new: NewSession, mut closed: oneshot::Receiver<EndReason>) 
 async fn connect(
     new: &mut NewSession,
     closed: &mut oneshot::Receiver<EndReason>,
-) -> Result<Session, EndReason> {
+) -> Result<PeerSession, EndReason> {
     let negotiation = tokio::select! {
         biased;
         reason = closed => return Err(reason.unwrap_or(EndReason::Shutdown)),
         negotiation = negotiation(new) => negotiation.map_err(EndReason::Refused)?,
     };
     let connection = new.factory.connect(&negotiation.codec, Some(Arc::clone(&new.live))).await;
-    Ok(Session {
+    Ok(PeerSession {
         connection: connection.map_err(|error| EndReason::Refused(internal(&error)))?,
         payload_type: negotiation.codec.payload_type,
         first: Some(negotiation),
@@ -142,29 +142,29 @@ fn internal(error: &PeerError) -> Refusal {
 /// goes from network to network has as many on each.
 #[derive(Debug, Default)]
 struct RemoteCandidates {
-    fragments: Vec<String>,
+    ufrags: Vec<String>,
     taken: usize,
 }
 
 impl RemoteCandidates {
     /// An offer with these user fragments was answered.
-    fn offered(&mut self, fragments: &[String]) {
-        if fragments != self.fragments {
-            *self = Self { fragments: fragments.to_vec(), taken: 0 };
+    fn offered(&mut self, ufrags: &[String]) {
+        if ufrags != self.ufrags {
+            *self = Self { ufrags: ufrags.to_vec(), taken: 0 };
         }
     }
 
     /// Whether to use `candidate`. A late one of a former generation would only be checked in vain.
     fn take(&mut self, candidate: &Candidate) -> bool {
-        let fragment = candidate.username_fragment.as_ref();
-        let is_current = fragment.is_none_or(|fragment| self.fragments.contains(fragment));
+        let ufrag = candidate.username_fragment.as_ref();
+        let is_current = ufrag.is_none_or(|ufrag| self.ufrags.contains(ufrag));
         let is_taken = is_current && self.taken < MAX_REMOTE_CANDIDATES;
         self.taken += usize::from(is_taken);
         is_taken
     }
 }
 
-struct Session {
+struct PeerSession {
     connection: Connection,
     /// Of the picture.
     payload_type: u8,
@@ -177,7 +177,7 @@ struct Session {
     connected: bool,
 }
 
-impl Session {
+impl PeerSession {
     /// From the first answer on. May be dropped at any time.
     async fn live(&mut self, new: &mut NewSession) -> EndReason {
         let Some(first) = self.first.take() else { return EndReason::failed() };
@@ -199,7 +199,7 @@ impl Session {
             Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
         })?;
         reply_answer(new, accepted, answer.clone());
-        self.remote_candidates.offered(&accepted.video.fragments);
+        self.remote_candidates.offered(&accepted.video.ufrags);
         self.answered = Some((offer.sdp.clone(), answer));
         Ok(())
     }
@@ -275,7 +275,7 @@ impl Session {
             }
             PeerEvent::Ended if self.connected => return Some(EndReason::ViewerGone),
             PeerEvent::Ended => return Some(EndReason::NeverConnected),
-            PeerEvent::SenderFailed => return Some(EndReason::failed()),
+            PeerEvent::Failed => return Some(EndReason::failed()),
         }
         None
     }
@@ -322,20 +322,20 @@ mod tests {
     #[test]
     fn candidates_are_counted_by_generation() {
         let mut candidates = RemoteCandidates::default();
-        let of = |fragment: Option<&str>| Candidate {
+        let of = |ufrag: Option<&str>| Candidate {
             candidate: String::new(),
             sdp_mid: None,
             sdp_mline_index: None,
-            username_fragment: fragment.map(str::to_owned),
+            username_fragment: ufrag.map(str::to_owned),
         };
-        for fragment in ["home", "away", "back"] {
-            let fragments = [fragment.to_owned()];
-            candidates.offered(&fragments);
+        for ufrag in ["home", "away", "back"] {
+            let ufrags = [ufrag.to_owned()];
+            candidates.offered(&ufrags);
             assert!(!candidates.take(&of(Some("former"))), "and it does not count");
             let taken = (0..200).filter(|at| {
                 // The same offer may come again, and not every viewer names the generation.
-                candidates.offered(&fragments);
-                candidates.take(&of(Some(fragment).filter(|_| at % 2 == 0)))
+                candidates.offered(&ufrags);
+                candidates.take(&of(Some(ufrag).filter(|_| at % 2 == 0)))
             });
             assert_eq!(taken.count(), MAX_REMOTE_CANDIDATES);
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::bwe::control::ViewerControl;
 use super::bwe::feedback::Feedback;
-use super::send::latency::Stages;
+use super::send::send_times::SendTimes;
 use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
@@ -36,7 +36,7 @@ pub struct SessionStats {
     /// The grant it came in with; `None` in open access.
     pub grant: Option<Id>,
     /// Tells it from an earlier one of the same viewer and name.
-    pub generation: u64,
+    pub number: u64,
     /// When the offer came.
     pub since: SystemTime,
     /// The same on the clock that cannot jump.
@@ -58,7 +58,7 @@ pub struct SessionStats {
 
 impl SessionStats {
     /// A session that begins now.
-    pub fn new(viewer: Id, session: Id, generation: u64, grant: Option<Id>) -> Self {
+    pub fn new(viewer: Id, session: Id, number: u64, grant: Option<Id>) -> Self {
         let control = Arc::<ViewerControl>::default();
         Self {
             viewer,
@@ -66,7 +66,7 @@ impl SessionStats {
             grant,
             connected: AtomicBool::new(false),
             skipped: AtomicU64::new(0),
-            generation,
+            number,
             since: SystemTime::now(),
             offered_at: Instant::now(),
             sent: Arc::default(),
@@ -97,7 +97,7 @@ pub struct Sent {
     /// Access units.
     pub units: AtomicU64,
     /// From the encoder's output to the packets handed on.
-    pub stages: Stages,
+    pub send_times: SendTimes,
 }
 
 /// Why a session ended.

@@ -1,6 +1,6 @@
 //! What the table wants done, and what it gives back of a session that ended.
 
-use super::key::{Generation, Key};
+use super::session_key::{SessionKey, SessionNumber};
 use crate::peer::{AcceptedOffer, EndReason};
 use crate::signaling::message::{Candidate, Refusal};
 use crate::signaling::topic::Id;
@@ -10,42 +10,42 @@ use crate::signaling::topic::Id;
 pub enum SessionAction {
     /// Start one.
     Start {
-        /// Its generation, to be given back to [`Table::attach`] and [`Table::end`].
-        generation: Generation,
+        /// Its number, to be given back to [`Table::attach`] and [`Table::end`].
+        number: SessionNumber,
         /// Whose.
-        key: Key,
+        key: SessionKey,
         /// The offer.
         offer: AcceptedOffer,
         /// Candidates that came before the offer.
-        early: Vec<Option<Candidate>>,
+        pending: Vec<Option<Candidate>>,
         /// The grant it came in with.
         grant: Option<Id>,
     },
     /// Hand an offer of the same browser-side connection to the running session.
     Renegotiate {
         /// Which.
-        generation: Generation,
+        number: SessionNumber,
         /// The offer.
         offer: AcceptedOffer,
     },
     /// Hand a candidate to the running session.
     AddCandidate {
         /// Which.
-        generation: Generation,
+        number: SessionNumber,
         /// `None` for the end of candidates.
         candidate: Option<Candidate>,
     },
     /// End the running session. Comes before a `Start` that replaces it.
     Close {
         /// Which.
-        generation: Generation,
+        number: SessionNumber,
         /// Why.
         reason: EndReason,
     },
     /// Tell the viewer no.
     Refuse {
         /// Whom, about what.
-        key: Key,
+        key: SessionKey,
         /// The grant that the offer named, whoever sent it.
         claimed: Option<String>,
         /// Why.
@@ -57,7 +57,7 @@ pub enum SessionAction {
 #[derive(Debug)]
 pub struct EndedSession<H> {
     /// Whose it was.
-    pub key: Key,
+    pub key: SessionKey,
     /// What it had come in with.
     pub grant: Option<Id>,
     /// No other one has its key.

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::key::{Generation, Key};
 use super::places::Place;
+use super::session_key::{SessionKey, SessionNumber};
 use crate::access::offer_authorizer::Pass;
 
 /// How far a session is.
@@ -17,8 +17,8 @@ pub(super) enum Phase {
     Replaced,
 }
 
-pub(super) struct Session<H> {
-    pub key: Key,
+pub(super) struct SessionEntry<H> {
+    pub key: SessionKey,
     /// The `o=` session id of its browser-side peer connection.
     pub origin: String,
     /// What it came in with; renewed by each offer.
@@ -29,15 +29,15 @@ pub(super) struct Session<H> {
     pub is_connected: bool,
     pub phase: Phase,
     /// It came over HTTP, and only from there it is steered.
-    pub is_web: bool,
+    pub is_whep: bool,
     pub handle: Option<H>,
 }
 
-impl<H> Session<H> {
+impl<H> SessionEntry<H> {
     /// The place that it takes up.
-    pub fn place(&self, generation: Generation) -> Place<'_> {
+    pub fn place(&self, number: SessionNumber) -> Place<'_> {
         Place {
-            generation,
+            number,
             grant: self.pass.grant.as_ref(),
             since: self.since,
             is_connected: self.is_connected,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
 use crate::peer::EndReason;
-use crate::sessions::table::Key;
+use crate::sessions::table::SessionKey;
 use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
@@ -18,14 +18,14 @@ pub enum SessionEvent {
     /// A session began.
     Started {
         /// Whose.
-        key: Key,
+        key: SessionKey,
         /// The grant it came in with.
         grant: Option<Id>,
     },
     /// A session ended. Comes once for each that began.
     Ended {
         /// Whose.
-        key: Key,
+        key: SessionKey,
         /// The grant it had come in with.
         grant: Option<Id>,
         /// The viewer's address, where it was seen.
@@ -36,7 +36,7 @@ pub enum SessionEvent {
     /// Somebody was told no.
     Refused {
         /// Whom.
-        key: Key,
+        key: SessionKey,
         /// The grant that the offer named, whoever sent it.
         claimed: Option<String>,
         /// Why.
@@ -66,7 +66,7 @@ impl EventQueue {
 
     /// A session began; gives whether its end is to be told.
     #[must_use]
-    pub fn started(&mut self, key: Key, grant: Option<Id>) -> bool {
+    pub fn started(&mut self, key: SessionKey, grant: Option<Id>) -> bool {
         let has_room = self.waiting.len() + self.open + 2 <= MAX_WAITING;
         if has_room {
             self.open += 1;
@@ -125,8 +125,8 @@ impl EventQueue {
 mod tests {
     use super::*;
 
-    fn key(at: usize) -> Key {
-        Key { viewer: Id::new(&format!("v{at}")).unwrap(), session: Id::default_session() }
+    fn key(at: usize) -> SessionKey {
+        SessionKey { viewer: Id::new(&format!("v{at}")).unwrap(), session: Id::default_session() }
     }
 
     fn ended(at: usize) -> SessionEvent {

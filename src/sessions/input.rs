@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::key::{Generation, Key};
-use super::web::WebMessage;
+use super::session_key::{SessionKey, SessionNumber};
+use super::whep::WhepMessage;
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
 use crate::peer::{EndReason, Replies};
@@ -17,17 +17,17 @@ use crate::signaling::topic::Id;
 /// What the task does one after the other.
 pub(super) enum SessionInput {
     Message {
-        key: Key,
+        key: SessionKey,
         kind: UpKind,
     },
-    Web {
-        key: Key,
-        message: WebMessage,
+    Whep {
+        key: SessionKey,
+        message: WhepMessage,
         replies: Arc<dyn Replies>,
     },
     /// Something that was no message at all.
     Refused {
-        key: Key,
+        key: SessionKey,
         refusal: Refusal,
     },
     Streaming(bool),
@@ -36,10 +36,10 @@ pub(super) enum SessionInput {
         session: Option<Id>,
     },
     Connected {
-        generation: Generation,
+        number: SessionNumber,
     },
     Ended {
-        generation: Generation,
+        number: SessionNumber,
         reason: EndReason,
     },
     Access {
@@ -58,17 +58,17 @@ pub(super) enum SessionInput {
 pub(super) async fn watch_over(
     session: impl Future<Output = EndReason>,
     connected: oneshot::Receiver<()>,
-    generation: Generation,
+    number: SessionNumber,
     input: mpsc::Sender<SessionInput>,
 ) {
     let tell = async {
         if connected.await.is_ok() {
-            let _ = input.send(SessionInput::Connected { generation }).await;
+            let _ = input.send(SessionInput::Connected { number }).await;
         }
     };
     let (outcome, ()) = tokio::join!(AssertUnwindSafe(session).catch_unwind(), tell);
     let reason = outcome.as_ref().map_or_else(|_| EndReason::failed(), EndReason::clone);
-    let _ = input.send(SessionInput::Ended { generation, reason }).await;
+    let _ = input.send(SessionInput::Ended { number, reason }).await;
     if let Err(panic) = outcome {
         // For whoever counts them.
         resume_unwind(panic);

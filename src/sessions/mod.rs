@@ -4,22 +4,23 @@
 //! messages on. It never waits for a session, so one stuck viewer cannot hold up the others.
 
 mod action;
-mod early;
 mod entry;
 mod events;
 mod input;
-mod key;
 mod offer_limits;
 mod outbox;
+mod pending_candidates;
 mod places;
 pub mod rate;
 mod refusals;
-pub mod stages;
+mod registry;
+pub mod send_latency;
+mod session_key;
 pub mod table;
 pub mod totals;
-mod web;
+mod whep;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,7 +43,8 @@ pub use events::SessionEvent;
 use input::{SessionInput, watch_over};
 use outbox::SessionOutbox;
 use refusals::Refusals;
-use table::{EndedSession, Generation, Key, Limits, SessionAction, Table, WebMessage};
+use registry::{Handle, Registry, lock};
+use table::{EndedSession, Limits, SessionAction, SessionKey, SessionNumber, Table, WhepMessage};
 use totals::Totals;
 
 /// Messages that may wait for the table. Beyond it whoever feeds it waits, which is the broker.
@@ -55,24 +57,6 @@ const COMMAND_QUEUE: usize = 64;
 pub struct Sessions {
     input: mpsc::Sender<SessionInput>,
     registry: Arc<Mutex<Registry>>,
-}
-
-/// The sessions that there are, and the sums over those that there were. Kept together, so that a session which ends is
-/// never missing from the sums.
-struct Registry {
-    table: Table<Handle>,
-    /// Without what running sessions have sent.
-    totals: Totals,
-}
-
-/// What a session's task is steered with.
-struct Handle {
-    live: Arc<SessionStats>,
-    outbox: Arc<SessionOutbox>,
-    commands: mpsc::Sender<SessionCommand>,
-    close: Option<oneshot::Sender<EndReason>>,
-    /// Its beginning was told, so its end is to be told.
-    is_announced: bool,
 }
 
 /// Everything the sessions need from the rest of the house.
@@ -106,19 +90,19 @@ impl Sessions {
         let limits = Limits { max_viewers: parts.max_viewers };
         let table = Table::new(limits, parts.streaming, authorizer, Clock::read());
         let registry = Arc::new(Mutex::new(Registry { table, totals: Totals::default() }));
-        let owner = Owner {
+        let task = SessionsTask {
             registry: Arc::clone(&registry),
             input: input.clone(),
             events: EventQueue::new(parts.events.clone()),
             refusals: Refusals::new(now()),
             parts,
         };
-        let (tasks, cancelled) = (owner.parts.tasks.clone(), owner.parts.tasks.cancelled());
+        let (tasks, cancelled) = (task.parts.tasks.clone(), task.parts.tasks.cancelled());
         let left = Arc::clone(&registry);
         tasks.spawn("sessions", async move {
             tokio::select! {
                 () = cancelled => {}
-                () = owner.run(inputs) => {}
+                () = task.run(inputs) => {}
             }
             // Those that still run end without it.
             lock(&left).table.handles_mut().for_each(|handle| handle.close = None);
@@ -128,17 +112,17 @@ impl Sessions {
 
     /// A message of a viewer.
     pub async fn message(&self, viewer: Id, session: Id, kind: UpKind) {
-        self.put(SessionInput::Message { key: Key { viewer, session }, kind }).await;
+        self.put(SessionInput::Message { key: SessionKey { viewer, session }, kind }).await;
     }
 
     /// A message of a viewer that speaks HTTP; what the session has to say goes to `replies`, which is dropped with it.
-    pub async fn web(&self, key: Key, message: WebMessage, replies: Arc<dyn Replies>) {
-        self.put(SessionInput::Web { key, message, replies }).await;
+    pub async fn whep(&self, key: SessionKey, message: WhepMessage, replies: Arc<dyn Replies>) {
+        self.put(SessionInput::Whep { key, message, replies }).await;
     }
 
     /// A message of a viewer was refused before it got here: told and counted as all refusals are.
     pub async fn refuse(&self, viewer: Id, session: Id, refusal: Refusal) {
-        self.put(SessionInput::Refused { key: Key { viewer, session }, refusal }).await;
+        self.put(SessionInput::Refused { key: SessionKey { viewer, session }, refusal }).await;
     }
 
     /// Turns the privacy switch.
@@ -197,17 +181,12 @@ impl Sessions {
     }
 }
 
-/// Nobody waits while holding it, and each change of the table is one step.
-fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
-    registry.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The time on the clock that sleeps go by, which tests may pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-struct Owner {
+struct SessionsTask {
     registry: Arc<Mutex<Registry>>,
     input: mpsc::Sender<SessionInput>,
     events: EventQueue,
@@ -215,7 +194,7 @@ struct Owner {
     parts: SessionParts,
 }
 
-impl Owner {
+impl SessionsTask {
     async fn run(mut self, mut inputs: mpsc::Receiver<SessionInput>) {
         let (mut is_draining, mut leaving) = (false, Vec::<oneshot::Sender<()>>::new());
         loop {
@@ -230,14 +209,14 @@ impl Owner {
                         lock(&self.registry).table.close_where(&EndReason::Shutdown, |_| true)
                     }
                     // Nothing new starts while the last sessions end.
-                    Some(SessionInput::Message { .. } | SessionInput::Web { .. } | SessionInput::Refused { .. }) if is_draining => Vec::new(),
-                    Some(SessionInput::Web { key, message, replies: own }) => {
+                    Some(SessionInput::Message { .. } | SessionInput::Whep { .. } | SessionInput::Refused { .. }) if is_draining => Vec::new(),
+                    Some(SessionInput::Whep { key, message, replies: own }) => {
                         replies = own;
                         let camera = self.camera();
-                        lock(&self.registry).table.web(now(), key, message, &camera)
+                        lock(&self.registry).table.whep(now(), key, message, &camera)
                     }
-                    Some(SessionInput::Ended { generation, reason }) => {
-                        self.ended(generation, reason);
+                    Some(SessionInput::Ended { number, reason }) => {
+                        self.ended(number, reason);
                         Vec::new()
                     }
                     Some(input) => self.input(input),
@@ -286,7 +265,7 @@ impl Owner {
                 viewer.as_ref().is_none_or(|viewer| *viewer == key.viewer)
                     && session.as_ref().is_none_or(|session| *session == key.session)
             }),
-            SessionInput::Connected { generation } => table.connected(generation),
+            SessionInput::Connected { number } => table.connected(number),
             SessionInput::Refused { key, refusal } => {
                 vec![SessionAction::Refuse { key, claimed: None, refusal }]
             }
@@ -296,7 +275,7 @@ impl Owner {
                 Vec::new()
             }
             // Handled where they came in.
-            SessionInput::Ended { .. } | SessionInput::Web { .. } | SessionInput::Shutdown { .. } => {
+            SessionInput::Ended { .. } | SessionInput::Whep { .. } | SessionInput::Shutdown { .. } => {
                 Vec::new()
             }
         }
@@ -305,29 +284,28 @@ impl Owner {
     /// Carries out; what the sender is to hear at once goes to `replies`.
     fn act(&mut self, action: SessionAction, replies: &Arc<dyn Replies>) {
         match action {
-            SessionAction::Start { generation, key, offer, early, grant } => {
+            SessionAction::Start { number, key, offer, pending, grant } => {
                 let shown = grant.as_ref().map_or("(open access)", Id::as_str);
                 tracing::info!(viewer = %key.viewer, session = %key.session, grant = shown, "session granted");
-                let live =
-                    SessionStats::new(key.viewer.clone(), key.session.clone(), generation, grant.clone());
+                let live = SessionStats::new(key.viewer.clone(), key.session.clone(), number, grant.clone());
                 let is_announced = self.events.started(key.clone(), grant);
                 let mut handle = self.start(&key, Arc::new(live), offer, Arc::clone(replies));
                 handle.is_announced = is_announced;
-                for candidate in early {
+                for candidate in pending {
                     let _ = handle.commands.try_send(SessionCommand::Candidate(candidate));
                 }
                 let mut registry = lock(&self.registry);
                 registry.totals.started += 1;
-                registry.table.attach(generation, handle);
+                registry.table.attach(number, handle);
             }
-            SessionAction::Renegotiate { generation, offer } => {
-                self.command(generation, SessionCommand::Offer(offer));
+            SessionAction::Renegotiate { number, offer } => {
+                self.command(number, SessionCommand::Offer(offer));
             }
-            SessionAction::AddCandidate { generation, candidate } => {
-                self.command(generation, SessionCommand::Candidate(candidate));
+            SessionAction::AddCandidate { number, candidate } => {
+                self.command(number, SessionCommand::Candidate(candidate));
             }
-            SessionAction::Close { generation, reason } => {
-                if let Some(handle) = lock(&self.registry).table.handle(generation) {
+            SessionAction::Close { number, reason } => {
+                if let Some(handle) = lock(&self.registry).table.handle(number) {
                     handle.outbox.close();
                     if let Some(close) = handle.close.take() {
                         // It may have ended by itself.
@@ -336,8 +314,8 @@ impl Owner {
                 }
             }
             SessionAction::Refuse { key, claimed, refusal } => {
-                let is_web = !Arc::ptr_eq(replies, &self.parts.replies);
-                if is_web || self.refusals.is_answered(now(), refusal.code) {
+                let is_whep = !Arc::ptr_eq(replies, &self.parts.replies);
+                if is_whep || self.refusals.is_answered(now(), refusal.code) {
                     replies.send(&key.viewer, &key.session, Down::Error(refusal.clone()));
                 }
                 self.refused(key, claimed, refusal);
@@ -347,7 +325,7 @@ impl Owner {
 
     fn start(
         &self,
-        key: &Key,
+        key: &SessionKey,
         live: Arc<SessionStats>,
         offer: AcceptedOffer,
         replies: Arc<dyn Replies>,
@@ -362,7 +340,7 @@ impl Owner {
             close: Some(close),
             is_announced: false,
         };
-        let (generation, input) = (live.generation, self.input.clone());
+        let (number, input) = (live.number, self.input.clone());
         let new = NewSession {
             offer,
             signer: self.parts.signer.clone(),
@@ -376,21 +354,21 @@ impl Owner {
         };
         let span = tracing::info_span!("session", viewer = %key.viewer, session = %key.session);
         let session = Box::pin(peer::run(new, closed).instrument(span));
-        self.parts.tasks.spawn_finite("session", watch_over(session, on_connected, generation, input));
+        self.parts.tasks.spawn_finite("session", watch_over(session, on_connected, number, input));
         handle
     }
 
-    fn command(&self, generation: Generation, command: SessionCommand) {
+    fn command(&self, number: SessionNumber, command: SessionCommand) {
         // A full queue means that the viewer sends faster than its own session reads: its loss.
-        if let Some(handle) = lock(&self.registry).table.handle(generation) {
+        if let Some(handle) = lock(&self.registry).table.handle(number) {
             let _ = handle.commands.try_send(command);
         }
     }
 
     /// A session's task has ended. Nobody is told of the end of one that was replaced: the viewer would take it for that of
     /// its successor.
-    fn ended(&mut self, generation: Generation, reason: EndReason) {
-        let Some(ended) = lock(&self.registry).end(generation) else { return };
+    fn ended(&mut self, number: SessionNumber, reason: EndReason) {
+        let Some(ended) = lock(&self.registry).end(number) else { return };
         let EndedSession { key, grant, is_current, handle: Some(handle) } = ended else { return };
         let word = match &reason {
             EndReason::ViewerLeft(_) | EndReason::Replaced => None,
@@ -413,7 +391,7 @@ impl Owner {
         }
     }
 
-    fn refused(&mut self, key: Key, claimed: Option<String>, refusal: Refusal) {
+    fn refused(&mut self, key: SessionKey, claimed: Option<String>, refusal: Refusal) {
         let (now, code) = (now(), refusal.code);
         lock(&self.registry).totals.refuse(code);
         if !self.refusals.is_told(now, code) {
@@ -434,17 +412,6 @@ impl Owner {
                 tracing::debug!("nobody reads events: the sum of refusals is only in the log");
             }
         }
-    }
-}
-
-impl Registry {
-    fn end(&mut self, generation: Generation) -> Option<EndedSession<Handle>> {
-        let ended = self.table.end(generation)?;
-        self.totals.ended += 1;
-        if let Some(handle) = &ended.handle {
-            self.totals.add(&handle.live);
-        }
-        Some(ended)
     }
 }
 

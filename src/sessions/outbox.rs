@@ -45,9 +45,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Ear(Mutex<usize>);
+    struct RecordedReplies(Mutex<usize>);
 
-    impl Replies for Ear {
+    impl Replies for RecordedReplies {
         fn send(&self, _: &Id, _: &Id, _: Down) {
             *self.0.lock().unwrap() += 1;
         }
@@ -55,12 +55,12 @@ mod tests {
 
     #[test]
     fn nothing_leaves_a_closed_one() {
-        let ear = Arc::new(Ear::default());
-        let outbox = SessionOutbox::new(Arc::clone(&ear) as Arc<dyn Replies>);
+        let replies = Arc::new(RecordedReplies::default());
+        let outbox = SessionOutbox::new(Arc::clone(&replies) as Arc<dyn Replies>);
         let say = || outbox.send(&Id::default_session(), &Id::default_session(), Down::Candidate(None));
         say();
         outbox.close();
         say();
-        assert_eq!(*ear.0.lock().unwrap(), 1);
+        assert_eq!(*replies.0.lock().unwrap(), 1);
     }
 }

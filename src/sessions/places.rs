@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::key::Generation;
+use super::session_key::SessionNumber;
 use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// A session that has one.
 pub(super) struct Place<'a> {
-    pub generation: Generation,
+    pub number: SessionNumber,
     /// `None` in open access, where nobody is told from another.
     pub grant: Option<&'a Id>,
     pub since: Instant,
@@ -56,7 +56,7 @@ impl Places<'_> {
         now: Instant,
         grant: Option<&Id>,
         is_shared: bool,
-    ) -> Result<Option<Generation>, Refusal> {
+    ) -> Result<Option<SessionNumber>, Refusal> {
         let is_own = |place: &&Place<'_>| place.grant == grant;
         let most = share(self.max);
         if let Some(name) = grant
@@ -79,25 +79,25 @@ impl Places<'_> {
     }
 
     /// Whether more are connected than there are places, this one included.
-    pub fn is_crowded(&self, generation: Generation) -> bool {
-        let others = self.taken.iter().filter(|place| place.is_connected && place.generation != generation);
+    pub fn is_crowded(&self, number: SessionNumber) -> bool {
+        let others = self.taken.iter().filter(|place| place.is_connected && place.number != number);
         others.count() >= self.max
     }
 
     /// Of `grant`, the session that has been connecting longest, if too long.
-    fn stale(&self, now: Instant, grant: Option<&Id>) -> Option<Generation> {
+    fn stale(&self, now: Instant, grant: Option<&Id>) -> Option<SessionNumber> {
         let is_stale = |place: &&Place<'_>| now.saturating_duration_since(place.since) >= GRACE;
         let own = self.connecting().filter(|place| place.grant == grant).filter(is_stale);
-        own.map(|place| place.generation).min()
+        own.map(|place| place.number).min()
     }
 
     /// The session that has been connecting longest of the grant that has most such.
-    fn oldest_of_most(&self) -> Option<Generation> {
+    fn oldest_of_most(&self) -> Option<SessionNumber> {
         let mut counts: HashMap<Option<&Id>, usize> = HashMap::new();
         self.connecting().for_each(|place| *counts.entry(place.grant).or_default() += 1);
         let most = counts.values().copied().max()?;
         let of_most = self.connecting().filter(|place| counts.get(&place.grant) == Some(&most));
-        of_most.map(|place| place.generation).min()
+        of_most.map(|place| place.number).min()
     }
 
     fn connecting(&self) -> impl Iterator<Item = &Place<'_>> {
@@ -114,14 +114,14 @@ mod tests {
     struct House(Vec<(Option<Id>, Instant, bool)>);
 
     impl House {
-        fn admit(&self, now: Instant, grant: &str) -> Result<Option<Generation>, ErrorCode> {
+        fn admit(&self, now: Instant, grant: &str) -> Result<Option<SessionNumber>, ErrorCode> {
             let taken = self.0.iter().enumerate();
             let place = |(at, (grant, since, is_connected)): (usize, &(Option<Id>, Instant, bool))| {
-                (at as Generation, grant.clone(), *since, *is_connected)
+                (at as SessionNumber, grant.clone(), *since, *is_connected)
             };
             let taken: Vec<_> = taken.map(place).collect();
-            let taken = taken.iter().map(|(generation, grant, since, is_connected)| Place {
-                generation: *generation,
+            let taken = taken.iter().map(|(number, grant, since, is_connected)| Place {
+                number: *number,
                 grant: grant.as_ref(),
                 since: *since,
                 is_connected: *is_connected,

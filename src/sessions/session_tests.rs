@@ -34,17 +34,17 @@ fn trickle(sdp: String) -> UpKind {
     UpKind::Offer(Offer { sdp, full_ice: false, auth: None })
 }
 
-fn key(viewer: &str) -> Key {
-    Key { viewer: Id::new(viewer).unwrap(), session: Id::default_session() }
+fn key(viewer: &str) -> SessionKey {
+    SessionKey { viewer: Id::new(viewer).unwrap(), session: Id::default_session() }
 }
 
 /// Hears what sessions say; the answer to `panics_for` is more than it can bear.
-struct Ear {
+struct RecordedReplies {
     said: mpsc::Sender<(Id, Down)>,
     panics_for: Id,
 }
 
-impl Replies for Ear {
+impl Replies for RecordedReplies {
     fn send(&self, viewer: &Id, _session: &Id, message: Down) {
         assert!(*viewer != self.panics_for || !matches!(message, Down::Answer { .. }), "on purpose");
         self.said.try_send((viewer.clone(), message)).unwrap();
@@ -80,7 +80,7 @@ impl World {
             factory: Arc::clone(&factory),
             fanout: fanout.clone(),
             media: watched,
-            replies: Arc::new(Ear { said: said_tx, panics_for: Id::new("bad").unwrap() }),
+            replies: Arc::new(RecordedReplies { said: said_tx, panics_for: Id::new("bad").unwrap() }),
             events: event_tx,
             keep_used: Box::new(|_| ()),
             tasks: tasks.clone(),
@@ -90,7 +90,7 @@ impl World {
     }
 
     async fn say(&self, viewer: &str, kind: UpKind) {
-        let Key { viewer, session } = key(viewer);
+        let SessionKey { viewer, session } = key(viewer);
         self.sessions.message(viewer, session, kind).await;
     }
 
@@ -138,8 +138,8 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
     let World { sessions, media, tasks, .. } = World::new(true, Ice::default());
-    let (writes, is_writing) = std::sync::mpsc::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (writes, is_writing) = std::sync::mpsc::sync_channel(1);
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let changer = std::thread::spawn(move || {
         media.send_modify(|_| {
             writes.send(()).unwrap();
@@ -148,12 +148,12 @@ async fn no_lock_is_held_while_the_status_of_the_camera_is_read() {
     });
     is_writing.recv_timeout(PATIENCE).unwrap();
     let polls = tasks.polls()["sessions"];
-    let Key { viewer, session } = key("many");
+    let SessionKey { viewer, session } = key("many");
     sessions.message(viewer, session, UpKind::Bye { reason: None }).await;
     while tasks.polls()["sessions"] == polls {
         tokio::task::yield_now().await;
     }
-    let (asked, answered) = std::sync::mpsc::channel();
+    let (asked, answered) = std::sync::mpsc::sync_channel(1);
     let asking = sessions.clone();
     let reader = std::thread::spawn(move || asked.send(asking.live().len()));
     let live = answered.recv_timeout(PATIENCE);

@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 pub use super::action::{EndedSession, SessionAction};
-use super::early::{self, EarlyCandidates};
-use super::entry::{Phase, Session};
-pub use super::key::{Generation, Key};
+use super::entry::{Phase, SessionEntry};
 use super::offer_limits::OfferLimits;
+use super::pending_candidates::{self, PendingCandidates};
 use super::places::{self, Places};
 use super::rate::Requester;
-pub use super::web::{WebMessage, WebOffer};
+pub use super::session_key::{SessionKey, SessionNumber};
+pub use super::whep::{WhepMessage, WhepOffer};
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
 use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer, Pass};
@@ -37,12 +37,12 @@ pub struct Limits {
 /// The sessions there are, each with an `H` of the edge's.
 pub struct Table<H> {
     limits: Limits,
-    sessions: BTreeMap<Generation, Session<H>>,
-    early: EarlyCandidates,
+    sessions: BTreeMap<SessionNumber, SessionEntry<H>>,
+    pending: PendingCandidates,
     rate: OfferLimits,
     authorizer: OfferAuthorizer,
     clock: Clock,
-    next_generation: Generation,
+    next_number: SessionNumber,
     streaming: bool,
 }
 
@@ -54,14 +54,15 @@ impl<H> Table<H> {
             clock,
             limits,
             sessions: BTreeMap::new(),
-            early: EarlyCandidates::default(),
+            pending: PendingCandidates::default(),
             rate: OfferLimits::new(),
-            next_generation: 0,
+            next_number: 0,
             streaming,
         }
     }
 
     /// Sessions that there are, those that were replaced and whose task has not ended included.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
@@ -72,15 +73,15 @@ impl<H> Table<H> {
     }
 
     /// Keeps `handle` with a session that was started.
-    pub fn attach(&mut self, generation: Generation, handle: H) {
-        if let Some(session) = self.sessions.get_mut(&generation) {
+    pub fn attach(&mut self, number: SessionNumber, handle: H) {
+        if let Some(session) = self.sessions.get_mut(&number) {
             session.handle = Some(handle);
         }
     }
 
     /// What was kept with a session.
-    pub fn handle(&mut self, generation: Generation) -> Option<&mut H> {
-        self.sessions.get_mut(&generation)?.handle.as_mut()
+    pub fn handle(&mut self, number: SessionNumber) -> Option<&mut H> {
+        self.sessions.get_mut(&number)?.handle.as_mut()
     }
 
     /// What was kept with each of them, in the order of their start.
@@ -94,8 +95,8 @@ impl<H> Table<H> {
     }
 
     /// The session that has this key now.
-    fn current(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
-        let is_it = |session: &Session<H>| session.phase != Phase::Replaced && session.key == *key;
+    fn current(&mut self, key: &SessionKey) -> Option<(SessionNumber, &mut SessionEntry<H>)> {
+        let is_it = |session: &SessionEntry<H>| session.phase != Phase::Replaced && session.key == *key;
         self.sessions
             .iter_mut()
             .find(|(_, session)| is_it(session))
@@ -103,7 +104,7 @@ impl<H> Table<H> {
     }
 
     /// The same, unless it was told to end.
-    fn open(&mut self, key: &Key) -> Option<(Generation, &mut Session<H>)> {
+    fn open(&mut self, key: &SessionKey) -> Option<(SessionNumber, &mut SessionEntry<H>)> {
         self.current(key).filter(|(_, session)| session.phase == Phase::Open)
     }
 
@@ -111,11 +112,11 @@ impl<H> Table<H> {
     pub fn message(
         &mut self,
         now: Instant,
-        key: Key,
+        key: SessionKey,
         kind: UpKind,
         media: &MediaStatus,
     ) -> Vec<SessionAction> {
-        if self.current(&key).is_some_and(|(_, session)| session.is_web) {
+        if self.current(&key).is_some_and(|(_, session)| session.is_whep) {
             let text = "this session is another viewer's, who speaks HTTP";
             return vec![refuse(key, Refusal::new(ErrorCode::NoSession, text))];
         }
@@ -132,31 +133,32 @@ impl<H> Table<H> {
     }
 
     /// Judges one message of a viewer that speaks HTTP.
-    pub fn web(
+    pub fn whep(
         &mut self,
         now: Instant,
-        key: Key,
-        message: WebMessage,
+        key: SessionKey,
+        message: WhepMessage,
         media: &MediaStatus,
     ) -> Vec<SessionAction> {
-        let own = self.open(&key).filter(|(_, session)| session.is_web).map(|(generation, _)| generation);
+        let own = self.open(&key).filter(|(_, session)| session.is_whep).map(|(number, _)| number);
         match (message, own) {
-            (WebMessage::Offer(WebOffer { offer, token, from }), _) => self
+            (WhepMessage::Offer(WhepOffer { offer, token, from }), _) => self
                 .bearing(now, &key, token.as_ref(), from)
                 .and_then(|pass| self.offer(now, &key, offer, pass, true, media))
                 .unwrap_or_else(|refusal| vec![refuse(key, refusal)]),
-            (WebMessage::Candidate(candidate), Some(generation))
-                if early::size(candidate.as_ref()) <= early::MAX_CANDIDATE_BYTES =>
+            (WhepMessage::Candidate(candidate), Some(number))
+                if pending_candidates::size(candidate.as_ref())
+                    <= pending_candidates::MAX_CANDIDATE_BYTES =>
             {
-                vec![SessionAction::AddCandidate { generation, candidate }]
+                vec![SessionAction::AddCandidate { number, candidate }]
             }
-            (WebMessage::Bye, Some(_)) => self.bye(&key, None),
-            (WebMessage::Candidate(_) | WebMessage::Bye, _) => Vec::new(),
+            (WhepMessage::Bye, Some(_)) => self.bye(&key, None),
+            (WhepMessage::Candidate(_) | WhepMessage::Bye, _) => Vec::new(),
         }
     }
 
     /// Who sends an offer over the broker. What fails draws from buckets of its own: strangers keep nobody out.
-    fn signed(&mut self, now: Instant, key: &Key, offer: &Offer) -> Result<Pass, Refusal> {
+    fn signed(&mut self, now: Instant, key: &SessionKey, offer: &Offer) -> Result<Pass, Refusal> {
         let sender = Requester::Viewer(key.viewer.clone());
         if self.authorizer.mode() == AccessMode::Open {
             self.rate.open(now, sender.clone()).map_err(too_many)?;
@@ -189,7 +191,7 @@ impl<H> Table<H> {
     fn bearing(
         &mut self,
         now: Instant,
-        key: &Key,
+        key: &SessionKey,
         token: Option<&Secret>,
         from: IpAddr,
     ) -> Result<Pass, Refusal> {
@@ -214,60 +216,60 @@ impl<H> Table<H> {
     fn offer(
         &mut self,
         now: Instant,
-        key: &Key,
+        key: &SessionKey,
         offer: Offer,
         pass: Pass,
-        is_web: bool,
+        is_whep: bool,
         media: &MediaStatus,
     ) -> Result<Vec<SessionAction>, Refusal> {
         let origin = offer::origin(&offer.sdp)
             .map(str::to_owned)
             .ok_or_else(|| Refusal::new(ErrorCode::BadOffer, "the SDP has no o= line"))?;
         let (video, nonce) = (VideoOffer::read(&offer.sdp), pass.nonce);
-        if let Some((generation, session)) = self.open(key)
+        if let Some((number, session)) = self.open(key)
             && session.origin == origin
         {
             let offer = AcceptedOffer { offer, nonce, video: video? };
             session.pass = pass;
-            return Ok(vec![SessionAction::Renegotiate { generation, offer }]);
+            return Ok(vec![SessionAction::Renegotiate { number, offer }]);
         }
         self.one_handshake(key)?;
-        let former = self.current(key).map(|(generation, _)| generation);
+        let former = self.current(key).map(|(number, _)| number);
         let video = self.admit(video, media)?;
         let close = match former {
             Some(former) => Some(self.replace(former)),
             None => self.make_room(now, pass.grant.as_ref())?,
         };
-        let generation = self.next_generation;
-        self.next_generation += 1;
+        let number = self.next_number;
+        self.next_number += 1;
         let (grant, key) = (pass.grant.clone(), key.clone());
-        let session = Session {
+        let session = SessionEntry {
             key: key.clone(),
             origin,
             pass,
             since: now,
             is_connected: false,
             phase: Phase::Open,
-            is_web,
+            is_whep,
             handle: None,
         };
-        self.sessions.insert(generation, session);
-        let early = self.early.take(&key);
+        self.sessions.insert(number, session);
+        let pending = self.pending.take(&key);
         let offer = AcceptedOffer { offer, nonce, video };
-        let start = SessionAction::Start { generation, key, offer, early, grant };
+        let start = SessionAction::Start { number, key, offer, pending, grant };
         Ok(close.into_iter().chain([start]).collect())
     }
 
     /// Ends the session because another one is to have its key.
-    fn replace(&mut self, generation: Generation) -> SessionAction {
-        if let Some(session) = self.sessions.get_mut(&generation) {
+    fn replace(&mut self, number: SessionNumber) -> SessionAction {
+        if let Some(session) = self.sessions.get_mut(&number) {
             session.phase = Phase::Replaced;
         }
-        SessionAction::Close { generation, reason: EndReason::Replaced }
+        SessionAction::Close { number, reason: EndReason::Replaced }
     }
 
     /// A viewer makes one connection after the other.
-    fn one_handshake(&self, key: &Key) -> Result<(), Refusal> {
+    fn one_handshake(&self, key: &SessionKey) -> Result<(), Refusal> {
         let is_pending = self.sessions.values().any(|session| {
             session.key.viewer == key.viewer
                 && session.key != *key
@@ -284,7 +286,7 @@ impl<H> Table<H> {
     /// Every place that is taken.
     fn places(&self) -> Places<'_> {
         let taken = self.sessions.iter().filter(|(_, session)| session.phase != Phase::Replaced);
-        let taken = taken.map(|(generation, session)| session.place(*generation));
+        let taken = taken.map(|(number, session)| session.place(*number));
         Places { max: self.limits.max_viewers, taken: taken.collect() }
     }
 
@@ -292,23 +294,23 @@ impl<H> Table<H> {
     fn make_room(&mut self, now: Instant, grant: Option<&Id>) -> Result<Option<SessionAction>, Refusal> {
         let is_shared = self.authorizer.viewing_grants() > 1;
         let displaced = self.places().admit(now, grant, is_shared)?;
-        Ok(displaced.map(|generation| self.close_for(generation, places::displaced())))
+        Ok(displaced.map(|number| self.close_for(number, places::displaced())))
     }
 
-    fn close_for(&mut self, generation: Generation, refusal: Refusal) -> SessionAction {
-        if let Some(session) = self.sessions.get_mut(&generation) {
+    fn close_for(&mut self, number: SessionNumber, refusal: Refusal) -> SessionAction {
+        if let Some(session) = self.sessions.get_mut(&number) {
             session.phase = Phase::Closing;
         }
-        SessionAction::Close { generation, reason: EndReason::Refused(refusal) }
+        SessionAction::Close { number, reason: EndReason::Refused(refusal) }
     }
 
     /// A session's connection has come about. It ends all the same where others' have taken every place meanwhile.
-    pub fn connected(&mut self, generation: Generation) -> Vec<SessionAction> {
-        let Some(session) = self.sessions.get_mut(&generation) else { return Vec::new() };
+    pub fn connected(&mut self, number: SessionNumber) -> Vec<SessionAction> {
+        let Some(session) = self.sessions.get_mut(&number) else { return Vec::new() };
         let is_new = !std::mem::replace(&mut session.is_connected, true);
-        if is_new && session.phase == Phase::Open && self.places().is_crowded(generation) {
+        if is_new && session.phase == Phase::Open && self.places().is_crowded(number) {
             let refusal = places::busy(self.limits.max_viewers);
-            return vec![self.close_for(generation, refusal)];
+            return vec![self.close_for(number, refusal)];
         }
         Vec::new()
     }
@@ -320,13 +322,12 @@ impl<H> Table<H> {
             self.authorizer.set_grants(grants);
         }
         let mut actions = Vec::new();
-        for (generation, session) in
-            self.sessions.iter_mut().filter(|(_, session)| session.phase == Phase::Open)
+        for (number, session) in self.sessions.iter_mut().filter(|(_, session)| session.phase == Phase::Open)
         {
             if let Some(refusal) = self.authorizer.still(clock, &session.pass) {
                 session.phase = Phase::Closing;
-                let (generation, reason) = (*generation, EndReason::GrantEnded(refusal));
-                actions.push(SessionAction::Close { generation, reason });
+                let (number, reason) = (*number, EndReason::GrantEnded(refusal));
+                actions.push(SessionAction::Close { number, reason });
             }
         }
         actions
@@ -349,45 +350,50 @@ impl<H> Table<H> {
         Ok(video)
     }
 
-    fn candidate(&mut self, now: Instant, key: Key, candidate: Option<Candidate>) -> Vec<SessionAction> {
-        if early::size(candidate.as_ref()) > early::MAX_CANDIDATE_BYTES {
-            let text = format!("a candidate has at most {} bytes", early::MAX_CANDIDATE_BYTES);
+    fn candidate(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        candidate: Option<Candidate>,
+    ) -> Vec<SessionAction> {
+        if pending_candidates::size(candidate.as_ref()) > pending_candidates::MAX_CANDIDATE_BYTES {
+            let text = format!("a candidate has at most {} bytes", pending_candidates::MAX_CANDIDATE_BYTES);
             return vec![refuse(key, Refusal::new(ErrorCode::BadMessage, text))];
         }
-        if let Some((generation, _)) = self.open(&key) {
-            return vec![SessionAction::AddCandidate { generation, candidate }];
+        if let Some((number, _)) = self.open(&key) {
+            return vec![SessionAction::AddCandidate { number, candidate }];
         }
-        let forgotten = self.early.put(now, key, candidate);
+        let forgotten = self.pending.put(now, key, candidate);
         let text = "too many candidates wait for offers; send the offer first";
         let refused = forgotten.into_iter().map(|key| refuse(key, Refusal::new(ErrorCode::NoSession, text)));
         refused.collect()
     }
 
     /// A `bye` for a session that is gone is the normal end of most wills: nobody waits for a reply.
-    fn bye(&mut self, key: &Key, reason: Option<String>) -> Vec<SessionAction> {
-        self.early.take(key);
-        let Some((generation, session)) = self.current(key) else { return Vec::new() };
+    fn bye(&mut self, key: &SessionKey, reason: Option<String>) -> Vec<SessionAction> {
+        self.pending.take(key);
+        let Some((number, session)) = self.current(key) else { return Vec::new() };
         session.phase = Phase::Closing;
         let reason =
             EndReason::ViewerLeft(reason.map_or_else(|| "bye".to_owned(), |reason| text::shown(&reason)));
-        vec![SessionAction::Close { generation, reason }]
+        vec![SessionAction::Close { number, reason }]
     }
 
     /// Drops candidates whose offer never came; call it when [`Table::next_expiry`] is reached.
     pub fn expire(&mut self, now: Instant) -> Vec<SessionAction> {
         let text = "candidates came, but no offer followed within 5 s";
-        let late = self.early.expire(now).into_iter();
+        let late = self.pending.expire(now).into_iter();
         late.map(|key| refuse(key, Refusal::new(ErrorCode::NoSession, text))).collect()
     }
 
     /// When [`Table::expire`] has something to do.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.early.next_expiry()
+        self.pending.next_expiry()
     }
 
     /// A session's task has ended: takes it out. `None` if there is no such session any more.
-    pub fn end(&mut self, generation: Generation) -> Option<EndedSession<H>> {
-        let Session { key, pass, phase, handle, .. } = self.sessions.remove(&generation)?;
+    pub fn end(&mut self, number: SessionNumber) -> Option<EndedSession<H>> {
+        let SessionEntry { key, pass, phase, handle, .. } = self.sessions.remove(&number)?;
         Some(EndedSession { key, grant: pass.grant, is_current: phase != Phase::Replaced, handle })
     }
 
@@ -413,13 +419,17 @@ impl<H> Table<H> {
     }
 
     /// Ends every session that `which` names.
-    pub fn close_where(&mut self, reason: &EndReason, which: impl Fn(&Key) -> bool) -> Vec<SessionAction> {
+    pub fn close_where(
+        &mut self,
+        reason: &EndReason,
+        which: impl Fn(&SessionKey) -> bool,
+    ) -> Vec<SessionAction> {
         let mut actions = Vec::new();
-        for (generation, session) in &mut self.sessions {
+        for (number, session) in &mut self.sessions {
             if which(&session.key) && session.phase != Phase::Replaced {
                 session.phase = Phase::Closing;
-                let (generation, reason) = (*generation, reason.clone());
-                actions.push(SessionAction::Close { generation, reason });
+                let (number, reason) = (*number, reason.clone());
+                actions.push(SessionAction::Close { number, reason });
             }
         }
         actions
@@ -430,7 +440,7 @@ fn too_many(wait_s: u32) -> Refusal {
     Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait_s)
 }
 
-fn refuse(key: Key, refusal: Refusal) -> SessionAction {
+fn refuse(key: SessionKey, refusal: Refusal) -> SessionAction {
     SessionAction::Refuse { key, claimed: None, refusal }
 }
 

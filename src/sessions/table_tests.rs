@@ -22,8 +22,8 @@ fn offer(origin: u32) -> UpKind {
     UpKind::Offer(Offer { sdp: sdp(origin), full_ice: false, auth: None })
 }
 
-fn key(viewer: &str) -> Key {
-    Key { viewer: Id::new(viewer).unwrap(), session: Id::default_session() }
+fn key(viewer: &str) -> SessionKey {
+    SessionKey { viewer: Id::new(viewer).unwrap(), session: Id::default_session() }
 }
 
 fn media(state: CameraState) -> MediaStatus {
@@ -47,16 +47,16 @@ fn code(actions: &[SessionAction]) -> Option<ErrorCode> {
     }
 }
 
-fn started(actions: &[SessionAction]) -> Option<Generation> {
+fn started(actions: &[SessionAction]) -> Option<SessionNumber> {
     match actions {
-        [SessionAction::Start { generation, .. }] => Some(*generation),
+        [SessionAction::Start { number, .. }] => Some(*number),
         _ => None,
     }
 }
 
 /// A session's task has ended; gives whether the session was the current one of its key.
-fn ended(table: &mut Table<()>, generation: Generation) -> bool {
-    table.end(generation).unwrap().is_current
+fn ended(table: &mut Table<()>, number: SessionNumber) -> bool {
+    table.end(number).unwrap().is_current
 }
 
 fn candidate() -> Candidate {
@@ -71,10 +71,10 @@ fn candidate() -> Candidate {
 #[test]
 fn an_offer_starts_a_session_and_a_bye_ends_it() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
-    let generation = started(&table.message(now, key("a"), offer(1), &idle)).expect("started");
+    let number = started(&table.message(now, key("a"), offer(1), &idle)).expect("started");
     let end = table.message(now, key("a"), UpKind::Bye { reason: None }, &idle);
     assert!(matches!(&end[..], [SessionAction::Close { .. }]));
-    assert!(ended(&mut table, generation));
+    assert!(ended(&mut table, number));
     assert!(table.is_empty());
     assert!(table.message(now, key("a"), UpKind::Bye { reason: None }, &idle).is_empty(), "a late will");
 }
@@ -87,12 +87,12 @@ fn a_session_that_is_ending_takes_nothing_more() {
     // Its task still closes the connection; whatever comes now is for the session after it.
     assert!(table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle).is_empty());
     let anew = table.message(now, key("a"), offer(1), &idle);
-    let [SessionAction::Close { .. }, SessionAction::Start { generation, early, .. }] = &anew[..] else {
+    let [SessionAction::Close { .. }, SessionAction::Start { number, pending, .. }] = &anew[..] else {
         panic!("{anew:?}")
     };
-    assert_eq!(early.len(), 1);
+    assert_eq!(pending.len(), 1);
     assert!(!ended(&mut table, first), "the end of the first is not that of the second");
-    assert!(ended(&mut table, *generation));
+    assert!(ended(&mut table, *number));
     started(&table.message(now, key("b"), offer(2), &idle)).unwrap();
     table.set_streaming(false);
     assert_eq!(code(&table.message(now, key("b"), offer(2), &idle)), Some(ErrorCode::Privacy));
@@ -101,10 +101,10 @@ fn a_session_that_is_ending_takes_nothing_more() {
 #[test]
 fn the_cap_is_busy_and_frees_again() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
-    let generation = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
+    let number = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
     assert!(started(&table.message(now, key("b"), offer(2), &idle)).is_some());
     assert_eq!(code(&table.message(now, key("c"), offer(3), &idle)), Some(ErrorCode::Busy));
-    ended(&mut table, generation);
+    ended(&mut table, number);
     assert!(started(&table.message(now, key("c"), offer(3), &idle)).is_some());
 }
 
@@ -134,9 +134,9 @@ fn what_is_meant_for_a_replaced_session_reaches_its_successor_alone() {
     table.message(now, key("a"), offer(2), &idle);
     let second = first + 1;
     let one = table.message(now, key("a"), UpKind::Candidate(None), &idle);
-    assert_eq!(one, [SessionAction::AddCandidate { generation: second, candidate: None }]);
+    assert_eq!(one, [SessionAction::AddCandidate { number: second, candidate: None }]);
     let closed = table.close_where(&EndReason::Requested, |_| true);
-    assert_eq!(closed, [SessionAction::Close { generation: second, reason: EndReason::Requested }]);
+    assert_eq!(closed, [SessionAction::Close { number: second, reason: EndReason::Requested }]);
     assert_eq!(table.len(), 2, "both tasks have still to end");
     assert!(!ended(&mut table, first) && ended(&mut table, second));
     assert!(table.end(first).is_none() && table.is_empty());
@@ -185,8 +185,8 @@ fn early_candidates_wait_for_their_offer() {
         assert!(table.message(now, key("a"), UpKind::Candidate(Some(candidate())), &idle).is_empty());
     }
     let actions = table.message(now + Duration::from_secs(4), key("a"), offer(1), &idle);
-    let [SessionAction::Start { early, .. }] = &actions[..] else { panic!("{actions:?}") };
-    assert_eq!(early.len(), 32, "at most 32 are kept");
+    let [SessionAction::Start { pending, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(pending.len(), 32, "at most 32 are kept");
     assert_eq!(table.next_expiry(), None);
     let later = table.message(now, key("a"), UpKind::Candidate(None), &idle);
     assert!(matches!(&later[..], [SessionAction::AddCandidate { candidate: None, .. }]));
@@ -214,7 +214,7 @@ fn early_candidates_are_bounded_over_all_sessions() {
             code(&actions) == Some(ErrorCode::NoSession)
         })
         .count();
-    assert_eq!(refused, 1_000 - early::MAX_SESSIONS);
+    assert_eq!(refused, 1_000 - pending_candidates::MAX_SESSIONS);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_flood_of_offers_is_rate_limited() {
 fn a_viewer_makes_one_connection_after_the_other() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
     let first = started(&table.message(now, key("a"), offer(1), &idle)).unwrap();
-    let second = Key { session: Id::new("second").unwrap(), ..key("a") };
+    let second = SessionKey { session: Id::new("second").unwrap(), ..key("a") };
     let refused = table.message(now, second.clone(), offer(2), &idle);
     assert_eq!(code(&refused), Some(ErrorCode::RateLimited));
     assert!(
@@ -260,7 +260,7 @@ fn signed_offers_start_sessions_that_end_with_their_grant() {
     assert_eq!(code(&unsigned), Some(ErrorCode::Unauthorized));
     let first = signed(1);
     let started = table.message(now, key.clone(), first.clone(), &idle);
-    let [SessionAction::Start { grant: Some(grant), offer: accepted, generation, .. }] = &started[..] else {
+    let [SessionAction::Start { grant: Some(grant), offer: accepted, number, .. }] = &started[..] else {
         panic!("{started:?}")
     };
     assert_eq!((grant.as_str(), accepted.nonce.is_some()), ("anna", true));
@@ -277,35 +277,33 @@ fn signed_offers_start_sessions_that_end_with_their_grant() {
     };
     assert_eq!(refusal.code, ErrorCode::Unauthorized);
     assert!(table.set_access(clock, None).is_empty(), "told once");
-    assert!(ended(&mut table, *generation));
+    assert!(ended(&mut table, *number));
 }
 
 #[test]
 fn what_came_over_http_is_steered_over_http_alone() {
     let (mut table, now, idle) = (table(), Instant::now(), media(CameraState::Idle));
-    let web = |origin| WebMessage::Offer(WebOffer::new(sdp(origin), None, [192, 0, 2, 1].into()));
-    let actions = table.web(now, key("a"), web(1), &idle);
-    let [SessionAction::Start { offer: accepted, generation, .. }] = &actions[..] else {
-        panic!("{actions:?}")
-    };
+    let whep = |origin| WhepMessage::Offer(WhepOffer::new(sdp(origin), None, [192, 0, 2, 1].into()));
+    let actions = table.whep(now, key("a"), whep(1), &idle);
+    let [SessionAction::Start { offer: accepted, number, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert!(accepted.offer.full_ice);
     for stranger in [offer(1), offer(2), UpKind::Candidate(None), UpKind::Bye { reason: None }] {
         assert_eq!(code(&table.message(now, key("a"), stranger, &idle)), Some(ErrorCode::NoSession));
     }
-    let again = table.web(now, key("a"), web(1), &idle);
+    let again = table.whep(now, key("a"), whep(1), &idle);
     assert!(
         matches!(&again[..], [SessionAction::Renegotiate { offer, .. }] if offer.offer.full_ice),
         "{again:?}"
     );
-    let one = table.web(now, key("a"), WebMessage::Candidate(Some(candidate())), &idle);
+    let one = table.whep(now, key("a"), WhepMessage::Candidate(Some(candidate())), &idle);
     assert!(matches!(&one[..], [SessionAction::AddCandidate { candidate: Some(_), .. }]), "{one:?}");
-    assert!(matches!(&table.web(now, key("a"), WebMessage::Bye, &idle)[..], [SessionAction::Close { .. }]));
-    assert!(table.web(now, key("a"), WebMessage::Bye, &idle).is_empty(), "once");
-    assert!(ended(&mut table, *generation));
+    assert!(matches!(&table.whep(now, key("a"), WhepMessage::Bye, &idle)[..], [SessionAction::Close { .. }]));
+    assert!(table.whep(now, key("a"), WhepMessage::Bye, &idle).is_empty(), "once");
+    assert!(ended(&mut table, *number));
     // And the other way round: a session of the broker is not ended over HTTP.
     started(&table.message(now, key("b"), offer(1), &idle)).unwrap();
-    assert!(table.web(now, key("b"), WebMessage::Bye, &idle).is_empty());
-    assert!(table.web(now, key("c"), WebMessage::Candidate(None), &idle).is_empty());
+    assert!(table.whep(now, key("b"), WhepMessage::Bye, &idle).is_empty());
+    assert!(table.whep(now, key("c"), WhepMessage::Candidate(None), &idle).is_empty());
 }
 
 #[test]
@@ -314,8 +312,8 @@ fn a_host_is_limited_however_many_sessions_it_makes() {
     let mut offers = |host: [u8; 4], count: u32| {
         (0..count)
             .filter(|n| {
-                let offer = WebOffer::new(sdp(*n), None, host.into());
-                let actions = table.web(now, key(&format!("w{n}")), WebMessage::Offer(offer), &idle);
+                let offer = WhepOffer::new(sdp(*n), None, host.into());
+                let actions = table.whep(now, key(&format!("w{n}")), WhepMessage::Offer(offer), &idle);
                 code(&actions) == Some(ErrorCode::RateLimited)
             })
             .count()
@@ -326,7 +324,10 @@ fn a_host_is_limited_however_many_sessions_it_makes() {
 
 /// A device with the grants of these names, and what signs an offer of one of them.
 #[expect(clippy::type_complexity, reason = "a table and what signs for it")]
-fn granted(names: &[&str], max_viewers: usize) -> (Table<()>, impl Fn(usize, &str, u32) -> (Key, UpKind)) {
+fn granted(
+    names: &[&str],
+    max_viewers: usize,
+) -> (Table<()>, impl Fn(usize, &str, u32) -> (SessionKey, UpKind)) {
     let clock = Clock { now: SystemTime::now(), is_set: true };
     let made: Vec<_> = names
         .iter()
@@ -362,8 +363,8 @@ fn strangers_keep_no_invited_viewer_out() {
         let kind = if at % 2 == 0 { offer(at) } else { forged("bob") };
         let refused = code(&table.message(now, stranger.clone(), kind, &idle));
         assert!(matches!(refused, Some(ErrorCode::Unauthorized | ErrorCode::RateLimited)), "{refused:?}");
-        let web = WebOffer::new(sdp(at), Some(Secret::new("wrong")), [192, 0, 2, 1].into());
-        let refused = code(&table.web(now, stranger, WebMessage::Offer(web), &idle));
+        let whep = WhepOffer::new(sdp(at), Some(Secret::new("wrong")), [192, 0, 2, 1].into());
+        let refused = code(&table.whep(now, stranger, WhepMessage::Offer(whep), &idle));
         assert!(matches!(refused, Some(ErrorCode::Unauthorized | ErrorCode::RateLimited)), "{refused:?}");
     }
     let (key, kind) = sign(0, "tab", 1);
@@ -401,8 +402,8 @@ fn a_hundred_viewers_behind_one_address_come_in_at_once() {
     };
     let (mut table, now, idle) = (table, Instant::now(), media(CameraState::Idle));
     for at in 0..100 {
-        let web = WebOffer::new(sdp(at), Some(Secret::new(seeds.clone())), [127, 0, 0, 1].into());
-        let actions = table.web(now, key(&format!("w{at}")), WebMessage::Offer(web), &idle);
+        let whep = WhepOffer::new(sdp(at), Some(Secret::new(seeds.clone())), [127, 0, 0, 1].into());
+        let actions = table.whep(now, key(&format!("w{at}")), WhepMessage::Offer(whep), &idle);
         assert!(started(&actions).is_some(), "{at}: {actions:?}");
     }
 }
@@ -423,13 +424,13 @@ fn one_grant_has_no_more_than_its_share_and_who_never_connects_keeps_nobody_out(
     assert_eq!(theirs.len(), 3, "the others of which none has connected yet do not count");
     // Those that do connect fill the house, in the order in which they do.
     let mut ended = 0;
-    for generation in theirs.into_iter().chain(mine.iter().filter_map(|actions| started(actions))) {
-        let actions = table.connected(generation);
+    for number in theirs.into_iter().chain(mine.iter().filter_map(|actions| started(actions))) {
+        let actions = table.connected(number);
         ended += usize::from(matches!(
             &actions[..],
             [SessionAction::Close { reason: EndReason::Refused(refusal), .. }] if refusal.code == ErrorCode::Busy
         ));
-        assert!(table.connected(generation).is_empty(), "told once");
+        assert!(table.connected(number).is_empty(), "told once");
     }
     assert_eq!(ended, 2);
     assert_eq!(code(&offer(&mut table, 2, "c")), Some(ErrorCode::Busy));

@@ -26,12 +26,12 @@ pub struct Totals {
     /// Packets that viewers asked for again.
     pub nacked_packets: u64,
     /// Packets sent again.
-    pub repaired_packets: u64,
+    pub retransmitted_packets: u64,
     /// Repairs sent before anything was missed.
-    pub unasked_repairs: u64,
+    pub fec_packets: u64,
     /// Packets sent once more to find out what a path carries.
     pub probe_packets: u64,
-    /// Key frames that viewers asked for.
+    /// SessionKey frames that viewers asked for.
     pub key_frame_requests: u64,
     /// Sessions by the time from their offer to the first picture; see [`FIRST_FRAME_BOUNDS_S`].
     pub first_frames: [u64; FIRST_FRAME_BOUNDS_S.len() + 1],
@@ -61,8 +61,8 @@ impl Totals {
         self.sent_bytes += live.sent.bytes.load(Ordering::Relaxed);
         self.sent_packets += live.sent.packets.load(Ordering::Relaxed);
         self.nacked_packets += live.feedback.nacked_packets.load(Ordering::Relaxed);
-        self.repaired_packets += live.feedback.repaired_packets.load(Ordering::Relaxed);
-        self.unasked_repairs += live.feedback.unasked_repairs.load(Ordering::Relaxed);
+        self.retransmitted_packets += live.feedback.retransmitted_packets.load(Ordering::Relaxed);
+        self.fec_packets += live.feedback.fec_packets.load(Ordering::Relaxed);
         self.probe_packets += live.feedback.probe_packets.load(Ordering::Relaxed);
         self.key_frame_requests += live.feedback.key_frame_requests.load(Ordering::Relaxed);
         if let Some(took) = live.first_frame.get() {
@@ -81,24 +81,27 @@ mod tests {
     #[test]
     fn sums_go_on_when_a_session_ends() {
         let (mut totals, mut running) = (Totals { started: 2, ..Totals::default() }, Vec::new());
-        for generation in 0..2 {
-            let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), generation, None);
+        for number in 0..2 {
+            let live = SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), number, None);
             live.sent.bytes.store(1000, Ordering::Relaxed);
             live.sent.packets.store(2, Ordering::Relaxed);
             live.feedback.nacked_packets.store(5, Ordering::Relaxed);
-            live.feedback.repaired_packets.store(3, Ordering::Relaxed);
-            live.feedback.unasked_repairs.store(4, Ordering::Relaxed);
+            live.feedback.retransmitted_packets.store(3, Ordering::Relaxed);
+            live.feedback.fec_packets.store(4, Ordering::Relaxed);
             live.feedback.probe_packets.store(6, Ordering::Relaxed);
             live.feedback.key_frame_requests.store(1, Ordering::Relaxed);
-            live.first_frame.set(Duration::from_millis(300 + 30_000 * generation)).unwrap();
+            live.first_frame.set(Duration::from_millis(300 + 30_000 * number)).unwrap();
             running.push(Arc::new(live));
         }
         totals.refuse(ErrorCode::Busy);
         totals.refuse(ErrorCode::Busy);
         let before = totals.with(running.iter());
         assert_eq!((before.started, before.ended, before.sent_bytes, before.sent_packets), (2, 0, 2000, 4));
-        assert_eq!((before.nacked_packets, before.repaired_packets, before.key_frame_requests), (10, 6, 2));
-        assert_eq!((before.unasked_repairs, before.probe_packets), (8, 12));
+        assert_eq!(
+            (before.nacked_packets, before.retransmitted_packets, before.key_frame_requests),
+            (10, 6, 2)
+        );
+        assert_eq!((before.fec_packets, before.probe_packets), (8, 12));
         assert_eq!((before.refused[8], before.refused.iter().sum::<u64>()), (2, 2));
         assert_eq!(before.first_frames, [0, 0, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(before.first_frames_took, Duration::from_millis(30_600));

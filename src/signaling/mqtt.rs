@@ -1,18 +1,18 @@
 //! The MQTT connection, 5 or 3.1.1: reconnects for ever, never blocks whoever publishes, keeps every queue bounded.
 //!
-//! One task per link owns the connection. The application holds a [`Link`] to publish and reads
-//! [`LinkEvent`]s; it re-publishes its retained topics on each [`LinkEvent::Connected`]. What was on
+//! One task per client owns the connection. The application holds a [`MqttClient`] to publish and reads
+//! [`MqttEvent`]s; it re-publishes its retained topics on each [`MqttEvent::Connected`]. What was on
 //! its way when a connection broke is not sent again: after a reconnect nobody waits for it.
 
-mod link_config;
+mod client_config;
 mod message;
 pub mod probe;
 mod publish;
 mod queue;
 mod reason;
 mod retry;
-mod rivals;
 mod shared;
+mod takeovers;
 mod task;
 mod tls;
 mod version;
@@ -26,23 +26,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::base::tasks::TaskGroup;
-pub use link_config::{LinkConfig, LinkError};
+pub use client_config::{MqttClientConfig, MqttError};
 use message::is_topic;
-pub use message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkEvent, Outgoing};
+pub use message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, MqttEvent, Outgoing};
 use shared::{STARTED, Shared};
 pub use tls::{TlsFileError, TlsFiles};
 
-/// A handle to publish with. When the last clone is dropped without [`Link::close`] the connection is
+/// A handle to publish with. When the last clone is dropped without [`MqttClient::close`] the connection is
 /// cut, so that the broker publishes the will.
 #[derive(Clone)]
-pub struct Link {
+pub struct MqttClient {
     guard: Arc<Guard>,
 }
 
 struct Guard {
     shared: Arc<Shared>,
     task: AbortHandle,
-    /// The link's own: cancelled when its task may end.
+    /// The client's own: cancelled when its task may end.
     tasks: TaskGroup,
     ended: watch::Receiver<bool>,
 }
@@ -54,27 +54,27 @@ impl Drop for Guard {
     }
 }
 
-/// Starts a link whose task runs in `tasks`. It begins to connect at once and never gives up; TLS files are read here.
+/// Starts a client whose task runs in `tasks`. It begins to connect at once and never gives up; TLS files are read here.
 /// Where `tasks` is cancelled the connection is cut.
 ///
 /// Must be called inside a tokio runtime.
 pub fn connect(
-    config: LinkConfig,
+    config: MqttClientConfig,
     tasks: &TaskGroup,
-) -> Result<(Link, mpsc::Receiver<LinkEvent>), LinkError> {
+) -> Result<(MqttClient, mpsc::Receiver<MqttEvent>), MqttError> {
     tls::install_crypto_provider();
     let options = wire::WireOptions::of(&config)?;
     let shared = Arc::new(Shared::default());
     shared.beat();
     let (events, receiver) = mpsc::channel(16);
     let (end, ended) = watch::channel(false);
-    let link_task = task::LinkTask::new(config, options, Arc::clone(&shared), events);
+    let client_task = task::ClientTask::new(config, options, Arc::clone(&shared), events);
     let tasks = tasks.child();
     let own = tasks.clone();
-    let task = tasks.spawn("link", async move {
-        let closing = Arc::clone(&link_task.shared);
+    let task = tasks.spawn("mqtt", async move {
+        let closing = Arc::clone(&client_task.shared);
         tokio::select! {
-            () = link_task.run() => {}
+            () = client_task.run() => {}
             () = own.cancelled() => {}
         }
         if closing.is_closing() {
@@ -84,11 +84,11 @@ pub fn connect(
         // Nobody waits any more when this fails.
         let _ = end.send(true);
     });
-    Ok((Link { guard: Arc::new(Guard { shared, task: task.abort_handle(), tasks, ended }) }, receiver))
+    Ok((MqttClient { guard: Arc::new(Guard { shared, task: task.abort_handle(), tasks, ended }) }, receiver))
 }
 
-impl Link {
-    /// Queues a message. Never waits: false when the queue is full, the topic is none, or the link closes.
+impl MqttClient {
+    /// Queues a message. Never waits: false when the queue is full, the topic is none, or the client closes.
     pub fn publish(&self, message: Outgoing) -> bool {
         let shared = &self.guard.shared;
         if shared.is_closing() || !is_topic(&message.topic) {
@@ -99,7 +99,7 @@ impl Link {
         queued
     }
 
-    /// How long the link's task has not got round its loop: connected or not, it does so at least
+    /// How long the client's task has not got round its loop: connected or not, it does so at least
     /// every 40 s.
     pub fn silence(&self) -> Duration {
         let heartbeat = Duration::from_millis(self.guard.shared.heartbeat_ms.load(Ordering::Relaxed));

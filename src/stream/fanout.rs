@@ -37,7 +37,7 @@ pub enum KeyFrameReason {
 pub struct Fanout {
     shared: Arc<Shared>,
     /// Of the viewer that this handle is for.
-    place: Arc<ViewerRendition>,
+    rendition: Arc<ViewerRendition>,
 }
 
 /// Requests for key frames of one rendition.
@@ -71,7 +71,7 @@ impl Default for Shared {
 }
 
 struct Ring {
-    place: Arc<ViewerRendition>,
+    rendition: Arc<ViewerRendition>,
     state: Mutex<RingState>,
     ready: Notify,
 }
@@ -81,7 +81,6 @@ struct RingState {
     units: VecDeque<AccessUnit>,
     /// Set once the ring has been fed a key frame; cleared when the ring overflowed.
     in_sync: bool,
-    dropped: u64,
     /// Media time of the last unit that went in.
     last: Option<Duration>,
 }
@@ -93,38 +92,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fanout {
-    /// The same for a viewer that has its own place.
+    /// The same for a viewer that has its own rendition.
     #[must_use]
-    pub fn at(&self, place: Arc<ViewerRendition>) -> Self {
-        Self { shared: Arc::clone(&self.shared), place }
+    pub fn at(&self, rendition: Arc<ViewerRendition>) -> Self {
+        Self { shared: Arc::clone(&self.shared), rendition }
     }
 
     /// Gives `unit` of the full rendition to every subscription to it. Never blocks on a subscriber.
+    #[cfg(test)]
     pub fn publish(&self, unit: &AccessUnit) {
         self.publish_to(Rendition::Full, unit);
     }
 
-    /// Gives `unit` to every subscription that is in `tier`, or that waits to get there. Never blocks on a subscriber.
-    pub fn publish_to(&self, tier: Rendition, unit: &AccessUnit) {
+    /// Gives `unit` to every subscription that is in `rendition`, or that waits to get there. Never blocks on a subscriber.
+    pub fn publish_to(&self, rendition: Rendition, unit: &AccessUnit) {
         self.shared.published.fetch_add(1, Ordering::Relaxed);
         self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         let mut want_key_frame = false;
         lock(&self.shared.rings).retain(|ring| {
             let Some(ring) = ring.upgrade() else { return false };
-            want_key_frame |= ring.push(tier, unit, &self.shared.dropped);
+            want_key_frame |= ring.push(rendition, unit, &self.shared.dropped);
             true
         });
         if want_key_frame {
-            self.request_key_frame_of(tier);
+            self.request_key_frame_of(rendition);
         }
     }
 
     /// A new subscription. Its first unit is a key frame, which this call asks for.
     pub fn subscribe(&self) -> Subscription {
-        let place = Arc::clone(&self.place);
-        let ring = Arc::new(Ring { place, state: Mutex::default(), ready: Notify::new() });
+        let rendition = Arc::clone(&self.rendition);
+        let ring = Arc::new(Ring { rendition, state: Mutex::default(), ready: Notify::new() });
         lock(&self.shared.rings).push(Arc::downgrade(&ring));
-        self.request_first_key_frame_of(self.place.wanted());
+        self.request_first_key_frame_of(self.rendition.wanted());
         Subscription { ring }
     }
 
@@ -146,12 +146,12 @@ impl Fanout {
 
     /// Asks for a key frame of the rendition that this viewer gets; requests are merged by the capture side.
     pub fn request_key_frame(&self) {
-        self.request_key_frame_of(self.place.current());
+        self.request_key_frame_of(self.rendition.current());
     }
 
     /// The same for a viewer that has no picture yet.
     pub fn request_first_key_frame(&self) {
-        self.request_first_key_frame_of(self.place.current());
+        self.request_first_key_frame_of(self.rendition.current());
     }
 
     fn request_first_key_frame_of(&self, rendition: Rendition) {
@@ -159,14 +159,14 @@ impl Fanout {
         self.request_key_frame_of(rendition);
     }
 
-    /// Asks for a key frame of `tier`.
-    pub fn request_key_frame_of(&self, tier: Rendition) {
-        self.shared.key_frames[tier as usize].notify.notify_one();
+    /// Asks for a key frame of `rendition`.
+    pub fn request_key_frame_of(&self, rendition: Rendition) {
+        self.shared.key_frames[rendition as usize].notify.notify_one();
     }
 
-    /// Resolves when at least one key frame of `tier` has been asked for since the last call.
-    pub async fn key_frame_wanted(&self, tier: Rendition) -> KeyFrameReason {
-        let wanted = &self.shared.key_frames[tier as usize];
+    /// Resolves when at least one key frame of `rendition` has been asked for since the last call.
+    pub async fn key_frame_wanted(&self, rendition: Rendition) -> KeyFrameReason {
+        let wanted = &self.shared.key_frames[rendition as usize];
         wanted.notify.notified().await;
         if wanted.joining.swap(false, Ordering::AcqRel) { KeyFrameReason::Join } else { KeyFrameReason::Loss }
     }
@@ -189,27 +189,25 @@ impl Fanout {
 
 impl Ring {
     /// Returns whether the subscriber now needs a key frame.
-    fn push(&self, tier: Rendition, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
+    fn push(&self, rendition: Rendition, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
         let mut state = lock(&self.state);
-        if tier != self.place.current() {
-            if tier != self.place.wanted() || !unit.key_frame {
+        if rendition != self.rendition.current() {
+            if rendition != self.rendition.wanted() || !unit.key_frame {
                 return false;
             }
             // What still waits would only delay the key frame, which needs none of it.
             state.units.clear();
-            self.place.arrived(tier);
+            self.rendition.arrived(rendition);
         }
         if !state.in_sync && !unit.key_frame {
             return false;
         }
         if state.units.len() >= RING_UNITS {
             let lost = state.units.len() as u64;
-            state.dropped += lost;
             dropped_total.fetch_add(lost, Ordering::Relaxed);
             state.units.clear();
             state.in_sync = false;
             if !unit.key_frame {
-                state.dropped += 1;
                 dropped_total.fetch_add(1, Ordering::Relaxed);
                 return true;
             }
@@ -243,11 +241,6 @@ impl Subscription {
             }
             ready.await;
         }
-    }
-
-    /// Units this subscriber lost by being slow.
-    pub fn dropped(&self) -> u64 {
-        lock(&self.ring.state).dropped
     }
 }
 
@@ -304,49 +297,47 @@ mod tests {
         let first = slow.next().await;
         assert!(first.key_frame);
         assert_eq!(first.media_time, Duration::from_millis(31));
-        assert_eq!(slow.dropped(), 21);
-        assert_eq!(fast.dropped(), 0);
-        assert_eq!(fanout.dropped(), 21);
+        assert_eq!(fanout.dropped(), 21, "of the slow one alone");
     }
 
     #[tokio::test]
     async fn a_viewer_is_moved_at_a_key_frame_and_its_time_goes_on_rising() {
-        let place = Arc::new(ViewerRendition::default());
-        let fanout = Fanout::default().at(Arc::clone(&place));
+        let rendition = Arc::new(ViewerRendition::default());
+        let fanout = Fanout::default().at(Arc::clone(&rendition));
         let mut subscription = fanout.subscribe();
         fanout.publish(&unit(100, true));
         fanout.publish_to(Rendition::Small, &unit(100, true));
-        place.want(Rendition::Small);
+        rendition.want(Rendition::Small);
         fanout.publish(&unit(200, false));
         fanout.publish_to(Rendition::Small, &unit(200, false));
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(100));
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(200));
-        assert_eq!(place.current(), Rendition::Full);
+        assert_eq!(rendition.current(), Rendition::Full);
 
         fanout.publish(&unit(300, false));
         fanout.publish_to(Rendition::Small, &unit(200, true));
-        assert_eq!(place.current(), Rendition::Small);
+        assert_eq!(rendition.current(), Rendition::Small);
         fanout.publish(&unit(400, true));
         fanout.publish_to(Rendition::Small, &unit(300, false));
         let first = subscription.next().await;
         assert!(first.key_frame, "what waited of the full rendition is left out");
         assert_eq!(first.media_time, Duration::from_millis(300) + MIN_STEP);
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(300) + MIN_STEP * 2);
-        assert_eq!(subscription.dropped(), 0);
+        assert_eq!(fanout.dropped(), 0);
 
-        place.want(Rendition::Full);
+        rendition.want(Rendition::Full);
         fanout.publish(&unit(500, true));
         fanout.publish_to(Rendition::Small, &unit(500, true));
         assert_eq!(subscription.next().await.media_time, Duration::from_millis(500));
-        assert_eq!((place.current(), place.wanted()), (Rendition::Full, Rendition::Full));
+        assert_eq!((rendition.current(), rendition.wanted()), (Rendition::Full, Rendition::Full));
     }
 
     #[tokio::test]
     async fn key_frames_are_asked_of_the_rendition_that_a_viewer_gets() {
         let fanout = Fanout::default();
-        let place = Arc::new(ViewerRendition::default());
-        let mine = fanout.at(Arc::clone(&place));
-        place.want(Rendition::Small);
+        let rendition = Arc::new(ViewerRendition::default());
+        let mine = fanout.at(Arc::clone(&rendition));
+        rendition.want(Rendition::Small);
         let mut subscription = mine.subscribe();
         assert_eq!(fanout.key_frame_wanted(Rendition::Small).await, KeyFrameReason::Join);
         fanout.publish_to(Rendition::Small, &unit(1, true));

@@ -34,9 +34,9 @@ pub struct ViewerRendition {
 }
 
 impl ViewerRendition {
-    /// Moves the viewer at the next key frame of `tier`; returns whether that is news.
-    pub fn want(&self, tier: Rendition) -> bool {
-        self.wanted.swap(tier as u8, Ordering::Relaxed) != tier as u8
+    /// Moves the viewer at the next key frame of `rendition`; returns whether that is news.
+    pub fn want(&self, rendition: Rendition) -> bool {
+        self.wanted.swap(rendition as u8, Ordering::Relaxed) != rendition as u8
     }
 
     /// What it is to get.
@@ -49,8 +49,8 @@ impl ViewerRendition {
         Rendition::of(self.current.load(Ordering::Relaxed))
     }
 
-    /// A key frame of `tier` is on its way.
-    pub(super) fn arrived(&self, tier: Rendition) {
-        self.current.store(tier as u8, Ordering::Relaxed);
+    /// A key frame of `rendition` is on its way.
+    pub(super) fn arrived(&self, rendition: Rendition) {
+        self.current.store(rendition as u8, Ordering::Relaxed);
     }
 }

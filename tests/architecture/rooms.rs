@@ -68,10 +68,15 @@ pub const INNER: &[(&str, &[&str])] = &[
     ("media::encode", ENCODE),
     ("media::plan", PLAN),
     ("media::pipeline", PIPELINE),
+    ("media::still", &["base", "media::error", "media::elements", "media::encode"]),
+    ("media::test_picture", &["base", "media::error", "media::capture"]),
+    ("media::life", LIFE),
     ("peer::net", &["base", "peer::error"]),
     ("peer::bwe", &["base", "stream"]),
     ("peer::rtp", &["base", "peer::error", "peer::net", "peer::bwe"]),
     ("peer::send", SEND),
+    ("peer::connect", CONNECT),
+    ("peer::driver", DRIVER),
     (
         "broker",
         &[
@@ -118,6 +123,35 @@ const PIPELINE: &[&str] = &[
     "media::plan",
     "media::still",
     "media::test_picture",
+];
+/// The worker and what it decides: all of the room but its handle, which is made of it.
+const LIFE: &[&str] = &[
+    "base",
+    "stream",
+    "media::error",
+    "media::status",
+    "media::board",
+    "media::glib_messages",
+    "media::capture",
+    "media::encode",
+    "media::pipeline",
+    "media::plan",
+    "media::still",
+];
+const CONNECT: &[&str] = &["base", "signaling::message", "access", "media", "peer::error", "peer::rtp"];
+/// The thread of all connections, which knows neither sessions nor the viewer of `porthole watch`.
+const DRIVER: &[&str] = &[
+    "base",
+    "stream",
+    "signaling::message",
+    "config",
+    "peer::error",
+    "peer::stats",
+    "peer::net",
+    "peer::bwe",
+    "peer::rtp",
+    "peer::send",
+    "peer::connect",
 ];
 const SEND: &[&str] = &[
     "base",

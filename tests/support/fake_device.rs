@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use porthole::base::tasks::TaskGroup;
-use porthole::signaling::mqtt::{Incoming, Link, LinkConfig, LinkEvent, Outgoing, connect};
+use porthole::signaling::mqtt::{Incoming, MqttClient, MqttClientConfig, MqttEvent, Outgoing, connect};
 use rtc::interceptor::{
     Interceptor, NackResponderBuilder, Packet, Registry, SenderReportBuilder, Slot, StreamInfo, TaggedPacket,
 };
@@ -58,20 +58,20 @@ const KEY_EVERY: u32 = 25;
 pub async fn run(url: &str, device: &str, behaviour: Behaviour, ready: oneshot::Sender<()>) {
     let mut ready = Some(ready);
     let base = format!("porthole/{device}/signal/");
-    let mut config = LinkConfig::new(url.parse().expect("a url"), device);
+    let mut config = MqttClientConfig::new(url.parse().expect("a url"), device);
     config.subscriptions = vec![format!("{base}+/up")];
-    let (link, mut events) = connect(config, &TaskGroup::new()).expect("a link");
+    let (client, mut events) = connect(config, &TaskGroup::new()).expect("a client");
     let mut sessions: HashMap<String, Arc<dyn PeerConnection>> = HashMap::new();
     let (mut used_nonces, mut first_answer) = (HashSet::new(), None);
     while let Some(event) = events.recv().await {
-        if let Some(ready) = ready.take_if(|_| event == LinkEvent::Connected) {
+        if let Some(ready) = ready.take_if(|_| event == MqttEvent::Connected) {
             let _ = ready.send(());
         }
-        let LinkEvent::Message(Incoming { topic, payload, .. }) = event else { continue };
+        let MqttEvent::Message(Incoming { topic, payload, .. }) = event else { continue };
         let viewer = topic.trim_start_matches(&base).trim_end_matches("/up").to_owned();
         let message: Value = serde_json::from_slice(&payload).expect("JSON from the viewer");
         let say = Say {
-            link: link.clone(),
+            client: client.clone(),
             topic: format!("{base}{viewer}/down"),
             session: message["session"].clone(),
         };
@@ -115,7 +115,7 @@ pub async fn run(url: &str, device: &str, behaviour: Behaviour, ready: oneshot::
 }
 
 struct Say {
-    link: Link,
+    client: MqttClient,
     topic: String,
     session: Value,
 }
@@ -124,7 +124,7 @@ impl Say {
     fn now(&self, mut message: Value) {
         message["v"] = 1.into();
         message["session"] = self.session.clone();
-        assert!(self.link.publish(Outgoing::signal(self.topic.clone(), message.to_string())));
+        assert!(self.client.publish(Outgoing::signal(self.topic.clone(), message.to_string())));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use porthole::cli::watch::count::{CountedPacket, Counter};
-use porthole::peer::viewer::{PacketSink, Received, Viewer as Peer, ViewerEvent};
+use porthole::peer::receiver::{PacketSink, Received, Receiver as Peer, ReceiverEvent};
 use porthole::signaling::message::Candidate;
 use porthole::stream::h264;
 use tokio::sync::{Notify, watch};
@@ -139,8 +139,8 @@ impl Remote {
         let connected = timeout(PATIENCE, async {
             loop {
                 match peer.next().await {
-                    Some(ViewerEvent::Connected) => return true,
-                    Some(ViewerEvent::Candidate(_)) => {}
+                    Some(ReceiverEvent::Connected) => return true,
+                    Some(ReceiverEvent::Candidate(_)) => {}
                     _ => return false,
                 }
             }

@@ -1,9 +1,9 @@
-//! Between the MQTT link and the rest: routes what arrives, publishes what the device says.
+//! Between the MQTT client and the rest: routes what arrives, publishes what the device says.
 
 mod announcer;
 mod commands;
+mod handle;
 mod publisher;
-mod pulse;
 mod router;
 mod snapshots;
 
@@ -30,13 +30,13 @@ use crate::peer::Replies;
 use crate::sessions::{SessionEvent, Sessions};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::Down;
-use crate::signaling::mqtt::{self, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles};
+use crate::signaling::mqtt::{self, MqttClient, MqttClientConfig, MqttError, MqttEvent, Outgoing, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
 use crate::stream::Fanout;
 use announcer::Announcer;
 use commands::{CommandExecutor, Controlled};
+pub(super) use handle::{GatewayHandle, Presence, Settings};
 use publisher::{BrokerOutbox, Publisher};
-pub(super) use pulse::{Presence, Pulse, Settings};
 use router::{Inputs, Router};
 use snapshots::SnapshotTaker;
 
@@ -61,33 +61,33 @@ pub(super) struct GatewayParts {
     pub ailment: watch::Receiver<Option<Ailment>>,
 }
 
-/// The link to the broker, before anything is routed over it.
-pub(super) struct BrokerLink {
-    link: Link,
+/// The client to the broker, before anything is routed over it.
+pub(super) struct BrokerClient {
+    client: MqttClient,
     topics: Arc<Topics>,
     device: DeviceInfo,
     announcer: Announcer,
-    inbox: mpsc::Receiver<LinkEvent>,
+    inbox: mpsc::Receiver<MqttEvent>,
 }
 
 /// The device's presence on the broker.
 pub(super) struct Gateway {
-    link: Link,
+    client: MqttClient,
     topics: Arc<Topics>,
     /// The task that routes.
     routing: TaskGroup,
-    pulse: Pulse,
+    handle: GatewayHandle,
 }
 
 /// Sends what the device says to viewers through the broker.
 struct MqttReplies {
-    link: Link,
+    client: MqttClient,
     topics: Arc<Topics>,
 }
 
 impl Replies for MqttReplies {
     fn send(&self, viewer: &Id, session: &Id, message: Down) {
-        self.link.publish(Outgoing::signal(self.topics.down(viewer), message.to_json(session)));
+        self.client.publish(Outgoing::signal(self.topics.down(viewer), message.to_json(session)));
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) fn connect(
     own: Option<&OwnCredentials>,
     key: PublicKey,
     tasks: &TaskGroup,
-) -> Result<BrokerLink, LinkError> {
+) -> Result<BrokerClient, MqttError> {
     let (username, password) = match own {
         Some(own) => (Some(own.username.clone()), Some(&own.password)),
         None => (config.mqtt.username.clone(), config.mqtt.password.as_ref()),
@@ -107,7 +107,7 @@ pub(super) fn connect(
     let wanted = announced_to(config);
     let mut subscriptions = topics.subscriptions();
     subscriptions.extend(wanted.as_ref().map(|wanted| homeassistant::birth_topic(&wanted.prefix)));
-    let link_config = LinkConfig {
+    let client_config = MqttClientConfig {
         username,
         password: password.map(|secret| secret.expose().to_owned()),
         tls: TlsFiles {
@@ -118,9 +118,9 @@ pub(super) fn connect(
         will: Some(Outgoing::retained(topics.leaf("availability"), "offline")),
         subscriptions,
         // The id is the device's own, so that a broker's rules can name it.
-        ..LinkConfig::new(url, config.device.id.as_str())
+        ..MqttClientConfig::new(url, config.device.id.as_str())
     };
-    let (link, inbox) = mqtt::connect(link_config, tasks)?;
+    let (client, inbox) = mqtt::connect(client_config, tasks)?;
     let device = DeviceInfo {
         id: config.device.id.to_string(),
         name: config.device.name.clone(),
@@ -132,7 +132,7 @@ pub(super) fn connect(
         whep: None,
     };
     let announcer = Announcer::new(wanted, &config.device.state_dir);
-    Ok(BrokerLink { link, topics, device, announcer, inbox })
+    Ok(BrokerClient { client, topics, device, announcer, inbox })
 }
 
 /// The built-in broker is for viewers: Home Assistant could not read there, so nothing is announced on it.
@@ -141,26 +141,26 @@ fn announced_to(config: &Config) -> Option<HomeAssistant> {
     Some(config.homeassistant.clone()).filter(|wanted| wanted.discovery && external)
 }
 
-impl BrokerLink {
+impl BrokerClient {
     /// Where sessions send their messages.
     pub fn replies(&self) -> Arc<dyn Replies> {
-        Arc::new(MqttReplies { link: self.link.clone(), topics: Arc::clone(&self.topics) })
+        Arc::new(MqttReplies { client: self.client.clone(), topics: Arc::clone(&self.topics) })
     }
 
     /// Routes from now on, in a task of `tasks`.
     pub fn serve(self, parts: GatewayParts, tasks: &TaskGroup) -> Gateway {
-        let Self { link, topics, device, announcer, inbox } = self;
+        let Self { client, topics, device, announcer, inbox } = self;
         let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
         let GatewayParts { privacy, runtime_settings, persist, ailment, .. } = parts;
-        let (asks, asked) = mpsc::channel(1);
+        let (requests, queue) = mpsc::channel(1);
         let (presence, watched) = watch::channel(Presence::Connecting);
-        let pulse = Pulse::new(link.clone(), asks, watched);
-        let to_broker = link.clone();
+        let handle = GatewayHandle::new(client.clone(), requests, watched);
+        let to_broker = client.clone();
         let outbox = BrokerOutbox::new(move |message| to_broker.publish(message));
         let inputs = Inputs {
-            link: inbox,
+            mqtt_events: inbox,
             events,
-            asks: asked,
+            requests: queue,
             media: media.status(),
             ended_early: tasks.ended_early(),
             ailment,
@@ -181,14 +181,14 @@ impl BrokerLink {
         // Closed by itself, and last: what the others have to say at their end is still published.
         let routing = tasks.child();
         routing.spawn("router", router.run(routing.cancelled()));
-        Gateway { link, topics, routing, pulse }
+        Gateway { client, topics, routing, handle }
     }
 }
 
 impl Gateway {
     /// How it is.
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
     }
 
     /// Publishes what the sessions had to say at their end, then `offline`, then says goodbye to the broker. In at most
@@ -198,8 +198,8 @@ impl Gateway {
         if !self.routing.close(limit).await.is_empty() {
             tracing::warn!("the last settings could not be saved in time");
         }
-        self.link.publish(Outgoing::retained(self.topics.leaf("availability"), "offline"));
-        if !self.link.close(limit).await {
+        self.client.publish(Outgoing::retained(self.topics.leaf("availability"), "offline"));
+        if !self.client.close(limit).await {
             tracing::warn!("the broker has not confirmed the last messages");
         }
     }

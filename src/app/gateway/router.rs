@@ -1,4 +1,4 @@
-//! The task between the MQTT link and the rest: one loop over everything that can happen.
+//! The task between the MQTT client and the rest: one loop over everything that can happen.
 
 use std::future::Future;
 use std::pin::pin;
@@ -10,8 +10,8 @@ use tokio::time::sleep_until;
 
 use super::announcer::Announcer;
 use super::commands::CommandExecutor;
+use super::handle::{GatewayRequest, Presence};
 use super::publisher::Publisher;
-use super::pulse::{Ask, Presence};
 use super::snapshots::SnapshotTaker;
 use crate::app::ailment::Ailment;
 use crate::base::clock::now;
@@ -21,7 +21,7 @@ use crate::dashboard::homeassistant::DiscoveryFacts;
 use crate::media::MediaStatus;
 use crate::sessions::{SessionEvent, Sessions};
 use crate::signaling::message::{Rejected, Up};
-use crate::signaling::mqtt::{Incoming, LinkEvent};
+use crate::signaling::mqtt::{Incoming, MqttEvent};
 use crate::signaling::topic::{Id, Inbound, Topics};
 
 /// Decides what each thing that happens is for; others carry it out.
@@ -39,11 +39,11 @@ pub(super) struct Router {
 /// What the task listens to.
 pub(super) struct Inputs {
     /// From the broker.
-    pub link: mpsc::Receiver<LinkEvent>,
+    pub mqtt_events: mpsc::Receiver<MqttEvent>,
     /// From the sessions.
     pub events: mpsc::Receiver<SessionEvent>,
     /// From the rest of the daemon.
-    pub asks: mpsc::Receiver<Ask>,
+    pub requests: mpsc::Receiver<GatewayRequest>,
     /// The capture side.
     pub media: watch::Receiver<MediaStatus>,
     /// A task that ended early.
@@ -53,7 +53,7 @@ pub(super) struct Inputs {
 }
 
 impl Router {
-    /// Until `stop` resolves, or the link ends.
+    /// Until `stop` resolves, or the client ends.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut before = self.inputs.media.borrow_and_update().clone();
@@ -64,13 +64,13 @@ impl Router {
             let state = self.publisher.due(now());
             tokio::select! {
                 () = &mut stop => break,
-                event = self.inputs.link.recv() => match event {
-                    Some(event) => self.link_event(event).await,
+                event = self.inputs.mqtt_events.recv() => match event {
+                    Some(event) => self.mqtt_event(event).await,
                     None => break,
                 },
                 Some(event) = self.inputs.events.recv() => self.publisher.session_event(&event),
                 Ok(()) = self.inputs.media.changed() => before = self.media_changed(before),
-                Some(ask) = self.inputs.asks.recv() => self.ask(ask),
+                Some(request) = self.inputs.requests.recv() => self.request(request),
                 Some(done) = self.commands.done() => {
                     self.commands.finish(done, &mut self.snapshots, &mut self.publisher).await;
                 }
@@ -125,34 +125,34 @@ impl Router {
         MediaStatus { encoder, ..after }
     }
 
-    fn ask(&mut self, ask: Ask) {
-        match ask {
-            Ask::Ping(done) => {
+    fn request(&mut self, request: GatewayRequest) {
+        match request {
+            GatewayRequest::Ping(done) => {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
             }
-            Ask::Settings(settings) => {
+            GatewayRequest::Settings(settings) => {
                 self.publisher.set_name(settings.name);
                 self.commands.set_allowed(settings.commands);
                 self.snapshots.set_policy(settings.snapshots, now());
                 self.snapshots.refresh(self.commands.is_streaming(), &self.publisher);
             }
-            Ask::Privacy => self.commands.look_at_privacy(),
+            GatewayRequest::Privacy => self.commands.look_at_privacy(),
         }
     }
 
-    async fn link_event(&mut self, event: LinkEvent) {
+    async fn mqtt_event(&mut self, event: MqttEvent) {
         match event {
-            LinkEvent::Connected => {
+            MqttEvent::Connected => {
                 self.presence.send_replace(Presence::Online);
                 self.announcer.reset();
                 self.publisher.connected();
                 self.snapshots.refresh(self.commands.is_streaming(), &self.publisher);
             }
-            LinkEvent::Disconnected { reason } => {
+            MqttEvent::Disconnected { reason } => {
                 self.presence.send_replace(Presence::Offline(reason));
             }
-            LinkEvent::Message(incoming) => self.message(incoming).await,
+            MqttEvent::Message(incoming) => self.message(incoming).await,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::Flavour;
 use crate::media::{CameraState, MediaStatus};
 use crate::peer::{EndReason, Factory, Signer};
 use crate::sessions::SessionParts;
-use crate::sessions::table::Key;
+use crate::sessions::table::SessionKey;
 
 /// What was published, oldest first.
 #[derive(Clone, Default)]
@@ -26,9 +26,9 @@ impl Published {
 struct World {
     router: Router,
     published: Published,
-    link: mpsc::Sender<LinkEvent>,
+    client: mpsc::Sender<MqttEvent>,
     events: mpsc::Sender<SessionEvent>,
-    _asks: mpsc::Sender<pulse::Ask>,
+    _requests: mpsc::Sender<handle::GatewayRequest>,
     _media: watch::Sender<MediaStatus>,
     _tasks: TaskGroup,
     _dir: tempfile::TempDir,
@@ -83,9 +83,9 @@ fn world() -> World {
     let ailment = watch::Sender::new(None).subscribe();
     let state =
         Arc::new(StateSource::new(sessions.clone(), watched.clone(), ended_early, ailment.clone(), true));
-    let (link, link_events) = mpsc::channel(16);
+    let (client, mqtt_events) = mpsc::channel(16);
     let (events, happened) = mpsc::channel(256);
-    let (asks, asked) = mpsc::channel(1);
+    let (requests, queue) = mpsc::channel(1);
     let controlled = Controlled {
         sessions: sessions.clone(),
         media: media.clone(),
@@ -104,15 +104,15 @@ fn world() -> World {
         announcer: Announcer::new(None, dir.path()),
         presence: watch::Sender::new(Presence::Connecting),
         inputs: Inputs {
-            link: link_events,
+            mqtt_events,
             events: happened,
-            asks: asked,
+            requests: queue,
             media: watched,
             ended_early: tasks.ended_early(),
             ailment,
         },
     };
-    World { router, published, link, events, _asks: asks, _media: status, _tasks: tasks, _dir: dir }
+    World { router, published, client, events, _requests: requests, _media: status, _tasks: tasks, _dir: dir }
 }
 
 /// Nobody listens to the sessions.
@@ -127,7 +127,8 @@ async fn what_happened_to_the_last_sessions_is_told_before_the_end() {
     const SESSIONS: usize = 200;
     let world = world();
     for n in 0..SESSIONS {
-        let key = Key { viewer: Id::new(&format!("viewer-{n}")).unwrap(), session: Id::default_session() };
+        let key =
+            SessionKey { viewer: Id::new(&format!("viewer-{n}")).unwrap(), session: Id::default_session() };
         let event = SessionEvent::Ended { key, grant: None, address: None, reason: EndReason::Shutdown };
         world.events.try_send(event).unwrap();
     }
@@ -138,10 +139,10 @@ async fn what_happened_to_the_last_sessions_is_told_before_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_but_the_heartbeat_wakes_it_in_a_quiet_minute() {
-    let World { router, published, link, events, _asks, _media, _tasks, _dir } = world();
+    let World { router, published, client, events, _requests, _media, _tasks, _dir } = world();
     let tasks = TaskGroup::new();
     tasks.spawn("router", router.run(tasks.cancelled()));
-    link.send(LinkEvent::Connected).await.unwrap();
+    client.send(MqttEvent::Connected).await.unwrap();
     sleep(Duration::from_secs(10)).await;
     let (states, polls) = (published.on("state").len(), tasks.polls()["router"]);
     assert_eq!(states, 1);
@@ -155,13 +156,13 @@ async fn nothing_but_the_heartbeat_wakes_it_in_a_quiet_minute() {
 
 #[tokio::test]
 async fn a_router_that_is_gone_does_not_count_as_alive() {
-    let config = LinkConfig::new("mqtt://127.0.0.1:1".parse().unwrap(), "cam");
-    let (link, _link_events) = mqtt::connect(config, &TaskGroup::new()).unwrap();
-    let (asks, mut asked) = mpsc::channel(1);
-    let pulse = Pulse::new(link, asks, watch::Sender::new(Presence::Online).subscribe());
+    let config = MqttClientConfig::new("mqtt://127.0.0.1:1".parse().unwrap(), "cam");
+    let (client, _mqtt_events) = mqtt::connect(config, &TaskGroup::new()).unwrap();
+    let (requests, mut queue) = mpsc::channel(1);
+    let handle = GatewayHandle::new(client, requests, watch::Sender::new(Presence::Online).subscribe());
     // It ends with the question in its hands, and then it is no longer there.
-    let (answered, ()) = tokio::join!(pulse.ping(), async { drop(asked.recv().await) });
+    let (answered, ()) = tokio::join!(handle.ping(), async { drop(queue.recv().await) });
     assert!(!answered);
-    drop(asked);
-    assert!(!pulse.ping().await);
+    drop(queue);
+    assert!(!handle.ping().await);
 }

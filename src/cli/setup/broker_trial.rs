@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::answers::{Answers, BrokerSetup, Password};
-use crate::signaling::mqtt::probe::{ProbeError, knock};
-use crate::signaling::mqtt::{LinkConfig, TlsFiles};
+use crate::signaling::mqtt::probe::{ProbeError, try_connect};
+use crate::signaling::mqtt::{MqttClientConfig, TlsFiles};
 
 /// Longer than a greeting takes; the broker may well be switched off while the device is set up.
 const LIMIT: Duration = Duration::from_secs(6);
@@ -24,7 +24,7 @@ pub(super) enum Trial {
 /// Knocks at the broker of `answers`, under a client id of its own: a daemon may be running.
 pub(super) fn knock_at_broker(answers: &Answers) -> Trial {
     let BrokerSetup::Existing { url, login, ca_file, .. } = &answers.broker else { return Trial::Nothing };
-    let mut config = LinkConfig::new(url.clone(), format!("setup-{:08x}", rand::random::<u32>()));
+    let mut config = MqttClientConfig::new(url.clone(), format!("setup-{:08x}", rand::random::<u32>()));
     config.tls = TlsFiles { ca_file: ca_file.clone(), ..TlsFiles::default() };
     if let Some(login) = login {
         let password = match &login.password {
@@ -40,7 +40,7 @@ pub(super) fn knock_at_broker(answers: &Answers) -> Trial {
         Ok(runtime) => runtime,
         Err(error) => return Trial::Unknown(error.to_string()),
     };
-    match runtime.block_on(async { tokio::time::timeout(LIMIT, knock(&config)).await }) {
+    match runtime.block_on(async { tokio::time::timeout(LIMIT, try_connect(&config)).await }) {
         Ok(Ok(())) => Trial::Admitted,
         Ok(Err(ProbeError::Credentials(words))) => Trial::Refused(words),
         Ok(Err(error)) => Trial::Unknown(error.to_string()),

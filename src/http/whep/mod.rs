@@ -1,10 +1,10 @@
 //! WHEP (protocol.md section 5): one `POST` with an offer makes a session, its own URL steers and ends it.
 
-pub mod fragment;
 mod links;
 mod patch;
 mod pending;
 pub(super) mod resource;
+pub mod sdp_fragment;
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use super::services::ServerState;
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::permissions::Privilege;
 use crate::config::Secret;
-use crate::sessions::table::{WebMessage, WebOffer};
+use crate::sessions::table::{WhepMessage, WhepOffer};
 use crate::signaling::message::{ErrorCode, IceServer, Refusal};
 
 const SDP: &str = "application/sdp";
@@ -90,7 +90,7 @@ async fn session(
             let resource = find(&shared, &id, &headers)?;
             shared.whep.close(&id);
             if let Some(mailbox) = resource.mailbox() {
-                shared.services.sessions.web(resource.key.clone(), WebMessage::Bye, mailbox).await;
+                shared.services.sessions.whep(resource.key.clone(), WhepMessage::Bye, mailbox).await;
             }
             Ok(StatusCode::OK.into_response())
         }
@@ -145,7 +145,7 @@ async fn post(
     };
     let (id, resource, mailbox) = shared.whep.open(sdp.clone(), bearer).map_err(no_random)?;
     let mut exchange = resource.exchange.lock().await;
-    let offer = WebOffer::new(sdp, token, peer.0);
+    let offer = WhepOffer::new(sdp, token, peer.0);
     let (sessions, tasks) = (&shared.services.sessions, &shared.tasks);
     let pending = PendingOffer { sessions, tasks, key: &resource.key, ends: true };
     let (sdp, ice_servers) = pending.answer(offer, mailbox, &mut exchange).await?;

@@ -4,13 +4,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::fragment::{Fragment, of_answer, restarted};
 use super::pending::{PendingOffer, gone, no_random};
 use super::resource::{Exchange, Resource, new_etag};
+use super::sdp_fragment::{SdpFragment, of_answer, restarted};
 use crate::http::problem::Problem;
 use crate::http::request::{ClientHost, is_of_type, text};
 use crate::http::services::ServerState;
-use crate::sessions::table::{WebMessage, WebOffer};
+use crate::sessions::table::{WhepMessage, WhepOffer};
 
 /// The type of its body.
 pub(super) const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -49,7 +49,7 @@ pub(super) async fn patch(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let bad = |text: String| Problem::new(StatusCode::BAD_REQUEST, text);
-    let fragment = Fragment::parse(&text(body).await?).map_err(bad)?;
+    let fragment = SdpFragment::parse(&text(body).await?).map_err(bad)?;
     let mut exchange = resource.exchange.lock().await;
     let generation = fragment.restarts(&exchange.offer).map_err(bad)?;
     let tags = headers.get(header::IF_MATCH).map(|tags| tags.to_str().unwrap_or_default());
@@ -70,13 +70,13 @@ pub(super) async fn patch(
         None => None,
         Some((ufrag, pwd)) => {
             let sdp = restarted(&exchange.offer, ufrag, pwd);
-            let offer = WebOffer::new(sdp, resource.bearer.clone(), peer.0);
+            let offer = WhepOffer::new(sdp, resource.bearer.clone(), peer.0);
             Some(restart(shared, resource, &mut exchange, offer).await?)
         }
     };
     for candidate in fragment.candidates {
         let mailbox = resource.mailbox().ok_or_else(gone)?;
-        shared.services.sessions.web(resource.key.clone(), WebMessage::Candidate(candidate), mailbox).await;
+        shared.services.sessions.whep(resource.key.clone(), WhepMessage::Candidate(candidate), mailbox).await;
     }
     let Some(answer) = answer else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let named = [(header::CONTENT_TYPE, FRAGMENT), (header::ETAG, &exchange.etag)];
@@ -88,7 +88,7 @@ async fn restart(
     shared: &ServerState,
     resource: &Resource,
     exchange: &mut Exchange,
-    offer: WebOffer,
+    offer: WhepOffer,
 ) -> Result<String, Problem> {
     // An answer that nobody waited for any more.
     while exchange.inbox.try_recv().is_ok() {}

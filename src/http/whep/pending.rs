@@ -11,7 +11,7 @@ use crate::base::tasks::TaskGroup;
 use crate::http::problem::Problem;
 use crate::peer::Replies;
 use crate::sessions::Sessions;
-use crate::sessions::table::{Key, WebMessage, WebOffer};
+use crate::sessions::table::{SessionKey, WhepMessage, WhepOffer};
 use crate::signaling::message::{Down, ErrorCode, IceServer, Refusal};
 use crate::signaling::topic::Id;
 
@@ -23,7 +23,7 @@ pub(super) struct PendingOffer<'a> {
     pub sessions: &'a Sessions,
     /// Where the session is ended that the request does not wait for.
     pub tasks: &'a TaskGroup,
-    pub key: &'a Key,
+    pub key: &'a SessionKey,
     /// Whether the session ends with this: because it was refused, or because the player hung up meanwhile.
     pub ends: bool,
 }
@@ -32,12 +32,12 @@ impl PendingOffer<'_> {
     /// The answer and the servers that come with it.
     pub async fn answer(
         mut self,
-        offer: WebOffer,
+        offer: WhepOffer,
         mailbox: Arc<Mailbox>,
         exchange: &mut Exchange,
     ) -> Result<(String, Vec<IceServer>), Problem> {
         // It moves into the table, so that the inbox closes with the session.
-        self.sessions.web(self.key.clone(), WebMessage::Offer(offer), mailbox).await;
+        self.sessions.whep(self.key.clone(), WhepMessage::Offer(offer), mailbox).await;
         let late = || Refusal::new(ErrorCode::Internal, "the device made no answer in time; try again");
         let said = timeout(ANSWER_LIMIT, exchange.inbox.recv()).await.map_err(|_| late())?;
         match said {
@@ -61,7 +61,7 @@ impl Drop for PendingOffer<'_> {
         }
         let (sessions, key) = (self.sessions.clone(), self.key.clone());
         self.tasks.spawn_finite("whep end", async move {
-            sessions.web(key, WebMessage::Bye, Arc::new(Nobody)).await;
+            sessions.whep(key, WhepMessage::Bye, Arc::new(Nobody)).await;
         });
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::access::proof::{NoRandom, Nonce, TokenHash};
 use crate::config::Secret;
 use crate::peer::Replies;
-use crate::sessions::table::Key;
+use crate::sessions::table::SessionKey;
 use crate::signaling::message::Down;
 use crate::signaling::topic::Id;
 
@@ -24,7 +24,7 @@ pub(in crate::http) struct Resources {
 /// One session's.
 pub(in crate::http) struct Resource {
     /// The session.
-    pub key: Key,
+    pub key: SessionKey,
     /// What its first offer bore, and each further one is judged by, as its player may not say it again; `None` where access
     /// is open.
     pub bearer: Option<Secret>,
@@ -116,11 +116,11 @@ impl Resources {
 }
 
 /// The session's name for everybody, which tells nothing of its URL.
-fn new_key() -> Result<Key, NoRandom> {
+fn new_key() -> Result<SessionKey, NoRandom> {
     let text = format!("whep-{}", Nonce::random()?.encode());
     // Base64url is made of what an id may hold.
     let viewer = Id::new(&text).map_err(|_| NoRandom)?;
-    Ok(Key { viewer, session: Id::default_session() })
+    Ok(SessionKey { viewer, session: Id::default_session() })
 }
 
 /// An entity tag for an ICE generation.

@@ -14,7 +14,7 @@ use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineA
 use crate::media::life::planned_camera::PlannedCamera;
 use crate::media::life::small_runner::SmallRunner;
 use crate::media::life::status_report::{StatusFacts, StatusPublisher};
-use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::pipeline::event::PipelineEvent;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::Source;
 use crate::media::status::{CameraState, MediaStatus};

@@ -14,7 +14,8 @@ use crate::media::error::MediaError;
 use crate::media::glib_messages;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::inbox::{InboxSender, Message};
-use crate::media::pipeline::flow::{Flow, PipelineEvent};
+use crate::media::pipeline::event::PipelineEvent;
+use crate::media::pipeline::fanout_sink::FanoutSink;
 use crate::media::pipeline::running::Pipeline;
 use crate::media::pipeline::small::SmallRenditionPipeline;
 use crate::media::pipeline::timeline::StreamFigures;
@@ -26,20 +27,20 @@ use crate::stream::{Fanout, ProfileLevelId, Rendition};
 
 /// Where the pictures of both renditions go: outlives pipelines, and threads that hang.
 #[derive(Clone)]
-pub struct Flows {
-    full: Arc<Flow>,
-    small: Arc<Flow>,
+pub struct FanoutSinks {
+    full: Arc<FanoutSink>,
+    small: Arc<FanoutSink>,
 }
 
-impl Flows {
+impl FanoutSinks {
     /// To the viewers of `fanout`.
     pub fn new(fanout: Fanout) -> Self {
-        let full = Flow::new(fanout);
+        let full = FanoutSink::new(fanout);
         Self { small: Arc::new(full.small_rendition()), full: Arc::new(full) }
     }
 
     /// Of one rendition.
-    pub fn of(&self, rendition: Rendition) -> &Arc<Flow> {
+    pub fn of(&self, rendition: Rendition) -> &Arc<FanoutSink> {
         match rendition {
             Rendition::Full => &self.full,
             Rendition::Small => &self.small,
@@ -47,7 +48,7 @@ impl Flows {
     }
 }
 
-impl Gauges for Flows {
+impl Gauges for FanoutSinks {
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -75,7 +76,7 @@ pub struct GstBackend {
     planner: Planner,
     /// For the pipelines' callbacks.
     inbox: InboxSender,
-    flows: Flows,
+    fanout_sinks: FanoutSinks,
     /// Before `pipeline`, whose pictures it takes: fields are dropped in this order.
     small: Option<SmallRenditionPipeline>,
     pipeline: Option<Pipeline>,
@@ -83,8 +84,8 @@ pub struct GstBackend {
 
 impl GstBackend {
     /// Nothing runs, and nothing was looked at.
-    pub fn new(config: MediaConfig, flows: Flows, inbox: InboxSender) -> Self {
-        Self { planner: Planner::new(config), inbox, flows, small: None, pipeline: None }
+    pub fn new(config: MediaConfig, fanout_sinks: FanoutSinks, inbox: InboxSender) -> Self {
+        Self { planner: Planner::new(config), inbox, fanout_sinks, small: None, pipeline: None }
     }
 
     /// What hands events of this run to the worker.
@@ -146,7 +147,7 @@ impl CaptureBackend for GstBackend {
         let report = self.reporter(rendition, run);
         match rendition {
             Rendition::Full => {
-                let pipeline = Pipeline::start(plan, self.flows.of(rendition), report)?;
+                let pipeline = Pipeline::start(plan, self.fanout_sinks.of(rendition), report)?;
                 let camera = plan.camera.as_ref().filter(|camera| camera.is_libcamera());
                 for control in camera.iter().flat_map(|camera| &camera.controls) {
                     if let Some(value) = controls.get(&control.name) {
@@ -158,7 +159,8 @@ impl CaptureBackend for GstBackend {
             Rendition::Small => {
                 let no_pictures = || MediaError::Small { reason: "there are no raw pictures".to_owned() };
                 let full = self.pipeline.as_ref().ok_or_else(no_pictures)?;
-                let small = SmallRenditionPipeline::start(full, plan, self.flows.of(rendition), report)?;
+                let small =
+                    SmallRenditionPipeline::start(full, plan, self.fanout_sinks.of(rendition), report)?;
                 self.small = Some(small);
             }
         }

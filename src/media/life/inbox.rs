@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::media::error::MediaError;
-use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::pipeline::event::PipelineEvent;
 use crate::media::still::queue::{MAX_WAITING, Reply};
 use crate::media::still::snapshot::Snapshot;
 use crate::stream::{KeyFrameReason, Rendition};
@@ -95,7 +95,7 @@ impl Message {
     fn slot(&self) -> Option<Slot> {
         Some(match self {
             Self::Demand(_) => Slot::Demand,
-            Self::KeyFrame(tier, _) => Slot::KeyFrame(*tier),
+            Self::KeyFrame(rendition, _) => Slot::KeyFrame(*rendition),
             Self::DeviceChanged => Slot::DeviceChanged,
             Self::Streaming(_) => Slot::Streaming,
             Self::Restart => Slot::Restart,
@@ -107,10 +107,12 @@ impl Message {
             Self::Mode(..) => Slot::Mode,
             Self::KeepControls(_) => Slot::KeepControls,
             Self::SnapshotEncoded(_) => Slot::SnapshotEncoded,
-            Self::Pipeline(tier, _, PipelineEvent::FirstPicture { .. }) => Slot::FirstPicture(*tier),
-            Self::Pipeline(tier, _, PipelineEvent::KeyFrame) => Slot::KeyFrameOut(*tier),
-            Self::Pipeline(tier, _, PipelineEvent::PictureCopied(_)) => Slot::PictureCopied(*tier),
-            Self::Pipeline(tier, _, PipelineEvent::Failed { .. }) => Slot::Failed(*tier),
+            Self::Pipeline(rendition, _, PipelineEvent::FirstPicture { .. }) => {
+                Slot::FirstPicture(*rendition)
+            }
+            Self::Pipeline(rendition, _, PipelineEvent::KeyFrame) => Slot::KeyFrameOut(*rendition),
+            Self::Pipeline(rendition, _, PipelineEvent::PictureCopied(_)) => Slot::PictureCopied(*rendition),
+            Self::Pipeline(rendition, _, PipelineEvent::Failed { .. }) => Slot::Failed(*rendition),
             Self::Shutdown(_) => Slot::Shutdown,
             Self::Control(..) | Self::Snapshot(..) | Self::Ping(_) => return None,
             #[cfg(test)]
@@ -178,12 +180,12 @@ impl Queue {
                 None
             }
             // The first report of a run says most: later failures are its consequences.
-            (Message::Pipeline(_, run, _), Message::Pipeline(tier, of_run, event)) => {
+            (Message::Pipeline(_, run, _), Message::Pipeline(rendition, of_run, event)) => {
                 if *run == of_run {
-                    return Some(Message::Pipeline(tier, of_run, event));
+                    return Some(Message::Pipeline(rendition, of_run, event));
                 }
                 let old = self.messages.remove(at);
-                self.messages.push_back(Message::Pipeline(tier, of_run, event));
+                self.messages.push_back(Message::Pipeline(rendition, of_run, event));
                 old
             }
             (Message::Shutdown(_), second) => Some(second),

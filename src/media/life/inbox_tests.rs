@@ -1,6 +1,6 @@
 use super::*;
 
-const TIERS: [Rendition; 2] = [Rendition::Full, Rendition::Small];
+const RENDITIONS: [Rendition; 2] = [Rendition::Full, Rendition::Small];
 
 /// Everything that waits.
 fn take_all(inbox: &Inbox) -> Vec<Message> {
@@ -28,12 +28,12 @@ fn a_flood_of_everything_takes_bounded_room_and_the_latest_settings_stay() {
         outbox.send(Message::SmallBitrate(Some(round)));
         outbox.send(Message::Mode(Some((round, round)), None));
         outbox.send(Message::KeepControls(BTreeMap::from([("gain".to_owned(), i64::from(round))])));
-        for tier in TIERS {
-            outbox.send(Message::KeyFrame(tier, KeyFrameReason::Loss));
+        for rendition in RENDITIONS {
+            outbox.send(Message::KeyFrame(rendition, KeyFrameReason::Loss));
             for event in
                 [PipelineEvent::KeyFrame, PipelineEvent::FirstPicture { key_frame: true }, failure("x")]
             {
-                outbox.send(Message::Pipeline(tier, u64::from(round), event));
+                outbox.send(Message::Pipeline(rendition, u64::from(round), event));
             }
         }
         let (reply, answer) = oneshot::channel();

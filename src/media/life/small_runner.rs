@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::media::error::MediaError;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::small_rendition::{SmallAction, SmallRendition};
-use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::small;
 use crate::media::plan::planner::Plan;
 use crate::media::status::SmallStatus;

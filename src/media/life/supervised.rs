@@ -19,7 +19,7 @@ use crate::media::encode::choice::EncoderStatus;
 use crate::media::error::MediaError;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::inbox::{InboxSender, Message};
-use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::planner::Plan;
 use crate::media::still::snapshot::CapturedPicture;

@@ -14,7 +14,7 @@ use crate::media::error::MediaError;
 use crate::media::life::backend::PipelineRequest;
 use crate::media::life::inbox::channel;
 use crate::media::life::status_report::first_status;
-use crate::media::pipeline::flow::PipelineEvent;
+use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::planner::{Plan, Source};
 use crate::media::status::CameraState;

@@ -5,7 +5,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use crate::media::error::MediaError;
-use crate::media::pipeline::flow::{EventReporter, PipelineEvent};
+use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 
 /// Passes errors on from whatever thread they occur on; everything else is of no interest.
 pub fn listen(

@@ -1,9 +1,10 @@
 //! The running pipelines of both renditions: built from a plan, feeding the fan-out, reporting by events.
 
 pub mod bus_errors;
-pub mod flow;
+mod copy_probe;
+pub mod event;
+pub mod fanout_sink;
 pub mod running;
 pub mod small;
-mod tap;
 pub mod test_source;
 pub mod timeline;

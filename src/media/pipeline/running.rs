@@ -15,8 +15,9 @@ use crate::media::encode::encoder::{EncoderSpec, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
-use crate::media::pipeline::flow::{EventReporter, Flow, PipelineEvent, sink};
-use crate::media::pipeline::tap::Tap;
+use crate::media::pipeline::copy_probe::CopyProbe;
+use crate::media::pipeline::event::{EventReporter, PipelineEvent};
+use crate::media::pipeline::fanout_sink::{FanoutSink, app_sink};
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
 use crate::media::plan::planner::{Plan, Source};
@@ -31,7 +32,7 @@ pub struct Pipeline {
     rated_camera: Option<gst::Element>,
     /// Draws the test picture; stopped first.
     feeder: Option<Feeder>,
-    tap: Tap,
+    copy_probe: CopyProbe,
     source: Option<gst::Element>,
     /// What the encoder is fed by.
     raw: Option<gst::Pad>,
@@ -50,7 +51,7 @@ impl Pipeline {
     /// Builds and starts what `plan` says. Details of a refusal may follow by `report`.
     pub fn start(
         plan: &Plan,
-        flow: &Arc<Flow>,
+        fanout_sink: &Arc<FanoutSink>,
         report: impl Fn(PipelineEvent) + Send + Sync + 'static,
     ) -> Result<Self, MediaError> {
         let report: EventReporter = Arc::new(report);
@@ -67,11 +68,11 @@ impl Pipeline {
         }
         elements.extend(parse_chain()?);
         let after_parser = elements.last().cloned();
-        let tapped = if plan.encoder.is_some() { before_encoder } else { after_parser };
-        let tap = Tap::on(tapped.as_ref(), report.clone())?;
+        let probed = if plan.encoder.is_some() { before_encoder } else { after_parser };
+        let copy_probe = CopyProbe::on(probed.as_ref(), report.clone())?;
         // Frames of hardware live in a driver's few buffers, which viewers must not hold.
         let copy = !matches!(plan.encoder, Some(spec) if spec.kind == EncoderKind::Software);
-        elements.push(sink(flow.clone(), report.clone(), copy).upcast());
+        elements.push(app_sink(fanout_sink.clone(), report.clone(), copy).upcast());
 
         let pipeline = gst::Pipeline::new();
         let failed = |reason: String| MediaError::Pipeline { device: plan.device.clone(), reason };
@@ -90,7 +91,7 @@ impl Pipeline {
             key_frames,
             encoder,
             feeder: None,
-            tap,
+            copy_probe,
             source: source.clone(),
             raw,
         };
@@ -118,7 +119,7 @@ impl Pipeline {
     /// Has the next picture reported as [`PipelineEvent::PictureCopied`]. Of a camera that encodes itself it is the next key
     /// frame, which is asked for where that is possible.
     pub fn copy_picture(&self) {
-        self.tap.arm();
+        self.copy_probe.arm();
         if self.encoder.is_none() {
             self.force_key_frame();
         }

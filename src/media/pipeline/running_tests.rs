@@ -34,10 +34,10 @@ fn plan(encoder: EncoderChoice) -> Plan {
 }
 
 fn start(plan: &Plan, fanout: &Fanout) -> (Pipeline, mpsc::Receiver<PipelineEvent>) {
-    let flow = Arc::new(Flow::new(fanout.clone()));
+    let fanout_sink = Arc::new(FanoutSink::new(fanout.clone()));
     let (sender, events) = mpsc::channel();
     let report = move |event| drop(sender.send(event));
-    (Pipeline::start(plan, &flow, report).unwrap(), events)
+    (Pipeline::start(plan, &fanout_sink, report).unwrap(), events)
 }
 
 fn await_key_frame(events: &mpsc::Receiver<PipelineEvent>) {
@@ -97,9 +97,9 @@ fn camera_plan(format: &str) -> Plan {
 fn a_camera_that_is_gone_is_named_whatever_its_mode() {
     for format in ["YUYV", "NV12", "GREY", "RGB3", "MJPG", "H264"] {
         let plan = camera_plan(format);
-        let flow = Arc::new(Flow::new(Fanout::default()));
+        let fanout_sink = Arc::new(FanoutSink::new(Fanout::default()));
         let (sender, events) = mpsc::channel();
-        let started = Pipeline::start(&plan, &flow, move |event| drop(sender.send(event)));
+        let started = Pipeline::start(&plan, &fanout_sink, move |event| drop(sender.send(event)));
         assert!(started.is_err(), "{format}");
         let PipelineEvent::Failed { error, by_encoder } = events.recv().unwrap() else {
             panic!("{format}: not a failure");
@@ -167,8 +167,8 @@ fn errors_of_elements_are_told_in_words_that_help() {
     assert!(matches!(explain(device, &open, Some(denied)), MediaError::DeviceDenied { .. }));
     let gone = glib::Error::new(gst::ResourceError::NotFound, "Cannot identify device");
     assert!(matches!(explain(device, &gone, None), MediaError::DeviceMissing { .. }));
-    let flow = glib::Error::new(gst::StreamError::Failed, "Internal data stream error.");
+    let stopped = glib::Error::new(gst::StreamError::Failed, "Internal data stream error.");
     let debug = "gstbasesrc.c(1): loop ():\nstreaming stopped, reason not-negotiated (-4)";
-    let text = explain(device, &flow, Some(debug)).to_string();
+    let text = explain(device, &stopped, Some(debug)).to_string();
     assert!(text.contains("Internal data stream error (streaming stopped"), "{text}");
 }

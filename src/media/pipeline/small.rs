@@ -14,7 +14,8 @@ use crate::media::encode::encoder::{EncodeSettings, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
-use crate::media::pipeline::flow::{EventReporter, Flow, PipelineEvent, sink};
+use crate::media::pipeline::event::{EventReporter, PipelineEvent};
+use crate::media::pipeline::fanout_sink::{FanoutSink, app_sink};
 use crate::media::pipeline::running::{KeyFrameSource, Pipeline};
 use crate::media::plan::planner::Plan;
 
@@ -66,7 +67,7 @@ impl SmallRenditionPipeline {
     pub fn start(
         main: &Pipeline,
         plan: &Plan,
-        flow: &Arc<Flow>,
+        fanout_sink: &Arc<FanoutSink>,
         report: impl Fn(PipelineEvent) + Send + Sync + 'static,
     ) -> Result<Self, MediaError> {
         let failed = |reason: &str| MediaError::Small { reason: reason.to_owned() };
@@ -86,7 +87,7 @@ impl SmallRenditionPipeline {
         elements.extend(chain.elements);
         elements.extend(parse_chain()?);
         let copy = spec.kind != EncoderKind::Software;
-        elements.push(sink(flow.clone(), report.clone(), copy).upcast());
+        elements.push(app_sink(fanout_sink.clone(), report.clone(), copy).upcast());
 
         let pipeline = gst::Pipeline::new();
         pipeline.add_many(&elements).map_err(|error| failed(&error.to_string()))?;

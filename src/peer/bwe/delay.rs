@@ -42,14 +42,14 @@ const TRAIN_COUNTS: Duration = Duration::from_secs(5);
 
 /// Packets sent at once: when the first left and came, when the last came, and the bits behind the first.
 #[derive(Clone, Copy, Debug)]
-struct Train {
+struct PacketTrain {
     departure: Duration,
     first: Duration,
     last: Duration,
     bits: f64,
 }
 
-impl Train {
+impl PacketTrain {
     fn holds(&self, departure: Option<Duration>) -> bool {
         departure.is_some_and(|at| at >= self.departure && at.saturating_sub(self.departure) < TRAIN)
     }
@@ -67,7 +67,7 @@ pub struct Delay {
     jitter_ms: f64,
     delivered: RateWindow,
     delivered_short: RateWindow,
-    train: Option<Train>,
+    train: Option<PacketTrain>,
     /// When packets left to find out what the path carries.
     probe: Option<Duration>,
     /// When the last train left, and what it showed in bit/s.
@@ -133,7 +133,7 @@ impl Delay {
                     self.capacity = Some((train.departure, train.bits / spread.as_secs_f64()));
                 }
             }
-            train => *train = Some(Train { departure, first: arrival, last: arrival, bits: 0.0 }),
+            train => *train = Some(PacketTrain { departure, first: arrival, last: arrival, bits: 0.0 }),
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::delay::Delay;
 use super::fec_rate::FecRate;
 use super::loss::{LossBatch, LossPart, LossSign};
+use super::packet_result::PacketResult;
 use super::probe::Probing;
-use super::report::Report;
 use super::rtx_budget::Conditions;
 use super::standing_queue::{Queue, StandingQueue};
 use super::window::RateWindow;
@@ -57,7 +57,7 @@ const LONG_OVERUSE: Duration = Duration::from_secs(3);
 
 /// What is under way to one viewer.
 #[derive(Clone, Copy, Debug)]
-pub struct UnderWay {
+pub struct Outstanding {
     /// How long it still takes, as far as is known.
     pub backlog: Duration,
     /// The part of it that reports showed as a queue.
@@ -94,8 +94,8 @@ pub struct Estimator {
     remb: Option<(Duration, f64)>,
     /// There and back, the viewer's wait before it reports included.
     round_trip: Option<Duration>,
-    /// `None`: the viewer takes no repairs that come unasked.
-    protection: Option<FecRate>,
+    /// `None`: the viewer takes no parity packets (FEC).
+    fec_rate: Option<FecRate>,
     probing: Probing,
 }
 
@@ -121,7 +121,7 @@ impl Estimator {
             knee: None,
             remb: None,
             round_trip: None,
-            protection: None,
+            fec_rate: None,
             probing: Probing::default(),
         }
     }
@@ -141,7 +141,7 @@ impl Estimator {
         }
     }
 
-    /// `bytes` left beside the pictures: repairs, asked for or not, and probes.
+    /// `bytes` left beside the pictures: retransmissions, parity packets and probes.
     pub fn sent_besides(&mut self, now: Instant, bytes: usize) {
         let now = self.at(now);
         self.sent.add(now, bytes as f64 * 8.0);
@@ -153,7 +153,7 @@ impl Estimator {
     }
 
     /// Feedback on single packets (transport-wide sequence numbers).
-    pub fn feedback(&mut self, now: Instant, reports: &[Report]) {
+    pub fn feedback(&mut self, now: Instant, reports: &[PacketResult]) {
         if reports.is_empty() {
             return;
         }
@@ -182,24 +182,24 @@ impl Estimator {
         (self.unheard_since, self.under_way_since) = (None, None);
         self.control(at);
         let limit = self.rate(now);
-        if let Some(protection) = &mut self.protection {
-            protection.heard(now, reports.iter().map(|report| report.arrived));
-            protection.decide(self.round_trip, limit);
+        if let Some(fec_rate) = &mut self.fec_rate {
+            fec_rate.heard(now, reports.iter().map(|report| report.arrived));
+            fec_rate.decide(self.round_trip, limit);
         }
     }
 
-    /// The viewer takes repairs that come unasked.
-    pub fn allow_protection(&mut self) {
-        self.protection.get_or_insert_default();
+    /// The viewer takes parity packets (FEC).
+    pub fn allow_fec(&mut self) {
+        self.fec_rate.get_or_insert_default();
     }
 
-    /// How many packets share a repair that comes unasked; `None`: there are none.
-    pub fn repair_spacing(&self) -> Option<u8> {
-        self.protection.as_ref().and_then(FecRate::spacing)
+    /// How many packets share a parity packet (FEC); `None`: there are none.
+    pub fn fec_spacing(&self) -> Option<u8> {
+        self.fec_rate.as_ref().and_then(FecRate::spacing)
     }
 
     /// The newest packet that came is the one that waited least to be reported, and tells the queue of now.
-    fn look_at_queue(&mut self, now: Instant, reports: &[Report]) {
+    fn look_at_queue(&mut self, now: Instant, reports: &[PacketResult]) {
         let newest = reports.iter().filter(|report| report.arrived).map(|report| report.departure).max();
         let Some(newest) = newest else { return };
         let seen = now.saturating_duration_since(newest);
@@ -382,7 +382,7 @@ impl Estimator {
 
     /// What of [`Self::rate`] is for pictures.
     pub fn pictures_rate(&self, now: Instant) -> Option<f64> {
-        let share = self.protection.as_ref().map_or(1.0, FecRate::pictures_share);
+        let share = self.fec_rate.as_ref().map_or(1.0, FecRate::pictures_share);
         self.rate(now).map(|rate| rate * share)
     }
 
@@ -391,15 +391,15 @@ impl Estimator {
         since.filter(|_| self.last_feedback.is_some()).map_or(Duration::ZERO, |at| now.saturating_sub(at))
     }
 
-    /// What repairs have to go by.
+    /// What retransmissions have to go by.
     pub fn conditions(&mut self, now: Instant) -> Conditions {
         let media = self.media.rate(self.at(now));
         Conditions { limit: self.rate(now), media, backlog: self.backlog(now), round_trip: self.round_trip }
     }
 
     /// What is under way, at a look.
-    pub fn under_way(&self, now: Instant) -> UnderWay {
-        UnderWay {
+    pub fn outstanding(&self, now: Instant) -> Outstanding {
+        Outstanding {
             backlog: self.backlog(now),
             queue: self.standing.at(self.at(now), &self.sent),
             overflowed: self.standing.overflowed(),

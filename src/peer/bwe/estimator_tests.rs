@@ -176,7 +176,7 @@ fn a_path_that_is_wide_again_is_used_within_four_seconds() {
 fn silence_brings_the_rate_down_and_feedback_brings_it_back() {
     let start = Instant::now();
     let mut estimate = Estimator::new(start);
-    let report = |at| Report { departure: at, arrival: Some(at - start), arrived: true, bytes: 1000 };
+    let report = |at| PacketResult { departure: at, arrival: Some(at - start), arrived: true, bytes: 1000 };
     let mut now = start;
     for _ in 0..30 {
         estimate.sent(now, 10_000);
@@ -236,10 +236,10 @@ fn a_viewer_of_key_frames_alone_gets_out_of_it_by_what_they_show() {
         now += wait;
         queue = if is_slow { queue + Duration::from_millis(40) } else { Duration::ZERO };
         estimate.sent(now, 60_000);
-        let reports: Vec<Report> = (0..50u32)
+        let reports: Vec<PacketResult> = (0..50u32)
             .map(|n| {
                 let spread = Duration::from_micros(if is_slow { 30_000 } else { 200 }) * n;
-                Report {
+                PacketResult {
                     departure: now,
                     arrival: Some(now - start + queue + spread),
                     arrived: true,
@@ -283,7 +283,8 @@ fn whatever_times_a_viewer_tells_little_is_kept() {
         for step in 0..30_000u32 {
             let now = start + Duration::from_millis(step.into());
             estimate.sent(now, 1000);
-            let report = Report { departure: now, arrival: Some(tell(step)), arrived: true, bytes: 1000 };
+            let report =
+                PacketResult { departure: now, arrival: Some(tell(step)), arrived: true, bytes: 1000 };
             estimate.feedback(now, &[report]);
             assert!(estimate.delay.kept() < 6000, "{step}: {}", estimate.delay.kept());
         }
@@ -307,10 +308,10 @@ fn besides(sim: &mut Simulation, media: f64, ask: impl Fn(Conditions) -> f64) ->
 
 #[test]
 fn what_is_sent_because_a_viewer_asks_justifies_no_more_of_it() {
-    // As much again as is told to be pictures: with repairs among them it would double with each second.
+    // As much again as is told to be pictures: with retransmissions among them it would double with each second.
     let mut sim = Simulation::new(LAN);
-    let repairs = besides(&mut sim, 1.6e6, |on| on.media);
-    assert!(repairs <= 1.6e6 * 1.01, "{repairs}");
+    let resent = besides(&mut sim, 1.6e6, |on| on.media);
+    assert!(resent <= 1.6e6 * 1.01, "{resent}");
     // Nor does the estimate grow by it.
     let mut sim = Simulation::new(Link { rate: 0.5e6, ..LAN });
     sim.run(10 * SECOND, 4e6);
@@ -334,7 +335,7 @@ fn a_viewers_clock_that_jumps_back_leaves_nothing_standing() {
     for step in 0..20_000_u64 {
         let now = start + Duration::from_millis(step);
         let hour = Duration::from_secs(3600 * (20 - step / 1000));
-        let report = Report {
+        let report = PacketResult {
             departure: now,
             arrival: Some(hour + Duration::from_millis(step)),
             arrived: true,

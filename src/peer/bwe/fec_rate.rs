@@ -1,4 +1,4 @@
-//! Whether packets get repairs before they are missed, and how many: where loss would be seen and asking takes too long. Pure.
+//! Whether packets get parity before they are missed, and how many: where loss would be seen and asking takes too long. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ const NEAR: Duration = Duration::from_millis(60);
 /// Loss that is worth it, and that is no longer.
 const LOSSY: f64 = 0.02;
 const CLEAN: f64 = 0.01;
-/// From which loss on how many packets share one repair.
+/// From which loss on how many packets share one parity packet.
 const SPACINGS: [(f64, u8); 3] = [(0.08, 3), (0.035, 4), (0.0, 6)];
-/// It falls to the next fewer repairs only when loss is below this part of what asks for the more.
+/// It falls to the next fewer parity packets only when loss is below this part of what asks for the more.
 const FEWER_BELOW: f64 = 0.7;
-/// Packets lost in longer rows than this in the mean take their repairs with them.
+/// Packets lost in longer rows than this in the mean take their parity with them.
 const LONG_ROWS: f64 = 3.0;
 /// Over this loss is counted, and so many packets must have been seen.
 const MEMORY: Duration = Duration::from_secs(4);
@@ -28,7 +28,7 @@ struct Counts {
     rows: f64,
 }
 
-/// Decides for one viewer that takes such repairs.
+/// Decides for one viewer that takes parity packets.
 #[derive(Debug, Default)]
 pub struct FecRate {
     counts: Counts,
@@ -75,7 +75,7 @@ impl FecRate {
         SPACINGS.iter().find(|level| asks(level)).map_or(now, |(_, spacing)| *spacing)
     }
 
-    /// How many packets share one repair; `None`: there are none.
+    /// How many packets share one parity packet; `None`: there are none.
     pub fn spacing(&self) -> Option<u8> {
         self.spacing
     }
@@ -99,14 +99,14 @@ mod tests {
 
     /// A path of 200 packets a second on which `lost` in a row of each `of` are lost.
     struct Path {
-        protection: FecRate,
+        fec_rate: FecRate,
         now: Instant,
         sent: u32,
     }
 
     impl Path {
         fn new() -> Self {
-            Self { protection: FecRate::default(), now: Instant::now(), sent: 0 }
+            Self { fec_rate: FecRate::default(), now: Instant::now(), sent: 0 }
         }
 
         /// For ten seconds. Gives the spacing in the end and how often it changed.
@@ -122,17 +122,17 @@ mod tests {
                 self.now += STEP;
                 let first = self.sent;
                 self.sent += 20;
-                self.protection.heard(self.now, (first..self.sent).map(|number| number % of >= lost));
-                let before = self.protection.spacing();
-                self.protection.decide(round_trip, limit);
-                changes += u32::from(before != self.protection.spacing());
+                self.fec_rate.heard(self.now, (first..self.sent).map(|number| number % of >= lost));
+                let before = self.fec_rate.spacing();
+                self.fec_rate.decide(round_trip, limit);
+                changes += u32::from(before != self.fec_rate.spacing());
             }
-            (self.protection.spacing(), changes)
+            (self.fec_rate.spacing(), changes)
         }
     }
 
     #[test]
-    fn repairs_come_where_loss_meets_a_long_round_trip() {
+    fn parity_comes_where_loss_meets_a_long_round_trip() {
         let run = |lost, of, round_trip, limit| Path::new().run(lost, of, round_trip, limit).0;
         assert_eq!(run(1, 20, Some(ms(200)), None), Some(4));
         assert_eq!(run(1, 10, Some(ms(200)), LIMIT), Some(3));
@@ -140,11 +140,7 @@ mod tests {
         assert_eq!(run(1, 200, Some(ms(200)), LIMIT), None, "hardly anything is lost");
         assert_eq!(run(1, 20, Some(ms(40)), LIMIT), None, "asking again is quick enough");
         assert_eq!(run(1, 20, None, LIMIT), None, "nothing is known");
-        assert_eq!(
-            run(8, 160, Some(ms(200)), LIMIT),
-            None,
-            "what is lost in a row takes the repairs with it"
-        );
+        assert_eq!(run(8, 160, Some(ms(200)), LIMIT), None, "what is lost in a row takes the parity with it");
         assert_eq!(run(1, 20, Some(ms(200)), Some(1e5)), None, "there is no room for them");
     }
 
@@ -164,8 +160,8 @@ mod tests {
     #[test]
     fn they_cost_what_pictures_get_less() {
         let mut path = Path::new();
-        assert!((path.protection.pictures_share() - 1.0).abs() < 1e-9);
+        assert!((path.fec_rate.pictures_share() - 1.0).abs() < 1e-9);
         path.run(1, 20, Some(ms(200)), LIMIT);
-        assert!((path.protection.pictures_share() - 0.8).abs() < 1e-9);
+        assert!((path.fec_rate.pictures_share() - 0.8).abs() < 1e-9);
     }
 }

@@ -12,10 +12,10 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
 use super::control::ViewerControl;
+use super::first_key_frame::FirstKeyFrame;
 use super::key_frame_budget::KeyFrameBudget;
-use super::newcomer::Newcomer;
 use super::rtx_budget::Conditions;
-use super::{Estimator, Report, UnderWay};
+use super::{Estimator, Outstanding, PacketResult};
 use crate::stream::Fanout;
 
 /// What a viewer's RTCP told, readable from anywhere.
@@ -28,9 +28,9 @@ pub struct Feedback {
     /// Pictures are left out up to a key frame, which the sender asks for as soon as the path has room.
     pub(in crate::peer) is_skipping: AtomicBool,
     /// Packets sent again.
-    pub repaired_packets: AtomicU64,
-    /// Repairs sent unasked.
-    pub unasked_repairs: AtomicU64,
+    pub retransmitted_packets: AtomicU64,
+    /// Parity packets sent (FEC).
+    pub fec_packets: AtomicU64,
     /// Packets sent once more to find out what the path carries.
     pub probe_packets: AtomicU64,
     fraction_lost: AtomicU8,
@@ -38,7 +38,7 @@ pub struct Feedback {
     /// What the viewer is to get.
     pub(in crate::peer) control: Arc<ViewerControl>,
     estimate: Mutex<Estimator>,
-    newcomer: Mutex<Newcomer>,
+    first_key_frame: Mutex<FirstKeyFrame>,
     key_frames: Mutex<KeyFrameBudget>,
 }
 
@@ -55,14 +55,14 @@ impl Feedback {
             key_frame_requests: AtomicU64::default(),
             nacked_packets: AtomicU64::default(),
             is_skipping: AtomicBool::default(),
-            repaired_packets: AtomicU64::default(),
-            unasked_repairs: AtomicU64::default(),
+            retransmitted_packets: AtomicU64::default(),
+            fec_packets: AtomicU64::default(),
             probe_packets: AtomicU64::default(),
             fraction_lost: AtomicU8::default(),
             packets_lost: AtomicU32::default(),
             control,
             estimate: Mutex::new(Estimator::new(Instant::now())),
-            newcomer: Mutex::default(),
+            first_key_frame: Mutex::default(),
             key_frames: Mutex::default(),
         }
     }
@@ -72,19 +72,19 @@ impl Feedback {
         self.estimate().pictures_rate(now)
     }
 
-    /// The viewer takes repairs that come unasked.
-    pub(in crate::peer) fn allow_protection(&self) {
-        self.estimate().allow_protection();
+    /// The viewer takes parity packets (FEC).
+    pub(in crate::peer) fn allow_fec(&self) {
+        self.estimate().allow_fec();
     }
 
-    /// How many packets share a repair that comes unasked; `None`: there are none.
-    pub(in crate::peer) fn repair_spacing(&self) -> Option<u8> {
-        self.estimate().repair_spacing()
+    /// How many packets share a parity packet (FEC); `None`: there are none.
+    pub(in crate::peer) fn fec_spacing(&self) -> Option<u8> {
+        self.estimate().fec_spacing()
     }
 
     /// What is under way, at a look.
-    pub(in crate::peer) fn under_way(&self, now: Instant) -> UnderWay {
-        self.estimate().under_way(now)
+    pub(in crate::peer) fn outstanding(&self, now: Instant) -> Outstanding {
+        self.estimate().outstanding(now)
     }
 
     /// Bits to send at once, if the path is to be tried for more than it is known to carry.
@@ -93,7 +93,7 @@ impl Feedback {
         self.estimate().probe(now, wanted as f64)
     }
 
-    /// What repairs have to go by.
+    /// What retransmissions have to go by.
     pub(in crate::peer) fn conditions(&self, now: Instant) -> Conditions {
         self.estimate().conditions(now)
     }
@@ -103,20 +103,20 @@ impl Feedback {
         self.estimate().sent(now, bytes);
     }
 
-    /// `bytes` were sent beside the pictures: repairs, asked for or not, and probes.
+    /// `bytes` were sent beside the pictures: retransmissions, parity packets and probes.
     pub(in crate::peer) fn sent_besides(&self, now: Instant, bytes: usize) {
         self.estimate().sent_besides(now, bytes);
     }
 
     /// What became of packets that left.
-    pub(in crate::peer) fn departed(&self, now: Instant, reports: &[Report]) {
+    pub(in crate::peer) fn take_packet_results(&self, now: Instant, reports: &[PacketResult]) {
         self.estimate().feedback(now, reports);
-        self.newcomer().reported(reports);
+        self.first_key_frame().reported(reports);
     }
 
     /// A packet of a key frame was sent; `now` as the estimate got it.
     pub(in crate::peer) fn key_frame_sent(&self, now: Instant, is_first: bool, is_last: bool) {
-        self.newcomer().sent(now, is_first, is_last);
+        self.first_key_frame().sent(now, is_first, is_last);
     }
 
     /// Takes one RTCP packet of a viewer that gets the stream `ssrc`; key frames are asked of `fanout`.
@@ -127,14 +127,14 @@ impl Feedback {
             if self.is_skipping.load(Ordering::Relaxed) {
                 return;
             }
-            if self.newcomer().asks(now) {
+            if self.first_key_frame().asks(now) {
                 fanout.request_first_key_frame();
             } else if self.key_frames().allows(now) || fanout.demands() < 2 {
                 // Whoever watches alone pays alone.
                 fanout.request_key_frame();
             }
         } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
-            // Its repairs are streams of their own, with reports of their own.
+            // RTX and FEC are streams of their own, with reports of their own.
             if let Some(report) = report.reports.iter().find(|report| Some(report.ssrc) == ssrc) {
                 self.fraction_lost.store(report.fraction_lost, Ordering::Relaxed);
                 self.packets_lost.store(report.total_lost, Ordering::Relaxed);
@@ -149,8 +149,8 @@ impl Feedback {
         }
     }
 
-    fn newcomer(&self) -> MutexGuard<'_, Newcomer> {
-        self.newcomer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn first_key_frame(&self) -> MutexGuard<'_, FirstKeyFrame> {
+        self.first_key_frame.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key_frames(&self) -> MutexGuard<'_, KeyFrameBudget> {
@@ -193,11 +193,11 @@ mod tests {
     #[tokio::test]
     async fn one_of_several_viewers_that_asks_all_the_time_is_not_heard_each_time() {
         let start = Instant::now();
-        let came = Report { departure: start, arrival: None, arrived: true, bytes: 1000 };
+        let came = PacketResult { departure: start, arrival: None, arrived: true, bytes: 1000 };
         for (viewers, least, most) in [(1, 60, 60), (3, 15, 32)] {
             let feedback = Feedback::default();
             feedback.key_frame_sent(start, true, true);
-            feedback.departed(start, &[came]);
+            feedback.take_packet_results(start, &[came]);
             let fanout = Fanout::default();
             let demands: Vec<_> = (0..viewers).map(|_| fanout.demand()).collect();
             let mut made = 0;
@@ -221,12 +221,12 @@ mod tests {
             feedback.take(now, &PictureLossIndication::default(), None, &fanout);
             fanout.key_frame_wanted(Rendition::Full).await
         };
-        let report = |arrived| Report { departure: now, arrival: None, arrived, bytes: 1000 };
+        let report = |arrived| PacketResult { departure: now, arrival: None, arrived, bytes: 1000 };
         assert_eq!(ask().await, KeyFrameReason::Join);
-        feedback.departed(now, &[report(false)]);
+        feedback.take_packet_results(now, &[report(false)]);
         assert_eq!(ask().await, KeyFrameReason::Join);
         feedback.key_frame_sent(now, true, true);
-        feedback.departed(now, &[report(true)]);
+        feedback.take_packet_results(now, &[report(true)]);
         assert_eq!(ask().await, KeyFrameReason::Loss);
     }
 }

@@ -5,11 +5,11 @@ mod delay;
 mod estimator;
 mod fec_rate;
 pub mod feedback;
+mod first_key_frame;
 mod key_frame_budget;
 mod loss;
-mod newcomer;
+mod packet_result;
 mod probe;
-mod report;
 pub mod rtx_budget;
 pub mod send_history;
 #[cfg(test)]
@@ -17,5 +17,5 @@ mod simulated;
 mod standing_queue;
 mod window;
 
-pub use estimator::{Estimator, UnderWay};
-pub use report::Report;
+pub use estimator::{Estimator, Outstanding};
+pub use packet_result::PacketResult;

@@ -1,8 +1,8 @@
 //! Which lost packets are sent again: not faster than the path answers, within a share of what it carries, and within a share
 //! of the pictures that are sent. Pure.
 //!
-//! A viewer asks again and again until a packet comes. Answered each time, the repairs of one picture
-//! fill a narrow path many times over, and nothing new comes through any more. And it may ask for what it has: were repairs
+//! A viewer asks again and again until a packet comes. Answered each time, the retransmissions of one picture
+//! fill a narrow path many times over, and nothing new comes through any more. And it may ask for what it has: were retransmissions
 //! measured by all that is sent, they would be by themselves too, and more of them would justify more.
 
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 pub const TRIES: u8 = 8;
 /// Older packets belong to pictures that nobody waits for any more.
 const TOO_OLD: Duration = Duration::from_secs(2);
-/// Least time between two repairs of one packet, whatever the round trip.
+/// Least time between two retransmissions of one packet, whatever the round trip.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// The same while the round trip is not known.
 const USUAL_WAIT: Duration = Duration::from_millis(100);
-/// Share that repairs have of the path's rate, where that is known, and of the pictures' bit rate in any case. A third of all packets
+/// Share that retransmissions have of the path's rate, where that is known, and of the pictures' bit rate in any case. A third of all packets
 /// lost both times and again is within the latter.
 const SHARE_OF_PATH: f64 = 0.3;
 const SHARE_OF_MEDIA: f64 = 0.5;
 /// What may have been saved up: this long, and a few packets at least.
 const SAVED: Duration = Duration::from_millis(300);
 const LEAST_SAVED_BITS: f64 = 10.0 * 9_600.0;
-/// While more than this is under way, a repair only makes everything later.
+/// While more than this is under way, a retransmission only makes everything later.
 const BACKLOG_MOST: Duration = Duration::from_millis(400);
 
 /// What the path is like when something is asked for again.
@@ -30,7 +30,7 @@ const BACKLOG_MOST: Duration = Duration::from_millis(400);
 pub struct Conditions {
     /// Bit/s that it carries; `None`: no limit known.
     pub limit: Option<f64>,
-    /// Bit/s of pictures that were sent lately: neither repairs, asked for or not, nor probes.
+    /// Bit/s of pictures that were sent lately: neither retransmissions nor parity nor probes.
     pub media: f64,
     /// How long what is under way still takes.
     pub backlog: Duration,
@@ -44,12 +44,12 @@ pub struct RtxPacket {
     /// When it left first.
     pub sent_at: Instant,
     /// When it was sent again last.
-    pub repaired_at: Option<Instant>,
+    pub resent_at: Option<Instant>,
     /// How often it was sent again.
     pub tries: u8,
 }
 
-/// What repairs may still cost.
+/// What retransmissions may still cost.
 #[derive(Debug, Default)]
 pub struct Budget {
     bits: f64,
@@ -74,7 +74,7 @@ impl Budget {
         let since = |at: Instant| now.saturating_duration_since(at);
         let is_wanted = packet.tries < TRIES
             && since(packet.sent_at) < TOO_OLD
-            && packet.repaired_at.is_none_or(|at| since(at) >= wait);
+            && packet.resent_at.is_none_or(|at| since(at) >= wait);
         let allows = is_wanted && on.backlog < BACKLOG_MOST && self.bits >= bits;
         if allows {
             self.bits -= bits;
@@ -99,21 +99,21 @@ mod tests {
 
     /// Bit/s of repairs for somebody who asks for 100 packets every 20 ms, for as long as they are wanted.
     fn storm(on: Conditions) -> f64 {
-        let (start, mut budget, mut repaired) = (Instant::now(), Budget::default(), 0.0);
-        let fresh = RtxPacket { sent_at: start, repaired_at: None, tries: 0 };
+        let (start, mut budget, mut resent) = (Instant::now(), Budget::default(), 0.0);
+        let fresh = RtxPacket { sent_at: start, resent_at: None, tries: 0 };
         let mut packets = [fresh; 100];
         for step in 0..50 {
             let now = start + ms(step * 20);
             budget.fill(now, on);
             for packet in &mut packets {
                 if budget.allows(now, on, *packet, BITS) {
-                    packet.repaired_at = Some(now);
+                    packet.resent_at = Some(now);
                     packet.tries += 1;
-                    repaired += BITS;
+                    resent += BITS;
                 }
             }
         }
-        repaired
+        resent
     }
 
     #[test]
@@ -131,10 +131,10 @@ mod tests {
     #[test]
     fn a_packet_is_not_sent_again_before_the_path_can_have_answered() {
         let (now, mut budget) = (Instant::now(), Budget::default());
-        let sent = RtxPacket { sent_at: now, repaired_at: None, tries: 0 };
+        let sent = RtxPacket { sent_at: now, resent_at: None, tries: 0 };
         budget.fill(now, on(None));
         assert!(budget.allows(now, on(None), sent, BITS));
-        let again = RtxPacket { repaired_at: Some(now), tries: 1, ..sent };
+        let again = RtxPacket { resent_at: Some(now), tries: 1, ..sent };
         assert!(!budget.allows(now + ms(49), on(None), again, BITS));
         assert!(budget.allows(now + ms(50), on(None), again, BITS));
         let unknown = Conditions { round_trip: None, ..on(None) };
@@ -144,9 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_path_gets_no_repairs() {
+    fn a_full_path_gets_no_retransmissions() {
         let (now, mut budget) = (Instant::now(), Budget::default());
-        let sent = RtxPacket { sent_at: now, repaired_at: None, tries: 0 };
+        let sent = RtxPacket { sent_at: now, resent_at: None, tries: 0 };
         let full = Conditions { backlog: BACKLOG_MOST, ..on(Some(1e6)) };
         budget.fill(now, full);
         assert!(!budget.allows(now, full, sent, BITS));

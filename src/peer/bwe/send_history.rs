@@ -8,7 +8,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
 };
 
-use super::Report;
+use super::PacketResult;
 
 /// Packets that may wait for a report: two seconds of a fast stream.
 const MOST: usize = 4096;
@@ -21,22 +21,22 @@ const REFERENCE: Duration = Duration::from_millis(64);
 #[derive(Debug, Default)]
 pub(in crate::peer) struct SendHistory {
     next: u16,
-    waiting: VecDeque<Departure>,
+    waiting: VecDeque<SentPacket>,
     /// The last report's own number.
     last_report: Option<u8>,
-    told: Told,
+    told: ReportedPackets,
 }
 
 /// What the last report told of packets of pictures, each by the number that its first sending had.
 #[derive(Debug, Default)]
-pub(in crate::peer) struct Told {
+pub(in crate::peer) struct ReportedPackets {
     pub arrived: Vec<u64>,
     /// And when what was lost had left.
     pub lost: Vec<(u64, Instant)>,
 }
 
 #[derive(Debug)]
-struct Departure {
+struct SentPacket {
     at: Instant,
     bytes: u16,
     /// The packet of a picture that it is.
@@ -54,12 +54,12 @@ enum Arrival {
 impl SendHistory {
     /// The number of a packet of `bytes` that leaves now, and is or repeats `of`, a picture's.
     pub fn number(&mut self, now: Instant, bytes: usize, of: Option<u64>) -> u16 {
-        let is_forgotten = |old: &Departure| now.saturating_duration_since(old.at) > FORGOTTEN;
+        let is_forgotten = |old: &SentPacket| now.saturating_duration_since(old.at) > FORGOTTEN;
         while self.waiting.len() >= MOST || self.waiting.front().is_some_and(is_forgotten) {
             self.waiting.pop_front();
         }
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
-        self.waiting.push_back(Departure { at: now, bytes, of, arrival: Arrival::Unknown });
+        self.waiting.push_back(SentPacket { at: now, bytes, of, arrival: Arrival::Unknown });
         let number = self.next;
         self.next = number.wrapping_add(1);
         number
@@ -68,19 +68,19 @@ impl SendHistory {
     /// Takes the viewer's report. Gives what became of all packets up to the newest that came, in the order in which they left;
     /// each is told once. Of those that only a report told of that was lost itself nothing is known, and nothing is given:
     /// as lost they would be most of all loss on a path that loses both ways alike.
-    pub fn reported(&mut self, feedback: &TransportLayerCc) -> Vec<Report> {
+    pub fn reported(&mut self, feedback: &TransportLayerCc) -> Vec<PacketResult> {
         // As many as wait: a bound, and fewer than half of all numbers.
         #[allow(clippy::cast_possible_truncation)]
         let first = self.next.wrapping_sub(self.waiting.len() as u16);
         let mut newest = None;
         for_each(feedback, |number, arrival| {
             let index = usize::from(number.wrapping_sub(first));
-            if let (Some(departure), Some(arrival)) = (self.waiting.get_mut(index), arrival) {
-                departure.arrival = Arrival::Known(arrival);
+            if let (Some(sent), Some(arrival)) = (self.waiting.get_mut(index), arrival) {
+                sent.arrival = Arrival::Known(arrival);
                 newest = newest.max(Some(index));
             }
         });
-        self.told = Told::default();
+        self.told = ReportedPackets::default();
         let count = feedback.fb_pkt_count;
         let is_next = self.last_report.replace(count).is_none_or(|last| last.wrapping_add(1) == count);
         let Some(newest) = newest else { return Vec::new() };
@@ -89,30 +89,30 @@ impl SendHistory {
         let uncovered = if is_next || covered > u16::MAX / 2 { 0 } else { usize::from(covered) };
         let told = self.waiting.drain(..=newest).enumerate();
         let told = told
-            .filter(|(index, departure)| *index >= uncovered || departure.arrival != Arrival::Unknown)
-            .map(|(_, departure)| departure);
-        told.map(|departure| {
-            let arrived = departure.arrival != Arrival::Unknown;
-            match departure.of {
+            .filter(|(index, sent)| *index >= uncovered || sent.arrival != Arrival::Unknown)
+            .map(|(_, sent)| sent);
+        told.map(|sent| {
+            let arrived = sent.arrival != Arrival::Unknown;
+            match sent.of {
                 Some(of) if arrived => self.told.arrived.push(of),
-                Some(of) => self.told.lost.push((of, departure.at)),
+                Some(of) => self.told.lost.push((of, sent.at)),
                 None => {}
             }
-            Report {
-                departure: departure.at,
-                arrival: match departure.arrival {
+            PacketResult {
+                departure: sent.at,
+                arrival: match sent.arrival {
                     Arrival::Known(at) => at,
                     Arrival::Unknown => None,
                 },
                 arrived,
-                bytes: departure.bytes.into(),
+                bytes: sent.bytes.into(),
             }
         })
         .collect()
     }
 
     /// What the last report told of packets of pictures. Gives it once.
-    pub fn told(&mut self) -> Told {
+    pub fn last_reported(&mut self) -> ReportedPackets {
         std::mem::take(&mut self.told)
     }
 }
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(first[2].departure, start + ms(2));
         assert_eq!(first[0].arrival, Some(ms(641)));
         assert_eq!(first[2].arrival, Some(ms(642)));
-        let told = history.told();
+        let told = history.last_reported();
         assert_eq!((told.arrived, told.lost), (vec![0, 2], vec![(1, start + ms(1))]));
         let rest = history.reported(&feedback(65_532, &[CAME, LOST, CAME, CAME, CAME, CAME]));
         assert_eq!(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Estimator, Report};
+use super::{Estimator, PacketResult};
 
 const PACKET_BYTES: usize = 1200;
 const FRAME: Duration = Duration::from_millis(33);
@@ -33,7 +33,7 @@ pub struct Simulation {
     /// Of what was allowed, less than a packet.
     left_bits: f64,
     rng: StdRng,
-    pending: Vec<(Duration, Report)>,
+    pending: Vec<(Duration, PacketResult)>,
     /// Longest queue since the last look.
     pub worst_queue: Duration,
 }
@@ -95,7 +95,7 @@ impl Simulation {
         self.worst_queue = self.worst_queue.max(queue);
         let is_lost = queue > self.link.queue || self.rng.random_bool(self.link.loss);
         let mut report =
-            Report { departure: self.now, arrival: None, arrived: !is_lost, bytes: PACKET_BYTES };
+            PacketResult { departure: self.now, arrival: None, arrived: !is_lost, bytes: PACKET_BYTES };
         let mut known_at = departure + self.link.delay;
         if queue <= self.link.queue {
             let takes = Duration::from_secs_f64(PACKET_BYTES as f64 * 8.0 / self.link.rate);
@@ -113,7 +113,7 @@ impl Simulation {
         let heard = (self.now - self.start).saturating_sub(self.link.delay);
         let (known, pending): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|(at, _)| *at <= heard);
         self.pending = pending;
-        let reports: Vec<Report> = known.into_iter().map(|(_, report)| report).collect();
+        let reports: Vec<PacketResult> = known.into_iter().map(|(_, report)| report).collect();
         self.estimate.feedback(self.now, &reports);
     }
 }

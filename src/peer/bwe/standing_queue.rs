@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::report::Report;
+use super::packet_result::PacketResult;
 use super::window::RateWindow;
 
 /// While a queue stands, so many lost packets of one report, and half of it, are no accident if they are of the next one
@@ -33,7 +33,7 @@ pub struct StandingQueue {
 
 impl StandingQueue {
     /// Takes what a feedback with these `reports` told: `None` if no queue stands.
-    pub fn observe(&mut self, queue: Option<Queue>, reports: &[Report]) {
+    pub fn observe(&mut self, queue: Option<Queue>, reports: &[PacketResult]) {
         self.queue = queue;
         let lost = || reports.iter().filter(|report| !report.arrived);
         let found_no_room = queue.is_some() && lost().count() >= OVERFLOW.max(reports.len() / 2);
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn one_lost_report_is_no_overflow() {
         let now = Instant::now();
-        let reports = |lost: usize| -> Vec<Report> {
+        let reports = |lost: usize| -> Vec<PacketResult> {
             let report =
-                |number| Report { departure: now, arrival: None, arrived: number >= lost, bytes: 1000 };
+                |number| PacketResult { departure: now, arrival: None, arrived: number >= lost, bytes: 1000 };
             (0..16).map(report).collect()
         };
         let queue = Some(Queue { departure: Duration::ZERO, wait_s: 0.1, rate: 1e6 });

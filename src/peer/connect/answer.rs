@@ -206,8 +206,8 @@ fn video(
         push(sdp, format_args!("a=ssrc-group:FEC-FR {} {ssrc}", ssrcs.media));
     }
     push(sdp, format_args!("a=msid:{STREAM} {TRACK}"));
-    let repairs = [rtx, fec].into_iter().flatten().map(|(_, ssrc)| ssrc);
-    for ssrc in [ssrcs.media].into_iter().chain(repairs) {
+    let protecting = [rtx, fec].into_iter().flatten().map(|(_, ssrc)| ssrc);
+    for ssrc in [ssrcs.media].into_iter().chain(protecting) {
         push(sdp, format_args!("a=ssrc:{ssrc} cname:{STREAM}\r\na=ssrc:{ssrc} msid:{STREAM} {TRACK}"));
     }
 }

@@ -57,7 +57,7 @@ pub(in crate::peer) fn with_public_address(candidate: &Candidate, public: IpAddr
 }
 
 /// The name of multicast DNS that stands for the address of a viewer's `candidate`.
-pub(in crate::peer) fn hidden_name(candidate: &str) -> Option<&str> {
+pub(in crate::peer) fn mdns_name(candidate: &str) -> Option<&str> {
     let name = candidate.split_ascii_whitespace().nth(ADDRESS)?;
     name.strip_suffix(".local").map(|_| name)
 }
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn an_address_takes_the_place_of_its_name() {
         let hidden = "candidate:1 1 udp 2122260223 4e1a-77.local 50000 typ host";
-        assert_eq!(hidden_name(hidden), Some("4e1a-77.local"));
+        assert_eq!(mdns_name(hidden), Some("4e1a-77.local"));
         let plain = with_address(hidden, "192.168.1.9".parse().unwrap());
         assert_eq!(plain, "candidate:1 1 udp 2122260223 192.168.1.9 50000 typ host");
-        assert_eq!(hidden_name(&plain), None);
-        assert_eq!(hidden_name("nonsense"), None);
+        assert_eq!(mdns_name(&plain), None);
+        assert_eq!(mdns_name("nonsense"), None);
     }
 }

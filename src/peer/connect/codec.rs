@@ -14,7 +14,7 @@ pub struct VideoCodec {
     pub payload_type: u8,
     /// Payload type of its retransmissions (RFC 4588), if offered.
     pub rtx_payload_type: Option<u8>,
-    /// Payload type of repairs that come unasked (`flexfec-03`), if offered.
+    /// Payload type of parity packets (FEC) (`flexfec-03`), if offered.
     pub fec_payload_type: Option<u8>,
     /// Profile bytes as offered, level as the encoder makes it.
     pub profile: ProfileLevelId,
@@ -65,7 +65,7 @@ pub(super) fn h264(section: &Section) -> Vec<OfferedH264> {
     formats.map(read).collect()
 }
 
-/// The payload type of repairs that come unasked.
+/// The payload type of parity packets (FEC).
 pub(super) fn fec(section: &Section) -> Option<u8> {
     section.payload_types().find(|format| section.is(*format, "flexfec-03/90000"))
 }

@@ -11,7 +11,7 @@ use super::extension_uri::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRA
 use super::fingerprint::Fingerprint;
 use super::offer::{VideoOffer, carrier};
 use crate::media::ProfileLevelId;
-use crate::peer::rtp::packet::{Extensions, Mid};
+use crate::peer::rtp::rtp_header::{Extensions, Mid};
 use crate::signaling::message::Refusal;
 
 /// An offer, and what is taken of it.

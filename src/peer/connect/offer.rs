@@ -28,7 +28,7 @@ pub struct AcceptedOffer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoOffer {
     /// Its user fragments (RFC 8839 section 5.4), which name its ICE generation.
-    pub fragments: Vec<String>,
+    pub ufrags: Vec<String>,
     pub(super) description: Arc<Description>,
     /// In the offer's order.
     places: Vec<Place>,
@@ -48,14 +48,6 @@ pub fn origin(sdp: &str) -> Option<&str> {
     const FIRST_LINES: usize = 8;
     let line = sdp.lines().take(FIRST_LINES).find_map(|line| line.strip_prefix("o="))?;
     line.split_ascii_whitespace().nth(1)
-}
-
-/// Judges `sdp` for a stream of `stream`'s profile.
-///
-/// # Errors
-/// `bad-offer` or `no-h264`, with what is missing in words.
-pub fn inspect(sdp: &str, stream: ProfileLevelId) -> Result<VideoCodec, Refusal> {
-    VideoOffer::read(sdp)?.codec(stream)
 }
 
 impl VideoOffer {
@@ -88,10 +80,9 @@ impl VideoOffer {
             return Err(bad(reason.unwrap_or(NotTaken::NoVideo).words().to_owned()));
         }
         let sections = description.sections.iter().filter_map(|section| section.transport.ufrag.clone());
-        let mut fragments: Vec<String> =
-            description.transport.ufrag.iter().cloned().chain(sections).collect();
-        fragments.dedup();
-        Ok(Self { fragments, description: Arc::new(description), places })
+        let mut ufrags: Vec<String> = description.transport.ufrag.iter().cloned().chain(sections).collect();
+        ufrags.dedup();
+        Ok(Self { ufrags, description: Arc::new(description), places })
     }
 
     /// What an answer will use for a stream of `stream`'s profile.

@@ -9,6 +9,10 @@ const AA: &str =
     "AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA";
 const HIGH: ProfileLevelId = ProfileLevelId { profile_idc: 0x64, profile_iop: 0, level_idc: 0x28 };
 
+fn inspect(sdp: &str, stream: ProfileLevelId) -> Result<VideoCodec, Refusal> {
+    VideoOffer::read(sdp)?.codec(stream)
+}
+
 fn offer(video: &str) -> String {
     format!(
         "v=0\r\no=- 46117317 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 {AA}\r\n\

@@ -1,4 +1,4 @@
-//! The one stream of a connection as the library negotiates it: codec, repairs, extensions.
+//! The one stream of a connection as the library negotiates it: codec, RTX, FEC, extensions.
 
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::RTCPeerConnection;
@@ -14,8 +14,8 @@ use super::codec::VideoCodec;
 use super::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::rtp::fec::Fec;
-use crate::peer::rtp::packet::CLOCK_RATE_HZ;
-use crate::peer::rtp::stream::Negotiated;
+use crate::peer::rtp::rtp_header::CLOCK_RATE_HZ;
+use crate::peer::rtp::rtp_sender::Negotiated;
 
 /// Sources of RTP (RFC 3550 section 3).
 #[derive(Clone, Copy, Debug)]

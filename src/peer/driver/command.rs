@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::new_peer::NewPeer;
 use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
-use crate::peer::net::demux::Owner;
+use crate::peer::net::demux::PeerId;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
@@ -16,20 +16,20 @@ pub(super) enum DriverCommand {
     /// Have sockets for one more connection.
     Bind(oneshot::Sender<Result<(), PeerError>>),
     /// Take a connection.
-    Open(Owner, Box<NewPeer>),
+    Open(PeerId, Box<NewPeer>),
     /// Answer an offer; `true`: all of our candidates are to be in the answer.
-    Answer(Owner, Box<Negotiation>, bool, oneshot::Sender<Result<String, PeerError>>),
+    Answer(PeerId, Box<Negotiation>, bool, oneshot::Sender<Result<String, PeerError>>),
     /// Gather candidates without a viewer.
-    Offer(Owner, oneshot::Sender<Result<(), PeerError>>),
+    Offer(PeerId, oneshot::Sender<Result<(), PeerError>>),
     /// Take a candidate of the viewer.
-    Candidate(Owner, Candidate),
+    Candidate(PeerId, Candidate),
     /// Tell the selected path.
-    Path(Owner, oneshot::Sender<Option<PathStats>>),
+    Path(PeerId, oneshot::Sender<Option<PathStats>>),
     /// End a connection.
-    Close(Owner, oneshot::Sender<()>),
+    Close(PeerId, oneshot::Sender<()>),
     /// Have the next use of a connection fail inside.
     #[cfg(test)]
-    Break(Owner),
+    Break(PeerId),
     /// Tell how many connections there are.
     #[cfg(test)]
     Count(oneshot::Sender<usize>),

@@ -11,7 +11,7 @@ use super::event::PeerEvent;
 use crate::peer::connect::answer::with_candidates;
 use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
-use crate::peer::net::demux::Owner;
+use crate::peer::net::demux::PeerId;
 use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
@@ -21,7 +21,7 @@ const GATHER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A session's end of its connection, which is closed when this is dropped.
 pub(in crate::peer) struct Connection {
-    owner: Owner,
+    peer_id: PeerId,
     commands: mpsc::Sender<DriverCommand>,
     events: mpsc::Receiver<PeerEvent>,
     /// What happened while candidates were gathered.
@@ -30,11 +30,11 @@ pub(in crate::peer) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        owner: Owner,
+        peer_id: PeerId,
         commands: mpsc::Sender<DriverCommand>,
         events: mpsc::Receiver<PeerEvent>,
     ) -> Self {
-        Self { owner, commands, events, held: VecDeque::new() }
+        Self { peer_id, commands, events, held: VecDeque::new() }
     }
 
     async fn ask<T>(
@@ -53,7 +53,8 @@ impl Connection {
     /// The offer cannot be used.
     pub async fn answer(&mut self, negotiation: Negotiation, full: bool) -> Result<String, PeerError> {
         let negotiation = Box::new(negotiation);
-        let answer = self.ask(|reply| DriverCommand::Answer(self.owner, negotiation, full, reply)).await??;
+        let answer =
+            self.ask(|reply| DriverCommand::Answer(self.peer_id, negotiation, full, reply)).await??;
         Ok(if full { with_candidates(&answer, &self.gathered().await) } else { answer })
     }
 
@@ -77,13 +78,13 @@ impl Connection {
 
     /// Gathers candidates without a viewer.
     pub async fn offer(&self) -> Result<(), PeerError> {
-        self.ask(|reply| DriverCommand::Offer(self.owner, reply)).await?
+        self.ask(|reply| DriverCommand::Offer(self.peer_id, reply)).await?
     }
 
     /// Takes a candidate of the viewer.
     pub async fn add_candidate(&self, candidate: Candidate) {
         // When the thread is gone, so is everything else.
-        let _ = self.commands.send(DriverCommand::Candidate(self.owner, candidate)).await;
+        let _ = self.commands.send(DriverCommand::Candidate(self.peer_id, candidate)).await;
     }
 
     /// What happens next; `None` when nothing more can. Nothing is lost when this is dropped.
@@ -96,17 +97,17 @@ impl Connection {
 
     /// The path that ICE has chosen, and what is known of it.
     pub async fn path(&self) -> Option<PathStats> {
-        self.ask(|reply| DriverCommand::Path(self.owner, reply)).await.ok().flatten()
+        self.ask(|reply| DriverCommand::Path(self.peer_id, reply)).await.ok().flatten()
     }
 
     /// Its next use fails inside.
     #[cfg(test)]
     pub async fn break_it(&self) {
-        let _ = self.commands.send(DriverCommand::Break(self.owner)).await;
+        let _ = self.commands.send(DriverCommand::Break(self.peer_id)).await;
     }
 
     /// Ends it: the viewer is told, and nothing is left.
     pub async fn close(self) {
-        let _ = self.ask(|reply| DriverCommand::Close(self.owner, reply)).await;
+        let _ = self.ask(|reply| DriverCommand::Close(self.peer_id, reply)).await;
     }
 }

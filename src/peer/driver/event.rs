@@ -14,5 +14,5 @@ pub(in crate::peer) enum PeerEvent {
     /// It failed, or the viewer closed it.
     Ended,
     /// What sends its media has failed inside the device.
-    SenderFailed,
+    Failed,
 }

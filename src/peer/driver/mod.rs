@@ -4,18 +4,18 @@
 //! a command of a session) is done to the end before the next thing, so that nothing here needs a lock.
 
 mod agreement;
+mod cached_client_hello;
 mod command;
+mod connect_times;
 mod connection;
-mod early;
 mod event;
 mod gather;
-mod hidden;
+mod mdns_candidates;
 mod new_peer;
 mod nomination;
 mod path;
 mod peer;
-mod sending;
-mod stages;
+mod send_task;
 mod state;
 
 use std::cell::RefCell;
@@ -28,7 +28,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
-use rtc::peer_connection::RTCPeerConnection;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -38,20 +37,17 @@ use self::command::DriverCommand;
 pub(in crate::peer) use self::connection::Connection;
 pub(in crate::peer) use self::event::PeerEvent;
 use self::new_peer::NewPeer;
-use self::sending::MediaHost;
+pub(in crate::peer) use self::new_peer::PeerParts;
+use self::send_task::MediaHost;
 use self::state::State;
-use super::connect::track::Track;
 use super::error::PeerError;
-use super::net::demux::Owner;
+use super::net::demux::PeerId;
 use super::net::inbox::RelayId;
-use super::net::inbox::{Accepted, LinkId, PacketInbox};
+use super::net::inbox::{Accepted, PacketInbox, TcpConnectionId};
 use super::net::{Net, tcp_port};
-use super::rtp::keys::Keys;
 use super::send::media_sender::MediaSender;
-use super::stats::SessionStats;
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::config::Ice;
-use crate::stream::Fanout;
 
 /// The thread's name.
 const THREAD: &str = "porthole-peers";
@@ -64,22 +60,6 @@ const SOCKET_READY: Duration = Duration::from_millis(1);
 
 /// Finds the addresses of a name, or none.
 pub(in crate::peer) type LookUp = Box<dyn Fn(String) -> LocalBoxFuture<'static, Vec<IpAddr>> + Send>;
-
-/// What a connection is made of.
-pub(in crate::peer) struct Parts {
-    /// Boxed: it takes 17 KB.
-    pub pc: Box<RTCPeerConnection>,
-    pub track: Track,
-    pub keys: Keys,
-    /// The pictures, from the viewer's place.
-    pub fanout: Fanout,
-    /// What is told of it; `None`: nothing is sent.
-    pub live: Option<Arc<SessionStats>>,
-    /// Told with our candidates.
-    pub public_ip: Option<IpAddr>,
-    /// How long the viewer is asked to hold a picture.
-    pub playout_delay_ms: u32,
-}
 
 /// The thread; it ends when this and all connections are dropped.
 #[derive(Debug)]
@@ -136,17 +116,16 @@ impl Driver {
     }
 
     /// Takes a connection.
-    pub async fn open(&self, parts: Parts) -> Result<Connection, PeerError> {
-        let owner = self.next.fetch_add(1, Ordering::Relaxed);
+    pub async fn open(&self, parts: PeerParts) -> Result<Connection, PeerError> {
+        let peer_id = self.next.fetch_add(1, Ordering::Relaxed);
         let (events, reported) = mpsc::channel(EVENT_QUEUE);
-        let Parts { pc, track, keys, fanout, live, public_ip, playout_delay_ms } = parts;
-        let feedback = live.as_ref().map(|live| Arc::clone(&live.feedback)).unwrap_or_default();
-        let media = MediaSender::new(owner, feedback, fanout);
+        let feedback = parts.live.as_ref().map(|live| Arc::clone(&live.feedback)).unwrap_or_default();
+        let media = MediaSender::new(peer_id, feedback, parts.fanout.clone());
         let span = tracing::Span::current();
-        let new = NewPeer { pc, track, keys, media, events, public_ip, live, playout_delay_ms, span };
-        let command = DriverCommand::Open(owner, Box::new(new));
+        let new = NewPeer { parts, media, events, span };
+        let command = DriverCommand::Open(peer_id, Box::new(new));
         self.commands.send(command).await.map_err(|_| PeerError::Gone)?;
-        Ok(Connection::new(owner, self.commands.clone(), reported))
+        Ok(Connection::new(peer_id, self.commands.clone(), reported))
     }
 }
 
@@ -182,9 +161,9 @@ impl Shared {
     fn with<T>(&self, what: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.borrow_mut();
         let done = what(&mut state);
-        for owner in std::mem::take(&mut state.starting) {
-            if let (Some(shared), Some(peer)) = (self.me.upgrade(), state.peers.get_mut(&owner)) {
-                peer.sending = sending::start(shared, owner, &peer.new, &self.tasks);
+        for peer_id in std::mem::take(&mut state.starting) {
+            if let (Some(shared), Some(peer)) = (self.me.upgrade(), state.peers.get_mut(&peer_id)) {
+                peer.send_task = send_task::start(shared, peer_id, &peer.new, &self.tasks);
             }
         }
         self.look_up(std::mem::take(&mut state.lookups));
@@ -226,12 +205,12 @@ impl Shared {
     }
 
     /// The session has gone without a word.
-    fn close_when_dropped(&self, owner: Owner, events: mpsc::Sender<PeerEvent>) {
+    fn close_when_dropped(&self, peer_id: PeerId, events: mpsc::Sender<PeerEvent>) {
         let shared = self.me.clone();
         self.tasks.spawn_local_finite("connection", async move {
             events.closed().await;
             if let Some(shared) = shared.upgrade() {
-                shared.with(|state| state.close(owner, Instant::now()));
+                shared.with(|state| state.close(peer_id, Instant::now()));
             }
         });
     }
@@ -250,30 +229,32 @@ impl Shared {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(());
             }
-            DriverCommand::Open(owner, new) => {
-                self.close_when_dropped(owner, new.events.clone());
-                self.with(|state| state.open(owner, *new));
+            DriverCommand::Open(peer_id, new) => {
+                self.close_when_dropped(peer_id, new.events.clone());
+                self.with(|state| state.open(peer_id, *new));
             }
-            DriverCommand::Answer(owner, negotiation, full, reply) => {
-                let answered = self.with(|state| state.answer(owner, *negotiation, full, now));
+            DriverCommand::Answer(peer_id, negotiation, full, reply) => {
+                let answered = self.with(|state| state.answer(peer_id, *negotiation, full, now));
                 let _ = reply.send(answered.unwrap_or(Err(PeerError::Gone)));
             }
-            DriverCommand::Offer(owner, reply) => {
-                let offered = self.with(|state| state.offer(owner, now));
+            DriverCommand::Offer(peer_id, reply) => {
+                let offered = self.with(|state| state.offer(peer_id, now));
                 let _ = reply.send(offered.unwrap_or(Err(PeerError::Gone)));
             }
-            DriverCommand::Candidate(owner, candidate) => {
+            DriverCommand::Candidate(peer_id, candidate) => {
                 self.with(|state| {
-                    state.with(owner, now, |peer, net| peer.add_remote_candidate(net, candidate.into(), now));
+                    state.with(peer_id, now, |peer, net| {
+                        peer.add_remote_candidate(net, candidate.into(), now);
+                    });
                 });
             }
-            DriverCommand::Path(owner, reply) => {
-                let _ = reply.send(self.with(|state| state.path(owner, now)));
+            DriverCommand::Path(peer_id, reply) => {
+                let _ = reply.send(self.with(|state| state.path(peer_id, now)));
             }
             #[cfg(test)]
-            DriverCommand::Break(owner) => {
+            DriverCommand::Break(peer_id) => {
                 self.with(|state| {
-                    if let Some(peer) = state.peers.get_mut(&owner) {
+                    if let Some(peer) = state.peers.get_mut(&peer_id) {
                         peer.is_broken = true;
                     }
                 });
@@ -282,8 +263,8 @@ impl Shared {
             DriverCommand::Count(reply) => {
                 let _ = reply.send(self.state.borrow().peers.len());
             }
-            DriverCommand::Close(owner, reply) => {
-                self.with(|state| state.close(owner, now));
+            DriverCommand::Close(peer_id, reply) => {
+                self.with(|state| state.close(peer_id, now));
                 let _ = reply.send(());
             }
         }
@@ -291,8 +272,8 @@ impl Shared {
 }
 
 impl MediaHost for Shared {
-    fn with_media(&self, owner: Owner, what: &mut dyn FnMut(&mut MediaSender, &mut Net)) -> bool {
-        self.state.borrow_mut().media(owner, what).is_some()
+    fn with_media(&self, peer_id: PeerId, what: &mut dyn FnMut(&mut MediaSender, &mut Net)) -> bool {
+        self.state.borrow_mut().media(peer_id, what).is_some()
     }
 }
 
@@ -305,12 +286,12 @@ impl PacketInbox for Shared {
         self.with(|state| state.tcp_accepted(accepted));
     }
 
-    fn tcp(&self, link: LinkId, frame: &[u8]) {
-        self.with(|state| state.tcp(link, frame));
+    fn tcp(&self, connection: TcpConnectionId, frame: &[u8]) {
+        self.with(|state| state.tcp(connection, frame));
     }
 
-    fn tcp_closed(&self, link: LinkId) {
-        self.with(|state| state.net.tcp.closed(link));
+    fn tcp_closed(&self, connection: TcpConnectionId) {
+        self.with(|state| state.net.tcp.closed(connection));
     }
 
     fn relay(&self, relay: RelayId, datagram: &[u8]) {

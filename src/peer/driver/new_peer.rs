@@ -11,16 +11,28 @@ use crate::peer::connect::track::Track;
 use crate::peer::rtp::keys::Keys;
 use crate::peer::send::media_sender::MediaSender;
 use crate::peer::stats::SessionStats;
+use crate::stream::Fanout;
 
 /// What a connection is made of.
-pub(super) struct NewPeer {
+pub(in crate::peer) struct PeerParts {
+    /// Boxed: it takes 17 KB.
     pub pc: Box<RTCPeerConnection>,
     pub track: Track,
     pub keys: Keys,
+    /// The pictures, from the viewer's place.
+    pub fanout: Fanout,
+    /// What is told of it; `None`: nothing is sent.
+    pub live: Option<Arc<SessionStats>>,
+    /// Told with our candidates.
+    pub public_ip: Option<IpAddr>,
+    /// How long the viewer is asked to hold a picture.
+    pub playout_delay_ms: u32,
+}
+
+/// Those, and what the driver adds.
+pub(super) struct NewPeer {
+    pub parts: PeerParts,
     pub media: MediaSender,
     pub events: mpsc::Sender<PeerEvent>,
-    pub public_ip: Option<IpAddr>,
-    pub live: Option<Arc<SessionStats>>,
-    pub playout_delay_ms: u32,
     pub span: tracing::Span,
 }

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use crate::peer::net::demux::{Class, Stun, Transaction, attribute};
+use crate::peer::net::demux::{Class, Stun, TransactionId, attribute};
 
 /// Pairs that wait; a browser nominates one, or a few after another.
 const MAX_HELD: usize = 8;
@@ -19,14 +19,14 @@ pub(super) type Pair = (SocketAddr, SocketAddr);
 pub(super) struct Nominations(Vec<(Pair, Vec<u8>)>);
 
 /// The transaction of a check that nominates.
-pub(super) fn nomination(datagram: &[u8]) -> Option<Transaction> {
+pub(super) fn nomination(datagram: &[u8]) -> Option<TransactionId> {
     let stun = Stun::of(datagram).filter(|stun| stun.class == Class::Request)?;
     attribute(datagram, USE_CANDIDATE).map(|_| stun.transaction)
 }
 
 impl Nominations {
     /// Keeps a check that was not answered.
-    pub fn hold(&mut self, pair: Pair, datagram: &[u8]) {
+    pub fn keep(&mut self, pair: Pair, datagram: &[u8]) {
         self.0.retain(|(held, _)| *held != pair);
         if self.0.len() == MAX_HELD {
             self.0.remove(0);
@@ -69,8 +69,8 @@ mod tests {
         let pair = |port| (SocketAddr::from(([192, 0, 2, 1], 9)), SocketAddr::from(([192, 0, 2, 2], port)));
         let mut nominations = Nominations::default();
         for port in 0..100 {
-            nominations.hold(pair(port), &[1]);
-            nominations.hold(pair(port), &[2]);
+            nominations.keep(pair(port), &[1]);
+            nominations.keep(pair(port), &[2]);
         }
         assert_eq!(nominations.0.len(), MAX_HELD);
         assert_eq!(nominations.release(pair(99)), Some(vec![2]));

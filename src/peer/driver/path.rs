@@ -7,7 +7,7 @@ use rtc::peer_connection::transport::{
     RTCIceCandidate, RTCIceCandidatePair, RTCIceCandidateType, RTCIceProtocol,
 };
 
-use crate::peer::net::inbox::LinkId;
+use crate::peer::net::inbox::TcpConnectionId;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
 
@@ -15,16 +15,16 @@ fn address(address: &str, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.parse().ok()?, port))
 }
 
-/// Where media goes. `link` is the connection from an address, over TCP.
+/// Where media goes. `connection` is the connection from an address, over TCP.
 pub(super) fn of(
     pair: &RTCIceCandidatePair,
-    link: impl FnOnce(SocketAddr) -> Option<LinkId>,
+    connection: impl FnOnce(SocketAddr) -> Option<TcpConnectionId>,
 ) -> Option<SelectedPath> {
     let RTCIceCandidate { protocol, typ, address: own, port, related_address, related_port, .. } =
         pair.local();
     let to = address(&pair.remote().address, pair.remote().port)?;
     if *protocol == RTCIceProtocol::Tcp {
-        return Some(SelectedPath::Tcp(link(to)?));
+        return Some(SelectedPath::Tcp(connection(to)?));
     }
     let own = address(own, *port)?;
     Some(match typ {

@@ -13,21 +13,21 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::task::AbortHandle;
 
 use super::agreement::Agreement;
-use super::early::{EarlyFlight, is_dtls};
+use super::cached_client_hello::{CachedClientHello, is_dtls};
+use super::connect_times::{ConnectStep, ConnectTimes};
 use super::event::PeerEvent;
 use super::gather::{self, Gathering};
-use super::hidden::HiddenCandidates;
+use super::mdns_candidates::MdnsCandidates;
 use super::new_peer::NewPeer;
 use super::nomination::{Nominations, nomination};
 use super::path;
-use super::stages::{ConnectStage, ConnectStages};
-use crate::peer::connect::alert::ends_association;
 use crate::peer::connect::answer::LocalTransport;
-use crate::peer::connect::handshake::{FlightVerdict, Handshake};
+use crate::peer::connect::dtls_alert::ends_association;
+use crate::peer::connect::dtls_handshake::{DtlsHandshake, FlightVerdict};
 use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
-use crate::peer::net::demux::{Class, Owner, Stun, Transaction, is_media, is_signed};
+use crate::peer::net::demux::{Class, PeerId, Stun, TransactionId, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
@@ -39,29 +39,29 @@ const COARSE: Duration = Duration::from_millis(100);
 
 /// One viewer's connection.
 pub(super) struct Peer {
-    pub owner: Owner,
+    pub id: PeerId,
     pub new: NewPeer,
     pub agreement: Agreement,
-    handshake: Handshake,
+    handshake: DtlsHandshake,
     nominations: Nominations,
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
-    fragment: Option<String>,
-    hidden: HiddenCandidates,
-    early: EarlyFlight,
+    ufrag: Option<String>,
+    mdns_candidates: MdnsCandidates,
+    client_hello: CachedClientHello,
     /// The last check that left, and when.
-    check: Option<(Transaction, Instant)>,
+    check: Option<(TransactionId, Instant)>,
     /// Check that was answered last.
-    answered: Option<Transaction>,
+    answered: Option<TransactionId>,
     round_trip: Option<Duration>,
     /// Where the library sends its handshake.
     route: Option<TransportContext>,
-    stages: ConnectStages,
+    connect_times: ConnectTimes,
     /// Media may begin.
     pub is_starting: bool,
     is_started: bool,
     /// The task that sends pictures.
-    pub sending: Option<AbortHandle>,
+    pub send_task: Option<AbortHandle>,
     /// Its next use fails, as a fault of the library would.
     #[cfg(test)]
     pub is_broken: bool,
@@ -69,32 +69,32 @@ pub(super) struct Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Some(sending) = &self.sending {
-            sending.abort();
+        if let Some(task) = &self.send_task {
+            task.abort();
         }
     }
 }
 
 impl Peer {
-    pub fn new(owner: Owner, new: NewPeer) -> Self {
+    pub fn new(id: PeerId, new: NewPeer) -> Self {
         Self {
-            owner,
+            id,
             new,
             agreement: Agreement::default(),
-            handshake: Handshake::default(),
+            handshake: DtlsHandshake::default(),
             nominations: Nominations::default(),
             gathering: Gathering::default(),
-            fragment: None,
-            hidden: HiddenCandidates::default(),
-            early: EarlyFlight::default(),
+            ufrag: None,
+            mdns_candidates: MdnsCandidates::default(),
+            client_hello: CachedClientHello::default(),
             check: None,
             answered: None,
             round_trip: None,
             route: None,
-            stages: ConnectStages::default(),
+            connect_times: ConnectTimes::default(),
             is_starting: false,
             is_started: false,
-            sending: None,
+            send_task: None,
             #[cfg(test)]
             is_broken: false,
         }
@@ -108,16 +108,16 @@ impl Peer {
         mut negotiation: Negotiation,
         now: Instant,
     ) -> Result<(String, bool), PeerError> {
-        let shown = self.new.track.remote_certificate(&mut self.new.pc);
+        let shown = self.new.parts.track.remote_certificate(&mut self.new.parts.pc);
         self.agreement.keep_handshake(&mut negotiation, shown.as_deref())?;
-        let pc = &mut self.new.pc;
+        let pc = &mut self.new.parts.pc;
         pc.set_remote_description(now, RTCSessionDescription::offer(negotiation.library_offer())?)?;
         let answer = pc.create_answer(None)?;
         pc.set_local_description(now, answer.clone())?;
         let local = LocalTransport::read(&answer.sdp).ok_or(PeerError::NoTransport)?;
         let is_new = self.register(net, &local.ufrag);
         if is_new {
-            self.hidden.restart();
+            self.mdns_candidates.restart();
         }
         for candidate in negotiation.candidates() {
             let candidate = RTCIceCandidateInit { candidate: candidate.clone(), ..Default::default() };
@@ -125,62 +125,62 @@ impl Peer {
         }
         // All that are known already: until a candidate comes, our checks from its address would make it a peer-reflexive one,
         // which some viewers do not nominate for a second.
-        let answer = self.agreement.answer(negotiation, &local, &self.new.track.ssrcs);
-        self.stages.mark(ConnectStage::Answered, now);
+        let answer = self.agreement.answer(negotiation, &local, &self.new.parts.track.ssrcs);
+        self.connect_times.mark(ConnectStep::Answered, now);
         Ok((answer, is_new))
     }
 
     /// Whether the viewer has shown a certificate that its offer names.
     fn is_verified(&mut self) -> bool {
-        let shown = self.new.track.remote_certificate(&mut self.new.pc);
+        let shown = self.new.parts.track.remote_certificate(&mut self.new.parts.pc);
         self.agreement.verifies(shown.as_deref())
     }
 
     /// An offer of this side, from which only candidates are wanted.
     pub fn offer(&mut self, now: Instant) -> Result<String, PeerError> {
-        let offer = self.new.pc.create_offer(None)?;
-        self.new.pc.set_local_description(now, offer.clone())?;
+        let offer = self.new.parts.pc.create_offer(None)?;
+        self.new.parts.pc.set_local_description(now, offer.clone())?;
         Ok(offer.sdp)
     }
 
     /// Requests for our user fragment come here from now on.
-    fn register(&mut self, net: &mut Net, fragment: &str) -> bool {
-        net.udp.name(self.owner, fragment);
-        net.tcp.name(self.owner, fragment);
-        let is_new = self.fragment.as_deref() != Some(fragment);
+    fn register(&mut self, net: &mut Net, ufrag: &str) -> bool {
+        net.udp.add_ufrag(self.id, ufrag);
+        net.tcp.add_ufrag(self.id, ufrag);
+        let is_new = self.ufrag.as_deref() != Some(ufrag);
         if is_new {
-            self.fragment = Some(fragment.to_owned());
-            net.checks.restart(self.owner);
+            self.ufrag = Some(ufrag.to_owned());
+            net.checks.restart(self.id);
         }
         is_new
     }
 
     /// Takes a candidate of the viewer.
     pub fn add_remote_candidate(&mut self, net: &mut Net, candidate: RTCIceCandidateInit, now: Instant) {
-        let plain = self.hidden.ask(self.owner, candidate, &mut net.names, now);
+        let plain = self.mdns_candidates.ask(self.id, candidate, &mut net.mdns, now);
         // Browsers also send kinds that this side does not speak (ssltcp, foreign extensions).
-        if let Some(Err(error)) = plain.map(|candidate| self.new.pc.add_remote_candidate(candidate)) {
+        if let Some(Err(error)) = plain.map(|candidate| self.new.parts.pc.add_remote_candidate(candidate)) {
             tracing::debug!(%error, "a candidate of the viewer was not usable");
         }
     }
 
     /// The address behind a name was found.
     pub fn found(&mut self, net: &mut Net, name: &str, address: IpAddr, now: Instant) {
-        for candidate in self.hidden.found(name, address) {
+        for candidate in self.mdns_candidates.found(name, address) {
             self.add_remote_candidate(net, candidate, now);
         }
     }
 
     /// Takes one of our candidates, if it is new.
     pub fn add_local_candidate(&mut self, candidate: RTCIceCandidateInit) {
-        if let Err(error) = self.new.pc.add_local_candidate(candidate) {
+        if let Err(error) = self.new.parts.pc.add_local_candidate(candidate) {
             tracing::debug!(%error, "a candidate of this machine is not usable");
         }
     }
 
     /// Tells the end of candidates, once nothing is asked for any more.
     pub fn settle_gathering(&mut self, net: &Net) {
-        if self.gathering.is_owed_end && self.gathering.is_idle() && !net.relays.is_asking(self.owner) {
+        if self.gathering.is_owed_end && self.gathering.is_idle() && !net.relays.is_asking(self.id) {
             self.gathering.is_owed_end = false;
             self.add_local_candidate(RTCIceCandidateInit::default());
         }
@@ -204,7 +204,7 @@ impl Peer {
             return;
         }
         if is_dtls(datagram) && self.new.media.path.is_none() {
-            self.early.hold(transport, datagram);
+            self.client_hello.cache(transport, datagram);
             return;
         }
         let nominates = nomination(datagram);
@@ -213,23 +213,23 @@ impl Peer {
         self.pump(net, now);
         let pair = (transport.local_addr, transport.peer_addr);
         if nominates.is_some() && self.answered != nominates {
-            self.nominations.hold(pair, datagram);
+            self.nominations.keep(pair, datagram);
         }
         let Some(stun) = Stun::of(datagram).filter(|stun| stun.class == Class::Response) else { return };
         if is_signed(datagram) {
-            net.checks.answered(self.owner, transport.peer_addr, stun.transaction);
+            net.checks.answered(self.id, transport.peer_addr, stun.transaction);
         }
         if let Some((_, sent)) = self.check.take_if(|(transaction, _)| *transaction == stun.transaction) {
             self.round_trip = Some(now.saturating_duration_since(sent));
         }
-        if let Some(held) = self.nominations.release(pair) {
-            self.read(message(&held));
+        if let Some(cached) = self.nominations.release(pair) {
+            self.read(message(&cached));
             self.pump(net, now);
         }
     }
 
     fn read(&mut self, message: TaggedBytesMut) {
-        if let Err(error) = self.new.pc.handle_read(message) {
+        if let Err(error) = self.new.parts.pc.handle_read(message) {
             tracing::debug!(%error, "a datagram of the viewer");
         }
     }
@@ -265,26 +265,26 @@ impl Peer {
             self.add_local_candidate(found);
         }
         while let Some(message) = self.gathering.poll_write() {
-            net.send_once(self.owner, &message);
+            net.send_once(self.id, &message);
         }
         self.settle_gathering(net);
         for _ in 0..MAX_ROUNDS {
             // What an event has begun, such as a client's first flight of DTLS, is only fetched by this.
-            if let Err(error) = self.new.pc.handle_timeout(now) {
+            if let Err(error) = self.new.parts.pc.handle_timeout(now) {
                 tracing::debug!(%error, "the connection's time");
             }
             let mut is_idle = true;
-            while let Some(message) = self.new.pc.poll_write() {
+            while let Some(message) = self.new.parts.pc.poll_write() {
                 is_idle = false;
                 self.transmit(net, &message, now);
             }
-            while let Some(event) = self.new.pc.poll_event() {
+            while let Some(event) = self.new.parts.pc.poll_event() {
                 is_idle = false;
                 self.event(net, event, now);
             }
-            while self.new.pc.poll_read().is_some() {}
+            while self.new.parts.pc.poll_read().is_some() {}
             if self.new.media.path.is_some() {
-                for (transport, message) in self.early.take() {
+                for (transport, message) in self.client_hello.take() {
                     is_idle = false;
                     self.read(TaggedBytesMut { now, transport, message });
                 }
@@ -299,7 +299,7 @@ impl Peer {
         match Stun::of(&message.message) {
             Some(Stun { class: Class::Request, transaction }) => {
                 self.check = Some((transaction, now));
-                self.stages.mark(ConnectStage::FirstCheck, now);
+                self.connect_times.mark(ConnectStep::FirstCheck, now);
             }
             Some(Stun { class: Class::Response, transaction }) => self.answered = Some(transaction),
             Some(_) => {}
@@ -308,7 +308,7 @@ impl Peer {
                     self.handshake.sent(&message.message, now);
                 }
                 self.route = Some(message.transport);
-                self.stages.mark(ConnectStage::FirstFlight, now);
+                self.connect_times.mark(ConnectStep::FirstFlight, now);
                 if ends_association(&message.message) {
                     // The library stays connected until consent is lost (RFC 7675).
                     tracing::debug!("the viewer's close_notify, or another end of DTLS");
@@ -316,14 +316,14 @@ impl Peer {
                 }
             }
         }
-        net.transmit(self.owner, message);
+        net.transmit(self.id, message);
     }
 
     fn event(&mut self, net: &mut Net, event: RTCPeerConnectionEvent, now: Instant) {
         match event {
             RTCPeerConnectionEvent::OnIceCandidateEvent(event) => {
                 let Ok(init) = event.candidate.to_json() else { return };
-                for candidate in self.agreement.found(init, self.new.public_ip) {
+                for candidate in self.agreement.found(init, self.new.parts.public_ip) {
                     self.forward(PeerEvent::Candidate(candidate));
                 }
             }
@@ -346,14 +346,14 @@ impl Peer {
             }
             RTCPeerConnectionState::Connected => {
                 self.follow_path(net, now);
-                self.stages.mark(ConnectStage::Finished, now);
-                if let Some(live) = &self.new.live
+                self.connect_times.mark(ConnectStep::Finished, now);
+                if let Some(live) = &self.new.parts.live
                     && !self.is_started
                 {
-                    tracing::debug!(ms = %self.stages.since(live.offered_at), "the steps to the connection");
+                    tracing::debug!(ms = %self.connect_times.since(live.offered_at), "the steps to the connection");
                 }
                 let can_send = self.is_started || self.start_media();
-                self.forward(if can_send { PeerEvent::Connected } else { PeerEvent::SenderFailed });
+                self.forward(if can_send { PeerEvent::Connected } else { PeerEvent::Failed });
             }
             RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => self.forward(PeerEvent::Ended),
             _ => {}
@@ -363,8 +363,8 @@ impl Peer {
     /// Media begins with the keys of the handshake.
     fn start_media(&mut self) -> bool {
         let negotiation = self.agreement.last();
-        let negotiated = negotiation.map(|negotiation| self.new.track.negotiated(negotiation));
-        let Some((negotiated, keys)) = negotiated.zip(self.new.keys.agreed()) else {
+        let negotiated = negotiation.map(|negotiation| self.new.parts.track.negotiated(negotiation));
+        let Some((negotiated, keys)) = negotiated.zip(self.new.parts.keys.agreed()) else {
             tracing::warn!("the connection has no keys for media");
             return false;
         };
@@ -388,35 +388,32 @@ impl Peer {
             && self.new.media.path != Some(path)
         {
             tracing::debug!(?path, "media's path");
-            self.stages.mark(ConnectStage::Nominated, now);
+            self.connect_times.mark(ConnectStep::Nominated, now);
             self.new.media.path = Some(path);
         }
     }
 
     fn selected_path(&mut self, net: &Net) -> Option<SelectedPath> {
-        let pair = self.new.track.selected_pair(&mut self.new.pc)?;
-        path::of(&pair, |peer| net.tcp.link(self.owner, peer))
+        let pair = self.new.parts.track.selected_pair(&mut self.new.parts.pc)?;
+        path::of(&pair, |peer| net.tcp.connection(self.id, peer))
     }
 
     /// The path and what is known of it, once connected.
     pub fn path_stats(&mut self) -> Option<PathStats> {
         #[cfg(test)]
         assert!(!self.is_broken, "on purpose");
-        let pair = self.new.track.selected_pair(&mut self.new.pc)?;
+        let pair = self.new.parts.track.selected_pair(&mut self.new.parts.pc)?;
         Some(path::stats(&pair, self.round_trip))
     }
 
     /// When [`Self::timeout`] is due.
     pub fn poll_timeout(&mut self, net: &mut Net, now: Instant) -> Option<Instant> {
-        let library = self.new.pc.poll_timeout().map(|at| {
+        let library = self.new.parts.pc.poll_timeout().map(|at| {
             let pause = if self.is_started { COARSE } else { Duration::from_millis(1) };
             at.max(now + pause)
         });
-        let others = [
-            self.handshake.poll_timeout(),
-            self.gathering.poll_timeout(),
-            net.relays.poll_timeout(self.owner),
-        ];
+        let others =
+            [self.handshake.poll_timeout(), self.gathering.poll_timeout(), net.relays.poll_timeout(self.id)];
         others.into_iter().chain([library]).flatten().min()
     }
 
@@ -427,10 +424,10 @@ impl Peer {
         if let Some(transport) = self.route {
             for datagram in repeated {
                 let message = BytesMut::from(&datagram[..]);
-                net.transmit(self.owner, &TaggedBytesMut { now, transport, message });
+                net.transmit(self.id, &TaggedBytesMut { now, transport, message });
             }
         }
-        let events = net.relays.timeout(self.owner, now);
+        let events = net.relays.timeout(self.id, now);
         self.relayed(net, events, now);
     }
 
@@ -438,11 +435,11 @@ impl Peer {
     pub fn close(&mut self, net: &mut Net) {
         #[cfg(test)]
         assert!(!self.is_broken, "on purpose");
-        if let Err(error) = self.new.pc.close() {
+        if let Err(error) = self.new.parts.pc.close() {
             tracing::debug!(%error, "closing the peer connection");
         }
-        while let Some(message) = self.new.pc.poll_write() {
-            net.transmit(self.owner, &message);
+        while let Some(message) = self.new.parts.pc.poll_write() {
+            net.transmit(self.id, &message);
         }
     }
 }

@@ -18,10 +18,10 @@ use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::check_limit::{CheckLimit, CheckPolicy};
-use crate::peer::net::demux::Owner;
+use crate::peer::net::demux::PeerId;
 use crate::peer::net::inbox::PacketInbox;
 use crate::peer::net::inbox::RelayId;
-use crate::peer::net::inbox::{Accepted, LinkId};
+use crate::peer::net::inbox::{Accepted, TcpConnectionId};
 use crate::peer::net::interfaces::addresses;
 use crate::peer::net::relay::Server;
 use crate::peer::net::server_names::ServerNames;
@@ -33,14 +33,14 @@ use crate::peer::stats::PathStats;
 pub(super) struct State {
     ice: Ice,
     pub net: Net,
-    pub peers: HashMap<Owner, Peer>,
-    timers: BTreeSet<(Instant, Owner)>,
-    due: HashMap<Owner, Instant>,
+    pub peers: HashMap<PeerId, Peer>,
+    timers: BTreeSet<(Instant, PeerId)>,
+    due: HashMap<PeerId, Instant>,
     server_names: ServerNames,
     /// Names that are to be looked up.
     pub lookups: Vec<String>,
     /// Connections whose media may begin.
-    pub starting: Vec<Owner>,
+    pub starting: Vec<PeerId>,
 }
 
 impl State {
@@ -68,57 +68,57 @@ impl State {
         self.net.udp.bind(&addresses(), now)
     }
 
-    pub fn open(&mut self, owner: Owner, new: NewPeer) {
-        self.peers.insert(owner, Peer::new(owner, new));
+    pub fn open(&mut self, peer_id: PeerId, new: NewPeer) {
+        self.peers.insert(peer_id, Peer::new(peer_id, new));
     }
 
     /// Answers `offer`. `full`: with what is known by then of our candidates, so that nothing is begun that may take long.
     pub fn answer(
         &mut self,
-        owner: Owner,
+        peer_id: PeerId,
         negotiation: Negotiation,
         full: bool,
         now: Instant,
     ) -> Option<Result<String, PeerError>> {
-        if let Some(peer) = self.peers.get_mut(&owner) {
+        if let Some(peer) = self.peers.get_mut(&peer_id) {
             peer.agreement.expect(&negotiation);
         }
-        self.guarded(owner, now, |state| {
-            state.peers.get_mut(&owner)?.agreement.expect(&negotiation);
-            state.gather_hosts(owner, now);
-            let answered = state.peers.get_mut(&owner)?.answer(&mut state.net, negotiation, now);
+        self.guarded(peer_id, now, |state| {
+            state.peers.get_mut(&peer_id)?.agreement.expect(&negotiation);
+            state.gather_hosts(peer_id, now);
+            let answered = state.peers.get_mut(&peer_id)?.answer(&mut state.net, negotiation, now);
             let answered = answered.map(|(answer, is_new)| {
                 if is_new {
-                    state.gather_from_servers(owner, full, now);
+                    state.gather_from_servers(peer_id, full, now);
                 }
                 answer
             });
-            state.settle(owner, now);
+            state.settle(peer_id, now);
             Some(answered)
         })
     }
 
     /// Gathers without a viewer.
-    pub fn offer(&mut self, owner: Owner, now: Instant) -> Option<Result<(), PeerError>> {
-        self.guarded(owner, now, |state| {
-            state.gather_hosts(owner, now);
-            let offered = state.peers.get_mut(&owner)?.offer(now).map(|_| ());
+    pub fn offer(&mut self, peer_id: PeerId, now: Instant) -> Option<Result<(), PeerError>> {
+        self.guarded(peer_id, now, |state| {
+            state.gather_hosts(peer_id, now);
+            let offered = state.peers.get_mut(&peer_id)?.offer(now).map(|_| ());
             if offered.is_ok() {
-                state.gather_from_servers(owner, false, now);
+                state.gather_from_servers(peer_id, false, now);
             }
-            state.settle(owner, now);
+            state.settle(peer_id, now);
             Some(offered)
         })
     }
 
     /// The path of a connection and what is known of it, once connected.
-    pub fn path(&mut self, owner: Owner, now: Instant) -> Option<PathStats> {
-        self.guarded(owner, now, |state| state.peers.get_mut(&owner)?.path_stats())
+    pub fn path(&mut self, peer_id: PeerId, now: Instant) -> Option<PathStats> {
+        self.guarded(peer_id, now, |state| state.peers.get_mut(&peer_id)?.path_stats())
     }
 
     /// The addresses of this machine are known at once.
-    fn gather_hosts(&mut self, owner: Owner, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&owner) else { return };
+    fn gather_hosts(&mut self, peer_id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         let mut hosts: Vec<_> = self.net.udp.addresses().map(gather::host).collect();
         if let Some(port) = self.net.tcp.port() {
             let passive = |address: SocketAddr| gather::host_tcp(SocketAddr::new(address.ip(), port));
@@ -133,15 +133,15 @@ impl State {
 
     /// Asks the servers whose addresses are known. Names are looked up for whoever comes later, and for this one if it may
     /// still hear of candidates.
-    fn gather_from_servers(&mut self, owner: Owner, full: bool, now: Instant) {
+    fn gather_from_servers(&mut self, peer_id: PeerId, full: bool, now: Instant) {
         let servers = self.ice.servers.iter().enumerate();
         let urls = servers.flat_map(|(server, of)| of.urls.iter().map(move |url| (server, url)));
         let urls = urls.filter_map(|(server, url)| Some(ServerToAsk { url: ServerUrl::parse(url)?, server }));
         for server in urls.filter(|server| server.url.udp).collect::<Vec<_>>() {
             let found = self.server_names.addresses(&server.url, now);
             if !found.is_empty() {
-                self.ask(owner, &server, &found, now);
-            } else if !full && let Some(peer) = self.peers.get_mut(&owner) {
+                self.ask(peer_id, &server, &found, now);
+            } else if !full && let Some(peer) = self.peers.get_mut(&peer_id) {
                 peer.gathering.ask_when_named(server, now);
             }
         }
@@ -151,22 +151,22 @@ impl State {
     /// A server's name was looked up.
     pub fn looked_up(&mut self, host: &str, found: Vec<IpAddr>, now: Instant) {
         self.server_names.answered(host, found, now);
-        let waiting = self.peers.iter_mut().map(|(owner, peer)| (*owner, peer.gathering.named(host)));
-        for (owner, servers) in waiting.filter(|(_, servers)| !servers.is_empty()).collect::<Vec<_>>() {
-            self.guarded(owner, now, |state| {
+        let waiting = self.peers.iter_mut().map(|(peer_id, peer)| (*peer_id, peer.gathering.named(host)));
+        for (peer_id, servers) in waiting.filter(|(_, servers)| !servers.is_empty()).collect::<Vec<_>>() {
+            self.guarded(peer_id, now, |state| {
                 for server in servers {
                     let found = state.server_names.addresses(&server.url, now);
-                    state.ask(owner, &server, &found, now);
+                    state.ask(peer_id, &server, &found, now);
                 }
-                state.settle(owner, now);
+                state.settle(peer_id, now);
                 Some(())
             });
         }
     }
 
     /// Asks a server at its addresses: one of each family, the first.
-    fn ask(&mut self, owner: Owner, server: &ServerToAsk, found: &[SocketAddr], now: Instant) {
-        let Some(peer) = self.peers.get_mut(&owner) else { return };
+    fn ask(&mut self, peer_id: PeerId, server: &ServerToAsk, found: &[SocketAddr], now: Instant) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         let of_family = |is_ipv4| found.iter().copied().find(|found| found.is_ipv4() == is_ipv4);
         if !server.url.turn {
             for from in self.net.udp.addresses().collect::<Vec<_>>() {
@@ -185,8 +185,8 @@ impl State {
                 username: of.username.as_deref().unwrap_or_default(),
                 password: of.credential.as_deref().unwrap_or_default(),
             };
-            if !self.net.relays.has_asked(owner, address)
-                && let Err(error) = self.net.relays.allocate(owner, &server, now)
+            if !self.net.relays.has_asked(peer_id, address)
+                && let Err(error) = self.net.relays.allocate(peer_id, &server, now)
             {
                 tracing::warn!(%error, server = %address, "the TURN server cannot be asked");
             }
@@ -196,13 +196,13 @@ impl State {
     /// Does `what` with a connection, and all that comes of it.
     pub fn with<T>(
         &mut self,
-        owner: Owner,
+        peer_id: PeerId,
         now: Instant,
         what: impl FnOnce(&mut Peer, &mut Net) -> T,
     ) -> Option<T> {
-        self.guarded(owner, now, |state| {
-            let done = what(state.peers.get_mut(&owner)?, &mut state.net);
-            state.settle(owner, now);
+        self.guarded(peer_id, now, |state| {
+            let done = what(state.peers.get_mut(&peer_id)?, &mut state.net);
+            state.settle(peer_id, now);
             Some(done)
         })
     }
@@ -210,7 +210,7 @@ impl State {
     /// Does `what`, and ends the connection alone if that fails inside the library: all others live on the same thread.
     fn guarded<T>(
         &mut self,
-        owner: Owner,
+        peer_id: PeerId,
         now: Instant,
         what: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<T> {
@@ -219,11 +219,11 @@ impl State {
             Err(panic) => {
                 let reason = panic_text(panic.as_ref());
                 tracing::error!(reason, "a connection has failed inside the device; the others go on");
-                if let Some(peer) = self.peers.remove(&owner) {
-                    peer.forward(PeerEvent::SenderFailed);
+                if let Some(peer) = self.peers.remove(&peer_id) {
+                    peer.forward(PeerEvent::Failed);
                 }
-                self.schedule(owner, None);
-                self.net.leave(owner, now);
+                self.schedule(peer_id, None);
+                self.net.leave(peer_id, now);
                 None
             }
         }
@@ -232,34 +232,34 @@ impl State {
     /// Does `what` with a connection's media; nothing else comes of that.
     pub fn media<T>(
         &mut self,
-        owner: Owner,
+        peer_id: PeerId,
         what: impl FnOnce(&mut MediaSender, &mut Net) -> T,
     ) -> Option<T> {
-        let peer = self.peers.get_mut(&owner)?;
+        let peer = self.peers.get_mut(&peer_id)?;
         Some(what(&mut peer.new.media, &mut self.net))
     }
 
-    fn settle(&mut self, owner: Owner, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&owner) else { return };
+    fn settle(&mut self, peer_id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         peer.pump(&mut self.net, now);
         if std::mem::take(&mut peer.is_starting) {
-            self.starting.push(owner);
+            self.starting.push(peer_id);
         }
         let at = peer.poll_timeout(&mut self.net, now);
-        self.schedule(owner, at);
+        self.schedule(peer_id, at);
     }
 
-    fn schedule(&mut self, owner: Owner, at: Option<Instant>) {
+    fn schedule(&mut self, peer_id: PeerId, at: Option<Instant>) {
         let before = match at {
-            Some(at) => self.due.insert(owner, at),
-            None => self.due.remove(&owner),
+            Some(at) => self.due.insert(peer_id, at),
+            None => self.due.remove(&peer_id),
         };
         if before != at {
             if let Some(before) = before {
-                self.timers.remove(&(before, owner));
+                self.timers.remove(&(before, peer_id));
             }
             if let Some(at) = at {
-                self.timers.insert((at, owner));
+                self.timers.insert((at, peer_id));
             }
         }
     }
@@ -267,17 +267,17 @@ impl State {
     /// When [`Self::timeouts`] is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let first = self.timers.first().map(|(at, _)| *at);
-        [first, self.net.names.poll_timeout(), self.server_names.poll_timeout()].into_iter().flatten().min()
+        [first, self.net.mdns.poll_timeout(), self.server_names.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn timeouts(&mut self, now: Instant) {
-        while let Some((_, owner)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
-            self.schedule(owner, None);
-            self.with(owner, now, |peer, net| peer.timeout(net, now));
+        while let Some((_, peer_id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.schedule(peer_id, None);
+            self.with(peer_id, now, |peer, net| peer.timeout(net, now));
         }
-        if self.net.names.poll_timeout().is_some_and(|at| at <= now) {
-            self.net.names.timeout(now);
+        if self.net.mdns.poll_timeout().is_some_and(|at| at <= now) {
+            self.net.mdns.timeout(now);
         }
         if self.server_names.poll_timeout().is_some_and(|at| at <= now) {
             self.lookups.extend(self.server_names.begin(false, now));
@@ -288,17 +288,17 @@ impl State {
     pub fn udp(&mut self, at: SocketAddr, from: SocketAddr, datagrams: &[u8], stride: usize) {
         let now = Instant::now();
         for datagram in datagrams.chunks(stride) {
-            let Some(owner) = self.net.udp.received(at, from, datagram, now) else { continue };
-            self.deliver(owner, transport(at, from, TransportProtocol::UDP), datagram, now);
+            let Some(peer_id) = self.net.udp.received(at, from, datagram, now) else { continue };
+            self.deliver(peer_id, transport(at, from, TransportProtocol::UDP), datagram, now);
         }
     }
 
-    fn deliver(&mut self, owner: Owner, transport: TransportContext, datagram: &[u8], now: Instant) {
-        self.guarded(owner, now, |state| {
-            state.peers.get_mut(&owner)?.received(&mut state.net, transport, datagram, now);
+    fn deliver(&mut self, peer_id: PeerId, transport: TransportContext, datagram: &[u8], now: Instant) {
+        self.guarded(peer_id, now, |state| {
+            state.peers.get_mut(&peer_id)?.received(&mut state.net, transport, datagram, now);
             // A report of the viewer concerns its media alone, and is by far the most frequent.
             if !crate::peer::net::demux::is_media(datagram) {
-                state.settle(owner, now);
+                state.settle(peer_id, now);
             }
             Some(())
         });
@@ -308,40 +308,40 @@ impl State {
     pub fn tcp_accepted(&mut self, accepted: Accepted) {
         let first = accepted.first.clone();
         let (local, peer) = (accepted.local, accepted.peer);
-        if let Some((_, owner)) = self.net.tcp.accepted(accepted) {
+        if let Some((_, peer_id)) = self.net.tcp.accepted(accepted) {
             let transport = transport(local, peer, TransportProtocol::TCP);
-            self.deliver(owner, transport, &first, Instant::now());
+            self.deliver(peer_id, transport, &first, Instant::now());
         }
     }
 
     /// A frame came over TCP.
-    pub fn tcp(&mut self, link: LinkId, frame: &[u8]) {
-        if let Some((owner, local, peer)) = self.net.tcp.ends(link) {
+    pub fn tcp(&mut self, connection: TcpConnectionId, frame: &[u8]) {
+        if let Some((peer_id, local, peer)) = self.net.tcp.ends(connection) {
             let transport = transport(local, peer, TransportProtocol::TCP);
-            self.deliver(owner, transport, frame, Instant::now());
+            self.deliver(peer_id, transport, frame, Instant::now());
         }
     }
 
     /// A TURN server sent this.
     pub fn relay(&mut self, relay: RelayId, datagram: &[u8]) {
         let now = Instant::now();
-        if let Some((owner, events)) = self.net.relays.received(relay, datagram, now) {
-            self.with(owner, now, |peer, net| peer.relayed(net, events, now));
+        if let Some((peer_id, events)) = self.net.relays.received(relay, datagram, now) {
+            self.with(peer_id, now, |peer, net| peer.relayed(net, events, now));
         }
     }
 
     /// An answer of multicast DNS came.
     pub fn mdns(&mut self, from: SocketAddr, datagram: &[u8]) {
         let now = Instant::now();
-        for (owner, name, address) in self.net.names.received(from, datagram, now) {
+        for (peer_id, name, address) in self.net.mdns.received(from, datagram, now) {
             let found: (String, IpAddr) = (name, address);
-            self.with(owner, now, |peer, net| peer.found(net, &found.0, found.1, now));
+            self.with(peer_id, now, |peer, net| peer.found(net, &found.0, found.1, now));
         }
     }
 
     /// Ends a connection, and forgets all of it.
-    pub fn close(&mut self, owner: Owner, now: Instant) {
-        if let Some(mut peer) = self.peers.remove(&owner)
+    pub fn close(&mut self, peer_id: PeerId, now: Instant) {
+        if let Some(mut peer) = self.peers.remove(&peer_id)
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| peer.close(&mut self.net)))
         {
             let reason = panic_text(panic.as_ref());
@@ -350,8 +350,8 @@ impl State {
                 "a connection failed inside the device while it was closed; the others go on"
             );
         }
-        self.schedule(owner, None);
-        self.net.leave(owner, now);
+        self.schedule(peer_id, None);
+        self.net.leave(peer_id, now);
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::demux::{Owner, Transaction};
+use super::demux::{PeerId, TransactionId};
 
 /// Checks between one of our addresses and one of the viewer's that has not answered; the library would send 500.
 const MAX_OF_PAIR: u32 = 40;
@@ -40,17 +40,17 @@ pub(in crate::peer) struct CheckPolicy {
 /// One check that is to leave.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::peer) struct Check {
-    pub owner: Owner,
+    pub peer_id: PeerId,
     pub from: SocketAddr,
     pub to: SocketAddr,
-    pub transaction: Transaction,
+    pub transaction: TransactionId,
 }
 
 /// All sessions' checks.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct CheckLimit {
     policy: CheckPolicy,
-    sessions: HashMap<Owner, Checks>,
+    peers: HashMap<PeerId, Checks>,
 }
 
 /// One session's, most of it of one generation of ICE.
@@ -59,7 +59,7 @@ struct Checks {
     /// How often, and when last.
     pairs: HashMap<(SocketAddr, SocketAddr), (u32, Instant)>,
     candidates: HashMap<SocketAddr, Candidate>,
-    sent: VecDeque<(Transaction, SocketAddr)>,
+    sent: VecDeque<(TransactionId, SocketAddr)>,
     /// What is left of [`MAX_OF_SESSION`] at this time, over all generations.
     left: (u32, Instant),
 }
@@ -73,12 +73,12 @@ struct Candidate {
 
 impl CheckLimit {
     pub fn new(policy: CheckPolicy) -> Self {
-        Self { policy, sessions: HashMap::new() }
+        Self { policy, peers: HashMap::new() }
     }
 
     /// Another generation of ICE has begun.
-    pub fn restart(&mut self, owner: Owner) {
-        if let Some(checks) = self.sessions.get_mut(&owner) {
+    pub fn restart(&mut self, peer_id: PeerId) {
+        if let Some(checks) = self.peers.get_mut(&peer_id) {
             checks.pairs.clear();
             checks.candidates.clear();
             checks.sent.clear();
@@ -87,7 +87,7 @@ impl CheckLimit {
 
     /// Whether `check` may leave, which counts it. `is_ours`: where it goes to is this device itself.
     pub fn allows(&mut self, check: &Check, is_ours: bool, now: Instant) -> bool {
-        let Check { owner, from, to, transaction } = *check;
+        let Check { peer_id, from, to, transaction } = *check;
         let address = to.ip().to_canonical();
         let is_public_self = self.policy.public_ip == Some(address) && from.port() == to.port();
         if is_ours || is_public_self || to.port() == 0 || !is_of_one_host(address) {
@@ -95,7 +95,7 @@ impl CheckLimit {
         }
         let is_of_this_machine = address.is_loopback() && !from.ip().is_loopback();
         let is_left_to_viewers = is_of_this_machine || self.policy.skips_private && is_private(address);
-        let checks = self.sessions.entry(owner).or_insert_with(|| Checks::new(now));
+        let checks = self.peers.entry(peer_id).or_insert_with(|| Checks::new(now));
         let may = checks.allows(from, to, !is_left_to_viewers, now);
         if may {
             checks.remember(transaction, to);
@@ -104,16 +104,16 @@ impl CheckLimit {
     }
 
     /// A check of the viewer came from `from` and was found to be its own: one may go there in return.
-    pub fn was_checked(&mut self, owner: Owner, from: SocketAddr, now: Instant) {
-        let checks = self.sessions.entry(owner).or_insert_with(|| Checks::new(now));
+    pub fn was_checked(&mut self, peer_id: PeerId, from: SocketAddr, now: Instant) {
+        let checks = self.peers.entry(peer_id).or_insert_with(|| Checks::new(now));
         if let Some(candidate) = checks.candidate(from) {
             candidate.credit = (candidate.credit + 1).min(MAX_CREDIT);
         }
     }
 
     /// A signed answer of `from` came: no more is counted there.
-    pub fn answered(&mut self, owner: Owner, from: SocketAddr, transaction: Transaction) {
-        if let Some(checks) = self.sessions.get_mut(&owner)
+    pub fn answered(&mut self, peer_id: PeerId, from: SocketAddr, transaction: TransactionId) {
+        if let Some(checks) = self.peers.get_mut(&peer_id)
             && checks.sent.contains(&(transaction, from))
             && let Some(candidate) = checks.candidates.get_mut(&from)
         {
@@ -121,9 +121,9 @@ impl CheckLimit {
         }
     }
 
-    /// Forgets all of `owner`.
-    pub fn leave(&mut self, owner: Owner) {
-        self.sessions.remove(&owner);
+    /// Forgets all of `peer_id`.
+    pub fn leave(&mut self, peer_id: PeerId) {
+        self.peers.remove(&peer_id);
     }
 }
 
@@ -168,7 +168,7 @@ impl Checks {
         has_room.then(|| self.candidates.entry(address).or_default())
     }
 
-    fn remember(&mut self, transaction: Transaction, to: SocketAddr) {
+    fn remember(&mut self, transaction: TransactionId, to: SocketAddr) {
         if self.sent.len() == MAX_SENT {
             self.sent.pop_front();
         }

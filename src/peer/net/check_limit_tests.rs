@@ -14,7 +14,7 @@ fn theirs(port: u16) -> SocketAddr {
 }
 
 fn check(from: SocketAddr, to: SocketAddr) -> Check {
-    Check { owner: 1, from, to, transaction: [7; 12] }
+    Check { peer_id: 1, from, to, transaction: [7; 12] }
 }
 
 fn limit() -> CheckLimit {
@@ -55,16 +55,16 @@ fn a_session_is_bounded_whatever_it_names_and_however_often_it_restarts() {
     }
     // The time is the same for all three.
     assert!((1024..=1024 + 20 * 15 + 1).contains(&u32::try_from(all).unwrap()), "{all}");
-    let checks = &limit.sessions[&1];
+    let checks = &limit.peers[&1];
     assert!(checks.pairs.len() <= MAX_PAIRS && checks.sent.len() <= MAX_SENT);
     for port in 1..2000 {
         limit.was_checked(1, theirs(port), start);
     }
-    assert!(limit.sessions[&1].candidates.len() <= MAX_PAIRS);
-    assert!(limit.allows(&Check { owner: 2, ..check(ours(5), theirs(9)) }, false, start), "others go on");
+    assert!(limit.peers[&1].candidates.len() <= MAX_PAIRS);
+    assert!(limit.allows(&Check { peer_id: 2, ..check(ours(5), theirs(9)) }, false, start), "others go on");
     limit.leave(1);
     limit.leave(2);
-    assert!(limit.sessions.is_empty());
+    assert!(limit.peers.is_empty());
 }
 
 #[test]

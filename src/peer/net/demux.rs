@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// One session's share of one socket.
-pub(in crate::peer) type Owner = u64;
+pub(in crate::peer) type PeerId = u64;
 
 /// User fragments of one session: a new one comes with each ICE restart.
-const MAX_FRAGMENTS: usize = 4;
+const MAX_UFRAGS: usize = 4;
 /// Addresses that one session may be heard from; a browser has a handful, one for each network and kind.
 const MAX_ADDRESSES: usize = 32;
 /// Requests of one session whose answers are still known; checks go out every 20 ms while it connects.
@@ -31,53 +31,53 @@ const CHECK_EVERY: Duration = Duration::from_millis(20);
 const MAX_CHECKED: usize = 256;
 
 /// What a STUN request is known by (RFC 8489 section 5).
-pub(in crate::peer) type Transaction = [u8; 12];
+pub(in crate::peer) type TransactionId = [u8; 12];
 
-/// The table of one socket; bounded by its owners, and empty when they are gone.
+/// The table of one socket; bounded by its peers, and empty when they are gone.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Routes {
-    fragments: HashMap<String, Owner>,
+    ufrags: HashMap<String, PeerId>,
     addresses: HashMap<SocketAddr, Claim>,
-    transactions: HashMap<Transaction, Owner>,
-    by_owner: HashMap<Owner, Owned>,
+    transactions: HashMap<TransactionId, PeerId>,
+    by_peer: HashMap<PeerId, PeerRoutes>,
 }
 
 #[derive(Debug)]
 struct Claim {
-    owner: Owner,
+    peer_id: PeerId,
     heard: Instant,
 }
 
 /// What leaves with a session, each oldest first.
 #[derive(Debug, Default)]
-struct Owned {
-    fragments: VecDeque<String>,
+struct PeerRoutes {
+    ufrags: VecDeque<String>,
     addresses: VecDeque<SocketAddr>,
-    transactions: VecDeque<Transaction>,
+    transactions: VecDeque<TransactionId>,
     /// When each address that is not its own yet was last checked, in this ICE generation.
     checked: HashMap<SocketAddr, Instant>,
 }
 
 impl Routes {
-    /// Requests for `fragment` are `owner`'s from now on. A new one begins an ICE generation (RFC 8445 section 9): what was
+    /// Requests for `ufrag` are `peer_id`'s from now on. A new one begins an ICE generation (RFC 8445 section 9): what was
     /// checked before it counts no more, or a viewer that goes from network to network would use up its addresses.
-    pub fn name(&mut self, owner: Owner, fragment: &str) {
-        let held = self.by_owner.entry(owner).or_default();
-        if held.fragments.iter().any(|known| known == fragment) {
+    pub fn add_ufrag(&mut self, peer_id: PeerId, ufrag: &str) {
+        let held = self.by_peer.entry(peer_id).or_default();
+        if held.ufrags.iter().any(|known| known == ufrag) {
             return;
         }
-        if held.fragments.len() == MAX_FRAGMENTS
-            && let Some(oldest) = held.fragments.pop_front()
+        if held.ufrags.len() == MAX_UFRAGS
+            && let Some(oldest) = held.ufrags.pop_front()
         {
-            self.fragments.remove(&oldest);
+            self.ufrags.remove(&oldest);
         }
-        held.fragments.push_back(fragment.to_owned());
+        held.ufrags.push_back(ufrag.to_owned());
         held.checked.clear();
-        self.fragments.insert(fragment.to_owned(), owner);
+        self.ufrags.insert(ufrag.to_owned(), peer_id);
     }
 
-    /// Sees what `owner` sends, and remembers whose the answer is. `false`: it must not go out now.
-    pub fn sends(&mut self, owner: Owner, datagram: &[u8], to: SocketAddr, now: Instant) -> bool {
+    /// Sees what `peer_id` sends, and remembers whose the answer is. `false`: it must not go out now.
+    pub fn sends(&mut self, peer_id: PeerId, datagram: &[u8], to: SocketAddr, now: Instant) -> bool {
         let claim = self.addresses.get(&to);
         let Some(stun) = Stun::of(datagram) else {
             return claim.is_none_or(|claim| now.saturating_duration_since(claim.heard) < GONE);
@@ -85,8 +85,8 @@ impl Routes {
         if stun.class != Class::Request {
             return true;
         }
-        let is_own = claim.is_some_and(|claim| claim.owner == owner);
-        let held = self.by_owner.entry(owner).or_default();
+        let is_own = claim.is_some_and(|claim| claim.peer_id == peer_id);
+        let held = self.by_peer.entry(peer_id).or_default();
         if !is_own && !held.may_check(to, now) {
             return false;
         }
@@ -96,42 +96,42 @@ impl Routes {
             self.transactions.remove(&oldest);
         }
         held.transactions.push_back(stun.transaction);
-        self.transactions.insert(stun.transaction, owner);
+        self.transactions.insert(stun.transaction, peer_id);
         true
     }
 
     /// Whose a datagram from `from` is.
-    pub fn received(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Option<Owner> {
+    pub fn received(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Option<PeerId> {
         let named = match Stun::of(datagram) {
-            Some(Stun { class: Class::Request, .. }) => Some(*self.fragments.get(local_fragment(datagram)?)?),
+            Some(Stun { class: Class::Request, .. }) => Some(*self.ufrags.get(local_ufrag(datagram)?)?),
             Some(Stun { class: Class::Response, transaction }) => {
                 self.transactions.get(&transaction).copied()
             }
             _ => None,
         };
-        let Some(owner) = named else {
+        let Some(peer_id) = named else {
             let claim = self.addresses.get_mut(&from)?;
             claim.heard = now;
-            return Some(claim.owner);
+            return Some(claim.peer_id);
         };
-        self.claim(owner, from, now);
-        Some(owner)
+        self.claim(peer_id, from, now);
+        Some(peer_id)
     }
 
-    fn claim(&mut self, owner: Owner, from: SocketAddr, now: Instant) {
+    fn claim(&mut self, peer_id: PeerId, from: SocketAddr, now: Instant) {
         if let Some(claim) = self.addresses.get_mut(&from) {
-            if claim.owner == owner {
+            if claim.peer_id == peer_id {
                 claim.heard = now;
                 return;
             }
             if now.saturating_duration_since(claim.heard) < SILENT {
                 return;
             }
-            if let Some(former) = self.by_owner.get_mut(&claim.owner) {
+            if let Some(former) = self.by_peer.get_mut(&claim.peer_id) {
                 former.addresses.retain(|address| *address != from);
             }
         }
-        let held = &mut self.by_owner.entry(owner).or_default().addresses;
+        let held = &mut self.by_peer.entry(peer_id).or_default().addresses;
         if held.len() == MAX_ADDRESSES {
             // The one that was silent for longest, which is never the one in use.
             let heard = |address: &SocketAddr| self.addresses.get(address).map(|claim| claim.heard);
@@ -142,17 +142,17 @@ impl Routes {
             }
         }
         held.push_back(from);
-        self.addresses.insert(from, Claim { owner, heard: now });
-        if let Some(held) = self.by_owner.get_mut(&owner) {
+        self.addresses.insert(from, Claim { peer_id, heard: now });
+        if let Some(held) = self.by_peer.get_mut(&peer_id) {
             held.checked.remove(&from);
         }
     }
 
-    /// Forgets everything of `owner`.
-    pub fn leave(&mut self, owner: Owner) {
-        let Some(held) = self.by_owner.remove(&owner) else { return };
-        for fragment in held.fragments {
-            self.fragments.remove(&fragment);
+    /// Forgets everything of `peer_id`.
+    pub fn leave(&mut self, peer_id: PeerId) {
+        let Some(held) = self.by_peer.remove(&peer_id) else { return };
+        for ufrag in held.ufrags {
+            self.ufrags.remove(&ufrag);
         }
         for address in held.addresses {
             self.addresses.remove(&address);
@@ -164,14 +164,14 @@ impl Routes {
 
     /// Whether nobody has anything here.
     pub fn is_empty(&self) -> bool {
-        self.by_owner.is_empty()
-            && self.fragments.is_empty()
+        self.by_peer.is_empty()
+            && self.ufrags.is_empty()
             && self.addresses.is_empty()
             && self.transactions.is_empty()
     }
 }
 
-impl Owned {
+impl PeerRoutes {
     fn may_check(&mut self, to: SocketAddr, now: Instant) -> bool {
         let known = self.checked.len();
         let pause = CHECK_EVERY * u32::try_from(known).unwrap_or(u32::MAX);
@@ -197,7 +197,7 @@ pub(in crate::peer) enum Class {
 /// The head of a STUN message (RFC 8489 section 5).
 pub(in crate::peer) struct Stun {
     pub class: Class,
-    pub transaction: Transaction,
+    pub transaction: TransactionId,
 }
 
 impl Stun {
@@ -213,7 +213,7 @@ impl Stun {
             0x0010 => Class::Indication,
             _ => Class::Response,
         };
-        let mut transaction = Transaction::default();
+        let mut transaction = TransactionId::default();
         transaction.copy_from_slice(&head[8..]);
         Some(Self { class, transaction })
     }
@@ -250,7 +250,7 @@ pub(in crate::peer) fn is_signed(message: &[u8]) -> bool {
 }
 
 /// Our user fragment out of a STUN Binding request: USERNAME is `ours:theirs` (RFC 8445 section 7.2.2).
-pub(in crate::peer) fn local_fragment(request: &[u8]) -> Option<&str> {
+pub(in crate::peer) fn local_ufrag(request: &[u8]) -> Option<&str> {
     const BINDING_REQUEST: [u8; 2] = [0, 1];
     const USERNAME: [u8; 2] = [0, 6];
     if request.get(..2)? != BINDING_REQUEST {

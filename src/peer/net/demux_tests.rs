@@ -16,26 +16,26 @@ fn stun(kind: [u8; 2], transaction: u8) -> Vec<u8> {
 
 #[test]
 fn the_user_fragment_is_found_in_a_binding_request() {
-    assert_eq!(local_fragment(&request(b"ours:theirs")), Some("ours"));
-    assert_eq!(local_fragment(&request(b"nocolon")), None);
-    assert_eq!(local_fragment(&request(b"\xff:x")), None);
+    assert_eq!(local_ufrag(&request(b"ours:theirs")), Some("ours"));
+    assert_eq!(local_ufrag(&request(b"nocolon")), None);
+    assert_eq!(local_ufrag(&request(b"\xff:x")), None);
 }
 
 #[test]
 fn cut_and_random_requests_are_nobodys() {
     let whole = request(b"ours:theirs");
     for length in 0..whole.len() {
-        assert_eq!(local_fragment(&whole[..length]), None, "cut at {length}");
+        assert_eq!(local_ufrag(&whole[..length]), None, "cut at {length}");
     }
-    assert_eq!(local_fragment(&[0xff; 300]), None);
-    assert_eq!(local_fragment(b"GET / HTTP/1.1\r\n\r\n"), None);
+    assert_eq!(local_ufrag(&[0xff; 300]), None);
+    assert_eq!(local_ufrag(b"GET / HTTP/1.1\r\n\r\n"), None);
 }
 
 #[test]
 fn a_request_claims_its_address_for_the_session_it_names() {
     let (mut routes, now) = (Routes::default(), Instant::now());
-    routes.name(1, "one");
-    routes.name(2, "two");
+    routes.add_ufrag(1, "one");
+    routes.add_ufrag(2, "two");
     assert_eq!(routes.received(MEDIA, from(1), now), None, "nobody has been heard from there");
     assert_eq!(routes.received(&request(b"one:x"), from(1), now), Some(1));
     assert_eq!(routes.received(&request(b"two:x"), from(2), now), Some(2));
@@ -62,8 +62,8 @@ fn an_answer_goes_to_who_asked_though_many_ask_one_server() {
 #[test]
 fn an_address_stays_with_its_session_until_that_is_silent_or_gone() {
     let (mut routes, start) = (Routes::default(), Instant::now());
-    routes.name(1, "one");
-    routes.name(2, "two");
+    routes.add_ufrag(1, "one");
+    routes.add_ufrag(2, "two");
     routes.received(&request(b"one:x"), from(1), start);
     let soon = start + SILENT / 2;
     assert_eq!(routes.received(MEDIA, from(1), soon), Some(1));
@@ -74,7 +74,7 @@ fn an_address_stays_with_its_session_until_that_is_silent_or_gone() {
     assert_eq!(routes.received(MEDIA, from(1), later), Some(2), "silent for long enough");
     routes.leave(1);
     assert_eq!(routes.received(MEDIA, from(1), later), Some(2), "no longer the former one's to take along");
-    routes.name(3, "three");
+    routes.add_ufrag(3, "three");
     routes.leave(2);
     routes.received(&request(b"three:x"), from(1), later);
     assert_eq!(routes.received(MEDIA, from(1), later), Some(3), "it came back as another session");
@@ -85,17 +85,17 @@ fn an_address_stays_with_its_session_until_that_is_silent_or_gone() {
 #[test]
 fn whatever_comes_the_table_stays_bounded_and_keeps_who_is_in_use() {
     let (mut routes, start) = (Routes::default(), Instant::now());
-    routes.name(1, "one");
+    routes.add_ufrag(1, "one");
     for port in 1..=10_000 {
         let now = start + Duration::from_millis(port.into());
         routes.received(&request(b"one:x"), from(port), now);
         assert_eq!(routes.received(MEDIA, from(1), now), Some(1));
-        routes.name(1, &format!("fragment {port}"));
-        routes.name(1, "one");
+        routes.add_ufrag(1, &format!("ufrag {port}"));
+        routes.add_ufrag(1, "one");
         routes.sends(1, &stun([0, 1], u8::try_from(port % 251).unwrap()), from(port + 20_000), now);
     }
     assert_eq!(routes.addresses.len(), MAX_ADDRESSES);
-    assert!(routes.fragments.len() <= MAX_FRAGMENTS && routes.transactions.len() <= MAX_TRANSACTIONS);
+    assert!(routes.ufrags.len() <= MAX_UFRAGS && routes.transactions.len() <= MAX_TRANSACTIONS);
     routes.leave(1);
     assert!(routes.is_empty(), "{routes:?}");
 }
@@ -103,7 +103,7 @@ fn whatever_comes_the_table_stays_bounded_and_keeps_who_is_in_use() {
 #[test]
 fn media_is_withheld_from_who_is_gone_and_checks_of_many_addresses_are_thinned() {
     let (mut routes, start) = (Routes::default(), Instant::now());
-    routes.name(1, "one");
+    routes.add_ufrag(1, "one");
     routes.received(&request(b"one:x"), from(1), start);
     assert!(routes.sends(1, MEDIA, from(1), start + GONE / 2));
     assert!(!routes.sends(1, MEDIA, from(1), start + GONE));
@@ -112,10 +112,10 @@ fn media_is_withheld_from_who_is_gone_and_checks_of_many_addresses_are_thinned()
     assert!(routes.sends(1, MEDIA, from(1), start + GONE));
 
     // The library checks each pair every 20 ms: one candidate loses nothing by this, a hundred do.
-    let mut checks = |owner, addresses: u16| {
+    let mut checks = |peer_id, addresses: u16| {
         let rounds = (0..100).map(|round| start + CHECK_EVERY * round);
         let sent = rounds.flat_map(|now| (0..addresses).map(move |port| (now, port)));
-        sent.filter(|(now, port)| routes.sends(owner, &stun([0, 1], 1), from(100 + port), *now)).count()
+        sent.filter(|(now, port)| routes.sends(peer_id, &stun([0, 1], 1), from(100 + port), *now)).count()
     };
     assert_eq!(checks(2, 1), 100);
     let many = checks(3, 100);
@@ -127,13 +127,13 @@ fn each_ice_generation_may_check_as_many_addresses() {
     let (mut routes, now) = (Routes::default(), Instant::now());
     let mut port = 0;
     for generation in 0..3 {
-        routes.name(1, &format!("generation {generation}"));
+        routes.add_ufrag(1, &format!("generation {generation}"));
         for _ in 0..MAX_CHECKED {
             port += 1;
             assert!(routes.sends(1, &stun([0, 1], 1), from(port), now), "{port}");
         }
         assert!(!routes.sends(1, &stun([0, 1], 1), from(port + 1), now), "one more than may be");
-        routes.name(1, &format!("generation {generation}"));
+        routes.add_ufrag(1, &format!("generation {generation}"));
         assert!(!routes.sends(1, &stun([0, 1], 1), from(port + 1), now), "the same generation again");
     }
 }

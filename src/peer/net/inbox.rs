@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 pub(super) const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// One connection of a viewer.
-pub(in crate::peer) type LinkId = u64;
+pub(in crate::peer) type TcpConnectionId = u64;
 
 /// One allocation, or the request for it.
 pub(in crate::peer) type RelayId = u64;
@@ -32,9 +32,9 @@ pub(in crate::peer) trait PacketInbox {
     /// A TCP connection has said whose it is.
     fn tcp_accepted(&self, accepted: Accepted);
     /// A frame came.
-    fn tcp(&self, link: LinkId, frame: &[u8]);
+    fn tcp(&self, connection: TcpConnectionId, frame: &[u8]);
     /// The connection is gone.
-    fn tcp_closed(&self, link: LinkId);
+    fn tcp_closed(&self, connection: TcpConnectionId);
     /// A TURN server sent this.
     fn relay(&self, relay: RelayId, datagram: &[u8]);
     /// An answer of multicast DNS.

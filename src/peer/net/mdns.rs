@@ -14,7 +14,7 @@ use rustix::net::{SendFlags, sendto};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::demux::Owner;
+use super::demux::PeerId;
 use super::inbox::{ERROR_PAUSE, PacketInbox};
 use crate::base::tasks::TaskGroup;
 
@@ -26,12 +26,12 @@ const MAX_ASKED: usize = 256;
 const MAX_DATAGRAM_BYTES: usize = 9000;
 
 /// A name that was found: whose, which, where.
-pub(in crate::peer) type Found = (Owner, String, IpAddr);
+pub(in crate::peer) type Found = (PeerId, String, IpAddr);
 
 /// Asks for names. It has a socket only while it does.
-pub(in crate::peer) struct Resolver {
+pub(in crate::peer) struct MdnsResolver {
     mdns: Option<Mdns>,
-    asked: HashMap<QueryId, (Owner, String)>,
+    asked: HashMap<QueryId, (PeerId, String)>,
     socket: Option<Socket>,
     inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
@@ -48,14 +48,14 @@ impl Drop for Socket {
     }
 }
 
-impl Resolver {
+impl MdnsResolver {
     pub fn new(inbox: Weak<dyn PacketInbox>, tasks: TaskGroup) -> Self {
         Self { mdns: None, asked: HashMap::new(), socket: None, inbox, tasks }
     }
 
     /// Asks for `name`. The answer comes with [`Self::received`].
-    pub fn ask(&mut self, owner: Owner, name: &str, now: Instant) {
-        let is_asked = self.asked.values().any(|(of, asked)| *of == owner && asked == name);
+    pub fn ask(&mut self, peer_id: PeerId, name: &str, now: Instant) {
+        let is_asked = self.asked.values().any(|(of, asked)| *of == peer_id && asked == name);
         if is_asked || self.asked.len() >= MAX_ASKED {
             return;
         }
@@ -72,7 +72,7 @@ impl Resolver {
         let config = || MdnsConfig::new().with_query_interval(ASK_EVERY).with_query_timeout(ASK_FOR);
         let mdns = self.mdns.get_or_insert_with(|| Mdns::new(now, config()));
         let id = mdns.query_now(now, name);
-        self.asked.insert(id, (owner, name.to_owned()));
+        self.asked.insert(id, (peer_id, name.to_owned()));
         self.flush();
     }
 
@@ -112,11 +112,11 @@ impl Resolver {
         self.settle();
     }
 
-    /// Forgets what `owner` asked for.
-    pub fn leave(&mut self, owner: Owner) {
+    /// Forgets what `peer_id` asked for.
+    pub fn leave(&mut self, peer_id: PeerId) {
         let Some(mdns) = &mut self.mdns else { return };
         self.asked.retain(|id, (of, _)| {
-            let stays = *of != owner;
+            let stays = *of != peer_id;
             if !stays {
                 mdns.cancel_query(*id);
             }
@@ -131,7 +131,7 @@ impl Resolver {
         while let Some(event) = self.mdns.as_mut().and_then(Mdns::poll_event) {
             match event {
                 MdnsEvent::QueryAnswered(id, address) => {
-                    found.extend(self.asked.remove(&id).map(|(owner, name)| (owner, name, address)));
+                    found.extend(self.asked.remove(&id).map(|(peer_id, name)| (peer_id, name, address)));
                 }
                 MdnsEvent::QueryTimeout(id) => drop(self.asked.remove(&id)),
                 _ => {}

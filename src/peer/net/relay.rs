@@ -18,7 +18,7 @@ use rustix::net::{SendFlags, send};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-use super::demux::Owner;
+use super::demux::PeerId;
 use super::inbox::{ERROR_PAUSE, PacketInbox, RelayId};
 use crate::base::tasks::TaskGroup;
 use crate::peer::error::PeerError;
@@ -55,7 +55,7 @@ pub(in crate::peer) struct Relays {
 }
 
 struct Relay {
-    owner: Owner,
+    peer_id: PeerId,
     client: Client,
     socket: Rc<UdpSocket>,
     server: SocketAddr,
@@ -81,7 +81,7 @@ impl Relays {
     }
 
     /// Asks `server` for a relayed address.
-    pub fn allocate(&mut self, owner: Owner, server: &Server<'_>, now: Instant) -> Result<(), PeerError> {
+    pub fn allocate(&mut self, peer_id: PeerId, server: &Server<'_>, now: Instant) -> Result<(), PeerError> {
         let id = self.next;
         self.next += 1;
         let socket = connect(server.address).map_err(Error::from)?;
@@ -101,7 +101,7 @@ impl Relays {
         let reader = read(id, Rc::clone(&socket), self.inbox.clone());
         let reader = self.tasks.spawn_local_finite("turn-reader", reader);
         let mut relay = Relay {
-            owner,
+            peer_id,
             client,
             socket,
             server: server.address,
@@ -117,13 +117,13 @@ impl Relays {
         Ok(())
     }
 
-    fn of(&mut self, owner: Owner) -> impl Iterator<Item = &mut Relay> {
-        self.all.values_mut().filter(move |relay| relay.owner == owner)
+    fn of(&mut self, peer_id: PeerId) -> impl Iterator<Item = &mut Relay> {
+        self.all.values_mut().filter(move |relay| relay.peer_id == peer_id)
     }
 
-    /// Whether `address` is a relayed one of `owner`.
-    pub fn is_relayed(&self, owner: Owner, address: SocketAddr) -> bool {
-        self.all.values().any(|relay| relay.owner == owner && relay.relayed == Some(address))
+    /// Whether `address` is a relayed one of `peer_id`.
+    pub fn is_relayed(&self, peer_id: PeerId, address: SocketAddr) -> bool {
+        self.all.values().any(|relay| relay.peer_id == peer_id && relay.relayed == Some(address))
     }
 
     /// Whether `address` is a relayed one of anybody.
@@ -132,18 +132,18 @@ impl Relays {
     }
 
     /// Whether an answer of a server is still to come.
-    pub fn is_asking(&self, owner: Owner) -> bool {
-        self.all.values().any(|relay| relay.owner == owner && !relay.is_settled)
+    pub fn is_asking(&self, peer_id: PeerId) -> bool {
+        self.all.values().any(|relay| relay.peer_id == peer_id && !relay.is_settled)
     }
 
-    /// Whether `owner` has asked the server at this address.
-    pub fn has_asked(&self, owner: Owner, server: SocketAddr) -> bool {
-        self.all.values().any(|relay| relay.owner == owner && relay.server == server)
+    /// Whether `peer_id` has asked the server at this address.
+    pub fn has_asked(&self, peer_id: PeerId, server: SocketAddr) -> bool {
+        self.all.values().any(|relay| relay.peer_id == peer_id && relay.server == server)
     }
 
     /// Sends `packet` from the relayed address `from`.
-    pub fn send(&mut self, owner: Owner, from: SocketAddr, to: SocketAddr, packet: &[u8], now: Instant) {
-        if let Some(relay) = self.of(owner).find(|relay| relay.relayed == Some(from)) {
+    pub fn send(&mut self, peer_id: PeerId, from: SocketAddr, to: SocketAddr, packet: &[u8], now: Instant) {
+        if let Some(relay) = self.of(peer_id).find(|relay| relay.relayed == Some(from)) {
             relay.send(to, packet, now);
             relay.flush();
         }
@@ -155,7 +155,7 @@ impl Relays {
         id: RelayId,
         datagram: &[u8],
         now: Instant,
-    ) -> Option<(Owner, Vec<RelayEvent>)> {
+    ) -> Option<(PeerId, Vec<RelayEvent>)> {
         let relay = self.all.get_mut(&id)?;
         let transport = TransportContext {
             local_addr: relay.base,
@@ -167,18 +167,18 @@ impl Relays {
         if let Err(error) = relay.client.handle_read(message) {
             tracing::debug!(%error, server = %relay.server, "a TURN server's datagram");
         }
-        Some((relay.owner, relay.events(now)))
+        Some((relay.peer_id, relay.events(now)))
     }
 
-    /// When [`Self::timeout`] is due for `owner`.
-    pub fn poll_timeout(&mut self, owner: Owner) -> Option<Instant> {
-        self.of(owner).filter_map(|relay| relay.client.poll_timeout()).min()
+    /// When [`Self::timeout`] is due for `peer_id`.
+    pub fn poll_timeout(&mut self, peer_id: PeerId) -> Option<Instant> {
+        self.of(peer_id).filter_map(|relay| relay.client.poll_timeout()).min()
     }
 
     /// Repeats requests and renews allocations.
-    pub fn timeout(&mut self, owner: Owner, now: Instant) -> Vec<RelayEvent> {
+    pub fn timeout(&mut self, peer_id: PeerId, now: Instant) -> Vec<RelayEvent> {
         let mut events = Vec::new();
-        for relay in self.of(owner) {
+        for relay in self.of(peer_id) {
             if let Err(error) = relay.client.handle_timeout(now) {
                 tracing::debug!(%error, server = %relay.server, "a TURN server's time");
             }
@@ -187,16 +187,16 @@ impl Relays {
         events
     }
 
-    /// Gives all of `owner`'s back. Once is enough: a server forgets by itself if this is lost.
-    pub fn leave(&mut self, owner: Owner, now: Instant) {
-        for relay in self.of(owner) {
+    /// Gives all of `peer_id`'s back. Once is enough: a server forgets by itself if this is lost.
+    pub fn leave(&mut self, peer_id: PeerId, now: Instant) {
+        for relay in self.of(peer_id) {
             let Some(relayed) = relay.relayed else { continue };
             if let Ok(mut allocation) = relay.client.relay(relayed) {
                 let _ = allocation.close(now);
             }
             relay.flush();
         }
-        self.all.retain(|_, relay| relay.owner != owner);
+        self.all.retain(|_, relay| relay.peer_id != peer_id);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::inbox::LinkId;
+use super::inbox::TcpConnectionId;
 
 /// The path that one viewer's media takes, as ICE has chosen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,5 +22,5 @@ pub(in crate::peer) enum SelectedPath {
         to: SocketAddr,
     },
     /// Over a TCP connection, framed (RFC 4571).
-    Tcp(LinkId),
+    Tcp(TcpConnectionId),
 }

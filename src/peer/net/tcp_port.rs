@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::demux::{Owner, local_fragment};
-use super::inbox::{Accepted, LinkId, PacketInbox};
+use super::demux::{PeerId, local_ufrag};
+use super::inbox::{Accepted, PacketInbox, TcpConnectionId};
 use crate::base::limits::{Capacity, PerHost};
 use crate::base::tasks::TaskGroup;
 use crate::peer::error::PeerError;
@@ -32,11 +32,11 @@ const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// The longest STUN request that is read (RFC 8489 section 6.1: below 1500 bytes).
 const MAX_REQUEST_BYTES: usize = 1500;
 /// Connections of one session: a browser makes one for each of our candidates.
-const MAX_LINKS: usize = 16;
+const MAX_CONNECTIONS: usize = 16;
 /// What may wait to be written to one connection; frames beyond it are lost.
 const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// How long what waits to be written may still take once its session has ended: close_notify is the last of it.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+const CLOSE_NOTIFY_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -57,24 +57,24 @@ pub(in crate::peer) fn bind(port: u16) -> Result<Vec<std::net::TcpListener>, Pee
 }
 
 /// All sessions' connections.
-pub(in crate::peer) struct TcpLinks {
+pub(in crate::peer) struct TcpConnections {
     port: Option<u16>,
-    fragments: HashMap<String, Owner>,
-    links: HashMap<LinkId, Link>,
-    next: LinkId,
+    ufrags: HashMap<String, PeerId>,
+    connections: HashMap<TcpConnectionId, TcpConnection>,
+    next: TcpConnectionId,
     inbox: Weak<dyn PacketInbox>,
     tasks: TaskGroup,
 }
 
-struct Link {
-    owner: Owner,
+struct TcpConnection {
+    peer_id: PeerId,
     peer: SocketAddr,
     local: SocketAddr,
     outbox: Rc<Outbox>,
     task: Option<JoinHandle<()>>,
 }
 
-impl Link {
+impl TcpConnection {
     /// Ends the connection once what waits was written.
     fn finish(mut self) {
         self.outbox.closing.notify_one();
@@ -83,7 +83,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for TcpConnection {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -139,14 +139,14 @@ impl Outbox {
                 self.written.notified().await;
             }
         };
-        let _ = timeout(FAREWELL_LIMIT, written).await;
+        let _ = timeout(CLOSE_NOTIFY_LIMIT, written).await;
     }
 }
 
-impl TcpLinks {
+impl TcpConnections {
     /// None yet. Viewers find `port`.
     pub fn new(port: Option<u16>, inbox: Weak<dyn PacketInbox>, tasks: TaskGroup) -> Self {
-        Self { port, fragments: HashMap::new(), links: HashMap::new(), next: 0, inbox, tasks }
+        Self { port, ufrags: HashMap::new(), connections: HashMap::new(), next: 0, inbox, tasks }
     }
 
     /// Where viewers find it.
@@ -154,17 +154,19 @@ impl TcpLinks {
         self.port
     }
 
-    /// Connections whose first request is for `fragment` are `owner`'s from now on.
-    pub fn name(&mut self, owner: Owner, fragment: &str) {
+    /// Connections whose first request is for `ufrag` are `peer_id`'s from now on.
+    pub fn add_ufrag(&mut self, peer_id: PeerId, ufrag: &str) {
         if self.port.is_some() {
-            self.fragments.insert(fragment.to_owned(), owner);
+            self.ufrags.insert(ufrag.to_owned(), peer_id);
         }
     }
 
     /// Takes a connection, if there is a session of its name.
-    pub fn accepted(&mut self, accepted: Accepted) -> Option<(LinkId, Owner)> {
-        let owner = *self.fragments.get(local_fragment(&accepted.first)?)?;
-        if self.links.values().filter(|link| link.owner == owner).count() >= MAX_LINKS {
+    pub fn accepted(&mut self, accepted: Accepted) -> Option<(TcpConnectionId, PeerId)> {
+        let peer_id = *self.ufrags.get(local_ufrag(&accepted.first)?)?;
+        if self.connections.values().filter(|connection| connection.peer_id == peer_id).count()
+            >= MAX_CONNECTIONS
+        {
             return None;
         }
         let id = self.next;
@@ -173,47 +175,52 @@ impl TcpLinks {
         let outbox = Rc::<Outbox>::default();
         let task = serve(id, stream, Rc::clone(&outbox), self.inbox.clone());
         let task = self.tasks.spawn_local_finite("ice-tcp", task);
-        self.links.insert(id, Link { owner, peer, local, outbox, task: Some(task) });
-        Some((id, owner))
+        self.connections.insert(id, TcpConnection { peer_id, peer, local, outbox, task: Some(task) });
+        Some((id, peer_id))
     }
 
     /// The session's connection from `peer`.
-    pub fn link(&self, owner: Owner, peer: SocketAddr) -> Option<LinkId> {
-        self.links.iter().find(|(_, link)| link.owner == owner && link.peer == peer).map(|(id, _)| *id)
+    pub fn connection(&self, peer_id: PeerId, peer: SocketAddr) -> Option<TcpConnectionId> {
+        self.connections
+            .iter()
+            .find(|(_, connection)| connection.peer_id == peer_id && connection.peer == peer)
+            .map(|(id, _)| *id)
     }
 
     /// Whose it is, our end and the viewer's.
-    pub fn ends(&self, link: LinkId) -> Option<(Owner, SocketAddr, SocketAddr)> {
-        self.links.get(&link).map(|link| (link.owner, link.local, link.peer))
+    pub fn ends(&self, connection: TcpConnectionId) -> Option<(PeerId, SocketAddr, SocketAddr)> {
+        self.connections
+            .get(&connection)
+            .map(|connection| (connection.peer_id, connection.local, connection.peer))
     }
 
     /// Sends `packet` as a frame.
-    pub fn send(&self, link: LinkId, packet: &[u8]) {
-        if let Some(link) = self.links.get(&link) {
-            link.outbox.push(packet);
+    pub fn send(&self, connection: TcpConnectionId, packet: &[u8]) {
+        if let Some(connection) = self.connections.get(&connection) {
+            connection.outbox.push(packet);
         }
     }
 
     /// Whether frames wait to be written.
-    pub fn is_waiting(&self, link: LinkId) -> bool {
-        self.links.get(&link).is_some_and(|link| link.outbox.is_waiting())
+    pub fn is_waiting(&self, connection: TcpConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|connection| connection.outbox.is_waiting())
     }
 
     /// Forgets a connection.
-    pub fn closed(&mut self, link: LinkId) {
-        self.links.remove(&link);
+    pub fn closed(&mut self, connection: TcpConnectionId) {
+        self.connections.remove(&connection);
     }
 
-    /// Forgets all of `owner`.
-    pub fn leave(&mut self, owner: Owner) {
-        self.fragments.retain(|_, of| *of != owner);
-        for (_, link) in self.links.extract_if(|_, link| link.owner == owner) {
-            link.finish();
+    /// Forgets all of `peer_id`.
+    pub fn leave(&mut self, peer_id: PeerId) {
+        self.ufrags.retain(|_, of| *of != peer_id);
+        for (_, connection) in self.connections.extract_if(|_, connection| connection.peer_id == peer_id) {
+            connection.finish();
         }
     }
 }
 
-async fn serve(id: LinkId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dyn PacketInbox>) {
+async fn serve(id: TcpConnectionId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dyn PacketInbox>) {
     let (read, write) = stream.into_split();
     tokio::select! {
         _ = frames(id, read, &inbox) => {}
@@ -225,7 +232,7 @@ async fn serve(id: LinkId, stream: TcpStream, outbox: Rc<Outbox>, inbox: Weak<dy
     }
 }
 
-async fn frames(id: LinkId, mut stream: OwnedReadHalf, inbox: &Weak<dyn PacketInbox>) -> Option<()> {
+async fn frames(id: TcpConnectionId, mut stream: OwnedReadHalf, inbox: &Weak<dyn PacketInbox>) -> Option<()> {
     let mut frame = Vec::new();
     loop {
         let length = stream.read_u16().await.ok()?;
@@ -279,7 +286,7 @@ async fn accept_on(
         // One too many takes the place of the oldest that has yet to say whose it is: of the same host, or of all.
         let Some(slot) = unknown.enter_waiting(peer.ip()) else { continue };
         let inbox = inbox.clone();
-        tasks.spawn_local_finite("ice-tcp-greeting", async move {
+        tasks.spawn_local_finite("ice-tcp-first-request", async move {
             let accepted = tokio::select! {
                 () = slot.evicted() => None,
                 accepted = timeout(FIRST_REQUEST_LIMIT, first_frame(port, stream, peer)) => accepted.ok().flatten(),
@@ -300,7 +307,7 @@ async fn first_frame(port: u16, mut stream: TcpStream, peer: SocketAddr) -> Opti
     }
     let mut first = vec![0; length];
     stream.read_exact(&mut first).await.ok()?;
-    local_fragment(&first)?;
+    local_ufrag(&first)?;
     let local = SocketAddr::new(stream.local_addr().ok()?.ip().to_canonical(), port);
     Some(Accepted { stream, first, peer, local })
 }

@@ -2,8 +2,8 @@
 
 use tokio::task::LocalSet;
 
-use super::super::collected::{Came, Collected};
 use super::super::demux::request;
+use super::super::recorded_inbox::{Recorded, RecordedInbox};
 use super::*;
 
 /// A port that nobody has at the moment.
@@ -25,9 +25,9 @@ async fn connect_from(host: [u8; 4], port: u16) -> TcpStream {
     socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
 }
 
-async fn accepted(collected: &Collected) -> Accepted {
-    match collected.next().await {
-        Came::Accepted(accepted) => accepted,
+async fn accepted(recorded: &RecordedInbox) -> Accepted {
+    match recorded.next().await {
+        Recorded::Accepted(accepted) => accepted,
         _ => panic!("something else came"),
     }
 }
@@ -36,7 +36,7 @@ async fn accepted(collected: &Collected) -> Accepted {
 async fn silent_connections_of_one_host_do_not_keep_others_out() {
     let all = async {
         let number = free_port();
-        let (collected, inbox) = Collected::new();
+        let (recorded, inbox) = RecordedInbox::new();
         accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
         let mut silent = Vec::new();
         for _ in 0..2 * MAX_UNKNOWN {
@@ -44,11 +44,11 @@ async fn silent_connections_of_one_host_do_not_keep_others_out() {
         }
         let mut viewer = connect_from([127, 0, 0, 3], number).await;
         viewer.write_all(&first_frame()).await.unwrap();
-        assert_eq!(accepted(&collected).await.peer, viewer.local_addr().unwrap());
+        assert_eq!(accepted(&recorded).await.peer, viewer.local_addr().unwrap());
         // Nor those of its own host: behind a proxy all are one.
         let mut other = connect_from([127, 0, 0, 2], number).await;
         other.write_all(&first_frame()).await.unwrap();
-        assert_eq!(accepted(&collected).await.peer, other.local_addr().unwrap());
+        assert_eq!(accepted(&recorded).await.peer, other.local_addr().unwrap());
         let (gone, newest) = silent.split_at_mut(2 * MAX_UNKNOWN - MAX_UNKNOWN_OF_HOST + 1);
         for stream in gone {
             assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0, "hung up on");
@@ -65,10 +65,10 @@ async fn silent_connections_of_one_host_do_not_keep_others_out() {
 async fn a_connection_reaches_the_session_of_its_name() {
     let all = async {
         let number = free_port();
-        let (collected, inbox) = Collected::new();
+        let (recorded, inbox) = RecordedInbox::new();
         accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
-        let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
-        links.name(7, "ours");
+        let mut connections = TcpConnections::new(Some(number), inbox, TaskGroup::new());
+        connections.add_ufrag(7, "ours");
 
         let mut stranger = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
         stranger.write_all(b"\x00\x04oops").await.unwrap();
@@ -76,51 +76,53 @@ async fn a_connection_reaches_the_session_of_its_name() {
 
         let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
         viewer.write_all(&[first_frame(), b"\x00\x03abc".to_vec()].concat()).await.unwrap();
-        let first = accepted(&collected).await;
+        let first = accepted(&recorded).await;
         assert_eq!(first.first, request(b"ours:theirs"), "the first request is not lost");
         assert_eq!(
             (first.local, first.peer),
             (([127, 0, 0, 1], number).into(), viewer.local_addr().unwrap())
         );
-        let (link, owner) = links.accepted(first).unwrap();
-        assert_eq!((owner, links.link(7, viewer.local_addr().unwrap())), (7, Some(link)));
-        assert!(matches!(collected.next().await, Came::Tcp(of, frame) if of == link && frame == b"abc"));
-        links.send(link, b"picture");
+        let (connection, peer_id) = connections.accepted(first).unwrap();
+        assert_eq!((peer_id, connections.connection(7, viewer.local_addr().unwrap())), (7, Some(connection)));
+        assert!(
+            matches!(recorded.next().await, Recorded::Tcp(of, frame) if of == connection && frame == b"abc")
+        );
+        connections.send(connection, b"picture");
         let mut frame = [0; 9];
         viewer.read_exact(&mut frame).await.unwrap();
         assert_eq!(&frame, b"\x00\x07picture");
 
-        links.leave(7);
+        connections.leave(7);
         assert_eq!(viewer.read(&mut frame).await.unwrap_or(0), 0, "the connection ends with its session");
-        assert!(links.links.is_empty() && links.fragments.is_empty());
+        assert!(connections.connections.is_empty() && connections.ufrags.is_empty());
     };
     LocalSet::new().run_until(all).await;
 }
 
 /// A viewer that has come, and whose connection belongs to 7.
-async fn joined() -> (Rc<Collected>, TcpLinks, TcpStream, LinkId) {
+async fn joined() -> (Rc<RecordedInbox>, TcpConnections, TcpStream, TcpConnectionId) {
     let number = free_port();
-    let (collected, inbox) = Collected::new();
+    let (recorded, inbox) = RecordedInbox::new();
     accept(number, bind(number).unwrap(), &inbox, &TaskGroup::new()).unwrap();
-    let mut links = TcpLinks::new(Some(number), inbox, TaskGroup::new());
-    links.name(7, "ours");
+    let mut connections = TcpConnections::new(Some(number), inbox, TaskGroup::new());
+    connections.add_ufrag(7, "ours");
     let mut viewer = TcpStream::connect(("127.0.0.1", number)).await.unwrap();
     viewer.write_all(&first_frame()).await.unwrap();
-    let (link, _) = links.accepted(accepted(&collected).await).unwrap();
-    (collected, links, viewer, link)
+    let (connection, _) = connections.accepted(accepted(&recorded).await).unwrap();
+    (recorded, connections, viewer, connection)
 }
 
 #[tokio::test]
 async fn what_a_viewer_does_not_read_is_bounded() {
     let all = async {
-        let (collected, links, viewer, link) = joined().await;
+        let (recorded, connections, viewer, connection) = joined().await;
         for _ in 0..2 * MAX_OUTBOX_BYTES / 1000 {
-            links.send(link, &[7; 1000]);
+            connections.send(connection, &[7; 1000]);
         }
-        assert!(links.is_waiting(link));
-        assert!(links.links[&link].outbox.frames.borrow().len() <= MAX_OUTBOX_BYTES + 2);
+        assert!(connections.is_waiting(connection));
+        assert!(connections.connections[&connection].outbox.frames.borrow().len() <= MAX_OUTBOX_BYTES + 2);
         drop(viewer);
-        assert!(matches!(collected.next().await, Came::Closed(of) if of == link));
+        assert!(matches!(recorded.next().await, Recorded::Closed(of) if of == connection));
     };
     LocalSet::new().run_until(all).await;
 }
@@ -128,14 +130,14 @@ async fn what_a_viewer_does_not_read_is_bounded() {
 #[tokio::test]
 async fn what_a_session_said_last_is_written_and_then_the_connection_ends() {
     let all = async {
-        let (_collected, mut links, mut viewer, link) = joined().await;
+        let (_recorded, mut connections, mut viewer, connection) = joined().await;
         // More than the system takes at once.
         let frames = MAX_OUTBOX_BYTES / 1002;
         for _ in 0..frames {
-            links.send(link, &[7; 1000]);
+            connections.send(connection, &[7; 1000]);
         }
-        links.leave(7);
-        assert!(links.links.is_empty());
+        connections.leave(7);
+        assert!(connections.connections.is_empty());
         let mut read = Vec::new();
         viewer.read_to_end(&mut read).await.unwrap();
         assert_eq!(read.len(), frames * 1002);
@@ -146,7 +148,7 @@ async fn what_a_session_said_last_is_written_and_then_the_connection_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_viewer_that_reads_nothing_keeps_no_ended_connection() {
     let all = async {
-        let (_collected, inbox) = Collected::new();
+        let (_recorded, inbox) = RecordedInbox::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _viewer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();

@@ -13,7 +13,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_s
 use tokio::task::JoinHandle;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Runtime, TokioRuntime, Transmit};
 
-use super::demux::{Owner, Routes};
+use super::demux::{PeerId, Routes};
 use super::inbox::{ERROR_PAUSE, PacketInbox};
 use crate::base::tasks::TaskGroup;
 use crate::peer::error::PeerError;
@@ -114,10 +114,10 @@ impl UdpPort {
         self.sockets.iter_mut().find(|socket| socket.address == address)
     }
 
-    /// Requests for `fragment` are `owner`'s from now on.
-    pub fn name(&mut self, owner: Owner, fragment: &str) {
+    /// Requests for `ufrag` are `peer_id`'s from now on.
+    pub fn add_ufrag(&mut self, peer_id: PeerId, ufrag: &str) {
         for socket in &mut self.sockets {
-            socket.routes.name(owner, fragment);
+            socket.routes.add_ufrag(peer_id, ufrag);
         }
     }
 
@@ -128,7 +128,7 @@ impl UdpPort {
         from: SocketAddr,
         datagram: &[u8],
         now: Instant,
-    ) -> Option<Owner> {
+    ) -> Option<PeerId> {
         self.at(at)?.routes.received(datagram, from, now)
     }
 
@@ -136,7 +136,7 @@ impl UdpPort {
     /// be sent is lost, as in any network; a path that is gone for good is found by ICE.
     pub fn send(
         &mut self,
-        owner: Owner,
+        peer_id: PeerId,
         from: SocketAddr,
         to: SocketAddr,
         contents: &[u8],
@@ -144,7 +144,7 @@ impl UdpPort {
         now: Instant,
     ) -> bool {
         let Some(socket) = self.at(from) else { return true };
-        if !socket.routes.sends(owner, contents, to, now) {
+        if !socket.routes.sends(peer_id, contents, to, now) {
             return true;
         }
         let transmit =
@@ -160,10 +160,10 @@ impl UdpPort {
         }
     }
 
-    /// Forgets all of `owner`.
-    pub fn leave(&mut self, owner: Owner) {
+    /// Forgets all of `peer_id`.
+    pub fn leave(&mut self, peer_id: PeerId) {
         for socket in &mut self.sockets {
-            socket.routes.leave(owner);
+            socket.routes.leave(peer_id);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 pub mod fec;
 pub mod keys;
-pub mod packet;
+pub mod ntp;
+pub mod rtp_header;
+pub mod rtp_sender;
 mod rtx_cache;
 mod sender_report;
 mod srtp;
-pub mod stream;

@@ -8,7 +8,7 @@ use rtc::rtcp::source_description::{
 };
 use rtc::shared::marshal::Marshal;
 
-use super::packet::CLOCK_RATE_HZ;
+use super::rtp_header::CLOCK_RATE_HZ;
 
 /// As often as browsers report.
 const EVERY: Duration = Duration::from_secs(1);

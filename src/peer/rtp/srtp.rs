@@ -73,7 +73,7 @@ impl Srtp {
     }
 
     /// Protects the RTP packet that begins at `start` of `bytes` and ends with them; its header has `header_bytes`.
-    /// `index` is its number with the turns of the 16 bits counted above them (RFC 3711 section 3.3.1): no two different
+    /// `index` is its number with the rollovers of the 16 bits counted above them (RFC 3711 section 3.3.1) (RFC 3711 section 3.3.1): no two different
     /// packets of an `ssrc` may have the same.
     pub fn protect(
         &mut self,

@@ -29,12 +29,12 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::base::tasks::TaskGroup;
-use crate::peer::net::collected::Collected;
+use crate::peer::net::recorded_inbox::RecordedInbox;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::rtp::keys::Master;
 use crate::peer::rtp::keys::tests::agreed;
-use crate::peer::rtp::packet::Extensions;
-use crate::peer::rtp::stream::Negotiated;
+use crate::peer::rtp::rtp_header::Extensions;
+use crate::peer::rtp::rtp_sender::Negotiated;
 use crate::signaling::topic::Id;
 use crate::stream::Rendition;
 
@@ -210,7 +210,7 @@ struct World {
     socket: UdpSocket,
     media: MediaSender,
     net: Net,
-    sending: Sending,
+    video_sender: VideoSender,
     live: Arc<SessionStats>,
     fanout: Fanout,
     viewer: Viewer,
@@ -229,7 +229,7 @@ impl World {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let now = Instant::now();
-        let mut net = Net::new(None, None, &Collected::new().1, &TaskGroup::new());
+        let mut net = Net::new(None, None, &RecordedInbox::new().1, &TaskGroup::new());
         net.udp.bind(&[IpAddr::from([127, 0, 0, 1])], now).unwrap();
         // The system has to call the socket writable.
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -273,7 +273,7 @@ impl World {
             socket,
             media,
             net,
-            sending: Sending::new(0, fanout.clone(), Arc::clone(&live)),
+            video_sender: VideoSender::new(0, fanout.clone(), Arc::clone(&live)),
             live,
             fanout,
             viewer,
@@ -294,7 +294,7 @@ impl World {
             if self.steps.is_multiple_of(PICTURE) {
                 self.picture(rate).await;
             }
-            self.sending.send(self.now, rate, &mut self.media, &mut self.net);
+            self.video_sender.send(self.now, rate, &mut self.media, &mut self.net);
             assert!(self.media.finish(&mut self.net, self.now));
             self.carry();
             self.now += STEP;
@@ -317,9 +317,9 @@ impl World {
         let unit = AccessUnit::new(Bytes::from(data), media_time, self.now, self.now, key_frame);
         if key_frame {
             (self.wants_key_frame, self.last_key_frame) = (false, Some(self.now));
-            self.key_frame_packets = payloads(&unit).len();
+            self.key_frame_packets = packetize(&unit).len();
         }
-        self.sending.take(self.now, &unit, rate);
+        self.video_sender.take(self.now, &unit, rate);
     }
 
     fn carry(&mut self) {

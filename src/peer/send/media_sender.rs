@@ -13,16 +13,16 @@ use rtc::rtcp;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
-use super::latency;
 use crate::peer::bwe::feedback::Feedback;
 use crate::peer::bwe::rtx_budget::Conditions;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::batch::Batch;
-use crate::peer::net::demux::Owner;
+use crate::peer::net::demux::PeerId;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::rtp::keys::SrtpKeys;
-use crate::peer::rtp::stream::{Negotiated, Packet, Stream, log_failure};
+use crate::peer::rtp::ntp::ntp_q32;
+use crate::peer::rtp::rtp_sender::{Negotiated, Packet, RtpSender, log_failure};
 use crate::stream::Fanout;
 
 /// How long packets wait for room in a socket before they are lost.
@@ -30,36 +30,31 @@ const ROOM_LIMIT: Duration = Duration::from_millis(500);
 
 /// One viewer's media.
 pub(in crate::peer) struct MediaSender {
-    owner: Owner,
+    peer_id: PeerId,
     feedback: Arc<Feedback>,
     fanout: Fanout,
     /// Where it goes; packets are lost while that is not known.
     pub path: Option<SelectedPath>,
     /// `None` until the handshake is over.
-    stream: Option<Stream>,
+    rtp: Option<RtpSender>,
     /// What found no room, and since when it waits.
     unsent: Option<(Batch, Instant)>,
 }
 
 impl MediaSender {
     /// Nothing is sent before [`Self::start`]. Key frames are asked of `fanout`.
-    pub fn new(owner: Owner, feedback: Arc<Feedback>, fanout: Fanout) -> Self {
-        Self { owner, feedback, fanout, path: None, stream: None, unsent: None }
+    pub fn new(peer_id: PeerId, feedback: Arc<Feedback>, fanout: Fanout) -> Self {
+        Self { peer_id, feedback, fanout, path: None, rtp: None, unsent: None }
     }
 
     /// Begins, with what was negotiated and what the handshake agreed on.
     pub fn start(&mut self, negotiated: &Negotiated, keys: &SrtpKeys) -> Result<(), PeerError> {
-        let stream = Stream::new(negotiated, keys, &*default_provider()?)?;
-        if stream.can_protect() {
-            self.feedback.allow_protection();
+        let rtp = RtpSender::new(negotiated, keys, &*default_provider()?)?;
+        if rtp.can_send_fec() {
+            self.feedback.allow_fec();
         }
-        self.stream = Some(stream);
+        self.rtp = Some(rtp);
         Ok(())
-    }
-
-    /// Where its pictures come from.
-    pub fn fanout(&self) -> &Fanout {
-        &self.fanout
     }
 
     /// Sends what `make` adds. Gives how many runs found no room, and those themselves.
@@ -67,13 +62,13 @@ impl MediaSender {
         &mut self,
         net: &mut Net,
         now: Instant,
-        make: impl FnOnce(&mut Stream, &Feedback, &mut Batch) -> T,
+        make: impl FnOnce(&mut RtpSender, &Feedback, &mut Batch) -> T,
     ) -> Option<(T, Option<Batch>)> {
-        let stream = self.stream.as_mut()?;
+        let rtp = self.rtp.as_mut()?;
         let mut batch = std::mem::take(&mut net.scratch);
         batch.clear();
-        let done = make(stream, &self.feedback, &mut batch);
-        let sent = self.path.map_or(batch.len(), |path| net.send(self.owner, path, &batch, now));
+        let done = make(rtp, &self.feedback, &mut batch);
+        let sent = self.path.map_or(batch.len(), |path| net.send(self.peer_id, path, &batch, now));
         let rest = (sent < batch.len()).then(|| batch.after(sent));
         net.scratch = batch;
         Some((done, rest))
@@ -94,7 +89,7 @@ impl MediaSender {
         if let Some((unsent, since)) = self.unsent.take()
             && now.saturating_duration_since(since) < ROOM_LIMIT
         {
-            let sent = net.send(self.owner, path, &unsent, now);
+            let sent = net.send(self.peer_id, path, &unsent, now);
             if sent < unsent.len() {
                 self.unsent = Some((unsent.after(sent), since));
             }
@@ -104,17 +99,17 @@ impl MediaSender {
 
     /// Sends `packets` in their order.
     pub fn send(&mut self, net: &mut Net, now: Instant, packets: impl IntoIterator<Item = Packet>) {
-        let spacing = self.feedback.repair_spacing();
-        let sent = self.batch(net, now, |stream, feedback, batch| {
-            let (mut repairs, mut bytes) = (0, 0);
+        let spacing = self.feedback.fec_spacing();
+        let sent = self.batch(net, now, |rtp, feedback, batch| {
+            let (mut fec_packets, mut bytes) = (0, 0);
             for packet in packets {
                 let is_last = packet.marker;
-                log_failure(stream.media(batch, now, packet));
-                let added = stream.protect(batch, now, is_last, spacing);
-                (repairs, bytes) = (repairs + added.0, bytes + added.1);
+                log_failure(rtp.add_media(batch, now, packet));
+                let added = rtp.add_fec(batch, now, is_last, spacing);
+                (fec_packets, bytes) = (fec_packets + added.0, bytes + added.1);
             }
-            if repairs > 0 {
-                feedback.unasked_repairs.fetch_add(repairs, Ordering::Relaxed);
+            if fec_packets > 0 {
+                feedback.fec_packets.fetch_add(fec_packets, Ordering::Relaxed);
                 feedback.sent_besides(now, bytes);
             }
         });
@@ -124,13 +119,13 @@ impl MediaSender {
     /// Tells the viewer which RTP time is which time of day, if that is due. `timestamp` is that of a picture
     /// captured at `captured_at`.
     pub fn report(&mut self, net: &mut Net, now: Instant, timestamp: u32, captured_at: Instant) {
-        if !self.stream.as_ref().is_some_and(|stream| stream.is_report_due(now)) {
+        if !self.rtp.as_ref().is_some_and(|rtp| rtp.is_report_due(now)) {
             return;
         }
         let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
         let age = now.saturating_duration_since(captured_at);
-        let sent = self.batch(net, now, |stream, _, batch| {
-            log_failure(stream.report(batch, now, latency::ntp_q32(since_unix), timestamp, age));
+        let sent = self.batch(net, now, |rtp, _, batch| {
+            log_failure(rtp.report(batch, now, ntp_q32(since_unix), timestamp, age));
         });
         self.keep(sent.and_then(|((), rest)| rest), now);
     }
@@ -138,13 +133,13 @@ impl MediaSender {
     /// Sends the last packets once more, if the path is to be tried for more than it is known to carry: viewers leave out
     /// what they have.
     pub fn probe(&mut self, net: &mut Net, now: Instant) {
-        if !self.stream.as_ref().is_some_and(Stream::can_probe) {
+        if !self.rtp.as_ref().is_some_and(RtpSender::can_probe) {
             return;
         }
         let Some(bits) = self.feedback.probe(now) else { return };
         // What finds no room leaves too late to tell anything.
-        self.batch(net, now, |stream, feedback, batch| {
-            let (packets, bytes) = stream.newest_again(batch, now, bits);
+        self.batch(net, now, |rtp, feedback, batch| {
+            let (packets, bytes) = rtp.add_probe(batch, now, bits);
             feedback.probe_packets.fetch_add(packets, Ordering::Relaxed);
             feedback.sent_besides(now, bytes);
         });
@@ -156,7 +151,7 @@ impl MediaSender {
         if !matches!(datagram, [_, 192..=223, ..]) {
             return false;
         }
-        let Some(Ok(mut opened)) = self.stream.as_mut().map(|stream| stream.open_rtcp(datagram)) else {
+        let Some(Ok(mut opened)) = self.rtp.as_mut().map(|rtp| rtp.open_rtcp(datagram)) else {
             return false;
         };
         match rtcp::packet::unmarshal(&mut opened) {
@@ -168,34 +163,34 @@ impl MediaSender {
 
     /// Takes the viewer's RTCP, opened.
     fn reported(&mut self, net: &mut Net, now: Instant, packets: &[Box<dyn rtcp::Packet>]) {
-        let ssrc = self.stream.as_ref().map(Stream::ssrc);
+        let ssrc = self.rtp.as_ref().map(RtpSender::ssrc);
         for packet in packets {
             let any = packet.as_any();
             self.feedback.take(now, any, ssrc, &self.fanout);
             if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
-                if self.stream.as_ref().is_some_and(|stream| stream.asks(nack)) {
-                    self.repair(net, now, |stream, batch, on| stream.asked_again(batch, now, on, nack));
+                if self.rtp.as_ref().is_some_and(|rtp| rtp.is_nack_for_us(nack)) {
+                    self.retransmit(net, now, |rtp, batch, on| rtp.retransmit(batch, now, on, nack));
                 }
             } else if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
-                let reports = self.stream.as_mut().map(|stream| stream.departed(feedback));
-                self.feedback.departed(now, &reports.unwrap_or_default());
-                self.repair(net, now, |stream, batch, on| stream.lost_again(batch, now, on));
+                let reports = self.rtp.as_mut().map(|rtp| rtp.take_transport_feedback(feedback));
+                self.feedback.take_packet_results(now, &reports.unwrap_or_default());
+                self.retransmit(net, now, |rtp, batch, on| rtp.retransmit_lost(batch, now, on));
             }
         }
     }
 
     /// Sends again what `add` adds.
-    fn repair(
+    fn retransmit(
         &mut self,
         net: &mut Net,
         now: Instant,
-        add: impl FnOnce(&mut Stream, &mut Batch, Conditions) -> (u64, usize),
+        add: impl FnOnce(&mut RtpSender, &mut Batch, Conditions) -> (u64, usize),
     ) {
         let on = self.feedback.conditions(now);
         // What finds no room now is asked for again, and over TCP nothing is lost.
-        self.batch(net, now, |stream, feedback, batch| {
-            let (packets, bytes) = add(stream, batch, on);
-            feedback.repaired_packets.fetch_add(packets, Ordering::Relaxed);
+        self.batch(net, now, |rtp, feedback, batch| {
+            let (packets, bytes) = add(rtp, batch, on);
+            feedback.retransmitted_packets.fetch_add(packets, Ordering::Relaxed);
             if bytes > 0 {
                 feedback.sent_besides(now, bytes);
             }

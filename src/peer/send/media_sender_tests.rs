@@ -21,12 +21,12 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::base::tasks::TaskGroup;
-use crate::peer::bwe::Report;
-use crate::peer::net::collected::Collected;
+use crate::peer::bwe::PacketResult;
+use crate::peer::net::recorded_inbox::RecordedInbox;
 use crate::peer::rtp::fec::Fec;
 use crate::peer::rtp::keys::Master;
 use crate::peer::rtp::keys::tests::agreed;
-use crate::peer::rtp::packet::Extensions;
+use crate::peer::rtp::rtp_header::Extensions;
 
 const SSRC: u32 = 7;
 const RTX_SSRC: u32 = 8;
@@ -48,7 +48,7 @@ impl Viewer {
 
     async fn with(has_rtx: bool, fec: Option<Fec>) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let mut net = Net::new(None, None, &Collected::new().1, &TaskGroup::new());
+        let mut net = Net::new(None, None, &RecordedInbox::new().1, &TaskGroup::new());
         net.udp.bind(&[IpAddr::from([127, 0, 0, 1])], Instant::now()).unwrap();
         // The system has to call the socket writable.
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -119,7 +119,7 @@ impl Viewer {
     /// Packets sent beside those of pictures.
     fn besides(&self) -> u64 {
         let feedback = &self.media.feedback;
-        let counts = [&feedback.repaired_packets, &feedback.unasked_repairs, &feedback.probe_packets];
+        let counts = [&feedback.retransmitted_packets, &feedback.fec_packets, &feedback.probe_packets];
         counts.into_iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
@@ -158,23 +158,23 @@ async fn a_picture_arrives_whole_and_numbered() {
 }
 
 #[tokio::test]
-async fn a_repair_carries_the_old_number_in_a_stream_of_its_own() {
+async fn a_retransmission_carries_the_old_number_in_a_stream_of_its_own() {
     let all = async {
         let mut viewer = Viewer::new(true).await;
         viewer.send(Instant::now(), &[100, 200]);
         let (first, second) = (viewer.packet().await, viewer.packet().await);
         viewer.misses(second.header.sequence_number);
-        let repair = viewer.packet().await;
-        assert_eq!((repair.header.ssrc, repair.header.payload_type), (RTX_SSRC, 103));
-        assert_eq!(repair.payload[..2], second.header.sequence_number.to_be_bytes());
-        assert_eq!(repair.payload[2..], second.payload[..]);
-        assert_eq!((repair.header.timestamp, repair.header.marker), (90_000, true));
+        let rtx = viewer.packet().await;
+        assert_eq!((rtx.header.ssrc, rtx.header.payload_type), (RTX_SSRC, 103));
+        assert_eq!(rtx.payload[..2], second.header.sequence_number.to_be_bytes());
+        assert_eq!(rtx.payload[2..], second.payload[..]);
+        assert_eq!((rtx.header.timestamp, rtx.header.marker), (90_000, true));
         assert_eq!(
-            transport_cc(&repair),
+            transport_cc(&rtx),
             transport_cc(&first).wrapping_add(2),
             "congestion control hears of it"
         );
-        assert_eq!(viewer.media.feedback.repaired_packets.load(Ordering::Relaxed), 1);
+        assert_eq!(viewer.media.feedback.retransmitted_packets.load(Ordering::Relaxed), 1);
     };
     LocalSet::new().run_until(all).await;
 }
@@ -296,7 +296,7 @@ async fn whatever_a_viewer_asks_and_tells_it_is_sent_less_beside_the_pictures_th
         for says in [Says::Nothing, Says::AllCame, Says::Lost(10), Says::Lost(3), Says::AtOnce] {
             let besides = besieged(says).await;
             println!("{says:?}: {besides:.2}");
-            assert!(besides > 0.02, "{says:?}: nothing is repaired: {besides}");
+            assert!(besides > 0.02, "{says:?}: nothing is sent again: {besides}");
             let most = if matches!(says, Says::Lost(_)) { 1.0 } else { 0.65 };
             assert!(besides < most, "{says:?}: {besides}");
         }
@@ -313,14 +313,14 @@ async fn a_path_is_tried_with_packets_that_the_viewer_has() {
         let at = |ms| start + Duration::from_millis(ms);
         // Half of all is lost for a second, then nothing any more.
         for ms in (0..4000).step_by(50) {
-            let report = |number: u32| Report {
+            let report = |number: u32| PacketResult {
                 departure: at(ms),
                 arrival: None,
                 arrived: ms >= 1000 || number.is_multiple_of(2),
                 bytes: 1000,
             };
             feedback.sent(at(ms), 20_000);
-            feedback.departed(at(ms), &(0..20).map(report).collect::<Vec<_>>());
+            feedback.take_packet_results(at(ms), &(0..20).map(report).collect::<Vec<_>>());
         }
         assert!(feedback.rate(at(4000)).is_some());
         viewer.send(at(4000), &[1000; 8]);

@@ -1,7 +1,8 @@
 //! Which pictures one viewer gets, and when their packets leave.
 
 mod frame_dropper;
-pub mod latency;
 pub mod media_sender;
 mod pacer;
-pub mod pictures;
+pub mod packetizer;
+pub mod send_times;
+pub mod video_sender;

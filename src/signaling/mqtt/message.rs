@@ -1,4 +1,4 @@
-//! What goes through a link: messages both ways, and word of the connection.
+//! What goes through a client: messages both ways, and word of the connection.
 
 use bytes::Bytes;
 
@@ -55,9 +55,9 @@ pub struct AnswerTo {
     pub correlation: Option<Bytes>,
 }
 
-/// What a link tells the application.
+/// What a client tells the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent {
+pub enum MqttEvent {
     /// The broker is there and has acknowledged the subscriptions.
     Connected,
     /// The broker is gone, or cannot be reached for another reason than before.

@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::link_config::{LinkConfig, LinkError};
+use super::client_config::{MqttClientConfig, MqttError};
 use super::message::Outgoing;
-use super::version::{NoGreeting, VersionChoice};
-use super::wire::{Greeting, Version, WireClient, WireEvent, WireLoop, WireOptions};
+use super::version::{NoConnAck, VersionChoice};
+use super::wire::{ConnAckLimits, Version, WireClient, WireEvent, WireLoop, WireOptions};
 use super::{reason, tls};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::{Id, Topics};
 
-/// From the first byte to the broker's greeting.
+/// From the first byte to the broker's connack.
 const GREETING_LIMIT: Duration = Duration::from_secs(12);
 /// For the answer to one packet.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -83,8 +83,8 @@ pub struct Tried {
 /// What a broker let us do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    /// From the first byte to the greeting, TLS included.
-    pub greeting: Duration,
+    /// From the first byte to the connack, TLS included.
+    pub connack: Duration,
     /// Every topic, in the order of the protocol.
     pub topics: Vec<Tried>,
     /// The broker keeps messages for later subscribers, which the protocol needs.
@@ -98,7 +98,7 @@ pub struct Probed {
 pub enum ProbeError {
     /// Something in the configuration.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Mqtt(#[from] MqttError),
     /// The broker is not there, refuses, or hung up; in plain words, with what to do.
     #[error("{0}")]
     Broker(String),
@@ -154,91 +154,93 @@ fn trials(topics: &Topics, viewer: &Id) -> Vec<Trial> {
 ///
 /// # Errors
 /// The broker is not there, or does not let us in.
-pub async fn knock(config: &LinkConfig) -> Result<(), ProbeError> {
-    let (visit, ..) = enter(config).await?;
-    visit.goodbye().await;
+pub async fn try_connect(config: &MqttClientConfig) -> Result<(), ProbeError> {
+    let (probing, ..) = connect_bare(config).await?;
+    probing.goodbye().await;
     Ok(())
 }
 
 /// A connection, what the broker said, and after how long.
-async fn enter(config: &LinkConfig) -> Result<(Visit, Greeting, Duration), ProbeError> {
+async fn connect_bare(
+    config: &MqttClientConfig,
+) -> Result<(ProbeConnection, ConnAckLimits, Duration), ProbeError> {
     tls::install_crypto_provider();
-    let bare = LinkConfig { will: None, ..config.clone() };
+    let bare = MqttClientConfig { will: None, ..config.clone() };
     let options = WireOptions::of(&bare)?;
     let mut choice = VersionChoice::default();
-    let (visit, greeting, took) = loop {
+    let (probing, connack, took) = loop {
         let version = choice.next();
-        let mut visit = Visit::new(&bare, options.open(version, false, REQUESTS));
+        let mut probing = ProbeConnection::new(&bare, options.open(version, false, REQUESTS));
         let started = Instant::now();
-        match visit.greeting().await {
-            Ok(greeting) => break (visit, greeting, started.elapsed()),
+        match probing.greeting().await {
+            Ok(connack) => break (probing, connack, started.elapsed()),
             Err((error, because)) => {
                 // A broker that hangs up is asked a second time before the other version.
                 let is_worth_it = choice.failed(version, because)
-                    || (because == NoGreeting::HungUp && version == Version::Five);
+                    || (because == NoConnAck::HungUp && version == Version::Five);
                 if !is_worth_it {
                     return Err(error);
                 }
             }
         }
     };
-    if let Some(words) = reason::impossible(&greeting, &visit.url) {
+    if let Some(words) = reason::impossible(&connack, &probing.url) {
         return Err(ProbeError::Broker(words));
     }
-    Ok((visit, greeting, took))
+    Ok((probing, connack, took))
 }
 
 /// Connects once, with the client id and the credentials of `config`, and tries every topic that a
 /// device with `topics` uses. `viewer` names the signal topics that it speaks on. The will and the
 /// subscriptions of `config` are not used.
-pub async fn probe(config: &LinkConfig, topics: &Topics, viewer: &Id) -> Result<Probed, ProbeError> {
-    let (mut visit, greeting, took) = enter(config).await?;
-    let keeps = greeting.retains;
+pub async fn probe(config: &MqttClientConfig, topics: &Topics, viewer: &Id) -> Result<Probed, ProbeError> {
+    let (mut probing, connack, took) = connect_bare(config).await?;
+    let keeps = connack.retains;
     let trials = trials(topics, viewer);
-    let granted = visit.subscribe(&trials).await?;
+    let granted = probing.subscribe(&trials).await?;
     let mut tried = Vec::with_capacity(trials.len());
     for (trial, granted) in trials.iter().zip(granted) {
-        let outcome = visit.try_topic(trial, granted).await?;
+        let outcome = probing.try_topic(trial, granted).await?;
         tried.push(Tried { topic: trial.filter.clone(), usage: trial.usage, outcome });
     }
-    let availability = visit.retained.get(&topics.leaf("availability"));
+    let availability = probing.retained.get(&topics.leaf("availability"));
     let availability = availability.map(|payload| String::from_utf8_lossy(payload).into_owned());
-    visit.goodbye().await;
-    Ok(Probed { greeting: took, topics: tried, keeps_messages: keeps, availability })
+    probing.goodbye().await;
+    Ok(Probed { connack: took, topics: tried, keeps_messages: keeps, availability })
 }
 
 /// One connection and what came over it.
-struct Visit {
+struct ProbeConnection {
     client: WireClient,
     events: WireLoop,
     url: BrokerUrl,
     client_id: String,
-    greeted: bool,
+    connacked: bool,
     /// What the broker has kept, by topic.
     retained: HashMap<String, Bytes>,
     /// What came back: topic and payload.
     echoes: Vec<(String, Bytes)>,
 }
 
-impl Visit {
-    fn new(config: &LinkConfig, (client, events): (WireClient, WireLoop)) -> Self {
+impl ProbeConnection {
+    fn new(config: &MqttClientConfig, (client, events): (WireClient, WireLoop)) -> Self {
         Self {
             client,
             events,
             url: config.url.clone(),
             client_id: config.client_id.clone(),
-            greeted: false,
+            connacked: false,
             retained: HashMap::new(),
             echoes: Vec::new(),
         }
     }
 
-    /// The broker's greeting, or why there is none and what that says of its version.
-    async fn greeting(&mut self) -> Result<Greeting, (ProbeError, NoGreeting)> {
+    /// The broker's connack, or why there is none and what that says of its version.
+    async fn greeting(&mut self) -> Result<ConnAckLimits, (ProbeError, NoConnAck)> {
         let silent = || {
             let text =
                 format!("the broker {} does not answer: check the port and firewalls between", self.url);
-            (ProbeError::Broker(text), NoGreeting::Unrelated)
+            (ProbeError::Broker(text), NoConnAck::Unrelated)
         };
         match timeout_at(Deadline::now() + GREETING_LIMIT, self.events.poll()).await {
             Ok(Err(error)) => {
@@ -248,9 +250,9 @@ impl Visit {
                     if is_login { ProbeError::Credentials(words) } else { ProbeError::Broker(words) };
                 Err((refused, reason::no_greeting_because(&error)))
             }
-            Ok(Ok(WireEvent::Greeted(greeting))) => {
-                self.greeted = true;
-                Ok(greeting)
+            Ok(Ok(WireEvent::ConnAck(connack))) => {
+                self.connacked = true;
+                Ok(connack)
             }
             Ok(Ok(_)) | Err(_) => Err(silent()),
         }
@@ -330,7 +332,7 @@ impl Visit {
                 Err(_) => return Ok(None),
                 Ok(Ok(event)) => event,
                 Ok(Err(error)) => {
-                    let words = reason::explain(&error, &self.url, &self.client_id, self.greeted);
+                    let words = reason::explain(&error, &self.url, &self.client_id, self.connacked);
                     return Err(ProbeError::Broker(words));
                 }
             };
@@ -353,7 +355,7 @@ impl Visit {
         if self.client.disconnect() {
             let limit = Deadline::now() + ECHO_LIMIT;
             while let Ok(Ok(event)) = timeout_at(limit, self.events.poll()).await {
-                if matches!(event, WireEvent::GoodbyeSent) {
+                if matches!(event, WireEvent::DisconnectSent) {
                     break;
                 }
             }

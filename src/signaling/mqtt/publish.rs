@@ -6,19 +6,19 @@ use tracing::warn;
 
 use super::message::Outgoing;
 use super::shared::Shared;
-use super::wire::{Greeting, IN_FLIGHT, WireClient, packet_bytes};
+use super::wire::{ConnAckLimits, IN_FLIGHT, WireClient, packet_bytes};
 
 /// One connection, from the first byte to the last.
 #[derive(Default)]
 pub(super) struct BrokerConnection {
-    pub(super) greeted: bool,
+    pub(super) connacked: bool,
     /// Since when the subscriptions are there.
     pub(super) ready: Option<Instant>,
     pub(super) unacknowledged: u16,
     pub(super) unanswered_pings: u32,
     /// What the broker takes.
-    pub(super) limits: Greeting,
-    pub(super) goodbye_sent: bool,
+    pub(super) limits: ConnAckLimits,
+    pub(super) disconnect_sent: bool,
 }
 
 /// Hands waiting messages to rumqttc, whose own queue always has room for them: what is handed over
@@ -27,7 +27,7 @@ pub(super) fn pump(shared: &Shared, client: &WireClient, connection: &mut Broker
     if connection.ready.is_none() {
         return;
     }
-    while connection.unacknowledged < IN_FLIGHT && !connection.goodbye_sent {
+    while connection.unacknowledged < IN_FLIGHT && !connection.disconnect_sent {
         let Some((since, message)) = shared.queue().pop() else { break };
         let message = as_taken(message, &connection.limits);
         let size = packet_bytes(&message);
@@ -44,13 +44,13 @@ pub(super) fn pump(shared: &Shared, client: &WireClient, connection: &mut Broker
         connection.unacknowledged += u16::from(is_acknowledged);
     }
     let done = shared.is_closing() && connection.unacknowledged == 0 && shared.queue().is_empty();
-    if done && !connection.goodbye_sent {
-        connection.goodbye_sent = client.disconnect();
+    if done && !connection.disconnect_sent {
+        connection.disconnect_sent = client.disconnect();
     }
 }
 
 /// A broker ends the connection for what it has said that it does not do (MQTT 5 sections 3.2.2.3.4 and 3.2.2.3.5).
-fn as_taken(message: Outgoing, limits: &Greeting) -> Outgoing {
+fn as_taken(message: Outgoing, limits: &ConnAckLimits) -> Outgoing {
     Outgoing {
         qos0: message.qos0 || limits.max_qos == Some(0),
         retain: message.retain && limits.retains,

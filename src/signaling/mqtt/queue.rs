@@ -1,9 +1,9 @@
-//! The two bounded queues of a link: what waits to be published, and what waits to be told to the app.
+//! The two bounded queues of a client: what waits to be published, and what waits to be told to the app.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::message::{Incoming, LinkEvent, Outgoing};
+use super::message::{Incoming, MqttEvent, Outgoing};
 
 /// Messages that may wait for a broker that is away.
 const OFFLINE_LIMIT: usize = 64;
@@ -79,19 +79,19 @@ impl OutQueue {
 
 /// What waits to be told to the application, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct LinkEventQueue {
-    waiting: VecDeque<LinkEvent>,
+pub(super) struct MqttEventQueue {
+    waiting: VecDeque<MqttEvent>,
     bytes: usize,
     lost: u64,
 }
 
-impl LinkEventQueue {
+impl MqttEventQueue {
     /// A message that finds no room is lost; a change of state never is, but replaces older ones that
     /// the application has not read.
-    pub(super) fn push(&mut self, event: LinkEvent) {
+    pub(super) fn push(&mut self, event: MqttEvent) {
         let full = self.waiting.len() >= EVENT_LIMIT;
         match event {
-            LinkEvent::Message(ref message) => {
+            MqttEvent::Message(ref message) => {
                 let size = size(message);
                 if full || self.bytes + size > EVENT_BYTES_LIMIT {
                     self.lost += 1;
@@ -100,18 +100,18 @@ impl LinkEventQueue {
                     self.waiting.push_back(event);
                 }
             }
-            LinkEvent::Connected | LinkEvent::Disconnected { .. } => {
+            MqttEvent::Connected | MqttEvent::Disconnected { .. } => {
                 if full {
-                    self.waiting.retain(|e| matches!(e, LinkEvent::Message(_)));
+                    self.waiting.retain(|e| matches!(e, MqttEvent::Message(_)));
                 }
                 self.waiting.push_back(event);
             }
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<LinkEvent> {
+    pub(super) fn pop(&mut self) -> Option<MqttEvent> {
         let event = self.waiting.pop_front()?;
-        if let LinkEvent::Message(message) = &event {
+        if let MqttEvent::Message(message) = &event {
             self.bytes -= size(message);
         }
         Some(event)
@@ -144,8 +144,8 @@ mod tests {
         Outgoing::signal(format!("t/{n}"), "x")
     }
 
-    fn incoming() -> LinkEvent {
-        LinkEvent::Message(Incoming {
+    fn incoming() -> MqttEvent {
+        MqttEvent::Message(Incoming {
             topic: "t".into(),
             payload: "x".into(),
             retain: false,
@@ -187,30 +187,30 @@ mod tests {
 
     #[test]
     fn a_flood_loses_messages_but_no_change_of_state() {
-        let mut queue = LinkEventQueue::default();
-        queue.push(LinkEvent::Connected);
+        let mut queue = MqttEventQueue::default();
+        queue.push(MqttEvent::Connected);
         for _ in 0..EVENT_LIMIT + 999 {
             queue.push(incoming());
         }
         for _ in 0..1000 {
-            queue.push(LinkEvent::Disconnected { reason: "gone".into() });
-            queue.push(LinkEvent::Connected);
+            queue.push(MqttEvent::Disconnected { reason: "gone".into() });
+            queue.push(MqttEvent::Connected);
         }
         let mut events = Vec::new();
         while let Some(event) = queue.pop() {
             events.push(event);
         }
         assert!(events.len() <= EVENT_LIMIT + 1, "{}", events.len());
-        assert!(matches!(events.last(), Some(LinkEvent::Connected)));
+        assert!(matches!(events.last(), Some(MqttEvent::Connected)));
         assert_eq!(queue.take_lost(), 1000);
     }
 
     #[test]
     fn huge_messages_are_limited_by_their_bytes() {
-        let mut queue = LinkEventQueue::default();
+        let mut queue = MqttEventQueue::default();
         let huge = || {
             let payload = vec![0; 256 * 1024].into();
-            LinkEvent::Message(Incoming { topic: String::new(), payload, retain: false, answer_to: None })
+            MqttEvent::Message(Incoming { topic: String::new(), payload, retain: false, answer_to: None })
         };
         for _ in 0..40 {
             queue.push(huge());

@@ -11,8 +11,8 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
 use rumqttc::v5::{self, StateError};
 use rustls::CertificateError;
 
-use super::version::NoGreeting;
-use super::wire::{Greeting, WireError};
+use super::version::NoConnAck;
+use super::wire::{ConnAckLimits, WireError};
 use crate::base::text;
 use crate::signaling::broker_url::BrokerUrl;
 
@@ -85,13 +85,13 @@ fn as_code5(code: Code3) -> ConnectReturnCode {
     }
 }
 
-/// Puts `error` into words. `greeted` tells whether the broker had accepted the connection before.
-pub(super) fn explain(error: &WireError, url: &BrokerUrl, client_id: &str, greeted: bool) -> String {
+/// Puts `error` into words. `connacked` tells whether the broker had accepted the connection before.
+pub(super) fn explain(error: &WireError, url: &BrokerUrl, client_id: &str, connacked: bool) -> String {
     // It may quote the broker, or a library that does.
-    text::sentence(&words(error, url, client_id, greeted))
+    text::sentence(&words(error, url, client_id, connacked))
 }
 
-fn words(error: &WireError, url: &BrokerUrl, client_id: &str, greeted: bool) -> String {
+fn words(error: &WireError, url: &BrokerUrl, client_id: &str, connacked: bool) -> String {
     match Trouble::of(error) {
         Trouble::Refused(code) => refused(code, url, client_id),
         Trouble::ThrownOut(code) => thrown_out(code, url, client_id),
@@ -102,10 +102,10 @@ fn words(error: &WireError, url: &BrokerUrl, client_id: &str, greeted: bool) -> 
         Trouble::NotWebSocket => {
             format!("{url} answers, but not as an MQTT WebSocket: check the port and the path (often /mqtt)")
         }
-        Trouble::Aborted if greeted => closed(url),
-        Trouble::Aborted | Trouble::Garbled(_) if !greeted => no_greeting(url),
+        Trouble::Aborted if connacked => closed(url),
+        Trouble::Aborted | Trouble::Garbled(_) if !connacked => no_greeting(url),
         Trouble::Aborted => closed(url),
-        Trouble::Garbled(error) | Trouble::Other(error) => explain_chain(error, url, greeted),
+        Trouble::Garbled(error) | Trouble::Other(error) => explain_chain(error, url, connacked),
     }
 }
 
@@ -150,24 +150,24 @@ pub(super) fn is_taken_over(error: &WireError) -> bool {
 }
 
 /// What a missing greeting says of the version that the broker speaks.
-pub(super) fn no_greeting_because(error: &WireError) -> NoGreeting {
+pub(super) fn no_greeting_because(error: &WireError) -> NoConnAck {
     match Trouble::of(error) {
         Trouble::Refused(
             ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion,
         )
-        | Trouble::Garbled(_) => NoGreeting::OtherVersion,
-        Trouble::Timeout => NoGreeting::Mute,
-        Trouble::Aborted => NoGreeting::HungUp,
-        Trouble::Other(error) if is_hang_up(error) => NoGreeting::HungUp,
-        _ => NoGreeting::Unrelated,
+        | Trouble::Garbled(_) => NoConnAck::OtherVersion,
+        Trouble::Timeout => NoConnAck::Mute,
+        Trouble::Aborted => NoConnAck::HungUp,
+        Trouble::Other(error) if is_hang_up(error) => NoConnAck::HungUp,
+        _ => NoConnAck::Unrelated,
     }
 }
 
 /// What a broker says in its greeting and cannot mean, in words.
-pub(super) fn impossible(greeting: &Greeting, url: &BrokerUrl) -> Option<String> {
-    let (what, section) = match greeting {
-        Greeting { receive_max: Some(0), .. } => ("a receive maximum", "3.2.2.3.3"),
-        Greeting { max_packet: Some(0), .. } => ("a maximum packet size", "3.2.2.3.6"),
+pub(super) fn impossible(connack: &ConnAckLimits, url: &BrokerUrl) -> Option<String> {
+    let (what, section) = match connack {
+        ConnAckLimits { receive_max: Some(0), .. } => ("a receive maximum", "3.2.2.3.3"),
+        ConnAckLimits { max_packet: Some(0), .. } => ("a maximum packet size", "3.2.2.3.6"),
         _ => return None,
     };
     Some(format!(
@@ -250,7 +250,7 @@ fn is_hang_up(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The interesting error is often wrapped several times, in types that cannot be named here.
-fn explain_chain(error: &(dyn Error + 'static), url: &BrokerUrl, greeted: bool) -> String {
+fn explain_chain(error: &(dyn Error + 'static), url: &BrokerUrl, connacked: bool) -> String {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     for _ in 0..16 {
         let Some(current) = next else { break };
@@ -267,7 +267,7 @@ fn explain_chain(error: &(dyn Error + 'static), url: &BrokerUrl, greeted: bool) 
                     continue;
                 }
             }
-            return explain_io(io, url, greeted);
+            return explain_io(io, url, connacked);
         }
         next = current.source();
     }
@@ -280,7 +280,7 @@ fn explain_chain(error: &(dyn Error + 'static), url: &BrokerUrl, greeted: bool) 
     format!("the connection to {url} failed: {text}")
 }
 
-fn explain_io(error: &io::Error, url: &BrokerUrl, greeted: bool) -> String {
+fn explain_io(error: &io::Error, url: &BrokerUrl, connacked: bool) -> String {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused => {
@@ -291,15 +291,15 @@ fn explain_io(error: &io::Error, url: &BrokerUrl, greeted: bool) -> String {
         }
         Kind::TimedOut => format!("{url} does not answer: check the address and firewalls between"),
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof
-            if greeted =>
+            if connacked =>
         {
             closed(url)
         }
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => {
             no_greeting(url)
         }
-        // Half a packet and an end: the shortest form of DISCONNECT, see `rivals`.
-        _ if greeted && error.to_string().contains("bytes remaining on stream") => closed(url),
+        // Half a packet and an end: the shortest form of DISCONNECT, see `takeovers`.
+        _ if connacked && error.to_string().contains("bytes remaining on stream") => closed(url),
         _ if error.to_string().contains("lookup") => {
             format!("the host of {url} is not known: check the spelling and the network's name server")
         }
@@ -390,20 +390,17 @@ mod tests {
         let because5 = |error: ConnectionError| no_greeting_because(&WireError::Five(error));
         let io = |kind: io::ErrorKind| ConnectionError::Io(io::Error::from(kind));
         let refused = ConnectionError::ConnectionRefused;
-        assert_eq!(because5(refused(ConnectReturnCode::RefusedProtocolVersion)), NoGreeting::OtherVersion);
-        assert_eq!(
-            because5(refused(ConnectReturnCode::UnsupportedProtocolVersion)),
-            NoGreeting::OtherVersion
-        );
+        assert_eq!(because5(refused(ConnectReturnCode::RefusedProtocolVersion)), NoConnAck::OtherVersion);
+        assert_eq!(because5(refused(ConnectReturnCode::UnsupportedProtocolVersion)), NoConnAck::OtherVersion);
         let garbled = StateError::Deserialization(PacketError::MalformedPacket);
-        assert_eq!(because5(ConnectionError::MqttState(garbled)), NoGreeting::OtherVersion);
-        assert_eq!(because5(ConnectionError::MqttState(StateError::ConnectionAborted)), NoGreeting::HungUp);
+        assert_eq!(because5(ConnectionError::MqttState(garbled)), NoConnAck::OtherVersion);
+        assert_eq!(because5(ConnectionError::MqttState(StateError::ConnectionAborted)), NoConnAck::HungUp);
         for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe]
         {
-            assert_eq!(because5(io(kind)), NoGreeting::HungUp);
+            assert_eq!(because5(io(kind)), NoConnAck::HungUp);
         }
-        assert_eq!(because5(io(io::ErrorKind::ConnectionRefused)), NoGreeting::Unrelated);
-        assert_eq!(because5(refused(ConnectReturnCode::NotAuthorized)), NoGreeting::Unrelated);
+        assert_eq!(because5(io(io::ErrorKind::ConnectionRefused)), NoConnAck::Unrelated);
+        assert_eq!(because5(refused(ConnectReturnCode::NotAuthorized)), NoConnAck::Unrelated);
         let refused3 = rumqttc::ConnectionError::ConnectionRefused(Code3::BadUserNamePassword);
         let text = explain(&WireError::Three(refused3), &url(), "x", false);
         assert!(text.contains("mqtt.password_file"), "{text}");
@@ -411,12 +408,12 @@ mod tests {
 
     #[test]
     fn what_a_broker_cannot_mean_is_said() {
-        assert_eq!(impossible(&Greeting::default(), &url()), None);
-        for greeting in [
-            Greeting { receive_max: Some(0), ..Greeting::default() },
-            Greeting { max_packet: Some(0), ..Greeting::default() },
+        assert_eq!(impossible(&ConnAckLimits::default(), &url()), None);
+        for connack in [
+            ConnAckLimits { receive_max: Some(0), ..ConnAckLimits::default() },
+            ConnAckLimits { max_packet: Some(0), ..ConnAckLimits::default() },
         ] {
-            let text = impossible(&greeting, &url()).expect("words");
+            let text = impossible(&connack, &url()).expect("words");
             assert!(text.contains("of 0") && text.contains("MQTT 5 section"), "{text}");
         }
     }

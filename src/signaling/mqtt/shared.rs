@@ -1,4 +1,4 @@
-//! What a link's handles and its task share.
+//! What a client's handles and its task share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The one task of a link: connect, subscribe, carry messages both ways, and again.
+//! The one task of a client: connect, subscribe, carry messages both ways, and again.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::link_config::LinkConfig;
-use super::message::{Incoming, KEPT_PAYLOAD_BYTES, LinkEvent};
+use super::client_config::MqttClientConfig;
+use super::message::{Incoming, KEPT_PAYLOAD_BYTES, MqttEvent};
 use super::publish::{BrokerConnection, pump};
-use super::queue::LinkEventQueue;
-use super::rivals::Rivals;
+use super::queue::MqttEventQueue;
 use super::shared::Shared;
+use super::takeovers::Takeovers;
 use super::version::VersionChoice;
 use super::wire::{
-    Greeting, IN_FLIGHT, PING_EVERY, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage,
+    ConnAckLimits, IN_FLIGHT, PING_EVERY, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage,
     WireOptions,
 };
 use super::{reason, retry};
@@ -32,16 +32,16 @@ const PROVEN: Duration = Duration::from_secs(10);
 /// The task shows at least so often that it lives, also in a long pause.
 const BEAT: Duration = Duration::from_secs(10);
 
-pub(super) struct LinkTask {
+pub(super) struct ClientTask {
     url: BrokerUrl,
     client_id: String,
     subscriptions: Vec<String>,
     options: WireOptions,
     version: VersionChoice,
-    rivals: Rivals,
+    takeovers: Takeovers,
     pub(super) shared: Arc<Shared>,
-    events: mpsc::Sender<LinkEvent>,
-    waiting: LinkEventQueue,
+    events: mpsc::Sender<MqttEvent>,
+    waiting: MqttEventQueue,
     /// What the log said last about a missing connection.
     last_logged: Option<String>,
 }
@@ -63,28 +63,28 @@ enum End {
 enum Interrupted {
     /// Nothing moves any more, not even a ping.
     Stalled,
-    /// The link closes and the broker has not greeted yet.
+    /// The client closes and the broker has not greeted yet.
     Abandoned,
 }
 
-impl LinkTask {
+impl ClientTask {
     pub(super) fn new(
-        config: LinkConfig,
+        config: MqttClientConfig,
         options: WireOptions,
         shared: Arc<Shared>,
-        events: mpsc::Sender<LinkEvent>,
+        events: mpsc::Sender<MqttEvent>,
     ) -> Self {
-        let LinkConfig { url, client_id, subscriptions, .. } = config;
+        let MqttClientConfig { url, client_id, subscriptions, .. } = config;
         Self {
             url,
             client_id,
             subscriptions,
             options,
             version: VersionChoice::default(),
-            rivals: Rivals::default(),
+            takeovers: Takeovers::default(),
             shared,
             events,
-            waiting: LinkEventQueue::default(),
+            waiting: MqttEventQueue::default(),
             last_logged: None,
         }
     }
@@ -104,7 +104,7 @@ impl LinkTask {
                 End::OtherVersion => continue,
                 End::Lost(reason) => (reason, None),
                 End::TakenOver { reason, is_said } => {
-                    (reason, self.rivals.taken_over(Instant::now(), is_said))
+                    (reason, self.takeovers.taken_over(Instant::now(), is_said))
                 }
             };
             let proven = connection.ready.is_some_and(|since| since.elapsed() >= PROVEN);
@@ -143,7 +143,7 @@ impl LinkTask {
             };
             match handled {
                 // Ours was the last word, so the end of the connection is no loss.
-                Some(End::Lost(_)) if connection.goodbye_sent => return End::Closed,
+                Some(End::Lost(_)) if connection.disconnect_sent => return End::Closed,
                 Some(end) => return end,
                 None => pump(&self.shared, &client, connection),
             }
@@ -151,8 +151,8 @@ impl LinkTask {
     }
 
     fn failed(&mut self, error: &WireError, version: Version, connection: &BrokerConnection) -> End {
-        let words = reason::explain(error, &self.url, &self.client_id, connection.greeted);
-        if connection.greeted {
+        let words = reason::explain(error, &self.url, &self.client_id, connection.connacked);
+        if connection.connacked {
             self.version.lost(Instant::now());
             let is_said = reason::is_taken_over(error);
             let is_young = connection.ready.is_some_and(|since| since.elapsed() < PROVEN);
@@ -186,14 +186,14 @@ impl LinkTask {
                 permit = self.events.reserve(), if !self.waiting.is_empty() => deliver(permit, &mut self.waiting),
                 () = shared.wake.notified() => {
                     // A broker that has not greeted is away: it may be seconds until the connect is given up.
-                    if shared.is_closing() && !connection.greeted {
+                    if shared.is_closing() && !connection.connacked {
                         return Err(Interrupted::Abandoned);
                     }
                     pump(&shared, client, connection);
                 }
                 () = tokio::time::sleep(PING_EVERY), if connection.limits.pings_too_seldom() => {
                     connection.unanswered_pings += 1;
-                    if connection.unanswered_pings > PINGS_UNANSWERED || !client.ask_for_life() {
+                    if connection.unanswered_pings > PINGS_UNANSWERED || !client.probe_liveness() {
                         return Err(Interrupted::Stalled);
                     }
                 }
@@ -210,11 +210,11 @@ impl LinkTask {
         eventloop: &mut WireLoop,
         connection: &mut BrokerConnection,
     ) -> Option<End> {
-        if !matches!(event, WireEvent::PingSent | WireEvent::GoodbyeSent | WireEvent::Sent) {
+        if !matches!(event, WireEvent::PingSent | WireEvent::DisconnectSent | WireEvent::Sent) {
             connection.unanswered_pings = 0;
         }
         match event {
-            WireEvent::Greeted(greeting) => return self.greeted(greeting, version, client, connection),
+            WireEvent::ConnAck(connack) => return self.connacked(connack, version, client, connection),
             WireEvent::Subscribed(granted) => return self.subscribed(&granted, connection),
             WireEvent::Message(message) => self.receive(message),
             WireEvent::Acknowledged(_) => {
@@ -226,34 +226,34 @@ impl LinkTask {
                 eventloop.give_up_at_next_ping(connection.unanswered_pings >= PINGS_UNANSWERED);
                 self.report_losses();
             }
-            WireEvent::GoodbyeSent => return Some(End::Closed),
+            WireEvent::DisconnectSent => return Some(End::Closed),
             WireEvent::Heard | WireEvent::Sent => {}
         }
         None
     }
 
-    fn greeted(
+    fn connacked(
         &mut self,
-        greeting: Greeting,
+        connack: ConnAckLimits,
         version: Version,
         client: &WireClient,
         connection: &mut BrokerConnection,
     ) -> Option<End> {
-        connection.greeted = true;
-        if self.version.greeted(version, Instant::now()) {
+        connection.connacked = true;
+        if self.version.connacked(version, Instant::now()) {
             warn!(
                 broker = %self.url,
                 "this broker does not speak MQTT 5, so MQTT 3.1.1 is used: it cannot tell what it refuses, requests with a \
                  response topic get no answer there, and two devices with one id are not told apart"
             );
         }
-        if let Some(words) = reason::impossible(&greeting, &self.url) {
+        if let Some(words) = reason::impossible(&connack, &self.url) {
             return Some(End::Lost(words));
         }
-        if !greeting.retains {
+        if !connack.retains {
             warn!(broker = %self.url, "this broker keeps no messages: who comes later sees nothing of the device until the next change");
         }
-        connection.limits = greeting;
+        connection.limits = connack;
         if self.subscriptions.is_empty() {
             self.ready(connection);
             return None;
@@ -291,7 +291,7 @@ impl LinkTask {
         connection.ready = Some(Instant::now());
         self.last_logged = None;
         self.shared.queue().go_online(Instant::now());
-        self.waiting.push(LinkEvent::Connected);
+        self.waiting.push(MqttEvent::Connected);
     }
 
     fn receive(&mut self, message: WireMessage) {
@@ -304,7 +304,7 @@ impl LinkTask {
             Bytes::copy_from_slice(&message.payload[..message.payload.len().min(KEPT_PAYLOAD_BYTES)]);
         let WireMessage { retain, answer_to, .. } = message;
         let incoming = Incoming { topic: topic.to_owned(), payload, retain, answer_to };
-        self.waiting.push(LinkEvent::Message(incoming));
+        self.waiting.push(MqttEvent::Message(incoming));
     }
 
     /// One line and one event for each kind of trouble, not one for each try.
@@ -315,7 +315,7 @@ impl LinkTask {
         }
         warn!("no connection to the broker, trying again: {reason}");
         self.last_logged = Some(reason.clone());
-        self.waiting.push(LinkEvent::Disconnected { reason });
+        self.waiting.push(MqttEvent::Disconnected { reason });
     }
 
     fn report_losses(&mut self) {
@@ -342,8 +342,8 @@ impl LinkTask {
 }
 
 fn deliver(
-    permit: Result<mpsc::Permit<'_, LinkEvent>, mpsc::error::SendError<()>>,
-    waiting: &mut LinkEventQueue,
+    permit: Result<mpsc::Permit<'_, MqttEvent>, mpsc::error::SendError<()>>,
+    waiting: &mut MqttEventQueue,
 ) {
     match permit {
         Ok(permit) => {

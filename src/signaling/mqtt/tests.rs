@@ -1,4 +1,4 @@
-//! A link and a broker that is a few bytes of MQTT, or that never says a word.
+//! A client and a broker that is a few bytes of MQTT, or that never says a word.
 
 use std::io;
 
@@ -59,10 +59,10 @@ async fn closing_does_not_wait_for_a_connect_that_is_under_way() {
     // Connects, and then there is silence.
     let (listener, url) = listener().await;
     let tasks = TaskGroup::new();
-    let (link, _events) = connect(LinkConfig::new(url, "device"), &tasks).unwrap();
+    let (client, _events) = connect(MqttClientConfig::new(url, "device"), &tasks).unwrap();
     let (_stream, _) = listener.accept().await.unwrap();
     let began = PausedInstant::now();
-    assert!(link.close(LIMIT).await, "there was nothing to be said");
+    assert!(client.close(LIMIT).await, "there was nothing to be said");
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     assert_eq!(*tasks.ended_early().borrow(), None);
 }
@@ -73,8 +73,8 @@ async fn what_is_larger_than_the_broker_takes_is_left_out_to_the_byte() {
     let (listener, url) = listener().await;
     let (tell, mut told) = mpsc::channel(16);
     let serving = tokio::spawn(broker(listener, MAX, tell));
-    let (link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
-    assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+    let (client, mut events) = connect(MqttClientConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+    assert_eq!(events.recv().await, Some(MqttEvent::Connected));
     let correlation = Some(Bytes::from(vec![7; 200]));
     for (qos0, correlation) in
         [(false, correlation.clone()), (true, correlation), (false, None), (true, None)]
@@ -85,12 +85,12 @@ async fn what_is_larger_than_the_broker_takes_is_left_out_to_the_byte() {
         let fits = MAX as usize - around;
         for payload in [fits + 1, fits] {
             let message = Outgoing::signal("t", vec![b'x'; payload]);
-            assert!(link.publish(Outgoing { qos0, correlation: correlation.clone(), ..message }));
+            assert!(client.publish(Outgoing { qos0, correlation: correlation.clone(), ..message }));
         }
         let bytes = timeout(LIMIT, told.recv()).await.expect("the one that fits arrives");
         assert_eq!(bytes, Some(MAX as usize), "{qos0}");
     }
-    assert!(link.close(LIMIT).await);
+    assert!(client.close(LIMIT).await);
     assert_eq!(events.recv().await, None, "it was the same connection all the time");
     serving.await.unwrap();
     assert_eq!(told.recv().await, None);
@@ -101,15 +101,15 @@ async fn an_idle_link_wakes_for_its_pings_alone() {
     let (listener, url) = listener().await;
     let serving = tokio::spawn(broker(listener, 1000, mpsc::channel(1).0));
     let tasks = TaskGroup::new();
-    let (link, mut events) = connect(LinkConfig::new(url, "device"), &tasks).unwrap();
-    assert_eq!(events.recv().await, Some(LinkEvent::Connected));
-    let polls = || tasks.polls().get("link").copied().unwrap_or_default();
+    let (client, mut events) = connect(MqttClientConfig::new(url, "device"), &tasks).unwrap();
+    assert_eq!(events.recv().await, Some(MqttEvent::Connected));
+    let polls = || tasks.polls().get("mqtt").copied().unwrap_or_default();
     let before = polls();
     sleep(Duration::from_mins(1)).await;
     let woken = polls() - before;
     // Six pings: each goes out and is answered.
     assert!((6..=24).contains(&woken), "{woken} times in a minute");
-    drop(link);
+    drop(client);
     serving.await.unwrap();
     assert_eq!(*tasks.ended_early().borrow(), None);
 }
@@ -119,8 +119,8 @@ async fn a_group_that_ends_takes_its_link_along() {
     let (listener, url) = listener().await;
     let serving = tokio::spawn(broker(listener, 1000, mpsc::channel(1).0));
     let tasks = TaskGroup::new();
-    let (_link, mut events) = connect(LinkConfig::new(url, "device"), &tasks).unwrap();
-    assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+    let (_client, mut events) = connect(MqttClientConfig::new(url, "device"), &tasks).unwrap();
+    assert_eq!(events.recv().await, Some(MqttEvent::Connected));
     tasks.cancel();
     serving.await.unwrap();
     assert_eq!(events.recv().await, None);
@@ -166,8 +166,8 @@ async fn pings_keep_their_pause_whatever_the_broker_asks() {
         let (tell, mut told) = mpsc::channel(10_000);
         let properties = [&[KEEP_ALIVE][..], &seconds.to_be_bytes()].concat();
         let serving = tokio::spawn(greets(listener, properties, tell));
-        let (link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
-        assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+        let (client, mut events) = connect(MqttClientConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+        assert_eq!(events.recv().await, Some(MqttEvent::Connected));
         sleep(Duration::from_mins(5)).await;
         let mut pings = 0;
         while let Ok(first) = told.try_recv() {
@@ -177,7 +177,7 @@ async fn pings_keep_their_pause_whatever_the_broker_asks() {
         let expected = if seconds == 1 { 250..=310 } else { 25..=35 };
         assert!(expected.contains(&pings), "{pings} pings in five minutes of a keep alive of {seconds}");
         assert!(events.try_recv().is_err(), "the connection was lost");
-        drop(link);
+        drop(client);
         serving.abort();
     }
 }
@@ -190,9 +190,9 @@ async fn a_greeting_that_forbids_everything_is_said_in_words() {
     ] {
         let (listener, url) = listener().await;
         let serving = tokio::spawn(greets(listener, properties, mpsc::channel(1).0));
-        let (_link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+        let (_client, mut events) = connect(MqttClientConfig::new(url, "device"), &TaskGroup::new()).unwrap();
         let event = timeout(LIMIT, events.recv()).await.expect("words, and no waiting");
-        let Some(LinkEvent::Disconnected { reason }) = event else { panic!("{event:?}") };
+        let Some(MqttEvent::Disconnected { reason }) = event else { panic!("{event:?}") };
         assert!(reason.contains(what) && reason.contains("of 0"), "{reason}");
         serving.abort();
     }
@@ -204,11 +204,11 @@ async fn what_the_broker_does_not_do_is_not_asked_of_it() {
     let (tell, mut told) = mpsc::channel(16);
     let properties = vec![MAXIMUM_QOS, 0, RETAIN_AVAILABLE, 0, RECEIVE_MAXIMUM, 0, 1];
     let serving = tokio::spawn(greets(listener, properties, tell));
-    let (link, mut events) = connect(LinkConfig::new(url, "device"), &TaskGroup::new()).unwrap();
-    assert_eq!(events.recv().await, Some(LinkEvent::Connected));
+    let (client, mut events) = connect(MqttClientConfig::new(url, "device"), &TaskGroup::new()).unwrap();
+    assert_eq!(events.recv().await, Some(MqttEvent::Connected));
     assert_eq!(told.recv().await, Some(0x10));
     for _ in 0..3 {
-        assert!(link.publish(Outgoing::retained("t", "x")));
+        assert!(client.publish(Outgoing::retained("t", "x")));
         // Neither QoS 1 nor retained.
         assert_eq!(timeout(LIMIT, told.recv()).await.expect("a message"), Some(0x30));
     }
@@ -262,19 +262,20 @@ async fn a_broker_without_mqtt_5_is_spoken_to_in_the_older_version_and_remembere
         let address: std::net::SocketAddr = listener.local_addr().unwrap();
         let (tell, mut told) = mpsc::channel(64);
         let serving = tokio::spawn(old_broker(listener, puzzled, tell.clone()));
-        let config = LinkConfig { subscriptions: vec!["t".into()], ..LinkConfig::new(url, "device") };
-        let (link, mut events) = connect(config, &TaskGroup::new()).unwrap();
-        let connected = async |events: &mut mpsc::Receiver<LinkEvent>| {
-            while timeout(LIMIT, events.recv()).await.expect("an event") != Some(LinkEvent::Connected) {}
+        let config =
+            MqttClientConfig { subscriptions: vec!["t".into()], ..MqttClientConfig::new(url, "device") };
+        let (client, mut events) = connect(config, &TaskGroup::new()).unwrap();
+        let connected = async |events: &mut mpsc::Receiver<MqttEvent>| {
+            while timeout(LIMIT, events.recv()).await.expect("an event") != Some(MqttEvent::Connected) {}
         };
         connected(&mut events).await;
-        assert!(link.publish(Outgoing {
+        assert!(client.publish(Outgoing {
             correlation: Some(Bytes::from_static(b"x")),
             ..Outgoing::signal("t", "hello")
         }));
         let heard = timeout(LIMIT, events.recv()).await.expect("an echo");
         let hello = Incoming { topic: "t".into(), payload: "hello".into(), retain: false, answer_to: None };
-        assert_eq!(heard, Some(LinkEvent::Message(hello)), "{puzzled:?}");
+        assert_eq!(heard, Some(MqttEvent::Message(hello)), "{puzzled:?}");
         let mut levels = Vec::new();
         while let Ok(level) = told.try_recv() {
             levels.push(level);
@@ -294,7 +295,7 @@ async fn a_broker_without_mqtt_5_is_spoken_to_in_the_older_version_and_remembere
         let serving = tokio::spawn(old_broker(listener, puzzled, tell));
         connected(&mut events).await;
         assert_eq!(told.recv().await, Some(4), "{puzzled:?}");
-        assert!(link.close(LIMIT).await);
+        assert!(client.close(LIMIT).await);
         serving.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! The TLS side of a link: files in, one rustls configuration out, before anything opens.
+//! The TLS side of a client: files in, one rustls configuration out, before anything opens.
 #![cfg_attr(
     room_lint,
     allow(clippy::disallowed_methods, reason = "read once, before the connection is begun")

@@ -15,7 +15,7 @@ const LOOK_AGAIN: Duration = Duration::from_hours(1);
 
 /// How a greeting failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoGreeting {
+pub(super) enum NoConnAck {
     /// The broker said that it does not know this version, or what it said is none of its packets.
     OtherVersion,
     /// It hung up.
@@ -50,7 +50,7 @@ impl VersionChoice {
     }
 
     /// The broker greeted in `version`; true when it was found out just now that it knows no MQTT 5.
-    pub fn greeted(&mut self, version: Version, now: Instant) -> bool {
+    pub fn connacked(&mut self, version: Version, now: Instant) -> bool {
         self.hang_ups = 0;
         self.is_suspected = false;
         self.is_modern = version == Version::Five;
@@ -68,15 +68,15 @@ impl VersionChoice {
     }
 
     /// There was no greeting; true when the other version is worth a try at once.
-    pub fn failed(&mut self, version: Version, how: NoGreeting) -> bool {
+    pub fn failed(&mut self, version: Version, how: NoConnAck) -> bool {
         match (version, how) {
-            (_, NoGreeting::Unrelated) => false,
-            (Version::Five, NoGreeting::HungUp) => {
+            (_, NoConnAck::Unrelated) => false,
+            (Version::Five, NoConnAck::HungUp) => {
                 self.hang_ups += 1;
                 self.is_suspected = self.hang_ups >= HANG_UPS;
                 self.is_suspected
             }
-            (Version::Five, NoGreeting::OtherVersion | NoGreeting::Mute) => {
+            (Version::Five, NoConnAck::OtherVersion | NoConnAck::Mute) => {
                 self.is_suspected = true;
                 true
             }
@@ -92,7 +92,7 @@ impl VersionChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use NoGreeting::{HungUp, Mute, OtherVersion, Unrelated};
+    use NoConnAck::{HungUp, Mute, OtherVersion, Unrelated};
     use Version::{Five, Three};
 
     #[test]
@@ -101,12 +101,12 @@ mod tests {
         assert_eq!(choice.next(), Five);
         assert!(choice.failed(Five, OtherVersion));
         assert_eq!(choice.next(), Three);
-        assert!(choice.greeted(Three, now), "it is said");
+        assert!(choice.connacked(Three, now), "it is said");
         choice.lost(now + LOOK_AGAIN / 2);
         assert_eq!(choice.next(), Three);
         assert!(!choice.failed(Three, Unrelated), "the broker is away");
         assert_eq!(choice.next(), Three);
-        assert!(!choice.greeted(Three, now + LOOK_AGAIN / 2), "it is said once");
+        assert!(!choice.connacked(Three, now + LOOK_AGAIN / 2), "it is said once");
         choice.lost(now + LOOK_AGAIN);
         assert_eq!(choice.next(), Five, "the broker may have learnt it");
     }
@@ -121,7 +121,7 @@ mod tests {
         assert!(!choice.failed(Three, HungUp), "neither: no try at once");
         assert_eq!(choice.next(), Five);
         assert!(!choice.failed(Five, HungUp));
-        assert!(!choice.greeted(Five, Instant::now()));
+        assert!(!choice.connacked(Five, Instant::now()));
         assert!(!choice.failed(Five, HungUp), "counted anew");
     }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(choice.next(), Three);
         assert!(!choice.failed(Three, Mute));
         assert_eq!(choice.next(), Five);
-        choice.greeted(Five, Instant::now());
+        choice.connacked(Five, Instant::now());
         assert!(choice.is_known());
     }
 

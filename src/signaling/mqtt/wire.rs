@@ -13,7 +13,7 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::{self, mqttbytes::QoS};
 use rumqttc::{NetworkOptions, Outgoing as Sent, TlsConfiguration, Transport};
 
-use super::link_config::{LinkConfig, LinkError};
+use super::client_config::{MqttClientConfig, MqttError};
 use super::message::{AnswerTo, Outgoing, is_topic};
 use super::tls;
 use crate::signaling::broker_url::Scheme;
@@ -54,7 +54,7 @@ pub(super) struct WireOptions {
 /// What happened on a connection.
 #[derive(Debug)]
 pub(super) enum WireEvent {
-    Greeted(Greeting),
+    ConnAck(ConnAckLimits),
     /// Whether each filter was granted.
     Subscribed(Vec<bool>),
     Message(WireMessage),
@@ -63,13 +63,13 @@ pub(super) enum WireEvent {
     /// Another sign of life.
     Heard,
     PingSent,
-    GoodbyeSent,
+    DisconnectSent,
     Sent,
 }
 
 /// What the broker says of itself; nothing in 3.1.1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Greeting {
+pub(super) struct ConnAckLimits {
     pub max_packet: Option<u32>,
     pub receive_max: Option<u16>,
     pub max_qos: Option<u8>,
@@ -107,9 +107,9 @@ pub(super) enum WireLoop {
 
 impl WireOptions {
     /// Translates the configuration for rumqttc.
-    pub fn of(config: &LinkConfig) -> Result<Self, LinkError> {
+    pub fn of(config: &MqttClientConfig) -> Result<Self, MqttError> {
         let url = &config.url;
-        let tls = || Ok::<_, LinkError>(TlsConfiguration::Rustls(tls::client_config(&config.tls)?));
+        let tls = || Ok::<_, MqttError>(TlsConfiguration::Rustls(tls::client_config(&config.tls)?));
         let (host, transport) = match url.scheme() {
             Scheme::Mqtt => (url.host().to_owned(), Transport::tcp()),
             Scheme::Ws => (url.address(), Transport::ws()),
@@ -117,10 +117,10 @@ impl WireOptions {
             Scheme::Wss => (url.address(), Transport::wss_with_config(tls()?)),
         };
         if let Some(path) = config.tls.first().filter(|_| !url.is_tls()) {
-            return Err(LinkError::TlsFilesWithoutTls { path: path.to_owned(), url: Box::new(url.clone()) });
+            return Err(MqttError::TlsFilesWithoutTls { path: path.to_owned(), url: Box::new(url.clone()) });
         }
         if let Some(will) = config.will.as_ref().filter(|will| !is_topic(&will.topic)) {
-            return Err(LinkError::WillTopic { topic: will.topic.clone() });
+            return Err(MqttError::WillTopic { topic: will.topic.clone() });
         }
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
@@ -182,7 +182,7 @@ impl WireOptions {
     }
 }
 
-impl Greeting {
+impl ConnAckLimits {
     /// Whether the broker asks for pings so seldom that a dead connection would be found out far too late.
     pub fn pings_too_seldom(&self) -> bool {
         self.keep_alive_s.is_some_and(|seconds| Duration::from_secs(seconds.into()) > PING_EVERY)
@@ -195,9 +195,9 @@ impl WireLoop {
         match self {
             Self::Five(events) => {
                 let event = events.poll().await.map_err(WireError::Five)?;
-                if let v5::Event::Incoming(Packet::ConnAck(greeting)) = &event {
+                if let v5::Event::Incoming(Packet::ConnAck(connack)) = &event {
                     // A broker that wants no pings says 0, which the library takes for pings without a pause.
-                    let asked = greeting.properties.as_ref().and_then(|said| said.server_keep_alive);
+                    let asked = connack.properties.as_ref().and_then(|said| said.server_keep_alive);
                     if asked == Some(0) {
                         events.options.set_keep_alive(PING_EVERY);
                     }
@@ -252,7 +252,7 @@ impl WireClient {
 
     /// Asks for a sign of life without a ping, which only the library can send: to end a subscription that there is not is harmless,
     /// and is answered. False when there is no room.
-    pub fn ask_for_life(&self) -> bool {
+    pub fn probe_liveness(&self) -> bool {
         const NOWHERE: &str = "porthole-sign-of-life";
         match self {
             Self::Five(client) => client.try_unsubscribe(NOWHERE).is_ok(),
@@ -297,7 +297,7 @@ fn event5(event: v5::Event) -> WireEvent {
         v5::Event::Outgoing(sent) => return sent_event(&sent),
     };
     match packet {
-        Packet::ConnAck(greeting) => WireEvent::Greeted(greeting5(&greeting)),
+        Packet::ConnAck(connack) => WireEvent::ConnAck(connack_limits5(&connack)),
         Packet::SubAck(answer) => WireEvent::Subscribed(
             answer.return_codes.iter().map(|code| matches!(code, SubscribeReasonCode::Success(_))).collect(),
         ),
@@ -321,7 +321,9 @@ fn event3(event: rumqttc::Event) -> WireEvent {
         rumqttc::Event::Outgoing(sent) => return sent_event(&sent),
     };
     match packet {
-        Packet3::ConnAck(_) => WireEvent::Greeted(Greeting { retains: true, ..Greeting::default() }),
+        Packet3::ConnAck(_) => {
+            WireEvent::ConnAck(ConnAckLimits { retains: true, ..ConnAckLimits::default() })
+        }
         Packet3::SubAck(answer) => WireEvent::Subscribed(
             answer
                 .return_codes
@@ -343,14 +345,16 @@ fn event3(event: rumqttc::Event) -> WireEvent {
 fn sent_event(sent: &Sent) -> WireEvent {
     match sent {
         Sent::PingReq => WireEvent::PingSent,
-        Sent::Disconnect => WireEvent::GoodbyeSent,
+        Sent::Disconnect => WireEvent::DisconnectSent,
         _ => WireEvent::Sent,
     }
 }
 
-fn greeting5(greeting: &ConnAck) -> Greeting {
-    let Some(said) = &greeting.properties else { return Greeting { retains: true, ..Greeting::default() } };
-    Greeting {
+fn connack_limits5(connack: &ConnAck) -> ConnAckLimits {
+    let Some(said) = &connack.properties else {
+        return ConnAckLimits { retains: true, ..ConnAckLimits::default() };
+    };
+    ConnAckLimits {
         max_packet: said.max_packet_size,
         receive_max: said.receive_max,
         max_qos: said.max_qos,

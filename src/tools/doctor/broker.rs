@@ -16,7 +16,7 @@ use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::probe::{Probed, TopicOutcome, Tried, Use, probe};
-use crate::signaling::mqtt::{LinkConfig, TlsFiles};
+use crate::signaling::mqtt::{MqttClientConfig, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
 
 const AREA: &str = "broker";
@@ -43,12 +43,12 @@ pub(super) async fn check(config: &Config) -> BrokerFindings {
 
 /// How the device speaks to the broker at `url`, under another client id: two clients with one id
 /// throw each other out, and a daemon may be running.
-pub(super) fn link(config: &Config, url: &BrokerUrl, client_id: &Id) -> LinkConfig {
-    LinkConfig {
+pub(super) fn client_config(config: &Config, url: &BrokerUrl, client_id: &Id) -> MqttClientConfig {
+    MqttClientConfig {
         username: config.mqtt.username.clone(),
         password: config.mqtt.password.as_ref().map(|secret| secret.expose().to_owned()),
         tls: tls(config),
-        ..LinkConfig::new(url.clone(), client_id.as_str())
+        ..MqttClientConfig::new(url.clone(), client_id.as_str())
     }
 }
 
@@ -76,12 +76,12 @@ async fn visit_as(
     let me = Id::new(&format!("doctor-{:08x}", rand::random::<u32>()));
     let me = me.unwrap_or_else(|_| Id::default_session());
     let topics = Topics::new(&config.mqtt.root, &config.device.id);
-    let mut link = link(config, url, &me);
+    let mut mqtt = client_config(config, url, &me);
     if let Some(own) = own {
-        link.username = Some(own.username.clone());
-        link.password = Some(own.password.expose().to_owned());
+        mqtt.username = Some(own.username.clone());
+        mqtt.password = Some(own.password.expose().to_owned());
     }
-    match probe(&link, &topics, &me).await {
+    match probe(&mqtt, &topics, &me).await {
         Ok(probed) => (findings(config, url, name, &probed, &me), true),
         Err(error) => (vec![Finding::fail(AREA, error.to_string()).explained()], false),
     }
@@ -95,7 +95,7 @@ fn findings(config: &Config, url: &BrokerUrl, name: &str, probed: &Probed, me: &
         (true, Some(file)) => format!("TLS, its certificate signed by {}; ", file.display()),
         (true, None) => "TLS, its certificate trusted by the system; ".to_owned(),
     };
-    let greeting_ms = probed.greeting.as_millis();
+    let greeting_ms = probed.connack.as_millis();
     let presence = match probed.availability.as_deref() {
         Some("online") => "; a daemon with this id is online",
         _ => "",

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::access::link::ViewingLink;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::broker_url::BrokerUrl;
-use crate::signaling::mqtt::{LinkError, TlsFiles};
+use crate::signaling::mqtt::{MqttError, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
 use proof::Proof;
 pub use report::WatchReport;
@@ -73,7 +73,7 @@ pub enum WatchError {
     Broker(String),
     /// Something about TLS.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Mqtt(#[from] MqttError),
 }
 
 /// Runs the viewers until all have watched long enough, or Ctrl-C is pressed.

@@ -14,16 +14,18 @@ use super::report::{Row, Trouble};
 use crate::access::proof::Parties;
 use crate::base::tasks::TaskGroup;
 use crate::base::text;
-use crate::peer::viewer::{PacketSink, Received, Viewer, ViewerEvent};
+use crate::peer::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::{Auth, Candidate};
-use crate::signaling::mqtt::{Incoming, Link, LinkConfig, LinkError, LinkEvent, Outgoing, TlsFiles, connect};
+use crate::signaling::mqtt::{
+    Incoming, MqttClient, MqttClientConfig, MqttError, MqttEvent, Outgoing, TlsFiles, connect,
+};
 use crate::signaling::topic::{Id, Topics};
 
 /// Each viewer has one peer connection.
 const SESSION: &str = "watch";
 const BROKER_LIMIT: Duration = Duration::from_secs(10);
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+const DISCONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How much later than the end of the connection the device's reason for it may come.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(100);
@@ -97,8 +99,8 @@ pub(super) async fn watch(
     plan: &WatchPlan,
     id: &str,
     stopped: watch::Receiver<bool>,
-) -> Result<Row, LinkError> {
-    let mut config = LinkConfig::new(plan.url.clone(), id);
+) -> Result<Row, MqttError> {
+    let mut config = MqttClientConfig::new(plan.url.clone(), id);
     config.username.clone_from(&plan.username);
     config.password.clone_from(&plan.password);
     config.tls = plan.tls.clone();
@@ -108,10 +110,10 @@ pub(super) async fn watch(
         Some(Outgoing::signal(up.clone(), message("bye", json!({"reason": "the viewer vanished"}))));
     // `availability` only serves to say that a device is offline; a broker may refuse it.
     config.subscriptions = vec![down.clone(), plan.topics.leaf("availability")];
-    let (link, events) = connect(config, &plan.tasks)?;
-    let mut session = Session {
+    let (mqtt, events) = connect(config, &plan.tasks)?;
+    let mut session = WatchSession {
         id: id.to_owned(),
-        link,
+        mqtt,
         events,
         up,
         down,
@@ -127,14 +129,14 @@ pub(super) async fn watch(
     };
     session.run(plan, stopped).await;
     session.say("bye", json!({"reason": "watched long enough"}));
-    session.link.close(GOODBYE_LIMIT).await;
+    session.mqtt.close(DISCONNECT_LIMIT).await;
     Ok(session.row())
 }
 
-struct Session {
+struct WatchSession {
     id: String,
-    link: Link,
-    events: mpsc::Receiver<LinkEvent>,
+    mqtt: MqttClient,
+    events: mpsc::Receiver<MqttEvent>,
     up: String,
     down: String,
     sink: Arc<Sink>,
@@ -154,7 +156,7 @@ struct Session {
 /// Whether to go on.
 type Next = std::ops::ControlFlow<()>;
 
-impl Session {
+impl WatchSession {
     async fn run(&mut self, plan: &WatchPlan, mut stopped: watch::Receiver<bool>) {
         let reached = tokio::select! {
             reached = self.reach_broker() => reached,
@@ -164,7 +166,7 @@ impl Session {
             return;
         }
         let sink: Arc<dyn PacketSink> = Arc::clone(&self.sink) as Arc<dyn PacketSink>;
-        let (mut viewer, sdp) = match Viewer::offer(sink).await {
+        let (mut receiver, sdp) = match Receiver::offer(sink).await {
             Ok(made) => made,
             Err(error) => return self.fail("peer", &error.to_string()),
         };
@@ -174,9 +176,9 @@ impl Session {
         };
         self.offered = Some(Instant::now());
         self.say("offer", fields);
-        self.drive(&mut viewer, plan, stopped).await;
+        self.drive(&mut receiver, plan, stopped).await;
         self.conclude(plan);
-        viewer.close().await;
+        receiver.close().await;
     }
 
     /// The fields of the offer, signed where a link says with what.
@@ -213,9 +215,9 @@ impl Session {
         let reached = timeout(BROKER_LIMIT, async {
             while let Some(event) = self.events.recv().await {
                 match event {
-                    LinkEvent::Connected => return true,
-                    LinkEvent::Disconnected { reason } => complaint = reason,
-                    LinkEvent::Message(_) => {}
+                    MqttEvent::Connected => return true,
+                    MqttEvent::Disconnected { reason } => complaint = reason,
+                    MqttEvent::Message(_) => {}
                 }
             }
             false
@@ -227,7 +229,7 @@ impl Session {
         reached == Ok(true)
     }
 
-    async fn drive(&mut self, viewer: &mut Viewer, plan: &WatchPlan, mut stopped: watch::Receiver<bool>) {
+    async fn drive(&mut self, receiver: &mut Receiver, plan: &WatchPlan, mut stopped: watch::Receiver<bool>) {
         let end = tokio::time::Instant::now() + plan.watch_for;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -236,16 +238,16 @@ impl Session {
                 () = sleep_until(end) => return,
                 () = stop(&mut stopped) => return,
                 event = self.events.recv() => match event {
-                    Some(event) => self.link_event(plan, viewer, event).await,
+                    Some(event) => self.mqtt_event(plan, receiver, event).await,
                     None => return,
                 },
-                event = viewer.next() => match event {
-                    Some(ViewerEvent::Ended) => return self.last_words(plan, viewer).await,
-                    Some(event) => self.viewer_event(event),
+                event = receiver.next() => match event {
+                    Some(ReceiverEvent::Ended) => return self.last_words(plan, receiver).await,
+                    Some(event) => self.receiver_event(event),
                     None => return,
                 },
                 _ = tick.tick() => {
-                    self.tick(viewer).await;
+                    self.tick(receiver).await;
                     let seen = self.sink.counter().first_key_frame().is_some();
                     if seen && plan.first_picture_only { Next::Break(()) } else { Next::Continue(()) }
                 }
@@ -256,25 +258,25 @@ impl Session {
         }
     }
 
-    async fn link_event(&mut self, plan: &WatchPlan, viewer: &Viewer, event: LinkEvent) -> Next {
+    async fn mqtt_event(&mut self, plan: &WatchPlan, receiver: &Receiver, event: MqttEvent) -> Next {
         match event {
-            LinkEvent::Message(message) if message.topic == self.down => {
-                self.device_says(plan, viewer, &message).await
+            MqttEvent::Message(message) if message.topic == self.down => {
+                self.device_says(plan, receiver, &message).await
             }
-            LinkEvent::Message(message) => {
+            MqttEvent::Message(message) => {
                 self.device_offline = &message.payload[..] == b"offline";
                 Next::Continue(())
             }
             // Media does not need the broker, so watching goes on; but it is told.
-            LinkEvent::Disconnected { reason } => {
+            MqttEvent::Disconnected { reason } => {
                 self.fail("broker", &reason);
                 Next::Continue(())
             }
-            LinkEvent::Connected => Next::Continue(()),
+            MqttEvent::Connected => Next::Continue(()),
         }
     }
 
-    async fn device_says(&mut self, plan: &WatchPlan, viewer: &Viewer, message: &Incoming) -> Next {
+    async fn device_says(&mut self, plan: &WatchPlan, receiver: &Receiver, message: &Incoming) -> Next {
         let Ok(said) = serde_json::from_slice::<Down>(&message.payload) else {
             let shown =
                 String::from_utf8_lossy(&message.payload[..message.payload.len().min(80)]).into_owned();
@@ -290,18 +292,18 @@ impl Session {
                     self.fail("wrong-device", &problem);
                     return Next::Break(());
                 }
-                if let Err(error) = viewer.accept(sdp).await {
+                if let Err(error) = receiver.accept(sdp).await {
                     self.fail("bad-answer", &format!("the answer cannot be used: {error}"));
                     return Next::Break(());
                 }
                 self.answered = true;
                 for candidate in std::mem::take(&mut self.early) {
-                    self.add(viewer, candidate).await;
+                    self.add(receiver, candidate).await;
                 }
             }
             Down::Candidate { candidate } => {
                 if let Some(candidate) = candidate.filter(|c| !c.candidate.is_empty()) {
-                    self.remote_candidate(viewer, candidate).await;
+                    self.remote_candidate(receiver, candidate).await;
                 }
             }
             Down::Bye { reason } => {
@@ -319,7 +321,7 @@ impl Session {
         Next::Continue(())
     }
 
-    async fn remote_candidate(&mut self, viewer: &Viewer, remote: RemoteCandidate) {
+    async fn remote_candidate(&mut self, receiver: &Receiver, remote: RemoteCandidate) {
         let candidate = Candidate {
             candidate: remote.candidate,
             sdp_mid: remote.sdp_mid,
@@ -327,36 +329,36 @@ impl Session {
             username_fragment: remote.username_fragment,
         };
         if self.answered {
-            self.add(viewer, candidate).await;
+            self.add(receiver, candidate).await;
         } else if self.early.len() < 32 {
             self.early.push(candidate);
         }
     }
 
-    async fn add(&mut self, viewer: &Viewer, candidate: Candidate) {
+    async fn add(&mut self, receiver: &Receiver, candidate: Candidate) {
         // One that cannot be used is no trouble as long as another one works.
-        if let Err(error) = viewer.add_candidate(candidate).await {
+        if let Err(error) = receiver.add_candidate(candidate).await {
             tracing::debug!(viewer = self.id, %error, "a candidate of the device was not usable");
         }
     }
 
-    fn viewer_event(&mut self, event: ViewerEvent) -> Next {
+    fn receiver_event(&mut self, event: ReceiverEvent) -> Next {
         match event {
-            ViewerEvent::Candidate(candidate) => self.say("candidate", json!({ "candidate": candidate })),
-            ViewerEvent::Connected => {
+            ReceiverEvent::Candidate(candidate) => self.say("candidate", json!({ "candidate": candidate })),
+            ReceiverEvent::Connected => {
                 self.connected = true;
                 self.asked = Some(Instant::now());
             }
-            ViewerEvent::Ended => return Next::Break(()),
+            ReceiverEvent::Ended => return Next::Break(()),
         }
         Next::Continue(())
     }
 
     /// The connection has ended. The device's reason takes another way, and may come a little later.
-    async fn last_words(&mut self, plan: &WatchPlan, viewer: &Viewer) {
+    async fn last_words(&mut self, plan: &WatchPlan, receiver: &Receiver) {
         let heard = timeout(LAST_WORDS_LIMIT, async {
             while let Some(event) = self.events.recv().await {
-                if self.link_event(plan, viewer, event).await.is_break() {
+                if self.mqtt_event(plan, receiver, event).await.is_break() {
                     return true;
                 }
             }
@@ -367,7 +369,7 @@ impl Session {
         }
     }
 
-    async fn tick(&mut self, viewer: &Viewer) {
+    async fn tick(&mut self, receiver: &Receiver) {
         let now = Instant::now();
         let (waiting, patience) = {
             let mut counter = self.sink.counter();
@@ -377,7 +379,7 @@ impl Session {
         };
         if waiting && self.asked.is_some_and(|asked| now - asked >= patience) {
             self.asked = Some(now);
-            viewer.request_key_frame().await;
+            receiver.request_key_frame().await;
         }
     }
 
@@ -411,7 +413,7 @@ impl Session {
 
     fn say(&self, kind: &str, fields: Value) {
         // Refused only when the broker has been away for long, which is told elsewhere.
-        self.link.publish(Outgoing::signal(self.up.clone(), message(kind, fields)));
+        self.mqtt.publish(Outgoing::signal(self.up.clone(), message(kind, fields)));
     }
 
     fn row(self) -> Row {

@@ -1,0 +1,182 @@
+//! From the last element of a pipeline to the fan-out: each picture with its times, counted.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::{AppSink, AppSinkCallbacks};
+
+use crate::media::pipeline::event::{EventReporter, PipelineEvent};
+use crate::media::pipeline::timeline::{Meter, Timeline};
+use crate::stream::AccessUnit;
+use crate::stream::h264;
+use crate::stream::{Fanout, Rendition};
+
+/// What outlives single pipelines: where pictures go and what is counted.
+pub struct FanoutSink {
+    rendition: Rendition,
+    fanout: Fanout,
+    epoch: Instant,
+    /// One for all renditions, so that the same picture has the same time in each.
+    timeline: Arc<Mutex<Timeline>>,
+    meter: Mutex<Meter>,
+    /// Time of the last picture in milliseconds since `epoch`.
+    last_picture_ms: AtomicU64,
+    /// The pipeline whose pictures count.
+    run: AtomicU64,
+    /// Has a test hold up the thread of a run.
+    #[cfg(test)]
+    pub gate: Mutex<Option<(u64, Arc<Mutex<()>>)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FanoutSink {
+    /// Media time starts now.
+    pub fn new(fanout: Fanout) -> Self {
+        let epoch = Instant::now();
+        Self {
+            rendition: Rendition::Full,
+            fanout,
+            epoch,
+            timeline: Arc::new(Mutex::new(Timeline::new(epoch))),
+            meter: Mutex::default(),
+            last_picture_ms: AtomicU64::new(0),
+            run: AtomicU64::new(0),
+            #[cfg(test)]
+            gate: Mutex::default(),
+        }
+    }
+
+    /// The sink of the small rendition of the same pictures.
+    pub fn small_rendition(&self) -> Self {
+        Self {
+            rendition: Rendition::Small,
+            fanout: self.fanout.clone(),
+            epoch: self.epoch,
+            timeline: Arc::clone(&self.timeline),
+            meter: Mutex::default(),
+            last_picture_ms: AtomicU64::new(0),
+            run: AtomicU64::new(0),
+            #[cfg(test)]
+            gate: Mutex::default(),
+        }
+    }
+
+    /// When the last picture came out.
+    pub fn last_picture(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.last_picture_ms.load(Ordering::Relaxed))
+    }
+
+    /// The figures of the stream.
+    pub fn meter(&self) -> MutexGuard<'_, Meter> {
+        lock(&self.meter)
+    }
+
+    /// A pipeline is about to start; its number.
+    fn start_run(&self) -> u64 {
+        if self.rendition == Rendition::Full {
+            lock(&self.timeline).start_run();
+        }
+        self.meter().start_run();
+        self.end_run()
+    }
+
+    /// Pictures of pipelines that were started count no more; the number of the next one.
+    pub fn end_run(&self) -> u64 {
+        self.run.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The last pipeline's number.
+    fn current_run(&self) -> u64 {
+        self.run.load(Ordering::Relaxed)
+    }
+
+    fn picture(&self, picture: Picture, report: &dyn Fn(PipelineEvent), first: bool) {
+        let Picture { data, stamp, age } = picture;
+        let now = Instant::now();
+        let kind = h264::picture_kind(&data);
+        let key_frame = kind.key_frame;
+        let captured_at = now.checked_sub(age).unwrap_or(now);
+        let media_time = match self.rendition {
+            Rendition::Full => lock(&self.timeline).media_time(stamp, captured_at),
+            Rendition::Small => lock(&self.timeline).same_time(stamp, captured_at),
+        };
+        self.meter().frame(now, data.len(), key_frame, age);
+        let since_epoch = now.saturating_duration_since(self.epoch).as_millis();
+        self.last_picture_ms.store(u64::try_from(since_epoch).unwrap_or(0), Ordering::Relaxed);
+        if first {
+            report(PipelineEvent::FirstPicture { key_frame });
+        }
+        if key_frame {
+            // Before publishing: a subscriber that comes in between gets one key frame too many;
+            // the other way round it would get none.
+            report(PipelineEvent::KeyFrame);
+        }
+        self.fanout
+            .publish_to(self.rendition, &AccessUnit::of_kind(data, media_time, captured_at, now, kind));
+    }
+}
+
+#[cfg(test)]
+impl FanoutSink {
+    fn wait_at_gate(&self, run: u64) {
+        let gate = lock(&self.gate).clone().filter(|(held, _)| *held == run);
+        if let Some((_, gate)) = gate {
+            drop(lock(&gate));
+        }
+    }
+
+    /// Its thread stands still while the test holds the gate.
+    pub fn block(&self, gate: &Arc<Mutex<()>>) {
+        *lock(&self.gate) = Some((self.current_run(), Arc::clone(gate)));
+    }
+}
+
+/// One encoded picture with its times.
+struct Picture {
+    data: Bytes,
+    /// Running time at capture.
+    stamp: Option<Duration>,
+    /// Time since capture.
+    age: Duration,
+}
+
+/// The end of a pipeline, whose pictures count from now on. `copy`: the pictures' memory is not ours to keep.
+pub fn app_sink(fanout_sink: Arc<FanoutSink>, report: EventReporter, copy: bool) -> AppSink {
+    let (first, run) = (AtomicBool::new(true), fanout_sink.start_run());
+    let callbacks = AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            #[cfg(test)]
+            fanout_sink.wait_at_gate(run);
+            if fanout_sink.current_run() != run {
+                // It hung and was given up; another one shows the camera.
+                return Err(gst::FlowError::Eos);
+            }
+            let picture = picture(sink, &sample, copy).ok_or(gst::FlowError::Error)?;
+            fanout_sink.picture(picture, &*report, first.swap(false, Ordering::Relaxed));
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .build();
+    let sink = AppSink::builder().sync(false).async_(false).max_buffers(4).callbacks(callbacks);
+    sink.build()
+}
+
+fn picture(sink: &AppSink, sample: &gst::Sample, copy: bool) -> Option<Picture> {
+    let buffer = sample.buffer_owned()?;
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    let stamp = segment.to_running_time(buffer.pts());
+    let age = match (sink.current_running_time(), stamp) {
+        (Some(now), Some(stamp)) => now.saturating_sub(stamp).into(),
+        _ => Duration::ZERO,
+    };
+    let map = buffer.into_mapped_buffer_readable().ok()?;
+    let data = if copy { Bytes::copy_from_slice(&map) } else { Bytes::from_owner(map) };
+    Some(Picture { data, stamp: stamp.map(Duration::from), age })
+}
