@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use porthole::peer::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
 use porthole::cli::watch::count::{CountedPacket, Counter};
+use porthole::peer::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
 use support::daemon::{Daemon, Settings};
 use support::http::Site;
 use support::invited;
@@ -27,6 +27,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The daemon tells the steps of connecting at this level only.
 const LOG: &str = "info,porthole::peer=debug";
 const STEPS: &str = "the steps to the connection";
+const REPEATED: &str = "a flight of the handshake was not answered in time";
 
 /// A kind of peer.
 #[derive(Clone, Copy)]
@@ -84,8 +85,8 @@ async fn main() -> ExitCode {
     let first = Kind { name: "", lite: false, setup: "actpass", connects: 1, at_once: 1 };
     rows(&daemon, &site, "first", first).await;
     println!(
-        "{:24} {:>8} {:>22} {:>22} {:>6}",
-        "", "connects", "connected: median p95 max", "first picture, in ms", "slow"
+        "{:24} {:>8} {:>25} {:>25} {:>6} {:>8}",
+        "", "connects", "connected: median p95 max", "first picture, in ms", "slow", "repeats"
     );
     for (at, kind) in KINDS.iter().enumerate() {
         if named.is_empty() || named.iter().any(|named| kind.name.contains(named.as_str())) {
@@ -119,7 +120,7 @@ async fn rows(daemon: &Daemon, site: &Site, name: &str, kind: Kind) -> Vec<Resul
 }
 
 async fn measure(daemon: &Daemon, site: &Site, at: usize, kind: Kind, most: f64) {
-    let told = daemon.count(STEPS);
+    let (told, repeated) = (daemon.count(STEPS), daemon.count(REPEATED));
     let (mut joined, mut failed) = (Vec::new(), Vec::new());
     for one in rows(daemon, site, &format!("kind-{at}"), kind).await {
         match one {
@@ -129,9 +130,10 @@ async fn measure(daemon: &Daemon, site: &Site, at: usize, kind: Kind, most: f64)
     }
     let connected = sorted(&joined, |one| one.connected);
     let pictures = sorted(&joined, |one| one.picture);
+    let repeats = daemon.count(REPEATED) - repeated;
     let slow = connected.iter().filter(|took| ms(**took) > most).count();
     println!(
-        "{:24} {:>8} {:>22} {:>22} {slow:>6}",
+        "{:24} {:>8} {:>25} {:>25} {slow:>6} {repeats:>8}",
         kind.name,
         joined.len(),
         summary(&connected),

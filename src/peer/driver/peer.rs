@@ -421,6 +421,9 @@ impl Peer {
     pub fn timeout(&mut self, net: &mut Net, now: Instant) {
         self.gathering.timeout(now);
         let repeated = self.handshake.repeat(now);
+        if !repeated.is_empty() {
+            tracing::debug!("a flight of the handshake was not answered in time and is sent again");
+        }
         if let Some(transport) = self.route {
             for datagram in repeated {
                 let message = BytesMut::from(&datagram[..]);
