@@ -194,7 +194,7 @@ async fn connect(
     first: &mut watch::Receiver<Option<Instant>>,
 ) -> Result<Joined, String> {
     while let Some(ReceiverEvent::Candidate(Some(candidate))) = viewer.next().await {
-        offer.push_str(&format!("a={}\r\n", candidate.candidate));
+        offer.extend(["a=", &candidate.candidate, "\r\n"]);
     }
     offer.push_str("a=end-of-candidates\r\n");
     let offer = offer.replace("a=setup:actpass", &format!("a=setup:{}", kind.setup));
