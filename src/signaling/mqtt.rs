@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::base::tasks::TaskGroup;
-pub use link_config::{LinkConfig, LinkError};
+pub use link_config::{LinkConfig, LinkError, OWN_PING_EVERY, PING_EVERY};
 use message::is_topic;
 pub use message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, LinkEvent, Outgoing};
 use shared::{STARTED, Shared};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::link_config::LinkConfig;
+use super::link_config::{LinkConfig, PING_EVERY};
 use super::message::{Incoming, KEPT_PAYLOAD_BYTES, LinkEvent};
 use super::publish::{BrokerConnection, pump};
 use super::queue::LinkEventQueue;
@@ -16,8 +16,7 @@ use super::rivals::Rivals;
 use super::shared::Shared;
 use super::version::VersionChoice;
 use super::wire::{
-    Greeting, IN_FLIGHT, PING_EVERY, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage,
-    WireOptions,
+    Greeting, IN_FLIGHT, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage, WireOptions,
 };
 use super::{reason, retry};
 use crate::signaling::broker_url::BrokerUrl;
