@@ -19,6 +19,7 @@ use serde_json::json;
 use support::daemon::{DEVICE, Daemon};
 use support::viewer::{Dashboard, OFFER, Viewer};
 use support::{PATIENCE, free_ports};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 type Packet = rumqttc::v5::mqttbytes::v5::Packet;
@@ -258,26 +259,28 @@ async fn silent_connections_neither_block_browsers_nor_the_device() {
 
 /// Lets in who is in the map, with the password `right`; the value is the right to control.
 #[derive(Default)]
-struct Guests(Mutex<(HashMap<&'static str, bool>, u64)>);
+struct Guests {
+    list: Mutex<HashMap<&'static str, bool>>,
+    generation: watch::Sender<u64>,
+}
 
 impl Guests {
     fn change(&self, change: impl FnOnce(&mut HashMap<&'static str, bool>)) {
-        let mut guests = self.0.lock().expect("the guests");
-        change(&mut guests.0);
-        guests.1 += 1;
+        change(&mut self.list.lock().expect("the guests"));
+        self.generation.send_modify(|generation| *generation += 1);
     }
 }
 
 impl ClientAuthenticator for Guests {
     fn admit(&self, user: Option<&str>, password: Option<&[u8]>) -> Option<ClientRights> {
-        let guests = self.0.lock().expect("the guests");
-        let may_control = *guests.0.get(user.filter(|_| password == Some(b"right"))?)?;
+        let guests = self.list.lock().expect("the guests");
+        let may_control = *guests.get(user.filter(|_| password == Some(b"right"))?)?;
         let rights = if may_control { "view,control" } else { "view" };
-        Some(ClientRights { grant: user.map(str::to_owned), rights: rights.parse().ok()? })
+        Some(ClientRights { grant: user.map(str::to_owned), rights: rights.parse().ok()?, ends: false })
     }
 
-    fn generation(&self) -> u64 {
-        self.0.lock().expect("the guests").1
+    fn generation(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.generation.subscribe())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who may speak to the built-in broker and ask over HTTP: whoever bears the token of a grant.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
 
 use crate::access::clock::Clock;
 use crate::access::grant::{Grant, GrantStatus};
@@ -17,19 +18,19 @@ use crate::signaling::topic::Id;
 pub(super) struct GrantAuthenticator {
     mode: AccessMode,
     grants: RwLock<Vec<Grant>>,
-    generation: AtomicU64,
+    generation: watch::Sender<u64>,
 }
 
 impl GrantAuthenticator {
     pub(super) fn new(mode: AccessMode, grants: Vec<Grant>) -> Arc<Self> {
-        Arc::new(Self { mode, grants: RwLock::new(grants), generation: AtomicU64::new(0) })
+        Arc::new(Self { mode, grants: RwLock::new(grants), generation: watch::Sender::new(0) })
     }
 
     /// Other grants from now on.
     pub(super) fn set(&self, grants: Vec<Grant>) {
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = grants;
         // After the change: whoever sees the new number finds the new grants.
-        self.generation.fetch_add(1, Ordering::Release);
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Why who bears this token is not let in.
@@ -54,7 +55,11 @@ impl GrantAuthenticator {
         let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.iter().find(|grant| grant.name.as_str() == user)?;
         let good = grant.accepts_token(token) && grant.status(clock) == GrantStatus::Good;
-        good.then(|| ClientRights { grant: Some(user.to_owned()), rights: grant.rights.clone() })
+        good.then(|| ClientRights {
+            grant: Some(user.to_owned()),
+            rights: grant.rights.clone(),
+            ends: grant.expires.is_some(),
+        })
     }
 }
 
@@ -76,10 +81,10 @@ impl ClientAuthenticator for GrantAuthenticator {
         self.auth_failure(Clock::read(), user, token)
     }
 
-    fn generation(&self) -> u64 {
+    fn generation(&self) -> Option<watch::Receiver<u64>> {
         match self.mode {
             AccessMode::Open => OpenAccess.generation(),
-            AccessMode::Grants => self.generation.load(Ordering::Acquire),
+            AccessMode::Grants => Some(self.generation.subscribe()),
         }
     }
 }
@@ -116,7 +121,8 @@ mod tests {
         let (grant, seed) = Grant::new(name, "view".parse().unwrap(), now, Some(day)).unwrap();
         let authenticator = GrantAuthenticator::new(AccessMode::Grants, vec![grant.clone()]);
         let at = |now, token: &str| authenticator.admit_at(Clock { now, is_set: true }, "anna", token);
-        let admission = ClientRights { grant: Some("anna".into()), rights: "view".parse().unwrap() };
+        let admission =
+            ClientRights { grant: Some("anna".into()), rights: "view".parse().unwrap(), ends: true };
         assert_eq!(at(now, &seed.bearer()), Some(admission));
         assert_eq!(at(now, "wrong"), None);
         assert_eq!(at(now + day, &seed.bearer()), None, "expired");
@@ -135,9 +141,9 @@ mod tests {
             "nobody enters without a name"
         );
         assert!(RequestAuthorizer::admit(&*authenticator, None, Privilege::Watch).is_err());
-        let before = authenticator.generation();
+        let told = authenticator.generation().expect("word of changes");
         authenticator.set(Vec::new());
-        assert_ne!(authenticator.generation(), before);
+        assert!(told.has_changed().unwrap());
         assert_eq!(at(now, &seed.bearer()), None, "revoked");
     }
 

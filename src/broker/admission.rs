@@ -1,17 +1,17 @@
 //! Asks the rules for one connection, on behalf of the MQTT library.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqtt5::broker::{AuthProvider, AuthResult, BrokerEventHandler, ClientPublishEvent, PublishAction};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::packet::publish::PublishPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use ring::digest::{SHA256, digest};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::limits;
 use super::topic_acl::{AuthFailure, ClientAuthenticator, ClientIds, Role, TopicAcl};
@@ -75,6 +75,8 @@ struct AdmittedClient {
 pub(super) struct ConnectionAdmission {
     policy: Arc<AdmissionPolicy>,
     client: Mutex<Option<AdmittedClient>>,
+    /// Other rights may be in force with each new number.
+    generation: Option<watch::Receiver<u64>>,
     message_rate: tokio::sync::Mutex<TokenBucket>,
     /// Told when the connection has to end because its rights are gone.
     pub revoked: Notify,
@@ -85,9 +87,11 @@ pub(super) struct ConnectionAdmission {
 impl ConnectionAdmission {
     pub fn new(policy: Arc<AdmissionPolicy>) -> Self {
         let message_rate = tokio::sync::Mutex::new(limits::messages(Instant::now()));
+        let generation = policy.authenticator.generation();
         Self {
             policy,
             client: Mutex::default(),
+            generation,
             message_rate,
             revoked: Notify::new(),
             admitted: Notify::new(),
@@ -98,6 +102,30 @@ impl ConnectionAdmission {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn generation(&self) -> u64 {
+        self.generation.as_ref().map_or(0, |generation| *generation.borrow())
+    }
+
+    /// Resolves when it is time to ask again who this is: other rights are in force, or `ask_every` has passed for one whose
+    /// rights run out.
+    pub async fn may_have_changed(&self, ask_every: Duration) {
+        let Some((seen, ends)) = self.watched() else { return pending().await };
+        tokio::select! {
+            () = tokio::time::sleep(ask_every), if ends => {}
+            () = is_other(self.generation.clone(), seen) => {}
+        }
+    }
+
+    /// The number that a client's rights are of, and whether they run out. The device's own never change.
+    fn watched(&self) -> Option<(u64, bool)> {
+        let client = self.client();
+        let client = client.as_ref()?;
+        match &client.role {
+            Role::Device => None,
+            Role::Client(rights) => Some((client.generation, rights.ends)),
+        }
+    }
+
     /// Under which client id it came in.
     pub fn client_id(&self) -> Option<String> {
         self.client().as_ref().map(|client| client.client_id.clone())
@@ -105,7 +133,7 @@ impl ConnectionAdmission {
 
     fn admit_connection(&self, connect: &ConnectPacket) -> Result<Role, (ReasonCode, String)> {
         let (policy, client_id) = (&self.policy, connect.client_id.as_str());
-        let generation = policy.authenticator.generation();
+        let generation = self.generation();
         let role = policy
             .role(connect.username.as_deref(), connect.password.as_deref())
             .ok_or_else(|| self.turned_away(connect))?;
@@ -147,9 +175,10 @@ impl ConnectionAdmission {
     /// and the end of the connection, once it is nobody; a connection that has not come in yet is nobody
     /// too, and may stay.
     pub fn reauthenticate(&self, anyway: bool) -> Option<Role> {
+        // Before the rights: whoever sees the new number finds the new ones.
+        let generation = self.generation();
         let mut client = self.client();
         let client = client.as_mut()?;
-        let generation = self.policy.authenticator.generation();
         if client.role != Role::Device && (anyway || generation != client.generation) {
             let role = self.policy.role(client.user.as_deref(), client.password.as_deref());
             let Some(role) = role.filter(|role| role.continues_as(&client.role)) else {
@@ -172,6 +201,16 @@ impl ConnectionAdmission {
         }
         self.reauthenticate(false)
     }
+}
+
+/// Resolves when the number is another one than `seen`.
+async fn is_other(generation: Option<watch::Receiver<u64>>, seen: u64) {
+    if let Some(mut generation) = generation
+        && generation.wait_for(|generation| *generation != seen).await.is_ok()
+    {
+        return;
+    }
+    pending::<()>().await;
 }
 
 impl Drop for ConnectionAdmission {

@@ -14,17 +14,15 @@ use mqtt5::broker::sys_topics::BrokerStats;
 use mqtt5::broker::transport::BrokerTransport;
 use mqtt5::broker::{BrokerConfig, ResourceMonitor};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::{sleep, timeout};
 
 use super::admission::{AdmissionPolicy, AuthAdapter, ConnectionAdmission};
 use super::websocket;
 use crate::base::limits::{PerHost, Slot};
 use crate::base::tasks::TaskGroup;
 
-/// How often a connection looks whether it is still welcome, if it does nothing else.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often it asks even if nothing was changed, because rights run out.
+/// How often a connection whose rights run out asks whether it is still welcome: the clock may be set, of which nobody tells.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 /// For the end of a connection that is shown out; then it is cut.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -39,6 +37,8 @@ pub(super) struct BrokerContext {
     pub stats: Arc<BrokerStats>,
     pub policy: Arc<AdmissionPolicy>,
     pub connections: PerHost,
+    /// Told when a connection has ended.
+    pub left: Notify,
 }
 
 /// How a listener's connections speak.
@@ -83,6 +83,7 @@ pub(super) async fn accept(
             };
             if let Some(transport) = opened {
                 serve(&context, transport, address, &slot, end).await;
+                context.left.notify_one();
             }
         });
     }
@@ -123,9 +124,6 @@ async fn serve(
         ended,
     );
     let mut run = std::pin::pin!(handler.run());
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asked = Instant::now();
     loop {
         tokio::select! {
             outcome = &mut run => {
@@ -134,12 +132,8 @@ async fn serve(
                 }
                 return;
             }
-            _ = look.tick() => {
-                let anyway = asked.elapsed() >= ASK_EVERY;
-                if anyway {
-                    asked = Instant::now();
-                }
-                admission.reauthenticate(anyway);
+            () = admission.may_have_changed(ASK_EVERY) => {
+                admission.reauthenticate(true);
             }
             () = admission.revoked.notified() => {
                 tracing::info!(%address, "a client of the built-in broker has lost its grant and is disconnected");

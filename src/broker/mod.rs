@@ -21,7 +21,8 @@ use mqtt5::broker::sys_topics::BrokerStats;
 use mqtt5::broker::{BrokerConfig, ResourceLimits, ResourceMonitor};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::base::tasks::TaskGroup;
 use crate::config::{Broker as Addresses, Secret};
@@ -48,8 +49,8 @@ const MAX_RETAINED_BYTES: usize = 512 * 1024;
 const MAX_SUBSCRIPTIONS: usize = 64;
 /// Messages with QoS 2 that a client may leave half done.
 const MAX_UNFINISHED: u16 = 64;
-/// How often what departed clients leave behind is cleared.
-const TIDY_EVERY: Duration = Duration::from_mins(1);
+/// How soon what departed clients leave behind is cleared.
+const TIDY_AFTER: Duration = Duration::from_mins(1);
 const SECRET_BYTES: usize = 32;
 
 /// The broker could not be started.
@@ -119,6 +120,7 @@ impl EmbeddedBroker {
             stats: Arc::new(BrokerStats::new()),
             policy: Arc::new(AdmissionPolicy::new(TopicAcl::new(root, device), own.clone(), authenticator)),
             connections: limits::connections(),
+            left: Notify::new(),
         });
         let tasks = tasks.child();
         for (listener, kind) in
@@ -127,19 +129,15 @@ impl EmbeddedBroker {
             let accepting = listener::accept(Arc::clone(&context), listener, kind, tasks.clone());
             tasks.spawn("broker-accept", accepting);
         }
-        tasks.spawn("broker-tidy", tidy(context, tasks.clone()));
+        tasks.spawn_loop("broker-tidy", tidy(context));
         Ok(Self { tcp, websocket, own, tasks })
     }
 }
 
-async fn tidy(context: Arc<BrokerContext>, tasks: TaskGroup) {
-    let mut tick = interval(TIDY_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn tidy(context: Arc<BrokerContext>) {
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = tasks.cancelled() => return,
-        }
+        context.left.notified().await;
+        sleep(TIDY_AFTER).await;
         context.router.sweep_sessions().await;
     }
 }
@@ -186,11 +184,79 @@ fn resources() -> ResourceLimits {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use tokio::io::AsyncReadExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use tokio::sync::watch;
     use tokio::time::timeout;
 
     use super::*;
+    use crate::access::grant::Rights;
+
+    /// Lets everybody in until it is shut.
+    #[derive(Default)]
+    struct Door {
+        is_shut: AtomicBool,
+        generation: watch::Sender<u64>,
+    }
+
+    impl ClientAuthenticator for Door {
+        fn admit(&self, user: Option<&str>, _password: Option<&[u8]>) -> Option<ClientRights> {
+            let is_open = !self.is_shut.load(Ordering::Relaxed);
+            is_open.then(|| ClientRights {
+                grant: user.map(str::to_owned),
+                rights: Rights::all(),
+                ends: false,
+            })
+        }
+
+        fn generation(&self) -> Option<watch::Receiver<u64>> {
+            Some(self.generation.subscribe())
+        }
+    }
+
+    /// A client of MQTT 3.1.1 that has come in and says nothing more, as its keep alive of 18 hours allows.
+    async fn silent_client(port: SocketAddr, id: &str, user: &str, password: &str) -> TcpStream {
+        let text =
+            |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
+        let body =
+            [text("MQTT"), vec![4, 0b1100_0010, 0xff, 0xff], text(id), text(user), text(password)].concat();
+        let mut stream = TcpStream::connect(port).await.unwrap();
+        stream.write_all(&[&[0x10, u8::try_from(body.len()).unwrap()], &body[..]].concat()).await.unwrap();
+        let mut greeting = [0; 4];
+        stream.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(greeting, [0x20, 2, 0, 0], "let in");
+        stream
+    }
+
+    #[tokio::test]
+    async fn connections_on_which_nothing_happens_wake_nothing_until_their_rights_change() {
+        let (tasks, door) = (TaskGroup::new(), Arc::<Door>::default());
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let addresses = Addresses { listen: loopback, websocket: loopback };
+        let device = Id::new("cam").unwrap();
+        let authenticator: Arc<dyn ClientAuthenticator> = door.clone();
+        let broker = EmbeddedBroker::start(addresses, "porthole", &device, authenticator, &tasks);
+        let broker = broker.await.unwrap();
+        let own = broker.own.clone();
+        let mut device = silent_client(broker.tcp, "cam", &own.username, own.password.expose()).await;
+        let mut client = silent_client(broker.tcp, "tab", "anna", "token").await;
+        tokio::time::pause();
+        sleep(Duration::from_secs(1)).await;
+        let before = tasks.polls();
+        assert!(before["broker-connection"] >= 2, "{before:?}");
+        sleep(Duration::from_mins(10)).await;
+        assert_eq!(tasks.polls(), before);
+        tokio::time::resume();
+        door.is_shut.store(true, Ordering::Relaxed);
+        door.generation.send_modify(|generation| *generation += 1);
+        let mut rest = Vec::new();
+        let ended = timeout(Duration::from_secs(30), client.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "who is no longer let in is shown out at once");
+        device.write_all(&[0xc0, 0]).await.unwrap();
+        device.read_exact(&mut [0; 2]).await.expect("the device stays, and gets its answer");
+    }
 
     #[tokio::test]
     async fn listeners_and_connections_end_with_their_owner() {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::access::grant::Rights;
 use crate::access::permissions::{self, Privilege};
 use crate::signaling::topic::{Id, Inbound, Topics};
@@ -20,6 +22,8 @@ pub struct ClientRights {
     pub grant: Option<String>,
     /// What it may do; `access::permissions` says what that opens.
     pub rights: Rights,
+    /// Whether they run out by themselves, of which nobody tells.
+    pub ends: bool,
 }
 
 /// Decides who is let in. Asked at each connection, and again whenever the generation changes.
@@ -38,9 +42,9 @@ pub trait ClientAuthenticator: Send + Sync {
         AuthFailure::Unknown
     }
 
-    /// Changes with every change of what [`Self::admit`] would say, except by the passing of time.
-    fn generation(&self) -> u64 {
-        0
+    /// Changes with every change of what [`Self::admit`] would say, except by the passing of time. `None`: it never does.
+    fn generation(&self) -> Option<watch::Receiver<u64>> {
+        None
     }
 }
 
@@ -65,7 +69,7 @@ impl ClientAuthenticator for OpenAccess {
     }
 
     fn admit(&self, _user: Option<&str>, _password: Option<&[u8]>) -> Option<ClientRights> {
-        Some(ClientRights { grant: None, rights: Rights::all() })
+        Some(ClientRights { grant: None, rights: Rights::all(), ends: false })
     }
 }
 

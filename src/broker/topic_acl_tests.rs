@@ -5,7 +5,7 @@ fn acl() -> TopicAcl {
 }
 
 fn with(grant: &str, rights: &str) -> Role {
-    Role::Client(ClientRights { grant: Some(grant.to_owned()), rights: rights.parse().unwrap() })
+    Role::Client(ClientRights { grant: Some(grant.to_owned()), rights: rights.parse().unwrap(), ends: false })
 }
 
 fn of_grant(grant: &str, may_control: bool) -> Role {
@@ -170,7 +170,7 @@ fn a_client_id_belongs_to_its_grant_for_a_while() {
     assert!(!client_ids.enter(
         now,
         "tab",
-        &Role::Client(ClientRights { grant: None, rights: Rights::all() })
+        &Role::Client(ClientRights { grant: None, rights: Rights::all(), ends: false })
     ));
     assert!(client_ids.enter(now, "tab", &anna), "a reconnect takes over");
     client_ids.leave(now, "tab");

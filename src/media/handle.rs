@@ -74,10 +74,13 @@ impl Media {
         let (sender, inbox) = channel();
         let (status_sender, status) = watch::channel(first_status(&config, streaming));
         let tasks = tasks.child();
-        if config.device != DeviceChoice::Test
-            && let Err(error) = follow_dev(&tasks, sender.clone())
-        {
-            tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
+        if config.device != DeviceChoice::Test {
+            match follow_dev(&tasks, sender.clone()) {
+                Ok(()) => sender.send(Message::DevicesFollowed(config.device.is_in_dev())),
+                Err(error) => {
+                    tracing::warn!(%error, "no inotify on /dev; cameras are looked for every second");
+                }
+            }
         }
         tasks.spawn("media-requests", pass_requests_on(fanout, sender.clone(), tasks.cancelled()));
         let settings = config.clone();
@@ -255,6 +258,7 @@ fn follow_dev(tasks: &TaskGroup, inbox: InboxSender) -> io::Result<()> {
                 inbox.send(Message::DeviceChanged);
             }
         }
+        inbox.send(Message::DevicesFollowed(false));
         tracing::warn!("inotify tells nothing of /dev any more; cameras are looked for every second");
         cancelled.await;
     });

@@ -80,6 +80,8 @@ pub struct NewSession {
 pub async fn run(mut new: NewSession, mut closed: oneshot::Receiver<EndReason>) -> EndReason {
     // From here on the camera starts, while the answer is still being made.
     let demand = new.fanout.demand();
+    // One that runs makes a key frame: it is there about when the viewer has connected, who would have to wait for it otherwise.
+    new.fanout.at(Arc::clone(&new.live.control.rendition)).request_first_key_frame();
     // Boxed: it is large, and the task would carry it for ever.
     let mut session = match Box::pin(connect(&mut new, &mut closed)).await {
         Ok(session) => session,

@@ -13,6 +13,7 @@ use crate::access::proof::{Parties, Signature, answer_text};
 use crate::config::Ice;
 use crate::media::CameraState;
 use crate::signaling::message::{Candidate, IceServer, Offer};
+use crate::stream::{KeyFrameReason, Rendition};
 
 /// What Debian's Chromium offers for one `recvonly` video.
 const OFFER: &str = include_str!("../../tests/support/chromium-offer.sdp");
@@ -205,6 +206,15 @@ async fn a_session_that_is_refused_after_its_start_ends_too() {
     assert!(ended.starts_with("a ended: camera-unavailable"), "{ended}");
     world.sessions.shutdown().await;
     assert!(world.events.try_recv().is_err(), "once");
+}
+
+#[tokio::test]
+async fn a_key_frame_is_asked_for_with_the_offer_and_not_only_once_connected() {
+    let mut world = World::new(true, Ice::default());
+    world.say("a", trickle(OFFER.to_owned())).await;
+    world.answer("a").await;
+    let asked = timeout(PATIENCE, world.fanout.key_frame_wanted(Rendition::Full)).await;
+    assert_eq!(asked, Ok(KeyFrameReason::Join), "nobody ever connects here");
 }
 
 #[tokio::test]

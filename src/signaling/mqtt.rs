@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::base::tasks::TaskGroup;
-pub use client_config::{MqttClientConfig, MqttError};
+pub use client_config::{MqttClientConfig, MqttError, OWN_PING_EVERY, PING_EVERY};
 use message::is_topic;
 pub use message::{AnswerTo, Incoming, KEPT_PAYLOAD_BYTES, MqttEvent, Outgoing};
 use shared::{STARTED, Shared};

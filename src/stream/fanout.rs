@@ -11,10 +11,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use super::fresh::FreshPictures;
 use super::{AccessUnit, Rendition, ViewerRendition};
 
 /// Units a subscription may hold: two thirds of a second at 30 fps. A viewer further behind than
@@ -48,8 +49,16 @@ struct Wanted {
     joining: AtomicBool,
 }
 
+/// Whom each picture goes to: those who are there, and who comes right after it.
+#[derive(Default)]
+struct Receivers {
+    rings: Vec<Weak<Ring>>,
+    /// Of each rendition.
+    fresh: [FreshPictures; 2],
+}
+
 struct Shared {
-    rings: Mutex<Vec<Weak<Ring>>>,
+    receivers: Mutex<Receivers>,
     demand: watch::Sender<usize>,
     key_frames: [Wanted; 2],
     dropped: AtomicU64,
@@ -60,7 +69,7 @@ struct Shared {
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            rings: Mutex::default(),
+            receivers: Mutex::default(),
             demand: watch::Sender::new(0),
             key_frames: Default::default(),
             dropped: AtomicU64::default(),
@@ -109,22 +118,44 @@ impl Fanout {
         self.shared.published.fetch_add(1, Ordering::Relaxed);
         self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         let mut want_key_frame = false;
-        lock(&self.shared.rings).retain(|ring| {
+        let is_watched = self.demands() > 0;
+        let mut receivers = lock(&self.shared.receivers);
+        if is_watched {
+            receivers.fresh[rendition as usize].push(unit);
+        }
+        receivers.rings.retain(|ring| {
             let Some(ring) = ring.upgrade() else { return false };
             want_key_frame |= ring.push(rendition, unit, &self.shared.dropped);
             true
         });
+        drop(receivers);
         if want_key_frame {
             self.request_key_frame_of(rendition);
         }
     }
 
-    /// A new subscription. Its first unit is a key frame, which this call asks for.
+    /// A new subscription. Its first unit is a key frame: one that has just been made, if there is one, or the next, which
+    /// this call asks for.
     pub fn subscribe(&self) -> Subscription {
-        let rendition = Arc::clone(&self.rendition);
-        let ring = Arc::new(Ring { rendition, state: Mutex::default(), ready: Notify::new() });
-        lock(&self.shared.rings).push(Arc::downgrade(&ring));
-        self.request_first_key_frame_of(self.rendition.wanted());
+        self.subscribe_at(Instant::now())
+    }
+
+    /// The same at `now`.
+    pub(super) fn subscribe_at(&self, now: Instant) -> Subscription {
+        let rendition = self.rendition.wanted();
+        let own = Arc::clone(&self.rendition);
+        let ring = Arc::new(Ring { rendition: own, state: Mutex::default(), ready: Notify::new() });
+        let mut receivers = lock(&self.shared.receivers);
+        let fresh = receivers.fresh[rendition as usize].at(now);
+        let is_fresh = !fresh.is_empty();
+        for unit in fresh {
+            ring.push(rendition, unit, &self.shared.dropped);
+        }
+        receivers.rings.push(Arc::downgrade(&ring));
+        drop(receivers);
+        if !is_fresh {
+            self.request_first_key_frame_of(rendition);
+        }
         Subscription { ring }
     }
 
@@ -251,7 +282,14 @@ pub struct Demand {
 
 impl Drop for Demand {
     fn drop(&mut self) {
-        self.shared.demand.send_modify(|count| *count = count.saturating_sub(1));
+        let mut is_last = false;
+        self.shared.demand.send_modify(|count| {
+            *count = count.saturating_sub(1);
+            is_last = *count == 0;
+        });
+        if is_last {
+            lock(&self.shared.receivers).fresh.iter_mut().for_each(FreshPictures::forget);
+        }
     }
 }
 
@@ -365,6 +403,6 @@ mod tests {
         let fanout = Fanout::default();
         drop(fanout.subscribe());
         fanout.publish(&unit(1, true));
-        assert!(lock(&fanout.shared.rings).is_empty());
+        assert!(lock(&fanout.shared.receivers).rings.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod access_unit;
 pub mod fanout;
+mod fresh;
 pub mod h264;
 mod profile;
 mod rendition;

@@ -30,7 +30,9 @@ use crate::peer::Replies;
 use crate::sessions::{SessionEvent, Sessions};
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::message::Down;
-use crate::signaling::mqtt::{self, MqttClient, MqttClientConfig, MqttError, MqttEvent, Outgoing, TlsFiles};
+use crate::signaling::mqtt::{
+    self, MqttClient, MqttClientConfig, MqttError, MqttEvent, OWN_PING_EVERY, Outgoing, PING_EVERY, TlsFiles,
+};
 use crate::signaling::topic::{Id, Topics};
 use crate::stream::Fanout;
 use announcer::Announcer;
@@ -117,6 +119,7 @@ pub(super) fn connect(
         },
         will: Some(Outgoing::retained(topics.leaf("availability"), "offline")),
         subscriptions,
+        ping_every: if own.is_some() { OWN_PING_EVERY } else { PING_EVERY },
         // The id is the device's own, so that a broker's rules can name it.
         ..MqttClientConfig::new(url, config.device.id.as_str())
     };

@@ -1,6 +1,6 @@
 //! Which camera, and which of its pixel formats, as the configuration names them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::mode::{Handling, handling};
@@ -19,6 +19,17 @@ pub enum DeviceChoice {
     Path(PathBuf),
     /// A camera that libcamera drives (CSI): the first, or the first whose name holds this text.
     Libcamera(Option<String>),
+}
+
+impl DeviceChoice {
+    /// Whether it comes and goes with a node right below /dev.
+    pub fn is_in_dev(&self) -> bool {
+        match self {
+            Self::Test => false,
+            Self::Auto | Self::AutoOrTest | Self::Libcamera(_) => true,
+            Self::Path(path) => path.parent() == Some(Path::new("/dev")) || path.starts_with("/dev/v4l"),
+        }
+    }
 }
 
 impl FromStr for DeviceChoice {

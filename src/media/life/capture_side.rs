@@ -250,8 +250,19 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         self.publish();
     }
 
+    /// The system tells of a device that came or went.
+    pub fn device_changed(&mut self) {
+        self.camera.watch.changed(self.backend.now());
+        self.check_device();
+    }
+
+    /// Whether the system tells of that.
+    pub fn set_told_of_devices(&mut self, is_told: bool) {
+        self.camera.watch.set_told(self.backend.now(), is_told);
+    }
+
     /// Something may have changed about the device.
-    pub fn check_device(&mut self) {
+    fn check_device(&mut self) {
         if self.camera.check(&self.backend, self.is_up) {
             self.look();
         }

@@ -11,6 +11,10 @@ const LOOK_ABSENT: Duration = Duration::from_secs(1);
 const LOOK_UNUSABLE: Duration = Duration::from_secs(3);
 /// How often one that is there is checked for having gone.
 const LOOK_READY: Duration = Duration::from_secs(5);
+/// The same of what is absent or there while the system tells of what comes and goes, should it ever fail to.
+const LOOK_SELDOM: Duration = Duration::from_mins(1);
+/// After it has told of something it is looked as if it told nothing: stable links to a device are made a little later, elsewhere.
+const SETTLE: Duration = Duration::from_secs(10);
 /// Failed starts in a row before another mode or encoder is tried.
 const START_FAILURES: u32 = 2;
 
@@ -18,6 +22,9 @@ const START_FAILURES: u32 = 2;
 #[derive(Debug)]
 pub struct DeviceWatch {
     next_look: Instant,
+    /// The system tells of devices that come and go.
+    is_told: bool,
+    settled_at: Instant,
     failed_starts: u32,
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
@@ -26,15 +33,37 @@ pub struct DeviceWatch {
 impl DeviceWatch {
     /// The first look is due at `now`.
     pub fn new(now: Instant) -> Self {
-        Self { next_look: now, failed_starts: 0, saw_picture: false }
+        Self {
+            next_look: now,
+            is_told: false,
+            settled_at: now + SETTLE,
+            failed_starts: 0,
+            saw_picture: false,
+        }
+    }
+
+    /// From now on the system tells of devices that come and go, or does no more.
+    pub fn set_told(&mut self, now: Instant, is_told: bool) {
+        self.is_told = is_told;
+        self.changed(now);
+    }
+
+    /// Something has come or gone.
+    pub fn changed(&mut self, now: Instant) {
+        self.settled_at = now + SETTLE;
+        self.next_look = self.next_look.min(now + LOOK_READY);
+    }
+
+    fn interval(&self, now: Instant, untold: Duration) -> Duration {
+        if self.is_told && now >= self.settled_at { LOOK_SELDOM } else { untold }
     }
 
     /// A look ended at `now`, with a plan or without.
     pub fn looked(&mut self, now: Instant, failure: Option<&MediaError>) -> DeviceCondition {
         let (condition, interval) = match failure {
-            None => (DeviceCondition::Ready, LOOK_READY),
+            None => (DeviceCondition::Ready, self.interval(now, LOOK_READY)),
             Some(error @ (MediaError::NoCamera | MediaError::DeviceMissing { .. })) => {
-                (DeviceCondition::Absent(error.to_string()), LOOK_ABSENT)
+                (DeviceCondition::Absent(error.to_string()), self.interval(now, LOOK_ABSENT))
             }
             Some(error) => (DeviceCondition::Unusable(error.to_string()), LOOK_UNUSABLE),
         };
@@ -44,7 +73,7 @@ impl DeviceWatch {
 
     /// The planned camera was found in its place.
     pub fn found_in_place(&mut self, now: Instant) {
-        self.next_look = now + LOOK_READY;
+        self.next_look = now + self.interval(now, LOOK_READY);
     }
 
     /// When to look next.
@@ -95,6 +124,35 @@ mod tests {
         let busy = MediaError::DeviceBusy { device: "/dev/video0".into() };
         assert!(matches!(watch.looked(now, Some(&busy)), DeviceCondition::Unusable(_)));
         assert_eq!(watch.deadline(), now + LOOK_UNUSABLE);
+    }
+
+    #[test]
+    fn where_the_system_tells_of_devices_looks_are_rare_but_for_a_while_after_its_word() {
+        let start = Instant::now();
+        let mut watch = DeviceWatch::new(start);
+        let looks = |watch: &mut DeviceWatch, from: Instant, failure: Option<&MediaError>| {
+            let (mut at, mut looks) = (from, 0);
+            while at < from + Duration::from_mins(10) {
+                watch.looked(at, failure);
+                (at, looks) = (watch.deadline(), looks + 1);
+            }
+            (at, looks)
+        };
+        let (mut now, untold) = looks(&mut watch, start, Some(&MediaError::NoCamera));
+        assert_eq!(untold, 600);
+        watch.set_told(now, true);
+        for (failure, expected) in [(None, 12..=13), (Some(&MediaError::NoCamera), 20..=21)] {
+            let (after, told) = looks(&mut watch, now, failure);
+            assert!(
+                expected.contains(&told),
+                "{told} looks in ten minutes, ten seconds of which nothing is settled"
+            );
+            now = after;
+            watch.changed(now);
+            assert!(watch.deadline() <= now + LOOK_READY);
+        }
+        watch.set_told(now, false);
+        assert_eq!(looks(&mut watch, now, None).1, 120);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Message {
     KeyFrame(Rendition, KeyFrameReason),
     /// Something changed under /dev.
     DeviceChanged,
+    /// Whether such changes are told.
+    DevicesFollowed(bool),
     /// The privacy switch.
     Streaming(bool),
     /// Restart the pipeline.
@@ -73,6 +75,7 @@ enum Slot {
     Demand,
     KeyFrame(Rendition),
     DeviceChanged,
+    DevicesFollowed,
     Streaming,
     Restart,
     Warm,
@@ -97,6 +100,7 @@ impl Message {
             Self::Demand(_) => Slot::Demand,
             Self::KeyFrame(rendition, _) => Slot::KeyFrame(*rendition),
             Self::DeviceChanged => Slot::DeviceChanged,
+            Self::DevicesFollowed(_) => Slot::DevicesFollowed,
             Self::Streaming(_) => Slot::Streaming,
             Self::Restart => Slot::Restart,
             Self::Warm(_) => Slot::Warm,

@@ -82,7 +82,8 @@ impl<B: CaptureBackend + Gauges> Worker<B> {
             }
             Message::Warm(duration) => capture.feed(Input::Warm(duration)),
             Message::Streaming(on) => capture.set_streaming(on),
-            Message::DeviceChanged => capture.check_device(),
+            Message::DeviceChanged => capture.device_changed(),
+            Message::DevicesFollowed(is_told) => capture.set_told_of_devices(is_told),
             Message::Mode(size, fps) => capture.set_mode(size, fps),
             Message::KeyFrame(rendition, reason) => capture.request_key_frame(rendition, reason),
             Message::Pipeline(Rendition::Full, run, event) => capture.full_event(run, event),

@@ -1,10 +1,16 @@
 //! What a client needs to know, and what of it cannot be used.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::message::Outgoing;
 use super::tls::{TlsFileError, TlsFiles};
 use crate::signaling::broker_url::BrokerUrl;
+
+/// How often a broker is asked for a sign of life.
+pub const PING_EVERY: Duration = Duration::from_secs(10);
+/// The same of a broker in this process, which no network can part from us: often enough to show that both tasks live.
+pub const OWN_PING_EVERY: Duration = Duration::from_secs(30);
 
 /// What a client needs to know.
 #[derive(Clone)]
@@ -23,6 +29,8 @@ pub struct MqttClientConfig {
     pub will: Option<Outgoing>,
     /// Topic filters, subscribed with QoS 1 after every connect.
     pub subscriptions: Vec<String>,
+    /// How often the broker is asked for a sign of life; less than the client's task may be still for (40 s).
+    pub ping_every: Duration,
 }
 
 impl MqttClientConfig {
@@ -36,6 +44,7 @@ impl MqttClientConfig {
             tls: TlsFiles::default(),
             will: None,
             subscriptions: Vec::new(),
+            ping_every: PING_EVERY,
         }
     }
 }

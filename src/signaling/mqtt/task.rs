@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::client_config::MqttClientConfig;
+use super::client_config::{MqttClientConfig, PING_EVERY};
 use super::message::{Incoming, KEPT_PAYLOAD_BYTES, MqttEvent};
 use super::publish::{BrokerConnection, pump};
 use super::queue::MqttEventQueue;
@@ -16,8 +16,7 @@ use super::shared::Shared;
 use super::takeovers::Takeovers;
 use super::version::VersionChoice;
 use super::wire::{
-    ConnAckLimits, IN_FLIGHT, PING_EVERY, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage,
-    WireOptions,
+    ConnAckLimits, IN_FLIGHT, Version, WireClient, WireError, WireEvent, WireLoop, WireMessage, WireOptions,
 };
 use super::{reason, retry};
 use crate::signaling::broker_url::BrokerUrl;

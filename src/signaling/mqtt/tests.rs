@@ -98,20 +98,23 @@ async fn what_is_larger_than_the_broker_takes_is_left_out_to_the_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_link_wakes_for_its_pings_alone() {
-    let (listener, url) = listener().await;
-    let serving = tokio::spawn(broker(listener, 1000, mpsc::channel(1).0));
-    let tasks = TaskGroup::new();
-    let (client, mut events) = connect(MqttClientConfig::new(url, "device"), &tasks).unwrap();
-    assert_eq!(events.recv().await, Some(MqttEvent::Connected));
-    let polls = || tasks.polls().get("mqtt").copied().unwrap_or_default();
-    let before = polls();
-    sleep(Duration::from_mins(1)).await;
-    let woken = polls() - before;
-    // Six pings: each goes out and is answered.
-    assert!((6..=24).contains(&woken), "{woken} times in a minute");
-    drop(client);
-    serving.await.unwrap();
-    assert_eq!(*tasks.ended_early().borrow(), None);
+    // Each ping goes out and is answered.
+    for (ping_every, expected) in [(PING_EVERY, 6..=24), (OWN_PING_EVERY, 2..=8)] {
+        let (listener, url) = listener().await;
+        let serving = tokio::spawn(broker(listener, 1000, mpsc::channel(1).0));
+        let tasks = TaskGroup::new();
+        let config = MqttClientConfig { ping_every, ..MqttClientConfig::new(url, "device") };
+        let (client, mut events) = connect(config, &tasks).unwrap();
+        assert_eq!(events.recv().await, Some(MqttEvent::Connected));
+        let polls = || tasks.polls().get("mqtt").copied().unwrap_or_default();
+        let before = polls();
+        sleep(Duration::from_mins(1)).await;
+        let woken = polls() - before;
+        assert!(expected.contains(&woken), "{woken} times in a minute, with a ping each {ping_every:?}");
+        drop(client);
+        serving.await.unwrap();
+        assert_eq!(*tasks.ended_early().borrow(), None);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::{self, mqttbytes::QoS};
 use rumqttc::{NetworkOptions, Outgoing as Sent, TlsConfiguration, Transport};
 
-use super::client_config::{MqttClientConfig, MqttError};
+use super::client_config::{MqttClientConfig, MqttError, PING_EVERY};
 use super::message::{AnswerTo, Outgoing, is_topic};
 use super::tls;
 use crate::signaling::broker_url::Scheme;
@@ -27,8 +27,6 @@ const MAX_WEBSOCKET_PACKET_BYTES: u32 = 1024 * 1024;
 const MAX_PACKET_BYTES_3: usize = 32 * 1024 * 1024;
 /// Unacknowledged messages in either direction.
 pub(super) const IN_FLIGHT: u16 = 32;
-/// How often the broker is asked for a sign of life.
-pub(super) const PING_EVERY: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT_S: u64 = 10;
 /// The same while it is not known whether the broker speaks MQTT 5 at all: one that does not may keep silent.
 const FIRST_CONNECT_LIMIT_S: u64 = 5;
@@ -131,7 +129,7 @@ impl WireOptions {
         properties.receive_maximum = Some(IN_FLIGHT);
         let mut five = v5::MqttOptions::new(config.client_id.clone(), host.clone(), url.port());
         five.set_transport(transport.clone())
-            .set_keep_alive(PING_EVERY)
+            .set_keep_alive(config.ping_every)
             .set_clean_start(true)
             .set_connect_properties(properties)
             .set_network_options(network.clone())
@@ -139,7 +137,7 @@ impl WireOptions {
         let mut three = rumqttc::MqttOptions::new(config.client_id.clone(), host, url.port());
         three
             .set_transport(transport)
-            .set_keep_alive(PING_EVERY)
+            .set_keep_alive(config.ping_every)
             .set_clean_session(true)
             .set_max_packet_size(MAX_PACKET_BYTES_3, MAX_PACKET_BYTES_3)
             .set_inflight(IN_FLIGHT);
