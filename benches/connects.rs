@@ -24,6 +24,8 @@ use tokio::time::timeout;
 const MOST_MS: f64 = 100.0;
 /// A guard against hanging.
 const LIMIT: Duration = Duration::from_secs(20);
+/// Without a picture.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 /// The daemon tells the steps of connecting at this level only.
 const LOG: &str = "info,porthole::peer=debug";
 const STEPS: &str = "the steps to the connection";
@@ -208,7 +210,14 @@ async fn connect(
     viewer.accept(answer.text()).await.map_err(|error| error.to_string())?;
     while !matches!(viewer.next().await.ok_or("no more events")?, ReceiverEvent::Connected) {}
     let connected = begun.elapsed();
-    let picture = *first.wait_for(Option::is_some).await.map_err(|_| "the end before a picture")?;
+    let picture = loop {
+        // Whoever lost a part of the first key frame asks for another one, as browsers do.
+        let seen = timeout(ASK_EVERY, first.wait_for(Option::is_some)).await.map(|seen| seen.map(|at| *at));
+        match seen {
+            Ok(seen) => break seen.map_err(|_| "the end before a picture")?,
+            Err(_) => viewer.request_key_frame().await,
+        }
+    };
     Ok(Joined { connected, picture: picture.map_or(LIMIT, |at| at.saturating_duration_since(begun)) })
 }
 
