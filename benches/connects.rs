@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use porthole::peer::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
 use porthole::cli::watch::count::{CountedPacket, Counter};
+use porthole::peer::receiver::{PacketSink, Received, Receiver, ReceiverEvent};
 use support::daemon::{Daemon, Settings};
 use support::http::Site;
 use support::invited;
