@@ -36,6 +36,7 @@ static struct {
 	const uint8_t *picture;
 	size_t size, sent;
 	unsigned pictures, total, streams;
+	unsigned since_start; // pictures since the recording began again
 	bool odd; // the frame identifier bit
 	uint32_t stamp;
 } stream;
@@ -135,15 +136,21 @@ static void noise(void) {
 
 static bool each(int every) { return every > 0 && stream.pictures % every == (unsigned)every - 1; }
 
+static bool sparse(void) { return chosen.format == H264 && strcmp(faults.h264, "sparse") == 0; }
+
 static void take(void) {
 	const struct recording *from = stream.recording;
 	if (chosen.format == YUYV) {
 		draw();
 	} else {
+		// Its one key frame is at its start: ten seconds apart at each rate.
+		if (stream.next == 0 || (sparse() && (uint64_t)stream.since_start * chosen.interval >= 100000000))
+			stream.next = stream.since_start = 0;
 		size_t end = after(from, stream.next);
 		stream.picture = from->data + stream.next;
 		stream.size = end - stream.next;
-		if (chosen.format == H264 && strcmp(faults.h264, "sparse") == 0 && stream.pictures > 0)
+		stream.since_start++;
+		if (sparse() && stream.pictures > 0)
 			without_parameter_sets();
 		stream.next = end < from->size ? end : 0;
 		if (each(faults.cut_every))
