@@ -136,8 +136,35 @@ recordings() {
       video/x-h264,stream-format=byte-stream,alignment=au,profile=constrained-baseline ! \
       h264parse config-interval=-1 ! filesink location=/var/lib/lab/loop.H264
   ' >"$work/recordings.log" 2>&1 || { tail "$work/recordings.log" >&2; die "GStreamer does not run in the guest's tree"; }
+  webcam_recordings
   # A program that chose no registry of its own finds the same one.
   install -D "$root/var/lib/lab/gst-registry.bin" "$root/root/.cache/gstreamer-1.0/registry.x86_64.bin"
+}
+
+# What the USB camera of webcam/ shows: its compressed formats at its sizes, two seconds each. H.264 comes
+# in the High profile too (640028), and with one key frame in ten seconds.
+webcam_recordings() {
+  local root=$work/root
+  mkdir -p "$root/var/lib/lab/webcam"
+  # shellcheck disable=SC2016  # the guest's shell fills in its own variables
+  chroot "$root" env HOME=/root GST_REGISTRY=/var/lib/lab/gst-registry.bin sh -ec '
+    cd /var/lib/lab/webcam
+    source() { echo "videotestsrc num-buffers=$1 pattern=ball ! video/x-raw,format=I420,width=${2%x*},height=${2#*x},framerate=30/1"; }
+    h264() { # FILE PROFILE PICTURES SIZE KEY-FRAME-INTERVAL OPTIONS...
+      file=$1 profile=$2 pictures=$3 size=$4 interval=$5
+      shift 5
+      gst-launch-1.0 -q $(source "$pictures" "$size") ! x264enc key-int-max="$interval" bframes=0 bitrate=1000 "$@" ! \
+        "video/x-h264,stream-format=byte-stream,alignment=au,profile=$profile" ! filesink location="$file"
+    }
+    for size in 640x480 1280x720 1920x1080; do
+      gst-launch-1.0 -q $(source 60 $size) ! jpegenc ! filesink location=$size.MJPG
+    done
+    for size in 640x480 1280x720; do
+      h264 $size.H264 constrained-baseline 60 $size 30 tune=zerolatency
+      h264 $size-high.H264 high 60 $size 30 tune=zerolatency dct8x8=true cabac=true option-string=level=40
+      h264 $size-sparse.H264 constrained-baseline 300 $size 300 tune=zerolatency option-string=scenecut=0
+    done
+  ' >>"$work/recordings.log" 2>&1 || { tail "$work/recordings.log" >&2; die "GStreamer does not make the USB camera's pictures"; }
 }
 
 disk() {
