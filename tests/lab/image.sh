@@ -51,6 +51,7 @@ kernel_tree() {
   ln -sf mawk "$work/kernel/usr/bin/awk"
   cp "$work"/kernel/boot/vmlinuz-* "$work/out/vmlinuz"
   loopback_module || say "v4l2loopback does not build: the lab will have no MJPEG and no H.264 camera"
+  board_encoder || say "the board's encoder does not build, see $work/board.log: the lab will have none"
   chroot "$work/kernel" depmod "$(kernel_release)"
   initial_ram_disk
 }
@@ -66,6 +67,20 @@ loopback_module() {
   install -D -m 644 "$work/kernel/$source/v4l2loopback.ko" "$work/kernel$modules/updates/v4l2loopback.ko" &&
     cp "$LAB_DIR/guest/feed.c" "$work/kernel/tmp/" &&
     chroot "$work/kernel" gcc-14 -O2 -Wall -o /tmp/feed /tmp/feed.c
+}
+
+# Debian's kernel for PCs lacks the common part of memory-to-memory devices: it comes from the same kernel's source.
+board_encoder() {
+  local release modules part=drivers/media/v4l2-core/v4l2-mem2mem.c module
+  release=$(kernel_release)
+  modules=/usr/lib/modules/$release
+  cp -r "$LAB_DIR/guest/board" "$work/kernel/tmp/" &&
+    tar -xf "$work"/kernel/usr/src/linux-source-*.tar.xz -C "$work/kernel/tmp/board" \
+      --wildcards --strip-components=4 --occurrence=1 "linux-source-*/$part" &&
+    chroot "$work/kernel" make -s -C "$modules/build" M=/tmp/board CC=gcc-14 modules >"$work/board.log" 2>&1 || return 1
+  for module in v4l2-mem2mem lab_encoder; do
+    install -D -m 644 "$work/kernel/tmp/board/$module.ko" "$work/kernel$modules/updates/$module.ko" || return 1
+  done
 }
 
 # modprobe knows what each module needs, and in which order.
