@@ -37,7 +37,8 @@
 //! 2. `media::pipeline::fanout_sink` takes each encoded picture from the pipeline as a [`stream::AccessUnit`], and [`stream::Fanout`] gives it to every viewer's
 //!    bounded ring.
 //! 3. `peer::driver::send_task` waits for it, on the driver's thread. `peer::send::video_sender` decides whether this viewer gets it
-//!    (`peer::send::frame_dropper`) and when (`peer::send::pacer`); its RTP payloads are made once for all viewers.
+//!    (`peer::send::frame_dropper`) and when (`peer::send::pacer`); `peer::send::packetizer` makes its RTP payloads, once for all
+//!    viewers.
 //! 4. `peer::send::media_sender` has `peer::rtp::rtp_sender` number it, protect it (`peer::rtp::srtp`), keep it for NACK (`peer::rtp::rtx_cache`)
 //!    and add parity (`peer::rtp::fec`); `peer::net` sends the batch, a picture a system call.
 //! 5. RTCP comes back through `peer::net::udp_port` to `peer::bwe::feedback`; `peer::bwe::estimator` says what the path carries, and

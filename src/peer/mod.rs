@@ -2,7 +2,7 @@
 //!
 //! Rooms, each of which knows only those after it: `driver` (the one thread that all connections live on), `connect` (how a connection
 //! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `net`
-//! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the viewer of `porthole watch`.
+//! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the receiver of `porthole watch`.
 
 mod bwe;
 #[cfg(test)]

@@ -51,6 +51,7 @@ kernel_tree() {
   ln -sf mawk "$work/kernel/usr/bin/awk"
   cp "$work"/kernel/boot/vmlinuz-* "$work/out/vmlinuz"
   loopback_module || say "v4l2loopback does not build: the lab will have no MJPEG and no H.264 camera"
+  board_encoder || say "the board's encoder does not build, see $work/board.log: the lab will have none"
   chroot "$work/kernel" depmod "$(kernel_release)"
   initial_ram_disk
 }
@@ -66,6 +67,20 @@ loopback_module() {
   install -D -m 644 "$work/kernel/$source/v4l2loopback.ko" "$work/kernel$modules/updates/v4l2loopback.ko" &&
     cp "$LAB_DIR/guest/feed.c" "$work/kernel/tmp/" &&
     chroot "$work/kernel" gcc-14 -O2 -Wall -o /tmp/feed /tmp/feed.c
+}
+
+# Debian's kernel for PCs lacks the common part of memory-to-memory devices: it comes from the same kernel's source.
+board_encoder() {
+  local release modules part=drivers/media/v4l2-core/v4l2-mem2mem.c module
+  release=$(kernel_release)
+  modules=/usr/lib/modules/$release
+  cp -r "$LAB_DIR/guest/board" "$work/kernel/tmp/" &&
+    tar -xf "$work"/kernel/usr/src/linux-source-*.tar.xz -C "$work/kernel/tmp/board" \
+      --wildcards --strip-components=4 --occurrence=1 "linux-source-*/$part" &&
+    chroot "$work/kernel" make -s -C "$modules/build" M=/tmp/board CC=gcc-14 modules >"$work/board.log" 2>&1 || return 1
+  for module in v4l2-mem2mem lab_encoder; do
+    install -D -m 644 "$work/kernel/tmp/board/$module.ko" "$work/kernel$modules/updates/$module.ko" || return 1
+  done
 }
 
 # modprobe knows what each module needs, and in which order.
@@ -136,8 +151,35 @@ recordings() {
       video/x-h264,stream-format=byte-stream,alignment=au,profile=constrained-baseline ! \
       h264parse config-interval=-1 ! filesink location=/var/lib/lab/loop.H264
   ' >"$work/recordings.log" 2>&1 || { tail "$work/recordings.log" >&2; die "GStreamer does not run in the guest's tree"; }
+  webcam_recordings
   # A program that chose no registry of its own finds the same one.
   install -D "$root/var/lib/lab/gst-registry.bin" "$root/root/.cache/gstreamer-1.0/registry.x86_64.bin"
+}
+
+# What the USB camera of webcam/ shows: its compressed formats at its sizes, two seconds each. H.264 comes
+# in the High profile too (640028), and with one key frame in ten seconds.
+webcam_recordings() {
+  local root=$work/root
+  mkdir -p "$root/var/lib/lab/webcam"
+  # shellcheck disable=SC2016  # the guest's shell fills in its own variables
+  chroot "$root" env HOME=/root GST_REGISTRY=/var/lib/lab/gst-registry.bin sh -ec '
+    cd /var/lib/lab/webcam
+    source() { echo "videotestsrc num-buffers=$1 pattern=ball ! video/x-raw,format=I420,width=${2%x*},height=${2#*x},framerate=30/1"; }
+    h264() { # FILE PROFILE PICTURES SIZE KEY-FRAME-INTERVAL OPTIONS...
+      file=$1 profile=$2 pictures=$3 size=$4 interval=$5
+      shift 5
+      gst-launch-1.0 -q $(source "$pictures" "$size") ! x264enc key-int-max="$interval" bframes=0 bitrate=1000 "$@" ! \
+        "video/x-h264,stream-format=byte-stream,alignment=au,profile=$profile" ! filesink location="$file"
+    }
+    for size in 640x480 1280x720 1920x1080; do
+      gst-launch-1.0 -q $(source 60 $size) ! jpegenc ! filesink location=$size.MJPG
+    done
+    for size in 640x480 1280x720; do
+      h264 $size.H264 constrained-baseline 60 $size 30 tune=zerolatency
+      h264 $size-high.H264 high 60 $size 30 tune=zerolatency dct8x8=true cabac=true option-string=level=40
+      h264 $size-sparse.H264 constrained-baseline 300 $size 300 tune=zerolatency option-string=scenecut=0
+    done
+  ' >>"$work/recordings.log" 2>&1 || { tail "$work/recordings.log" >&2; die "GStreamer does not make the USB camera's pictures"; }
 }
 
 disk() {

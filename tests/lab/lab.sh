@@ -12,6 +12,7 @@ lab.sh up [--here]          resumes the guest and waits until it answers
 lab.sh run COMMAND...       runs a shell command in the guest (LAB_SECONDS, 300: its limit)
 lab.sh push LOCAL REMOTE    copies a file into the guest, keeping only whether it may be executed
 lab.sh camera on|mjpeg|h264|unplug|plug|off|status    what camera the guest has
+lab.sh webcam COMMAND...    a USB camera of the guest's own uvcvideo, with faults on command: without one they are listed
 lab.sh shell                an interactive shell in the guest
 lab.sh clock                sets the guest's clock to this machine's
 lab.sh status               exit code 0 if the guest answers
@@ -63,7 +64,7 @@ up() {
   ! qemu_alive "$LAB_STATE" || die "the guest of $LAB_STATE is up already"
   [ -d "$(image_folder)" ] || die "the guest's image is still to be made: run 'lab.sh prepare' outside of the namespace"
   network_up
-  rm -f "$LAB_STATE"/{ssh,serial.log,qemu.log}
+  rm -f "$LAB_STATE"/{ssh,serial.log,qemu.log,webcam}
   start_guest
   follow_owner
   clock
@@ -137,6 +138,19 @@ push() {
   in_guest "cat >'$2.part' && chmod $mode '$2.part' && mv '$2.part' '$2'" <"$1"
 }
 
+# The USB camera is compiled here and is no part of the image, so that a change of it costs no image.
+webcam() {
+  local program=$LAB_STATE/webcam
+  if [ ! -e "$program" ]; then
+    command -v cc >/dev/null || skip "no C compiler (Debian package build-essential)"
+    cc -std=gnu11 -static -O2 -Wall -Wextra -o "$program" "$LAB_DIR"/webcam/*.c
+    push "$program" /usr/local/bin/webcam
+    in_guest 'modprobe -a vhci-hcd uvcvideo && systemd-run -q --unit=lab-webcam webcam serve /var/lib/lab/webcam &&
+      timeout 20 sh -c "until [ -S /run/webcam ]; do sleep 0.1; done"' </dev/null
+  fi
+  in_guest webcam "$@" </dev/null
+}
+
 status() {
   qemu_alive "$LAB_STATE" || die "no guest is running for $LAB_STATE"
   LAB_SECONDS=30 in_guest true </dev/null || die "the guest runs, but does not answer"
@@ -157,6 +171,7 @@ main() {
     run) [ $# -gt 0 ] || usage "run COMMAND..."; in_guest "$@" ;;
     push) push "$@" ;;
     camera) in_guest "camera ${1:-}" </dev/null ;;
+    webcam) webcam "$@" ;;
     shell) guest "$LAB_STATE" -t ;;
     clock) clock ;;
     status) status ;;

@@ -3,5 +3,6 @@
 pub mod choice;
 pub mod encoder;
 pub mod encoder_bitrate;
+pub mod encoder_watch;
 pub mod frame_decimator;
 pub mod pass_through;

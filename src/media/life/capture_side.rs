@@ -106,6 +106,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         if self.is_up {
             self.feed(Input::FrameAt(self.backend.last_picture()));
         }
+        self.watch_deaf_encoder();
         if self.is_up
             && self.limiter.poll(now)
             && !self.backend.request(Rendition::Full, PipelineRequest::KeyFrame)
@@ -218,9 +219,26 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             return;
         }
         self.feed(Input::Failed(error.to_string()));
+        if by_encoder && self.camera.encoder_failed(&mut self.backend, &error.to_string()) {
+            self.look();
+            // With another encoder there is nothing to wait for.
+            self.feed(Input::Restart);
+            return;
+        }
         let is_refused = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
         if !was_live && !is_refused {
             self.start_failed(by_encoder, &error.to_string());
+        }
+    }
+
+    /// A viewer who needs a key frame would wait for the interval of an encoder that hears no requests.
+    fn watch_deaf_encoder(&mut self) {
+        if self.is_up
+            && self.limiter.is_ignored(self.backend.last_picture())
+            && let Some(spec) = self.camera.board_encoder()
+        {
+            let reason = "it gives no key frame when asked for one".into();
+            self.failed(&MediaError::Encoder { encoder: spec.name, reason }, true);
         }
     }
 

@@ -12,6 +12,8 @@ const LOSS_GAP: Duration = Duration::from_secs(1);
 const JOIN_GAP: Duration = Duration::from_millis(30);
 /// A request that brought no key frame for this long is made again.
 const RETRY: Duration = Duration::from_secs(1);
+/// An encoder that gives pictures for this long after a request, and no key frame among them, does not hear requests.
+const DEAF_AFTER: Duration = Duration::from_millis(1900);
 
 /// Decides when the encoder is asked for a key frame.
 ///
@@ -23,6 +25,8 @@ pub struct KeyFrameLimiter {
     pending: Option<KeyFrameReason>,
     last_out: Option<Instant>,
     last_forced: Option<Instant>,
+    /// The first request to the encoder since the last key frame.
+    first_forced: Option<Instant>,
 }
 
 impl KeyFrameLimiter {
@@ -37,7 +41,13 @@ impl KeyFrameLimiter {
     pub fn key_frame_out(&mut self, now: Instant) {
         self.pending = None;
         self.last_out = Some(now);
-        self.last_forced = None;
+        (self.first_forced, self.last_forced) = (None, None);
+    }
+
+    /// Whether the encoder ignores what it is asked, when the last picture came out at `last_picture`. Without pictures it is not the
+    /// encoder that fails.
+    pub fn is_ignored(&self, last_picture: Instant) -> bool {
+        self.first_forced.is_some_and(|at| last_picture.saturating_duration_since(at) >= DEAF_AFTER)
     }
 
     /// The first picture of a run was none a decoder can start at (a camera's own stream).
@@ -68,6 +78,7 @@ impl KeyFrameLimiter {
         let due = self.deadline().is_some_and(|at| now >= at);
         if due {
             self.last_forced = Some(now);
+            self.first_forced = self.first_forced.or(self.last_forced);
         }
         due
     }
@@ -125,6 +136,25 @@ mod tests {
         assert!(limiter.poll(start + ms(1300)));
         assert_eq!(limiter.deadline(), Some(start + ms(2300)));
         assert!(limiter.poll(start + ms(2300)));
+    }
+
+    #[test]
+    fn an_encoder_that_is_deaf_is_known_by_its_pictures() {
+        let start = Instant::now();
+        let mut limiter = KeyFrameLimiter::default();
+        limiter.key_frame_out(start);
+        limiter.request(KeyFrameReason::Join);
+        assert!(limiter.poll(start + ms(100)));
+        assert!(!limiter.is_ignored(start + ms(1900)), "it has some time");
+        assert!(
+            limiter.poll(start + ms(1100)) && limiter.is_ignored(start + ms(2000)),
+            "asking again excuses nothing"
+        );
+        limiter.key_frame_out(start + ms(2100));
+        assert!(!limiter.is_ignored(start + ms(9000)));
+        limiter.request(KeyFrameReason::Join);
+        assert!(limiter.poll(start + ms(9000)));
+        assert!(!limiter.is_ignored(start + ms(9050)), "the camera gives no pictures: nothing can come");
     }
 
     #[test]

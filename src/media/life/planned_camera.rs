@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::control::ControlInfo;
+use crate::media::encode::choice::EncoderKind;
+use crate::media::encode::encoder::EncoderSpec;
 use crate::media::error::MediaError;
 use crate::media::life::backend::{CaptureBackend, Gauges};
 use crate::media::life::control_settings::ControlSettings;
@@ -80,7 +82,9 @@ impl PlannedCamera {
         };
         let before = std::mem::replace(&mut self.plan, plan);
         let is_same = |plan: &Plan| {
-            before.as_ref().is_some_and(|old| old.source == plan.source && old.settings == plan.settings)
+            before.as_ref().is_some_and(|old| {
+                (&old.source, &old.settings, old.encoder) == (&plan.source, &plan.settings, plan.encoder)
+            })
         };
         let is_other_plan = self.plan.as_ref().is_some_and(|plan| !is_same(plan));
         // Planning may have taken seconds.
@@ -113,6 +117,19 @@ impl PlannedCamera {
             backend.give_up(plan, by_encoder, reason);
         }
         is_given_up
+    }
+
+    /// The encoder of the board, where one is planned.
+    pub fn board_encoder(&self) -> Option<&'static EncoderSpec> {
+        self.plan.as_ref()?.encoder.filter(|spec| spec.kind == EncoderKind::Hardware)
+    }
+
+    /// The encoder failed, at the start or later. One of the board is given up at once, because what its driver refuses or
+    /// where its firmware hangs does not change with another start; then another look is due.
+    pub fn encoder_failed(&mut self, backend: &mut impl CaptureBackend, reason: &str) -> bool {
+        let (Some(plan), Some(_)) = (&self.plan, self.board_encoder()) else { return false };
+        backend.give_up(plan, true, reason);
+        true
     }
 
     /// The configuration names another bit rate, in kbit/s.

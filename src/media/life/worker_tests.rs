@@ -36,6 +36,8 @@ struct Machine {
     is_plugged: bool,
     /// Whether a pipeline that is started runs.
     starts: bool,
+    /// Which encoder of the table works.
+    encoder: usize,
     /// Whether pictures come out until now.
     gives_pictures: bool,
     /// How long looking for the camera takes.
@@ -83,7 +85,7 @@ impl CaptureBackend for Simulated {
         if machine.camera.is_some() && !machine.is_plugged {
             return Err(MediaError::DeviceMissing { device: "/dev/video0".into() });
         }
-        Ok(plan(machine.camera.clone()))
+        Ok(Plan { encoder: Some(&TABLE[machine.encoder]), ..plan(machine.camera.clone()) })
     }
 
     fn is_there(&self, plan: &Plan) -> bool {
@@ -106,7 +108,10 @@ impl CaptureBackend for Simulated {
 
     fn want_bitrate(&mut self, _kbps: u32) {}
 
-    fn give_up(&mut self, _plan: &Plan, _by_encoder: bool, _reason: &str) {}
+    fn give_up(&mut self, plan: &Plan, by_encoder: bool, _reason: &str) {
+        assert_eq!(plan.encoder, Some(&TABLE[self.0.borrow().encoder]), "another one is in use");
+        self.0.borrow_mut().encoder += usize::from(by_encoder);
+    }
 
     fn start(
         &mut self,
@@ -219,6 +224,7 @@ impl World {
             is_plugged,
             starts: true,
             gives_pictures: true,
+            encoder: 1,
             look_time: Duration::ZERO,
             plans_at: Vec::new(),
             starts_at: Vec::new(),
@@ -363,4 +369,61 @@ fn a_silent_camera_is_restarted_after_three_seconds() {
     assert_eq!(world.machine.borrow().starts_at.len(), 1);
     world.pass(ms(500));
     assert_eq!(world.machine.borrow().starts_at.len(), 2);
+}
+
+/// A world whose board has an encoder, and the failure of its pipeline.
+fn with_board_encoder() -> (World, impl Fn(u64) -> Message) {
+    let mut world = World::new(Some(camera()), true);
+    world.machine.borrow_mut().encoder = 0;
+    world.tell(Message::Mode(None, None));
+    let failure = |run| {
+        let error = MediaError::Encoder { encoder: TABLE[0].name, reason: "it hangs".into() };
+        Message::Pipeline(Rendition::Full, run, PipelineEvent::Failed { error, by_encoder: true })
+    };
+    (world, failure)
+}
+
+#[test]
+fn another_encoder_follows_at_once_where_the_boards_fails() {
+    for is_live in [true, false] {
+        let (mut world, failure) = with_board_encoder();
+        if is_live {
+            world.go_live();
+        } else {
+            world.tell(Message::Demand(1));
+        }
+        let (_, run) = *world.machine.borrow().runs.last().unwrap();
+        world.tell(failure(run));
+        assert_eq!(
+            (world.machine.borrow().encoder, world.machine.borrow().starts_at.len()),
+            (1, 2),
+            "{is_live}"
+        );
+        assert_eq!(world.state(), CameraState::Starting);
+        assert_eq!(world.status.borrow().encoder.as_ref().unwrap().name, TABLE[1].name);
+    }
+}
+
+#[test]
+fn a_software_encoder_is_tried_again() {
+    let mut world = World::new(Some(camera()), true);
+    world.go_live();
+    let (_, run) = *world.machine.borrow().runs.last().unwrap();
+    let error = MediaError::Encoder { encoder: TABLE[1].name, reason: "it failed".into() };
+    world.tell(Message::Pipeline(Rendition::Full, run, PipelineEvent::Failed { error, by_encoder: true }));
+    world.pass(ms(500));
+    assert_eq!((world.machine.borrow().encoder, world.machine.borrow().starts_at.len()), (1, 2));
+}
+
+#[test]
+fn an_encoder_that_gives_no_key_frames_is_replaced_for_the_viewer_who_waits() {
+    for (encoder, after) in [(0, (1, 2)), (1, (1, 1))] {
+        let (mut world, _) = with_board_encoder();
+        world.machine.borrow_mut().encoder = encoder;
+        world.tell(Message::Mode(None, None));
+        world.go_live();
+        world.tell(Message::KeyFrame(Rendition::Full, KeyFrameReason::Join));
+        world.pass(ms(2900));
+        assert_eq!((world.machine.borrow().encoder, world.machine.borrow().starts_at.len()), after);
+    }
 }

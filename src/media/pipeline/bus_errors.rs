@@ -4,6 +4,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
+use crate::media::encode::encoder::EncoderSpec;
 use crate::media::error::MediaError;
 use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 
@@ -11,18 +12,26 @@ use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 pub fn listen(
     pipeline: &gst::Pipeline,
     device: String,
-    encoder: Option<gst::Element>,
+    encoder: Option<(&'static EncoderSpec, gst::Element)>,
     report: EventReporter,
 ) {
     let Some(bus) = pipeline.bus() else { return };
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
-                let by_encoder = encoder
-                    .as_ref()
-                    .is_some_and(|encoder| message.src() == Some(encoder.upcast_ref::<gst::Object>()));
-                let error = explain(&device, &error.error(), error.debug().as_deref());
-                report(PipelineEvent::Failed { error, by_encoder });
+                let is_source =
+                    |element: &gst::Element| message.src() == Some(element.upcast_ref::<gst::Object>());
+                let by = encoder.as_ref().filter(|(_, element)| is_source(element));
+                let (words, debug) = (error.error(), error.debug());
+                let error = match by {
+                    // It has a device of its own, which may be busy while the camera is not.
+                    Some((spec, _)) => {
+                        let reason = reason(words.message(), debug.as_deref().unwrap_or_default());
+                        MediaError::Encoder { encoder: spec.name, reason }
+                    }
+                    None => explain(&device, &words, debug.as_deref()),
+                };
+                report(PipelineEvent::Failed { error, by_encoder: by.is_some() });
             }
             gst::MessageView::Eos(_) => {
                 let error =
@@ -48,11 +57,11 @@ pub fn explain(device: &str, error: &glib::Error, debug: Option<&str>) -> MediaE
     if error.matches(gst::ResourceError::NotFound) || debug.contains("No such file") {
         return MediaError::DeviceMissing { device };
     }
-    // The last line of the debug text is the cause ("reason not-negotiated (-4)").
+    MediaError::Pipeline { device, reason: reason(error.message(), debug) }
+}
+
+/// What GStreamer says, with the last line of the debug text, which is the cause ("reason not-negotiated (-4)").
+fn reason(message: &str, debug: &str) -> String {
     let cause = debug.lines().last().map(str::trim).filter(|cause| !cause.is_empty());
-    let reason = cause.map_or_else(
-        || error.message().to_owned(),
-        |cause| format!("{} ({cause})", error.message().trim_end_matches('.')),
-    );
-    MediaError::Pipeline { device, reason }
+    cause.map_or_else(|| message.to_owned(), |cause| format!("{} ({cause})", message.trim_end_matches('.')))
 }

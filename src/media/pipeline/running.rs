@@ -13,6 +13,7 @@ use crate::media::elements::{bits_per_s, make, set, set_v4l2_controls};
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::{EncoderSpec, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
+use crate::media::encode::encoder_watch;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
 use crate::media::pipeline::copy_probe::CopyProbe;
@@ -68,7 +69,7 @@ impl Pipeline {
         }
         elements.extend(parse_chain()?);
         let after_parser = elements.last().cloned();
-        let probed = if plan.encoder.is_some() { before_encoder } else { after_parser };
+        let probed = if plan.encoder.is_some() { before_encoder.clone() } else { after_parser };
         let copy_probe = CopyProbe::on(probed.as_ref(), report.clone())?;
         // Frames of hardware live in a driver's few buffers, which viewers must not hold.
         let copy = !matches!(plan.encoder, Some(spec) if spec.kind == EncoderKind::Software);
@@ -80,7 +81,12 @@ impl Pipeline {
         gst::Element::link_many(&elements).map_err(|error| failed(error.to_string()))?;
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         let encoder_element = encoder.as_ref().map(|found| found.encoder.clone());
-        listen(&pipeline, plan.device.clone(), encoder_element.clone(), report);
+        if let Some((spec, element)) = plan.encoder.zip(encoder_element.as_ref()) {
+            let report = report.clone();
+            let hangs = move |error| report(PipelineEvent::Failed { error, by_encoder: true });
+            encoder_watch::watch(spec, element, before_encoder.as_ref(), hangs);
+        }
+        listen(&pipeline, plan.device.clone(), plan.encoder.zip(encoder_element.clone()), report);
 
         let key_frames = key_frame_source(plan, source.as_ref(), encoder_element);
         let rated = plan.camera.as_ref().is_some_and(|info| info.has_control("video_bitrate"));

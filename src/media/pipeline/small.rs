@@ -98,7 +98,7 @@ impl SmallRenditionPipeline {
         if let Some(base_time) = base_time {
             pipeline.set_base_time(base_time);
         }
-        listen(&pipeline, plan.device.clone(), Some(chain.encoder.clone()), report);
+        listen(&pipeline, plan.device.clone(), Some((spec, chain.encoder.clone())), report);
         let mut running = Self {
             elements: pipeline,
             key_frames: KeyFrameSource::of(spec, chain.encoder.clone()),

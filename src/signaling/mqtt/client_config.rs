@@ -1,4 +1,4 @@
-//! What a client needs to know, and what of it cannot be used.
+//! What an MQTT client needs to know, and what of it cannot be used.
 
 use std::path::PathBuf;
 use std::time::Duration;
