@@ -14,6 +14,7 @@ use crate::base::text;
 use crate::dashboard::events;
 use crate::dashboard::info::{self, DeviceInfo};
 use crate::dashboard::schedule::PublishSchedule;
+use crate::dashboard::state;
 use crate::media::MediaStatus;
 use crate::sessions::SessionEvent;
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
@@ -54,6 +55,8 @@ pub(super) struct Publisher {
     page: Option<(&'static str, SocketAddr)>,
     state: Arc<StateSource>,
     schedule: PublishSchedule,
+    /// Whoever may watch reads `state` at this broker.
+    is_read_by_viewers: bool,
     /// The `info` that the broker has, to publish it again only when it differs.
     info_sent: Option<Value>,
     /// Somebody said that we are away.
@@ -67,6 +70,7 @@ impl Publisher {
         device: DeviceInfo,
         page: Option<(&'static str, SocketAddr)>,
         state: Arc<StateSource>,
+        is_read_by_viewers: bool,
     ) -> Self {
         Self {
             outbox,
@@ -74,6 +78,7 @@ impl Publisher {
             device,
             page,
             state,
+            is_read_by_viewers,
             schedule: PublishSchedule::new(),
             info_sent: None,
             is_denied: false,
@@ -159,7 +164,10 @@ impl Publisher {
         if std::mem::take(&mut self.is_denied) {
             self.retain("availability", "online");
         }
-        self.retain("state", self.state.renewed(now).to_string());
+        let state = self.state.renewed(now);
+        let told =
+            if self.is_read_by_viewers { state::without_other_viewers(state, None) } else { state };
+        self.retain("state", told.to_string());
         self.schedule.published(now);
     }
 
