@@ -36,10 +36,7 @@ pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 
 fn admit(shared: &ServerState, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     let token = token(headers);
-    Ok(shared
-        .services
-        .authorizer
-        .admit(token.as_ref().map(Secret::expose), Privilege::Http(path))?)
+    Ok(shared.services.authorizer.admit(token.as_ref().map(Secret::expose), Privilege::Http(path))?)
 }
 
 /// Tells everybody whether the daemon works, and nobody who watches.
