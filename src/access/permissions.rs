@@ -71,10 +71,9 @@ fn needs(wish: Privilege<'_>) -> Option<Needs> {
         Privilege::Signal => Some(ANY),
         Privilege::Set("") | Privilege::Do("") => None,
         Privilege::Do("snapshot") => Some(COMMAND_PICTURE),
-        Privilege::Set(_) | Privilege::Do(_) => Some(CONTROL),
+        Privilege::Set(_) | Privilege::Do(_) | Privilege::OtherViewers => Some(CONTROL),
         Privilege::Watch => Some(VIEW),
         Privilege::Http(path) => find(&PATHS, path),
-        Privilege::OtherViewers => Some(CONTROL),
     }
 }
 
