@@ -20,6 +20,8 @@ pub enum Privilege<'a> {
     Watch,
     /// An answer at this path over HTTP.
     Http(&'a str),
+    /// To learn who else watches, by name and address, wherever that is told.
+    OtherViewers,
 }
 
 /// Of each list one right is needed. None: whoever has a grant.
@@ -39,7 +41,7 @@ const TOPICS: [(&str, Needs); 5] = [
     ("availability", ANY),
     ("info", ANY),
     ("state", CONDITION),
-    // Who else watches, from which address.
+    // It tells of other viewers, as `Privilege::OtherViewers` has it.
     ("event", CONTROL),
     ("snapshot", SNAPSHOT),
 ];
@@ -69,7 +71,7 @@ fn needs(wish: Privilege<'_>) -> Option<Needs> {
         Privilege::Signal => Some(ANY),
         Privilege::Set("") | Privilege::Do("") => None,
         Privilege::Do("snapshot") => Some(COMMAND_PICTURE),
-        Privilege::Set(_) | Privilege::Do(_) => Some(CONTROL),
+        Privilege::Set(_) | Privilege::Do(_) | Privilege::OtherViewers => Some(CONTROL),
         Privilege::Watch => Some(VIEW),
         Privilege::Http(path) => find(&PATHS, path),
     }
@@ -83,6 +85,16 @@ pub fn permit(rights: &Rights, wish: Privilege<'_>) -> Result<(), Missing> {
     let needs = needs(wish).ok_or(Missing(&[]))?;
     let missing = needs.iter().find(|one_of| !one_of.iter().any(|right| rights.allow(*right)));
     missing.map_or(Ok(()), |one_of| Err(Missing(one_of)))
+}
+
+/// The device's topics that this table knows.
+pub fn topics() -> impl Iterator<Item = &'static str> {
+    TOPICS.iter().map(|(topic, _)| *topic)
+}
+
+/// The paths over HTTP that this table knows, beside `/whep`.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    PATHS.iter().map(|(path, _)| *path)
 }
 
 /// Whether all topics that the device publishes for more than one reader may be read: a `+` stands for each of them.
@@ -104,7 +116,7 @@ mod tests {
     type Judge = fn(bool, bool, bool) -> bool;
 
     /// As docs/access.md has it: a line for each wish, and who may, of `v` view, `c` control, `s` snapshot.
-    const EXPECTED: [(Privilege<'static>, Judge); 17] = [
+    const EXPECTED: [(Privilege<'static>, Judge); 18] = [
         (Privilege::Read("availability"), |_, _, _| true),
         (Privilege::Read("info"), |_, _, _| true),
         (Privilege::Read("state"), |v, c, _| v || c),
@@ -122,6 +134,7 @@ mod tests {
         (Privilege::Http("/metrics"), |v, c, _| v || c),
         (Privilege::Http("/snapshot.jpg"), |_, _, s| s),
         (Privilege::Http("/other"), |_, _, _| false),
+        (Privilege::OtherViewers, |_, c, _| c),
     ];
 
     #[test]

@@ -13,11 +13,12 @@ use super::state::StateSource;
 use crate::base::clock;
 use crate::base::console;
 use crate::base::stats;
-use crate::dashboard::state::in_tier;
+use crate::dashboard::state::{in_tier, without_other_viewers};
 use crate::http::{Facts, Figures};
 use crate::media::{GlibMessages, Media};
 use crate::sessions::Sessions;
 use crate::sessions::send_latency::SendLatency;
+use crate::signaling::topic::Id;
 use crate::stream::{Fanout, Rendition};
 
 /// A running daemon, as its HTTP server sees it.
@@ -48,6 +49,10 @@ impl DaemonFacts {
 impl Facts for DaemonFacts {
     fn state(&self) -> Value {
         self.state.latest(clock::now())
+    }
+
+    fn state_without_other_viewers(&self, own: Option<&Id>) -> Value {
+        without_other_viewers(Facts::state(self), own.map(Id::as_str))
     }
 
     fn figures(&self) -> Figures {

@@ -44,6 +44,21 @@ pub fn clean(value: &mut Value) {
     }
 }
 
+/// `value` as JSON that is harmless on a terminal, too: the same texts, with what is not printable escaped.
+pub fn json(value: &Value) -> String {
+    let written = value.to_string();
+    let mut out = String::with_capacity(written.len());
+    for c in written.chars() {
+        if is_unprintable(c) {
+            // Stands in texts alone, and is of the first plane: one escape each (RFC 8259 section 7).
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// How values of log lines are written.
 pub fn log_fields() -> impl for<'writer> FormatFields<'writer> {
     debug_fn(|writer: &mut Writer<'_>, field, value: &dyn Debug| {
@@ -113,6 +128,13 @@ mod tests {
         assert_eq!(shown(&"ä".repeat(50_000)), format!("{}…", "ä".repeat(MAX_SHOWN)));
         assert_eq!(shown(&"x".repeat(MAX_SHOWN)).len(), MAX_SHOWN, "nothing is added to what fits");
         assert_eq!(lines("one\n\ttwo\u{7}"), "one\n\ttwo\\u{7}");
+        let told = serde_json::json!({"id": [HOSTILE, {"\u{9b}": "\u{7f}😀"}]});
+        assert!(json(&told).chars().all(|c| !is_unprintable(c)), "{:?}", json(&told));
+        assert_eq!(
+            serde_json::from_str::<Value>(&json(&told)).unwrap(),
+            told,
+            "the same to whoever reads JSON"
+        );
         let mut document = serde_json::json!({"a": [HOSTILE, 1], "b": "x".repeat(5000), "c": "fine"});
         clean(&mut document);
         assert_eq!(document["a"][0], shown(HOSTILE));

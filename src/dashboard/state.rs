@@ -134,6 +134,20 @@ impl StateWriter {
     }
 }
 
+/// `state` for a reader that may not know who else watches: without the names of those sessions that are not of its grant `own`.
+/// How they fare is told.
+pub fn without_other_viewers(mut state: Value, own: Option<&str>) -> Value {
+    let sessions = state.pointer_mut("/viewers/sessions").and_then(Value::as_array_mut);
+    for session in sessions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if own.is_none() || session.get("grant").and_then(Value::as_str) != own {
+            for name in ["viewer", "session", "grant"] {
+                session.remove(name);
+            }
+        }
+    }
+    state
+}
+
 /// How many viewers get this rendition.
 pub fn in_tier(sessions: &[Arc<SessionStats>], tier: Rendition) -> usize {
     sessions.iter().filter(|live| live.control.rendition.current() == tier).count()
@@ -195,6 +209,23 @@ mod tests {
         assert_eq!(state["camera"]["state"], "live");
         assert_eq!(state["viewers"]["count"], 1);
         assert_eq!(state["viewers"]["sessions"][0]["grant"], "anna");
+    }
+
+    #[test]
+    fn who_else_watches_is_left_out_for_who_may_not_know() {
+        let state = state_at(&mut StateWriter::default(), Instant::now(), &[live()]);
+        let of = |own| without_other_viewers(state.clone(), own)["viewers"]["sessions"][0].clone();
+        assert_eq!(of(Some("anna")), state["viewers"]["sessions"][0], "her own");
+        for other in [Some("ben"), None] {
+            assert_eq!(
+                keys(&of(other)).join(" "),
+                "bitrate estimate first_frame loss path protocol rtt since skipped tier"
+            );
+        }
+        let open = SessionStats::new(Id::new("tab-1").unwrap(), Id::default_session(), 1, None);
+        let state = state_at(&mut StateWriter::default(), Instant::now(), &[Arc::new(open)]);
+        let told = without_other_viewers(state, None);
+        assert_eq!(told["viewers"]["sessions"][0].get("viewer"), None, "no grant is nobody's own");
     }
 
     #[test]

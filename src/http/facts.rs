@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::request::token;
 use super::services::ServerState;
 use crate::access::permissions::Privilege;
+use crate::config::Secret;
 use crate::media::{MAX_SNAPSHOT_WIDTH as MAX_WIDTH, MIN_SNAPSHOT_WIDTH as MIN_WIDTH, MediaError};
 use crate::signaling::message::{ErrorCode, Refusal};
 
@@ -35,10 +36,7 @@ pub(super) fn router(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 
 fn admit(shared: &ServerState, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     let token = token(headers);
-    Ok(shared
-        .services
-        .authorizer
-        .admit(token.as_ref().map(crate::config::Secret::expose), Privilege::Http(path))?)
+    Ok(shared.services.authorizer.admit(token.as_ref().map(Secret::expose), Privilege::Http(path))?)
 }
 
 /// Tells everybody whether the daemon works, and nobody who watches.
@@ -55,7 +53,15 @@ async fn health(State(shared): State<Arc<ServerState>>) -> Response {
 
 async fn state(State(shared): State<Arc<ServerState>>, headers: HeaderMap) -> Result<Response, Problem> {
     admit(&shared, &headers, STATE)?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(shared.services.facts.state())).into_response())
+    let (token, authorizer) = (token(&headers), &shared.services.authorizer);
+    let token = token.as_ref().map(Secret::expose);
+    let facts = &shared.services.facts;
+    let state = if authorizer.admit(token, Privilege::OtherViewers).is_ok() {
+        facts.state()
+    } else {
+        facts.state_without_other_viewers(token.and_then(|token| authorizer.holder(token)).as_ref())
+    };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(state)).into_response())
 }
 
 async fn figures(State(shared): State<Arc<ServerState>>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -21,6 +21,8 @@ use crate::signaling::topic::Id;
 pub trait Facts: Send + Sync {
     /// `state` as dashboards get it over MQTT.
     fn state(&self) -> Value;
+    /// The same without the names of viewers other than those of the grant `own`.
+    fn state_without_other_viewers(&self, own: Option<&Id>) -> Value;
     /// What is counted and measured.
     fn figures(&self) -> Figures;
     /// What does not do its work, in words.

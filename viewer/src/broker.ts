@@ -58,7 +58,8 @@ export class Broker {
     client.on('error', (error) => {
       const code = (error as { code?: unknown }).code;
       if (code === 3) this.trouble = 'not-yet'; // CONNACK: not available; the built-in broker says so of a link that it cannot judge before its clock is set
-      if (code === 4 || code === 5) this.trouble = 'refused'; // bad user name or password, not authorised
+      if (code === 4) this.trouble = 'refused'; // bad user name or password
+      if (code === 5) this.trouble = 'ended'; // not authorised; the built-in broker says so of a link that has expired, and of no other
       this.end('unreachable');
     });
     client.on('close', () => this.end(this.opened ? 'lost' : 'unreachable'));

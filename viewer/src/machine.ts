@@ -114,7 +114,7 @@ export class Machine {
     const wasGood = broker.at === 'open' && this.now - broker.since >= timing.STABLE_MS;
     this.brokerFailures = wasGood ? 0 : this.brokerFailures + 1;
     const pause = timing.backoffMs(this.brokerFailures, this.rand());
-    const refused = why === 'refused' || why === 'not-allowed';
+    const refused = why === 'refused' || why === 'ended' || why === 'not-allowed';
     const until = this.now + (refused ? Math.max(pause, timing.REFUSED_MS) : pause);
     this.state.broker = { at: 'waiting', until, why };
   }

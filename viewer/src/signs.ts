@@ -40,7 +40,7 @@ export function signOf({ phase, code }: Pick<Say, 'phase' | 'code'>): string | u
     case 'network-lost':
       return SIGNS.network;
     case 'broker-waiting':
-      return code === 'broker-refused' || code === 'broker-not-allowed' ? SIGNS.lock : SIGNS.broker;
+      return code === 'broker-refused' || code === 'broker-ended' || code === 'broker-not-allowed' ? SIGNS.lock : SIGNS.broker;
     case 'device-offline':
       return SIGNS.power;
     case 'stalled':

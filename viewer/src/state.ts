@@ -14,7 +14,7 @@ export interface Why {
   message?: string;
 }
 
-export type BrokerTrouble = 'unreachable' | 'lost' | 'refused' | 'not-yet' | 'not-allowed';
+export type BrokerTrouble = 'unreachable' | 'lost' | 'refused' | 'ended' | 'not-yet' | 'not-allowed';
 
 export type BrokerPart =
   | { at: 'idle' }

@@ -179,7 +179,11 @@ function brokerTrouble(why: string, names: Names): Sentence {
     case 'not-yet':
       if (names.loginIsGrant && !names.brokerIsElsewhere) return ['The camera cannot tell yet whether this link is still good.', `The link has an end, and the camera's clock is not set yet. It works as soon as the camera has reached a time server. ${retries}`];
       return [`The message broker at ${names.broker} is not ready.`, retries];
+    case 'ended':
+      if (names.loginIsGrant && names.brokerIsElsewhere === false) return ['This link has expired.', `Ask the owner of the camera for a new one. (Where the message broker at ${names.broker} is not the camera's own: it does not let this page in.)`];
+      return brokerTrouble('refused', names); // another broker says so of whomever it does not let in
     case 'refused':
+      if (names.loginIsGrant && names.brokerIsElsewhere === false) return ['This link does not open this camera.', 'It was withdrawn, or is for another camera: ask the owner of the camera for a new link. The page asks again now and then.'];
       if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.`];
       if (!names.hasLogin) return [`The message broker at ${names.broker} refused this page.`, `The link has neither an invitation nor a user name in it; maybe its end was cut off. Ask the owner of the camera for a new link. ${retries}`];
       return [`The message broker at ${names.broker} refused this page.`, `The link's user name or password is wrong. ${retries}`];

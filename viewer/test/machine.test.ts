@@ -466,7 +466,7 @@ test('expired is final, but a device without the time is asked again, slowly', (
 });
 
 test('a broker that refuses the login is not asked in a hurry', () => {
-  for (const why of ['refused', 'not-allowed'] as const) {
+  for (const why of ['refused', 'ended', 'not-allowed'] as const) {
     const world = new World().start();
     world.on({ type: 'broker-closed', why });
     assert.equal(world.say().seconds, 30);

@@ -142,6 +142,19 @@ test('a broker that refuses the link\'s grant speaks of the link, not of user na
   assert.match(world.say().hint, /neither an invitation nor a user name/);
 });
 
+test('the camera\'s own broker tells an expired link from a withdrawn one', () => {
+  const names = { camera: 'c', broker: 'host:9001', hasGrant: true, loginIsGrant: true, brokerIsElsewhere: false };
+  const said = (why: 'refused' | 'ended', more: Partial<Parameters<typeof say>[1]> = {}) => {
+    const world = new World().start();
+    world.on({ type: 'broker-closed', why });
+    return say(world.state, { ...names, ...more }, world.now);
+  };
+  assert.match(said('ended').text, /has expired/);
+  assert.match(said('refused').hint, /withdrawn/);
+  assert.doesNotMatch(said('refused').hint + said('refused').text, /expired/);
+  assert.equal(said('ended', { brokerIsElsewhere: true }).text, said('refused', { brokerIsElsewhere: true }).text, 'another broker says it of anything');
+});
+
 test('expired because the clock is not set reads differently from expired', () => {
   const world = new World().offered();
   world.down({ type: 'error', session: SESSION, code: 'expired', message: 'the clock of this device is not set yet' });

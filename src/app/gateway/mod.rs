@@ -18,6 +18,7 @@ use super::persist::Persist;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
 use super::state::StateSource;
+use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::PublicKey;
 use crate::base::clock;
 use crate::base::tasks::TaskGroup;
@@ -70,6 +71,8 @@ pub(super) struct BrokerClient {
     device: DeviceInfo,
     announcer: Announcer,
     inbox: mpsc::Receiver<MqttEvent>,
+    /// Whoever may watch reads `state` there.
+    is_read_by_viewers: bool,
 }
 
 /// The device's presence on the broker.
@@ -135,7 +138,9 @@ pub(super) fn connect(
         whep: None,
     };
     let announcer = Announcer::new(wanted, &config.device.state_dir);
-    Ok(BrokerClient { client, topics, device, announcer, inbox })
+    let is_read_by_viewers =
+        matches!(config.mqtt.broker, BrokerChoice::Embedded) && config.access == AccessMode::Grants;
+    Ok(BrokerClient { client, topics, device, announcer, inbox, is_read_by_viewers })
 }
 
 /// The built-in broker is for viewers: Home Assistant could not read there, so nothing is announced on it.
@@ -152,7 +157,7 @@ impl BrokerClient {
 
     /// Routes from now on, in a task of `tasks`.
     pub fn serve(self, parts: GatewayParts, tasks: &TaskGroup) -> Gateway {
-        let Self { client, topics, device, announcer, inbox } = self;
+        let Self { client, topics, device, announcer, inbox, is_read_by_viewers } = self;
         let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
         let GatewayParts { privacy, runtime_settings, persist, ailment, .. } = parts;
         let (requests, queue) = mpsc::channel(1);
@@ -173,7 +178,7 @@ impl BrokerClient {
             Controlled { sessions: sessions.clone(), media, fanout, privacy, runtime_settings, persist, fps };
         let router = Router {
             sessions,
-            publisher: Publisher::new(outbox, Arc::clone(&topics), device, page, state),
+            publisher: Publisher::new(outbox, Arc::clone(&topics), device, page, state, is_read_by_viewers),
             topics: Arc::clone(&topics),
             commands: CommandExecutor::new(acts_on, settings.commands),
             snapshots,

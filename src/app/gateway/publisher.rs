@@ -14,6 +14,7 @@ use crate::base::text;
 use crate::dashboard::events;
 use crate::dashboard::info::{self, DeviceInfo};
 use crate::dashboard::schedule::PublishSchedule;
+use crate::dashboard::state;
 use crate::media::MediaStatus;
 use crate::sessions::SessionEvent;
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
@@ -54,6 +55,8 @@ pub(super) struct Publisher {
     page: Option<(&'static str, SocketAddr)>,
     state: Arc<StateSource>,
     schedule: PublishSchedule,
+    /// Whoever may watch reads `state` at this broker.
+    is_read_by_viewers: bool,
     /// The `info` that the broker has, to publish it again only when it differs.
     info_sent: Option<Value>,
     /// Somebody said that we are away.
@@ -67,6 +70,7 @@ impl Publisher {
         device: DeviceInfo,
         page: Option<(&'static str, SocketAddr)>,
         state: Arc<StateSource>,
+        is_read_by_viewers: bool,
     ) -> Self {
         Self {
             outbox,
@@ -74,6 +78,7 @@ impl Publisher {
             device,
             page,
             state,
+            is_read_by_viewers,
             schedule: PublishSchedule::new(),
             info_sent: None,
             is_denied: false,
@@ -159,13 +164,15 @@ impl Publisher {
         if std::mem::take(&mut self.is_denied) {
             self.retain("availability", "online");
         }
-        self.retain("state", self.state.renewed(now).to_string());
+        let state = self.state.renewed(now);
+        let told = if self.is_read_by_viewers { state::without_other_viewers(state, None) } else { state };
+        self.retain("state", told.to_string());
         self.schedule.published(now);
     }
 
     /// Publishes an event.
     pub fn event(&self, event: &Value) {
-        self.signal("event", event.to_string());
+        self.signal("event", harmless(event));
     }
 
     /// Publishes what happened to a session.
@@ -188,7 +195,7 @@ impl Publisher {
         self.event(&event);
         self.changed();
         if let Some(to) = to.filter(|to| self.topics.may_answer_on(&to.topic)) {
-            let reply = Outgoing::signal(to.topic, event.to_string());
+            let reply = Outgoing::signal(to.topic, harmless(&event));
             self.outbox.publish(Outgoing { correlation: to.correlation, ..reply });
         }
     }
@@ -201,5 +208,35 @@ impl Publisher {
     /// Publishes for whoever listens now; false when there is no room.
     pub fn signal(&self, leaf: &str, payload: impl Into<Bytes>) -> bool {
         self.outbox.publish(Outgoing::signal(self.topics.leaf(leaf), payload))
+    }
+}
+
+/// An event as it goes out. Viewers, cameras and drivers choose their own words, which are cut; the `id` of a command is for whoever
+/// sent it, and stays what it was.
+fn harmless(event: &Value) -> String {
+    let mut event = event.clone();
+    let id = event.as_object_mut().and_then(|fields| fields.remove("id"));
+    text::clean(&mut event);
+    if let (Some(id), Some(fields)) = (id, event.as_object_mut()) {
+        fields.insert("id".to_owned(), id);
+    }
+    text::json(&event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_carry_nothing_that_moves_a_cursor_and_ids_as_they_came() {
+        let hostile = "a\n2026 \u{1b}[2J\u{9b}31m\u{202e}";
+        let event = json!({"type": "camera-lost", "error": hostile.repeat(200), "device": hostile, "id": {"of": hostile}});
+        let told = harmless(&event);
+        assert!(told.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{told:?}");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["id"], event["id"]);
+        assert!(
+            told["error"].as_str().unwrap().len() < 3000 && !told["device"].as_str().unwrap().contains('\n')
+        );
     }
 }

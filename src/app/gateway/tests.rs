@@ -97,7 +97,7 @@ fn world() -> World {
     };
     let router = Router {
         sessions,
-        publisher: Publisher::new(outbox, Arc::clone(&topics), device, None, state),
+        publisher: Publisher::new(outbox, Arc::clone(&topics), device, None, state, false),
         topics,
         commands: CommandExecutor::new(controlled, config.dashboard.commands),
         snapshots: SnapshotTaker::new(media, config.dashboard.snapshots, clock::now()),
