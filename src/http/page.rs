@@ -66,6 +66,7 @@ pub(super) async fn viewer_json(State(info): State<Arc<PageInfo>>, headers: Head
         "root": info.root,
         "access": info.access,
         "broker": broker,
+        "builtInBroker": matches!(info.broker, PageBroker::SameHost { .. } | PageBroker::SamePort { .. }),
         "iceServers": info.ice_servers,
     }))
 }

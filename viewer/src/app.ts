@@ -85,11 +85,20 @@ function askFor(flaws: Flaw[]): void {
 }
 
 function watch(link: Link): void {
-  const started = new Player(link, view.video, () => {
-    show(started.say());
+  let asked = false;
+  const update = (): void => {
+    const say = started.say();
+    show(say);
     view.showName(started.name);
     view.showDelay(started.glassToGlassMs);
-  });
+    if (say.code !== 'broker-refused' || asked) return;
+    asked = true; // whose broker that was decides what its refusal means
+    void fetchServed().then((served) => {
+      started.ownBroker = served.ownBroker;
+      update();
+    });
+  };
+  const started = new Player(link, view.video, update);
   player = started;
   listen(started);
   started.start();

@@ -16,6 +16,8 @@ export interface Fields {
   iceServers?: IceServer[];
   /** The served device lets in only who was invited. */
   invitesOnly?: boolean;
+  /** The served device's own broker: what it says of a link is said by the device. */
+  ownBroker?: string;
   /** A field came twice, so nobody can tell which one is meant. */
   repeated?: boolean;
 }
@@ -82,6 +84,7 @@ export function parseServed(json: unknown): Fields {
     if (typeof value === 'string' && value !== '') fields[field] = value;
   }
   if (source['access'] === 'grants') fields.invitesOnly = true;
+  if (source['builtInBroker'] === true && fields.broker) fields.ownBroker = fields.broker;
   const iceServers = parseIceServers(source['iceServers']);
   if (iceServers) fields.iceServers = iceServers;
   return fields;

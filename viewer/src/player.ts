@@ -33,6 +33,8 @@ export class Player {
   private broker: Broker | undefined;
   private peer: Peer | undefined;
   private iceServers: IceServer[];
+  /** The URL of the camera's own broker, where that is known. */
+  ownBroker: string | undefined;
   /** From the camera to the screen, of the picture shown last. */
   glassToGlassMs: number | undefined;
   private beating = false;
@@ -74,6 +76,7 @@ export class Player {
       camera: this.name,
       broker: host,
       brokerIsElsewhere: hostname !== location.hostname,
+      brokerIsOwn: this.ownBroker !== undefined && new URL(this.ownBroker).host === host,
       hasGrant: this.link.grant !== undefined,
       hasLogin: this.link.username !== undefined || this.link.grant !== undefined,
       loginIsGrant: this.link.username === undefined && this.link.grant !== undefined,

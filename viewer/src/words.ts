@@ -28,6 +28,8 @@ export interface Names {
   broker: string;
   /** The broker is another host than the one the page came from; browsers guard the way into a local network. */
   brokerIsElsewhere?: boolean;
+  /** The broker is the camera's own, so it tells an expired link from a withdrawn one. */
+  brokerIsOwn?: boolean;
   /** The link carries a grant, so a refusal is about that grant. */
   hasGrant?: boolean;
   /** … and it is also what the page logs in to the broker with. */
@@ -56,8 +58,10 @@ export function say(state: State, names: Names, now: number): Say {
     return plainly('broker-connecting', `${state.hadPicture ? 'Reconnecting' : 'Connecting'} to the message broker…`, names.broker);
   }
   if (broker.at === 'waiting') {
-    const [text, hint] = brokerTrouble(broker.why, names);
-    return { ...plainly('broker-waiting', text, hint), seconds: until(broker.until, now), retry: true, code: `broker-${broker.why}` };
+    // Brokers of others give the code of an expired link to whomever they do not let in.
+    const why = broker.why === 'ended' && !(names.loginIsGrant && names.brokerIsOwn) ? 'refused' : broker.why;
+    const [text, hint] = brokerTrouble(why, names);
+    return { ...plainly('broker-waiting', text, hint), seconds: until(broker.until, now), retry: true, code: `broker-${why}` };
   }
   if (presence === 'offline') {
     const since = state.device.timeMs === undefined ? '' : ` It was last heard from ${when(state.device.timeMs)}.`;
@@ -180,10 +184,9 @@ function brokerTrouble(why: string, names: Names): Sentence {
       if (names.loginIsGrant && !names.brokerIsElsewhere) return ['The camera cannot tell yet whether this link is still good.', `The link has an end, and the camera's clock is not set yet. It works as soon as the camera has reached a time server. ${retries}`];
       return [`The message broker at ${names.broker} is not ready.`, retries];
     case 'ended':
-      if (names.loginIsGrant && names.brokerIsElsewhere === false) return ['This link has expired.', `Ask the owner of the camera for a new one. (Where the message broker at ${names.broker} is not the camera's own: it does not let this page in.)`];
-      return brokerTrouble('refused', names); // another broker says so of whomever it does not let in
+      return ['This link has expired.', 'Ask the owner of the camera for a new one.'];
     case 'refused':
-      if (names.loginIsGrant && names.brokerIsElsewhere === false) return ['This link does not open this camera.', 'It was withdrawn, or is for another camera: ask the owner of the camera for a new link. The page asks again now and then.'];
+      if (names.loginIsGrant && names.brokerIsOwn) return ['This link does not open this camera.', 'It was withdrawn, or is for another camera: ask the owner of the camera for a new link. The page asks again now and then.'];
       if (names.loginIsGrant) return [`The message broker at ${names.broker} does not accept this link.`, `It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.`];
       if (!names.hasLogin) return [`The message broker at ${names.broker} refused this page.`, `The link has neither an invitation nor a user name in it; maybe its end was cut off. Ask the owner of the camera for a new link. ${retries}`];
       return [`The message broker at ${names.broker} refused this page.`, `The link's user name or password is wrong. ${retries}`];

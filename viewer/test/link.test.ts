@@ -84,6 +84,8 @@ test('an invitation is missed where the served camera asks for one, and nowhere 
   assert.ok(!lacksInvitation(merge({ grant: 'anna', secret: 'x' }, served)));
   assert.ok(!lacksInvitation(merge({ device: 'back' }, served)), 'nobody has said how that one is');
   assert.ok(!lacksInvitation(merge({}, parseServed({ device: 'front', broker: 'ws://a/mqtt', access: 'open' }))));
+  assert.equal(served.ownBroker, undefined);
+  assert.equal(parseServed({ broker: 'ws://a/mqtt', builtInBroker: true }).ownBroker, 'ws://a/mqtt');
 });
 
 test('viewer.json of a wrong shape counts as empty', () => {

@@ -143,7 +143,7 @@ test('a broker that refuses the link\'s grant speaks of the link, not of user na
 });
 
 test('the camera\'s own broker tells an expired link from a withdrawn one', () => {
-  const names = { camera: 'c', broker: 'host:9001', hasGrant: true, loginIsGrant: true, brokerIsElsewhere: false };
+  const names = { camera: 'c', broker: 'host:9001', hasGrant: true, loginIsGrant: true, brokerIsOwn: true };
   const said = (why: 'refused' | 'ended', more: Partial<Parameters<typeof say>[1]> = {}) => {
     const world = new World().start();
     world.on({ type: 'broker-closed', why });
@@ -152,7 +152,9 @@ test('the camera\'s own broker tells an expired link from a withdrawn one', () =
   assert.match(said('ended').text, /has expired/);
   assert.match(said('refused').hint, /withdrawn/);
   assert.doesNotMatch(said('refused').hint + said('refused').text, /expired/);
-  assert.equal(said('ended', { brokerIsElsewhere: true }).text, said('refused', { brokerIsElsewhere: true }).text, 'another broker says it of anything');
+  const other = { brokerIsOwn: false };
+  assert.deepEqual(said('ended', other), said('refused', other), 'another broker says it of anything');
+  assert.equal(said('ended', other).code, 'broker-refused');
 });
 
 test('expired because the clock is not set reads differently from expired', () => {
