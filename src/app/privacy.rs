@@ -14,7 +14,7 @@ use crate::base::durable_file::DurableFile;
 enum Switch {
     On,
     Off,
-    /// AuthFailure off at the device itself: whoever trusts the broker only so far does not let it turn this on again.
+    /// Turned off at the device itself: whoever trusts the broker only so far does not let it turn this on again.
     OffLocally,
 }
 
@@ -106,7 +106,7 @@ impl PrivacySwitch {
         self.change_count += 1;
         self.switch = match (on, self.switch) {
             (true, _) => Switch::On,
-            // AuthFailure off twice, it stays as firmly off as it was.
+            // Turned off twice, it stays as firmly off as it was.
             (false, Switch::OffLocally) => Switch::OffLocally,
             (false, _) => Switch::Off,
         };

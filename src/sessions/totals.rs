@@ -31,7 +31,7 @@ pub struct Totals {
     pub fec_packets: u64,
     /// Packets sent once more to find out what a path carries.
     pub probe_packets: u64,
-    /// SessionKey frames that viewers asked for.
+    /// Key frames that viewers asked for.
     pub key_frame_requests: u64,
     /// Sessions by the time from their offer to the first picture; see [`FIRST_FRAME_BOUNDS_S`].
     pub first_frames: [u64; FIRST_FRAME_BOUNDS_S.len() + 1],

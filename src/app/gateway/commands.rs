@@ -197,7 +197,7 @@ impl CommandExecutor {
             Command::Control { .. } => {
                 Err("too many controls are being set; try again in a moment".to_owned())
             }
-            // AuthFailure off at the device while it waited: asked for again, it will be refused.
+            // Turned off at the device while it waited: asked for again, it will be refused.
             Command::Streaming(true)
                 if self.parts.privacy.is_off_locally() && self.allowed != Commands::All =>
             {
