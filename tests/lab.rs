@@ -9,20 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::browser::Browser;
-use support::daemon::{DEVICE, Settings, porthole};
-use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, look, package};
+use support::daemon::{DEVICE, Settings};
+use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, look, package, watch};
 use support::viewer::Dashboard;
-
-/// Counts what a viewer without a browser gets.
-async fn watch(seconds: u32) -> Value {
-    let (broker, seconds) = (format!("mqtt://{HOST}:1883"), seconds.to_string());
-    let command =
-        porthole(&["watch", "--broker", &broker, "--device", DEVICE, "--seconds", &seconds, "--json"]);
-    let output = tokio::process::Command::from(command).output().await.expect("run porthole watch");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
-    assert!(output.status.success(), "{report:#}");
-    report
-}
 
 #[test]
 fn a_real_camera_from_its_device_to_the_browser() {

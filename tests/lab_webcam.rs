@@ -7,22 +7,11 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use support::daemon::{DEVICE, Settings, porthole};
-use support::lab::{HOST, Lab, in_namespace, package};
+use support::daemon::Settings;
+use support::lab::{HOST, Lab, in_namespace, package, watch};
 use support::viewer::Dashboard;
 
 const LINK: &str = "/dev/v4l/by-id/usb-Lab_USB_Webcam_0001-video-index0";
-
-/// Counts what a viewer without a browser gets.
-async fn watch(seconds: u32) -> Value {
-    let (broker, seconds) = (format!("mqtt://{HOST}:1883"), seconds.to_string());
-    let command =
-        porthole(&["watch", "--broker", &broker, "--device", DEVICE, "--seconds", &seconds, "--json"]);
-    let output = tokio::process::Command::from(command).output().await.expect("run porthole watch");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
-    assert!(output.status.success(), "{report:#}");
-    report
-}
 
 /// `camera.format = format` from now on, at 640x480.
 fn configure(lab: &Lab, format: &str) {

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::browser::Browser;
-use super::daemon::Settings;
+use super::daemon::{DEVICE, Settings, porthole};
 
 /// Set in the copy of this program that runs inside the namespace.
 const INSIDE: &str = "LAB_TEST_INSIDE";
@@ -203,4 +205,15 @@ pub async fn assert_colour_bars_in_motion(browser: &Browser) {
         assert!(Instant::now() < deadline, "the picture stands still");
         browser.a_moment().await;
     }
+}
+
+/// Counts what a viewer without a browser gets at the broker on [`HOST`].
+pub async fn watch(seconds: u32) -> Value {
+    let (broker, seconds) = (format!("mqtt://{HOST}:1883"), seconds.to_string());
+    let command =
+        porthole(&["watch", "--broker", &broker, "--device", DEVICE, "--seconds", &seconds, "--json"]);
+    let output = tokio::process::Command::from(command).output().await.expect("run porthole watch");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert!(output.status.success(), "{report:#}");
+    report
 }
