@@ -14,4 +14,5 @@ pub mod polls;
 pub mod stats;
 pub mod systemd;
 pub mod tasks;
+pub mod tcp;
 pub mod text;

@@ -21,6 +21,7 @@ use super::admission::{AdmissionPolicy, AuthAdapter, ConnectionAdmission};
 use super::websocket;
 use crate::base::limits::{PerHost, Slot};
 use crate::base::tasks::TaskGroup;
+use crate::base::tcp;
 
 /// How often a connection whose rights run out asks whether it is still welcome: the clock may be set, of which nobody tells.
 const ASK_EVERY: Duration = Duration::from_secs(10);
@@ -94,8 +95,7 @@ async fn open_transport(
     kind: ListenerTransport,
     is_open: bool,
 ) -> Option<BrokerTransport> {
-    // Small messages are sent at once; without it they only come later.
-    let _ = stream.set_nodelay(true);
+    tcp::prepare(&stream).ok()?;
     if kind == ListenerTransport::Tcp {
         return Some(BrokerTransport::tcp(stream));
     }

@@ -29,6 +29,7 @@ use super::services::Services;
 use super::tls::{Certificate, CertificateFiles};
 use crate::base::limits::Slot;
 use crate::base::tasks::TaskGroup;
+use crate::base::tcp;
 
 /// How long the head of a request may take, and how long a connection may stay unused.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
@@ -134,7 +135,9 @@ async fn accept(listener: Listener, router: Router, tasks: TaskGroup) {
         let config = listener.certificate.as_ref().map(|own| Arc::clone(&own.current.borrow()));
         let end = tasks.cancelled();
         tasks.spawn_finite("http connection", async move {
-            let _ = stream.set_nodelay(true);
+            if tcp::prepare(&stream).is_err() {
+                return;
+            }
             let served = async {
                 match config {
                     None => serve(stream, router).await,

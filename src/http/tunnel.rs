@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::request::ClientHost;
 use crate::base::limits::PerHost;
 use crate::base::tasks::TaskGroup;
+use crate::base::tcp;
 use crate::signaling::message::{ErrorCode, Refusal};
 
 /// The path, here and at the broker.
@@ -93,7 +94,7 @@ async fn open(
 /// Asks the broker as the client did: the connection, the headers of its consent, and what came after them.
 async fn shake(broker: SocketAddr, asked: &HeaderMap) -> std::io::Result<(TcpStream, HeaderMap, Vec<u8>)> {
     let mut stream = TcpStream::connect(broker).await?;
-    stream.set_nodelay(true)?;
+    tcp::prepare(&stream)?;
     // As the page asked: where nobody needs a password the broker compares it with the page's origin.
     let host = asked.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let mut head =

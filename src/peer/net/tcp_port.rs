@@ -22,6 +22,7 @@ use super::demux::{PeerId, local_ufrag};
 use super::inbox::{Accepted, PacketInbox, TcpConnectionId};
 use crate::base::limits::{Capacity, PerHost};
 use crate::base::tasks::TaskGroup;
+use crate::base::tcp;
 use crate::peer::error::PeerError;
 
 /// Connections that have not yet said whose they are, in all and of one host.
@@ -34,7 +35,7 @@ const MAX_REQUEST_BYTES: usize = 1500;
 /// Connections of one session: a browser makes one for each of our candidates.
 const MAX_CONNECTIONS: usize = 16;
 /// What may wait to be written to one connection; frames beyond it are lost.
-const MAX_OUTBOX_BYTES: usize = 1 << 20;
+const MAX_OUTBOX_BYTES: usize = 512 * 1024;
 /// How long what waits to be written may still take once its session has ended: close_notify is the last of it.
 const CLOSE_NOTIFY_LIMIT: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted: out of file descriptors, most likely.
@@ -300,7 +301,7 @@ async fn accept_on(
 }
 
 async fn first_frame(port: u16, mut stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
-    stream.set_nodelay(true).ok()?;
+    tcp::prepare_for_media(&stream).ok()?;
     let length = usize::from(stream.read_u16().await.ok()?);
     if length > MAX_REQUEST_BYTES {
         return None;
