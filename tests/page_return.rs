@@ -1,11 +1,14 @@
-//! The page comes back by itself after its machine has slept and after its network was gone.
+//! The page comes back by itself after its machine has slept, after its network was gone, and at another address.
 
 mod support;
 
-use support::browser::Browser;
+use std::time::Instant;
+
+use support::PATIENCE;
+use support::browser::{Browser, now_ms};
 use support::daemon::{DEVICE, Daemon, Settings};
 use support::mosquitto::{Mosquitto, Options};
-use support::namespace::{HOST, inside, run};
+use support::namespace::{HOST, Neighbour, inside, run};
 use support::viewer::Dashboard;
 
 async fn assert_live_picture(browser: &Browser) {
@@ -68,6 +71,39 @@ async fn a_network_that_was_gone_brings_the_picture_back() {
     run(&format!("ip address add {HOST}/24 dev br0"));
     assert_live_picture(&browser).await;
     dashboard.viewers(1).await;
+    daemon.assert_unharmed();
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_at_another_address_goes_on_watching() {
+    if !inside("a_viewer_at_another_address_goes_on_watching", &[]) {
+        return;
+    }
+    let Some(browser) = Browser::start().await else { return };
+    let camera = "10.78.0.9";
+    let neighbour = Neighbour::join(camera);
+    let settings = Settings::new("embedded")
+        .text("access.mode", "open")
+        .text("broker.listen", "0.0.0.0:1883")
+        .text("broker.websocket", "0.0.0.0:9001")
+        .text("http.listen", "0.0.0.0:8080");
+    let mut daemon = Daemon::run_at(&neighbour, settings);
+    daemon.page().await;
+    browser.open(&format!("http://{camera}:8080/")).await;
+    assert_live_picture(&browser).await;
+
+    // As Wi-Fi does it on the way through a house: no word of farewell, and nothing reaches the old address.
+    let (from, to) = (HOST, "10.78.0.3");
+    run(&format!("ip address flush dev br0 && ip address add {to}/24 dev br0"));
+    let moved = Instant::now();
+    let moved_ms = now_ms();
+    while browser.picture_time().await.wrapping_sub(moved_ms).cast_signed() < 0 {
+        assert!(moved.elapsed() < PATIENCE, "no picture that was taken since");
+        browser.a_moment().await;
+    }
+    eprintln!("from {from} to {to}: a picture again after {} ms", moved.elapsed().as_millis());
+    assert_live_picture(&browser).await;
     daemon.assert_unharmed();
     browser.close().await;
 }

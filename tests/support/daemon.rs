@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::namespace::Neighbour;
 use super::{PATIENCE, signal};
 
 /// The device id of every daemon here.
@@ -139,6 +140,14 @@ impl Daemon {
         daemon
     }
 
+    /// The same on another machine of the test's network.
+    pub fn run_at(neighbour: &Neighbour, settings: Settings) -> Self {
+        let mut daemon = Self::prepare(settings);
+        let arguments: Vec<&str> = daemon.command.iter().map(String::as_str).collect();
+        daemon.spawn(neighbour.command(&porthole(&arguments)));
+        daemon
+    }
+
     /// `porthole demo`, its ports free ones, MQTT over TCP at `mqtt_port`.
     pub fn demo(mqtt_port: u16) -> Self {
         Self::demo_with(mqtt_port, &[])
@@ -185,12 +194,14 @@ impl Daemon {
     pub fn start_again(&mut self) {
         self.kill();
         let arguments: Vec<&str> = self.command.iter().map(String::as_str).collect();
-        let mut child = porthole(&arguments)
-            .envs(self.environment.iter().cloned())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start porthole");
+        let mut command = porthole(&arguments);
+        command.envs(self.environment.iter().cloned());
+        self.spawn(command);
+    }
+
+    fn spawn(&mut self, mut command: Command) {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start porthole");
         self.collect(child.stdout.take().expect("its output"));
         self.collect(child.stderr.take().expect("its log"));
         self.child = Some(child);
