@@ -80,7 +80,6 @@ async fn a_viewer_at_another_address_goes_on_watching() {
     if !inside("a_viewer_at_another_address_goes_on_watching", &[]) {
         return;
     }
-    let Some(browser) = Browser::start().await else { return };
     let camera = "10.78.0.9";
     let neighbour = Neighbour::join(camera);
     let settings = Settings::new("embedded")
@@ -90,6 +89,7 @@ async fn a_viewer_at_another_address_goes_on_watching() {
         .text("http.listen", "0.0.0.0:8080");
     let mut daemon = Daemon::run_at(&neighbour, settings);
     daemon.page().await;
+    let Some(browser) = Browser::start().await else { return };
     browser.open(&format!("http://{camera}:8080/")).await;
     assert_live_picture(&browser).await;
 

@@ -151,6 +151,13 @@ export class Calls {
     call.proveBy ??= this.now + timing.PROOF_MS;
   }
 
+  /** The broker connection has died; a picture that had stopped before it will not go on either. */
+  onBrokerLost(): void {
+    const { call, hidden, playRefused } = this.state;
+    if (call.at !== 'live' || hidden || playRefused) return;
+    if (this.now - call.frameAt >= timing.PROOF_MS) this.fail('connection-lost');
+  }
+
   /** Our own verdict on this attempt. After a good picture the first new attempt comes at once. */
   fail(code: string): void {
     const { call } = this.state;
@@ -223,6 +230,11 @@ export class Calls {
         if (now - call.since >= timing.STABLE_MS) this.failures = 0;
         const { downSince } = attempt;
         const silentSince = hidden || playRefused ? Infinity : call.frameAt;
+        // Silence of the picture and of the broker together is this machine's: its address has changed, most likely.
+        if (!call.probed && call.proveBy === undefined && now - silentSince >= timing.PROOF_MS && this.state.broker.at === 'open') {
+          call.probed = true;
+          this.act({ do: 'probe-broker' });
+        }
         const gone = downSince !== undefined && now - Math.min(downSince, silentSince) >= timing.DISCONNECTED_MS;
         const dead = call.proveBy !== undefined && now >= call.proveBy;
         const stalled = !hidden && !playRefused && now - call.frameAt >= timing.REDIAL_STALLED_MS;

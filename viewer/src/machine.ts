@@ -117,6 +117,7 @@ export class Machine {
     const refused = why === 'refused' || why === 'ended' || why === 'not-allowed';
     const until = this.now + (refused ? Math.max(pause, timing.REFUSED_MS) : pause);
     this.state.broker = { at: 'waiting', until, why };
+    if (why === 'lost') this.calls.onBrokerLost();
   }
 
   private onPresence(presence: State['presence']): void {

@@ -28,7 +28,7 @@ export type Call =
   | { at: 'ready'; since: number } // the offer waits for the broker and the device
   | { at: 'offered'; since: number } // waiting for the answer
   | { at: 'answered'; since: number } // waiting for the first picture
-  | { at: 'live'; since: number; frames: number; frameAt: number; proveBy?: number }
+  | { at: 'live'; since: number; frames: number; frameAt: number; proveBy?: number; probed?: boolean }
   | { at: 'waiting'; since: number; until: number; why: Why }
   | { at: 'paused' } // hung up because nobody has looked for a while
   | { at: 'final'; why: Why };

@@ -265,7 +265,7 @@ test('two clients that throw each other off the broker do not spin', () => {
 
 test('a frozen picture is named after 3 s and called again after 8 s', () => {
   const world = new World().live(20_000);
-  assert.deepEqual(did(world.pass(2_750)), []);
+  assert.deepEqual(did(world.pass(2_750)), ['probe-broker']);
   assert.equal(world.say().phase, 'live');
   world.pass(250);
   assert.equal(world.say().phase, 'stalled');
@@ -306,7 +306,7 @@ test('ICE: "disconnected" for a moment is nothing, for some seconds a new attemp
 
   const gone = new World().live(20_000);
   ice(gone, 'disconnected');
-  assert.deepEqual(did(gone.pass(4_000)), ['make-peer']);
+  assert.deepEqual(did(gone.pass(4_000)), ['probe-broker', 'make-peer']);
 
   const failed = new World().live(20_000);
   assert.deepEqual(did(ice(failed, 'failed')), ['make-peer']);

@@ -12,11 +12,26 @@ const ice = (world: World, state: RTCPeerConnectionState) => world.on({ type: 'i
 
 test('a path that has died is given up 4 s after its last frame, whenever the browser says so', () => {
   const world = new World().live(20_000);
-  assert.deepEqual(did(world.pass(2_750)), []);
+  assert.deepEqual(did(world.pass(2_750)), ['probe-broker']);
   assert.deepEqual(did(ice(world, 'disconnected')), ['probe-broker']);
   assert.deepEqual(did(ice(world, 'disconnected')), [], 'once');
   assert.deepEqual(did(world.pass(1_000)), []);
   assert.deepEqual(did(world.pass(250)), ['make-peer']);
+});
+
+test('a picture and a broker that fall silent together are renewed without a word of ICE', () => {
+  const world = new World().live(20_000);
+  assert.deepEqual(did(world.pass(1_500)), ['probe-broker']);
+  assert.deepEqual(did(world.pass(1_750)), [], 'asked once');
+  assert.deepEqual(did(world.on({ type: 'broker-closed', why: 'lost' })), ['make-peer']);
+  assert.ok(did(world.pass(500)).includes('connect-broker'));
+});
+
+test('a broker that is lost beside a picture that goes on takes nothing from it', () => {
+  const world = new World().live(20_000);
+  world.pass(1_000, true);
+  assert.deepEqual(did(world.on({ type: 'broker-closed', why: 'lost' })), []);
+  assert.equal(world.state.call.at, 'live');
 });
 
 test('frames that go on speak for the path', () => {
