@@ -97,9 +97,10 @@ impl Sessions {
         self.put(SessionInput::Refused { key: SessionKey { viewer, session }, refusal }).await;
     }
 
-    /// The same of a viewer that speaks HTTP and has heard it already.
-    pub async fn note_refusal(&self, key: SessionKey, refusal: Refusal) {
-        self.put(SessionInput::RefusalTold { key, claimed: None, refusal }).await;
+    /// The same of a viewer that speaks HTTP and has heard it already. Does not wait: while more comes than can be counted, it is
+    /// lost.
+    pub fn note_refusal(&self, key: SessionKey, refusal: Refusal) {
+        let _ = self.input.try_send(SessionInput::RefusalTold { key, claimed: None, refusal });
     }
 
     /// Turns the privacy switch.
