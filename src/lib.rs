@@ -48,8 +48,9 @@
 //!
 //! 1. `signaling::mqtt::task` receives it, `app::gateway::router` reads its topic and has [`signaling::message`] parse it into an `Offer`
 //!    (over HTTP: `http::whep`).
-//! 2. `sessions::table` asks `access::offer_authorizer` (proof) and `sessions::offer_limits` (rates), has `peer::connect::offer` read the
-//!    SDP, once, and asks `sessions::places` (how many may watch).
+//! 2. `sessions::table` asks `sessions::sender_check` about the sender: `access::offer_authorizer` (proof) and
+//!    `sessions::offer_limits` (rates). Then `sessions::offer_reader` has `peer::connect::offer` read the SDP, once, beside the task that
+//!    serves all, while `sessions::in_order` keeps back what came after it; `sessions::places` says how many may watch.
 //! 3. `peer::session` runs one session to its end. `peer::factory` makes its connection, `peer::driver` takes it to its thread:
 //!    `peer::driver::peer` is the library's state machine, given datagrams and time; `peer::driver::gather` finds our candidates.
 //! 4. `peer::connect::negotiation` says what is taken of it and shows the library a small offer of its own; `peer::connect::answer` writes

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::extract::Request;
+use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::{Extension, Router};
@@ -19,6 +20,9 @@ use crate::signaling::message::{ErrorCode, Refusal};
 const MAX_CONNECTIONS: usize = 256;
 /// Of them, those of one host other than this machine: a browser opens six.
 const MAX_PER_HOST: usize = 64;
+
+/// Where offers are posted.
+const OFFERS: &str = "/whep";
 
 /// Of one, and of all together.
 type Rates = (TokenRate, TokenRate);
@@ -73,10 +77,16 @@ pub(super) fn layer<S: Clone + Send + Sync + 'static>(
     router.route_layer(from_fn(
         move |Extension(peer): Extension<ClientHost>, request: Request, next: Next| {
             let (asked, known) = (Arc::clone(&asked), known(&shared, &request));
+            let shared = Arc::clone(&shared);
             async move {
                 match take(&asked, known, peer) {
                     Ok(()) => next.run(request).await,
-                    Err(problem) => problem.into_response(),
+                    Err(problem) => {
+                        if request.method() == Method::POST && request.uri().path() == OFFERS {
+                            shared.note_refused_offer(&problem);
+                        }
+                        problem.into_response()
+                    }
                 }
             }
         },

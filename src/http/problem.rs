@@ -18,6 +18,11 @@ impl Problem {
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self { status, refusal: Refusal::new(ErrorCode::BadMessage, text) }
     }
+
+    /// As everything else of the daemon knows it.
+    pub fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
 }
 
 impl From<Refusal> for Problem {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::metrics::Figures;
-use super::whep::resource::Resources;
+use super::problem::Problem;
+use super::whep::resource::{Resources, new_key};
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::permissions::Privilege;
 use crate::base::tasks::TaskGroup;
@@ -67,4 +68,14 @@ pub(super) struct ServerState {
     pub whep: Arc<Resources>,
     /// Where what outlives a request runs.
     pub tasks: TaskGroup,
+}
+
+impl ServerState {
+    /// An offer was refused before anybody looked at it: it has no session, and gets a name of its own for whoever hears of it.
+    pub fn note_refused_offer(&self, problem: &Problem) {
+        // Without random numbers nothing else works either.
+        if let Ok(key) = new_key() {
+            self.services.sessions.note_refusal(key, problem.refusal().clone());
+        }
+    }
 }

@@ -91,6 +91,23 @@ async fn a_hundred_viewers_connect_without_waiting_for_a_timer() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_is_heard_once_it_is_there() {
+    let factory = factory();
+    let (mut viewer, offer) =
+        Receiver::offer_by(SlowClock::new(NO_TIMERS), false, Arc::new(Nowhere)).await.unwrap();
+    let negotiation = negotiation(&offer);
+    let live = Arc::new(SessionStats::new(Id::new("tab").unwrap(), Id::default_session(), 1, None));
+    let mut device = factory.connect(&negotiation.codec, Some(Arc::clone(&live))).await.unwrap();
+    let answer = device.answer(negotiation, false).await.unwrap();
+    assert_eq!(live.last_heard(), None, "it has only sent an offer");
+    viewer.accept(answer).await.unwrap();
+    connected(&mut viewer, &mut device).await;
+    assert!(live.last_heard().is_some_and(|heard| heard >= live.offered_at));
+    viewer.close().await;
+    device.close().await;
+}
+
 /// Who controls ICE (an ICE-lite viewer leaves it to the device, RFC 8445 section 6.1.1) and who begins DTLS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_every_role_viewers_connect_without_waiting_for_a_timer() {

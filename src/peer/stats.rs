@@ -1,6 +1,6 @@
 //! What the outside may know of a session while it lives, and how it ended.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,6 +54,8 @@ pub struct SessionStats {
     /// Pictures left out for that reason.
     pub skipped: AtomicU64,
     path: Mutex<Option<PathStats>>,
+    /// Milliseconds from `offered_at` to the last word of the viewer, plus one; 0: none yet.
+    heard: AtomicU64,
 }
 
 impl SessionStats {
@@ -74,7 +76,20 @@ impl SessionStats {
             control,
             first_frame: Arc::default(),
             path: Mutex::default(),
+            heard: AtomicU64::new(0),
         }
+    }
+
+    /// When anything of the viewer was last received; `None`: nothing yet.
+    pub fn last_heard(&self) -> Option<Instant> {
+        let since = self.heard.load(Ordering::Relaxed).checked_sub(1)?;
+        self.offered_at.checked_add(Duration::from_millis(since))
+    }
+
+    /// Something of the viewer was received.
+    pub(in crate::peer) fn hear(&self, now: Instant) {
+        self.heard
+            .store(ms(now.saturating_duration_since(self.offered_at)).saturating_add(1), Ordering::Relaxed);
     }
 
     /// The path, once connected.

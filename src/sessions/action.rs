@@ -1,5 +1,8 @@
 //! What the table wants done, and what it gives back of a session that ended.
 
+use std::time::Instant;
+
+use super::proven_offer::ProvenOffer;
 use super::session_key::{SessionKey, SessionNumber};
 use crate::peer::{AcceptedOffer, EndReason};
 use crate::signaling::message::{Candidate, Refusal};
@@ -8,6 +11,8 @@ use crate::signaling::topic::Id;
 /// What is to be done about a session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SessionAction {
+    /// Have the SDP of an offer read, and give both back to [`Table::offer_read`].
+    Read(Box<ProvenOffer>),
     /// Start one.
     Start {
         /// Its number, to be given back to [`Table::attach`] and [`Table::end`].
@@ -20,6 +25,8 @@ pub enum SessionAction {
         pending: Vec<Option<Candidate>>,
         /// The grant it came in with.
         grant: Option<Id>,
+        /// When the offer came.
+        offered_at: Instant,
     },
     /// Hand an offer of the same browser-side connection to the running session.
     Renegotiate {

@@ -17,6 +17,12 @@ pub(super) enum Phase {
     Replaced,
 }
 
+/// When something was last heard of a session's viewer, as what is kept with the session knows it.
+pub trait LastHeard {
+    /// `None`: nothing yet.
+    fn last_heard(&self) -> Option<Instant>;
+}
+
 pub(super) struct SessionEntry<H> {
     pub key: SessionKey,
     /// The `o=` session id of its browser-side peer connection.
@@ -33,15 +39,37 @@ pub(super) struct SessionEntry<H> {
     pub handle: Option<H>,
 }
 
-impl<H> SessionEntry<H> {
+impl<H: LastHeard> SessionEntry<H> {
+    /// When its viewer was last heard; its offer is the first word.
+    pub fn last_heard(&self) -> Instant {
+        let heard = self.handle.as_ref().and_then(LastHeard::last_heard);
+        heard.map_or(self.since, |heard| heard.max(self.since))
+    }
+
     /// The place that it takes up.
     pub fn place(&self, number: SessionNumber) -> Place<'_> {
         Place {
             number,
+            viewer: &self.key.viewer,
             grant: self.pass.grant.as_ref(),
             since: self.since,
+            last_heard: self.last_heard(),
             is_connected: self.is_connected,
             is_open: self.phase == Phase::Open,
         }
+    }
+}
+
+#[cfg(test)]
+impl LastHeard for () {
+    fn last_heard(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[cfg(test)]
+impl LastHeard for Instant {
+    fn last_heard(&self) -> Option<Instant> {
+        Some(*self)
     }
 }

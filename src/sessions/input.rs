@@ -6,10 +6,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
+use super::proven_offer::ProvenOffer;
 use super::session_key::{SessionKey, SessionNumber};
 use super::whep::WhepMessage;
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
+use crate::peer::offer::SdpReading;
 use crate::peer::{EndReason, Replies};
 use crate::signaling::message::{Refusal, UpKind};
 use crate::signaling::topic::Id;
@@ -25,9 +27,22 @@ pub(super) enum SessionInput {
         message: WhepMessage,
         replies: Arc<dyn Replies>,
     },
+    /// The SDP of an offer was read.
+    OfferRead {
+        proven: Box<ProvenOffer>,
+        reading: Result<SdpReading, Refusal>,
+        /// Who hears what comes of it.
+        replies: Arc<dyn Replies>,
+    },
     /// Something that was no message at all.
     Refused {
         key: SessionKey,
+        refusal: Refusal,
+    },
+    /// The same, of which the viewer has been told.
+    RefusalTold {
+        key: SessionKey,
+        claimed: Option<String>,
         refusal: Refusal,
     },
     Streaming(bool),
@@ -52,6 +67,20 @@ pub(super) enum SessionInput {
     Shutdown {
         done: oneshot::Sender<()>,
     },
+}
+
+impl SessionInput {
+    /// Whether a viewer may have caused it and nothing but that.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(
+            self,
+            Self::Message { .. }
+                | Self::Whep { .. }
+                | Self::OfferRead { .. }
+                | Self::Refused { .. }
+                | Self::RefusalTold { .. }
+        )
+    }
 }
 
 /// Runs a session and tells the table of it. A panic in it ends it, and nothing else.

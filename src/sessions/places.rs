@@ -12,18 +12,32 @@ use crate::signaling::topic::Id;
 
 /// Sessions that are still being connected may be so many more than there are places.
 const EXTRA: usize = 32;
+/// A viewer that is there is heard several times a second while pictures go to it, and now and then otherwise (RFC 7675). One
+/// that was not heard for so long gives its place to who came with the same invitation.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Most connections come about in a fraction of this; one that has not gives its place to who asks for it.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A session that has one.
 pub(super) struct Place<'a> {
     pub number: SessionNumber,
+    pub viewer: &'a Id,
     /// `None` in open access, where nobody is told from another.
     pub grant: Option<&'a Id>,
     pub since: Instant,
+    /// When its viewer was last heard.
+    pub last_heard: Instant,
     pub is_connected: bool,
     /// It was not told to end.
     pub is_open: bool,
+}
+
+/// Who wants one.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub viewer: &'a Id,
+    /// As in [`Place::grant`].
+    pub grant: Option<&'a Id>,
 }
 
 /// All of them.
@@ -48,15 +62,25 @@ pub(super) fn displaced() -> Refusal {
     Refusal::new(ErrorCode::Busy, text).retry_after(2)
 }
 
+/// What a session is told that gave its place to another one of the same invitation, if it can still be told.
+fn unheard() -> Refusal {
+    let text = "nothing was heard of this viewer while another of the same invitation waited for its place; try again";
+    Refusal::new(ErrorCode::Busy, text).retry_after(2)
+}
+
+/// Who has to go, and what it is told.
+type Displaced = (SessionNumber, Refusal);
+
 impl Places<'_> {
-    /// Whether there is a place for one more session of `grant`, and whose it is if somebody has to go for it.
+    /// Whether there is a place for one more session, and whose it is if somebody has to go for it.
     /// `is_shared`: there are other grants.
     pub fn admit(
         &self,
         now: Instant,
-        grant: Option<&Id>,
+        asking: Asking<'_>,
         is_shared: bool,
-    ) -> Result<Option<SessionNumber>, Refusal> {
+    ) -> Result<Option<Displaced>, Refusal> {
+        let grant = asking.grant;
         let is_own = |place: &&Place<'_>| place.grant == grant;
         let most = share(self.max);
         if let Some(name) = grant
@@ -65,15 +89,16 @@ impl Places<'_> {
         {
             let text = format!("the grant `{name}` has all {most} places that one grant may have");
             return self
-                .stale(now, grant)
+                .own_to_go(now, asking)
                 .map(Some)
                 .ok_or_else(|| Refusal::new(ErrorCode::Busy, text).retry_after(5));
         }
         if self.taken.iter().filter(|place| place.is_connected || is_own(place)).count() >= self.max {
-            return self.stale(now, grant).map(Some).ok_or_else(|| busy(self.max));
+            return self.own_to_go(now, asking).map(Some).ok_or_else(|| busy(self.max));
         }
         if self.taken.len() >= self.max + EXTRA {
-            return self.oldest_of_most().map(Some).ok_or_else(|| busy(self.max));
+            let oldest = self.oldest_of_most().map(|number| (number, displaced()));
+            return oldest.map(Some).ok_or_else(|| busy(self.max));
         }
         Ok(None)
     }
@@ -82,6 +107,24 @@ impl Places<'_> {
     pub fn is_crowded(&self, number: SessionNumber) -> bool {
         let others = self.taken.iter().filter(|place| place.is_connected && place.number != number);
         others.count() >= self.max
+    }
+
+    /// A session that gives its place to another one of the same invitation.
+    fn own_to_go(&self, now: Instant, asking: Asking<'_>) -> Option<Displaced> {
+        let stale = self.stale(now, asking.grant).map(|number| (number, displaced()));
+        stale.or_else(|| self.silent(now, asking).map(|number| (number, unheard())))
+    }
+
+    /// Of the same viewer, or of another one with the same grant, the connected session that was not heard for the longest
+    /// time, if it is long enough: a page that was closed without a word, a telephone that lost its network.
+    fn silent(&self, now: Instant, asking: Asking<'_>) -> Option<SessionNumber> {
+        let is_own = |place: &&Place<'_>| {
+            place.viewer == asking.viewer || (asking.grant.is_some() && place.grant == asking.grant)
+        };
+        let is_silent = |place: &&Place<'_>| now.saturating_duration_since(place.last_heard) >= SILENCE;
+        let connected = self.taken.iter().filter(|place| place.is_open && place.is_connected);
+        let own = connected.filter(is_own).filter(is_silent);
+        own.min_by_key(|place| (place.viewer != asking.viewer, place.last_heard)).map(|place| place.number)
     }
 
     /// Of `grant`, the session that has been connecting longest, if too long.
@@ -115,21 +158,25 @@ mod tests {
 
     impl House {
         fn admit(&self, now: Instant, grant: &str) -> Result<Option<SessionNumber>, ErrorCode> {
-            let taken = self.0.iter().enumerate();
+            let (viewer, taken) = (Id::default_session(), self.0.iter().enumerate());
             let place = |(at, (grant, since, is_connected)): (usize, &(Option<Id>, Instant, bool))| {
                 (at as SessionNumber, grant.clone(), *since, *is_connected)
             };
             let taken: Vec<_> = taken.map(place).collect();
             let taken = taken.iter().map(|(number, grant, since, is_connected)| Place {
                 number: *number,
+                viewer: &viewer,
                 grant: grant.as_ref(),
                 since: *since,
+                last_heard: now,
                 is_connected: *is_connected,
                 is_open: true,
             });
             let places = Places { max: MAX, taken: taken.collect() };
             let grant = Id::new(grant).ok();
-            places.admit(now, grant.as_ref(), true).map_err(|refusal| refusal.code)
+            let asking = Asking { viewer: &viewer, grant: grant.as_ref() };
+            let admitted = places.admit(now, asking, true).map_err(|refusal| refusal.code)?;
+            Ok(admitted.map(|(number, _)| number))
         }
 
         fn add(&mut self, count: usize, grant: &str, now: Instant, is_connected: bool) {

@@ -1,9 +1,11 @@
 //! The sessions that run, as everybody sees them: the table, what steers each task, and the sums.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::entry::LastHeard;
 use super::outbox::SessionOutbox;
 use super::session_key::SessionNumber;
 use super::table::{EndedSession, Table};
@@ -26,6 +28,12 @@ pub(super) struct Handle {
     pub close: Option<oneshot::Sender<EndReason>>,
     /// Its beginning was told, so its end is to be told.
     pub is_announced: bool,
+}
+
+impl LastHeard for Handle {
+    fn last_heard(&self) -> Option<Instant> {
+        self.live.last_heard()
+    }
 }
 
 impl Registry {

@@ -4,16 +4,19 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::*;
 use crate::access::identity::Identity;
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::{Parties, Signature, answer_text};
+use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
-use crate::media::CameraState;
-use crate::signaling::message::{Candidate, IceServer, Offer};
-use crate::stream::{KeyFrameReason, Rendition};
+use crate::media::{CameraState, MediaStatus};
+use crate::peer::{Factory, Signer};
+use crate::signaling::message::{Candidate, Down, IceServer, Offer};
+use crate::stream::{Fanout, KeyFrameReason, Rendition};
 
 /// What Debian's Chromium offers for one `recvonly` video.
 const OFFER: &str = include_str!("../../tests/support/chromium-offer.sdp");
@@ -67,6 +70,11 @@ struct World {
 impl World {
     /// With a camera that is ready, or not yet.
     fn new(is_ready: bool, ice: Ice) -> Self {
+        Self::reading(is_ready, ice, Arc::new(SdpReading::of))
+    }
+
+    /// The same, with offers read by `read`.
+    fn reading(is_ready: bool, ice: Ice, read: ReadSdp) -> Self {
         let (state, tasks) = (TempDir::new().unwrap(), TaskGroup::new());
         let identity = Arc::new(Identity::load_or_make(state.path()).unwrap());
         let device = Id::new("cam").unwrap();
@@ -86,7 +94,8 @@ impl World {
             keep_used: Box::new(|_| ()),
             tasks: tasks.clone(),
         };
-        let sessions = Sessions::spawn(parts, OfferAuthorizer::new(AccessMode::Open, device, vec![]));
+        let authorizer = OfferAuthorizer::new(AccessMode::Open, device, vec![]);
+        let sessions = Sessions::spawn_reading(parts, authorizer, read);
         Self { sessions, fanout, factory, identity, media, said, events, tasks, _state: state }
     }
 
@@ -325,4 +334,112 @@ async fn sessions_end_with_their_group() {
     world.answer("a").await;
     assert!(world.tasks.close(PATIENCE).await.is_empty(), "nothing had to be aborted");
     assert_eq!(*world.fanout.watch_demand().borrow(), 0);
+}
+
+/// A reader that stands still at each offer whose text has `stuck` until it is released, and fails at each with `fatal`.
+fn slow_reader() -> (ReadSdp, std::sync::mpsc::SyncSender<()>) {
+    let (release, released) = std::sync::mpsc::sync_channel(16);
+    let released = std::sync::Mutex::new(released);
+    let read: ReadSdp = Arc::new(move |sdp| {
+        assert!(!sdp.contains("fatal"), "on purpose");
+        if sdp.contains("stuck") {
+            let _ = released.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        SdpReading::of(sdp)
+    });
+    (read, release)
+}
+
+fn stuck(origin: u32) -> UpKind {
+    trickle(offer_of(origin) + "a=stuck\r\n")
+}
+
+/// One offer that is read slowly holds up what comes after it for the same session, and nobody else.
+#[tokio::test]
+async fn while_an_offer_is_read_the_others_are_served() {
+    let (read, release) = slow_reader();
+    let mut world = World::reading(true, Ice::default(), read);
+    world.say("slow", stuck(1)).await;
+    world.say("slow", candidate([192, 0, 2, 1].into(), 9, "mhyC")).await;
+    world.say("slow", UpKind::Bye { reason: None }).await;
+    world.say("slow", trickle(offer_of(2))).await;
+    world.say("other", trickle(offer_of(3))).await;
+    world.answer("other").await;
+    assert_eq!(world.event().await, "other started");
+    assert!(world.sessions.ping().await && world.sessions.live().len() == 1);
+    release.send(()).unwrap();
+    // All in its order: the first one, its end, and the one after it.
+    let events = [world.event().await, world.event().await, world.event().await];
+    let mut sorted = events.clone();
+    sorted.sort();
+    assert_eq!(events[0], "slow started");
+    assert_eq!(sorted, ["slow ended: the viewer left: bye", "slow started", "slow started"]);
+    world.answer("slow").await;
+}
+
+/// What is decided for all while an offer is being read holds for that offer, too.
+#[tokio::test]
+async fn what_is_decided_while_an_offer_is_read_holds_for_it() {
+    let (read, release) = slow_reader();
+    let mut world = World::reading(true, Ice::default(), read);
+    world.say("a", stuck(1)).await;
+    world.sessions.set_streaming(false).await;
+    release.send(()).unwrap();
+    assert_eq!(world.event().await, "a refused: privacy");
+    world.sessions.set_streaming(true).await;
+    world.say("a", stuck(2)).await;
+    world.sessions.close(None, None).await;
+    release.send(()).unwrap();
+    assert_eq!(world.event().await, "a started");
+    assert_eq!(world.event().await, "a ended: closed from a dashboard");
+    world.say("a", stuck(3)).await;
+    world.sessions.shutdown().await;
+    release.send(()).unwrap();
+    assert!(world.sessions.ping().await && world.sessions.live().is_empty());
+    assert!(world.events.try_recv().is_err(), "nothing starts any more");
+    assert!(world.tasks.close(PATIENCE).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_offer_whose_reading_fails_is_refused_and_the_next_is_read() {
+    let (read, _release) = slow_reader();
+    let mut world = World::reading(true, Ice::default(), read);
+    world.say("a", trickle(offer_of(1) + "a=fatal\r\n")).await;
+    assert_eq!(world.event().await, "a refused: internal");
+    world.say("a", trickle(offer_of(2))).await;
+    world.answer("a").await;
+    assert_eq!((world.tasks.panics(), world.tasks.ended_early().borrow().clone()), (1, None));
+}
+
+/// However many offers are read too slowly, all are answered.
+#[tokio::test(start_paused = true)]
+async fn readers_that_never_come_back_are_given_up() {
+    let (read, release) = slow_reader();
+    let mut world = World::reading(true, Ice::default(), read);
+    for at in 0..12 {
+        world.say(&format!("v{at}"), stuck(at)).await;
+    }
+    // Those that are read hold up those that wait for a reader; none is waited for longer than that.
+    assert!(world.sessions.ping().await);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    for _ in 0..12 {
+        let event = world.event().await;
+        assert!(event.ends_with("refused: internal"), "{event}");
+    }
+    for _ in 0..12 {
+        let _ = release.send(());
+    }
+}
+
+/// A refused offer of a connection that goes on is an event like any other refusal.
+#[tokio::test]
+async fn a_refused_renegotiation_is_told_as_an_event() {
+    let mut world = World::new(true, Ice::default());
+    world.say("a", trickle(OFFER.to_owned())).await;
+    world.answer("a").await;
+    assert_eq!(world.event().await, "a started");
+    world.say("a", trickle(OFFER.replace("H264/90000", "VP8/90000"))).await;
+    assert_eq!(world.event().await, "a refused: no-h264");
+    assert_eq!(world.sessions.totals().refused.iter().sum::<u64>(), 1);
+    assert_eq!(world.sessions.live().len(), 1, "it goes on");
 }

@@ -5,27 +5,27 @@
 //! sessions are kept, from the offer that starts one until its task has ended; what the edge needs of each is kept along.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use super::action::{EndedSession, SessionAction};
-use super::entry::{Phase, SessionEntry};
-use super::offer_limits::OfferLimits;
+use super::entry::{LastHeard, Phase, SessionEntry};
 use super::pending_candidates::{self, PendingCandidates};
-use super::places::{self, Places};
-use super::rate::Requester;
+use super::places::{self, Asking, Places};
+pub use super::proven_offer::ProvenOffer;
+use super::sender_check::SenderCheck;
 pub use super::session_key::{SessionKey, SessionNumber};
 pub use super::whep::{WhepMessage, WhepOffer};
 use crate::access::clock::Clock;
 use crate::access::grant::Grant;
-use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer, Pass};
+use crate::access::offer_authorizer::OfferAuthorizer;
 use crate::base::text;
-use crate::config::Secret;
 use crate::media::{CameraState, MediaStatus};
-use crate::peer::offer::{self, VideoOffer};
+use crate::peer::offer::{SdpReading, VideoOffer};
 use crate::peer::{self, AcceptedOffer, EndReason};
-use crate::signaling::message::{Candidate, ErrorCode, Offer, Refusal, UpKind};
-use crate::signaling::topic::Id;
+use crate::signaling::message::{Candidate, ErrorCode, Refusal, UpKind};
+
+/// A viewer makes one connection after the other; one of which nothing was heard for so long gives way to its next.
+const UNHEARD: Duration = Duration::from_secs(2);
 
 /// What decides over new sessions.
 #[derive(Clone, Debug)]
@@ -39,23 +39,19 @@ pub struct Table<H> {
     limits: Limits,
     sessions: BTreeMap<SessionNumber, SessionEntry<H>>,
     pending: PendingCandidates,
-    rate: OfferLimits,
-    authorizer: OfferAuthorizer,
-    clock: Clock,
+    senders: SenderCheck,
     next_number: SessionNumber,
     streaming: bool,
 }
 
-impl<H> Table<H> {
+impl<H: LastHeard> Table<H> {
     /// An empty table.
     pub fn new(limits: Limits, streaming: bool, authorizer: OfferAuthorizer, clock: Clock) -> Self {
         Self {
-            authorizer,
-            clock,
+            senders: SenderCheck::new(authorizer, clock),
             limits,
             sessions: BTreeMap::new(),
             pending: PendingCandidates::default(),
-            rate: OfferLimits::new(),
             next_number: 0,
             streaming,
         }
@@ -108,14 +104,8 @@ impl<H> Table<H> {
         self.current(key).filter(|(_, session)| session.phase == Phase::Open)
     }
 
-    /// Judges one message of a viewer on the broker.
-    pub fn message(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        kind: UpKind,
-        media: &MediaStatus,
-    ) -> Vec<SessionAction> {
+    /// Judges one message of a viewer on the broker. Of an offer only the sender is judged here, without a look at its SDP.
+    pub fn message(&mut self, now: Instant, key: SessionKey, kind: UpKind) -> Vec<SessionAction> {
         if self.current(&key).is_some_and(|(_, session)| session.is_whep) {
             let text = "this session is another viewer's, who speaks HTTP";
             return vec![refuse(key, Refusal::new(ErrorCode::NoSession, text))];
@@ -123,29 +113,30 @@ impl<H> Table<H> {
         match kind {
             UpKind::Offer(offer) => {
                 let claimed = offer.auth.as_ref().map(|auth| text::shown(&auth.grant));
-                self.signed(now, &key, &offer)
-                    .and_then(|pass| self.offer(now, &key, offer, pass, false, media))
-                    .unwrap_or_else(|refusal| vec![SessionAction::Refuse { key, claimed, refusal }])
+                let current = self.open(&key).map(|(_, session)| session.pass.clone());
+                match self.senders.signed(now, &key, &offer, current.as_ref()) {
+                    Ok(pass) => read(ProvenOffer { key, offer, pass, claimed, is_whep: false, came: now }),
+                    Err(refusal) => vec![SessionAction::Refuse { key, claimed, refusal }],
+                }
             }
             UpKind::Candidate(candidate) => self.candidate(now, key, candidate),
             UpKind::Bye { reason } => self.bye(&key, reason),
         }
     }
 
-    /// Judges one message of a viewer that speaks HTTP.
-    pub fn whep(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        message: WhepMessage,
-        media: &MediaStatus,
-    ) -> Vec<SessionAction> {
+    /// Judges one message of a viewer that speaks HTTP. Of an offer only the sender is judged here.
+    pub fn whep(&mut self, now: Instant, key: SessionKey, message: WhepMessage) -> Vec<SessionAction> {
         let own = self.open(&key).filter(|(_, session)| session.is_whep).map(|(number, _)| number);
         match (message, own) {
-            (WhepMessage::Offer(WhepOffer { offer, token, from }), _) => self
-                .bearing(now, &key, token.as_ref(), from)
-                .and_then(|pass| self.offer(now, &key, offer, pass, true, media))
-                .unwrap_or_else(|refusal| vec![refuse(key, refusal)]),
+            (WhepMessage::Offer(WhepOffer { offer, token, from }), _) => {
+                let current = self.current(&key).map(|(_, session)| session.pass.clone());
+                match self.senders.bearing(now, token.as_ref(), from, current.as_ref()) {
+                    Ok(pass) => {
+                        read(ProvenOffer { key, offer, pass, claimed: None, is_whep: true, came: now })
+                    }
+                    Err(refusal) => vec![refuse(key, refusal)],
+                }
+            }
             (WhepMessage::Candidate(candidate), Some(number))
                 if pending_candidates::size(candidate.as_ref())
                     <= pending_candidates::MAX_CANDIDATE_BYTES =>
@@ -157,92 +148,55 @@ impl<H> Table<H> {
         }
     }
 
-    /// Who sends an offer over the broker. What fails draws from buckets of its own: strangers keep nobody out.
-    fn signed(&mut self, now: Instant, key: &SessionKey, offer: &Offer) -> Result<Pass, Refusal> {
-        let sender = Requester::Viewer(key.viewer.clone());
-        if self.authorizer.mode() == AccessMode::Open {
-            self.rate.open(now, sender.clone()).map_err(too_many)?;
-        }
-        let current = self.open(key).map(|(_, session)| session.pass.clone());
-        let (clock, auth) = (self.clock, offer.auth.as_ref());
-        let claimed = self.authorizer.to_verify(auth, current.as_ref());
-        if let Some(grant) = &claimed {
-            self.rate.may_prove(now, &sender, grant, current.is_some()).map_err(too_many)?;
-        }
-        let judged =
-            self.authorizer.check(clock, &key.viewer, &key.session, &offer.sdp, auth, current.as_ref());
-        match &judged {
-            Ok(pass) if current.as_ref().is_some_and(|current| current.is_same_offer(pass)) => {
-                self.rate.repeated(now, key.viewer.clone())
-            }
-            Ok(Pass { grant: Some(grant), .. }) => {
-                self.rate.proved(now, grant.clone(), Some(key.viewer.clone()))
-            }
-            Ok(_) => Ok(()),
-            Err(refusal) if refusal.code == ErrorCode::Unauthorized => self.rate.failed(now, sender, claimed),
-            // It was proved, and is refused for something else.
-            Err(_) => claimed.map_or(Ok(()), |grant| self.rate.proved(now, grant, Some(key.viewer.clone()))),
-        }
-        .map_err(too_many)?;
-        judged
-    }
-
-    /// Who sends an offer over HTTP. With a good token it does not matter from where: behind a proxy all are one host.
-    fn bearing(
+    /// What becomes of an offer of which [`SessionAction::Read`] was asked for. Whoever asked sees to it that nothing else was
+    /// decided for its key meanwhile. A refused one changes nothing.
+    pub fn offer_read(
         &mut self,
         now: Instant,
-        key: &SessionKey,
-        token: Option<&Secret>,
-        from: IpAddr,
-    ) -> Result<Pass, Refusal> {
-        let judged = self.authorizer.check_token(self.clock, token.map(Secret::expose));
-        match &judged {
-            Ok(Pass { grant: Some(grant), .. }) => self.rate.proved(now, grant.clone(), None),
-            Ok(_) => self.rate.open(now, Requester::host(from)),
-            Err(_) => self.rate.failed(now, Requester::host(from), None),
-        }
-        .map_err(too_many)?;
-        let pass = judged?;
-        match self.current(key) {
-            Some((_, session)) if session.pass.grant != pass.grant => {
-                Err(Refusal::new(ErrorCode::Forbidden, "this session came in with another grant"))
-            }
-            _ => Ok(pass),
-        }
+        proven: ProvenOffer,
+        reading: Result<SdpReading, Refusal>,
+        media: &MediaStatus,
+    ) -> Vec<SessionAction> {
+        let (key, claimed) = (proven.key.clone(), proven.claimed.clone());
+        self.offer(now, proven, reading, media)
+            .unwrap_or_else(|refusal| vec![SessionAction::Refuse { key, claimed, refusal }])
     }
 
-    /// What becomes of an offer whose sender is known; everything about the sender comes before the SDP is looked at. A
-    /// refused one changes nothing.
     fn offer(
         &mut self,
         now: Instant,
-        key: &SessionKey,
-        offer: Offer,
-        pass: Pass,
-        is_whep: bool,
+        proven: ProvenOffer,
+        reading: Result<SdpReading, Refusal>,
         media: &MediaStatus,
     ) -> Result<Vec<SessionAction>, Refusal> {
-        let origin = offer::origin(&offer.sdp)
-            .map(str::to_owned)
-            .ok_or_else(|| Refusal::new(ErrorCode::BadOffer, "the SDP has no o= line"))?;
-        let (video, nonce) = (VideoOffer::read(&offer.sdp), pass.nonce);
-        if let Some((number, session)) = self.open(key)
+        let ProvenOffer { key, offer, pass, is_whep, came, .. } = proven;
+        // It may have been taken away while the offer was read.
+        if let Some(refusal) = self.senders.still(&pass) {
+            return Err(refusal);
+        }
+        let SdpReading { origin, video } = reading?;
+        let nonce = pass.nonce;
+        if let Some((number, session)) = self.open(&key)
             && session.origin == origin
         {
             let offer = AcceptedOffer { offer, nonce, video: video? };
             session.pass = pass;
             return Ok(vec![SessionAction::Renegotiate { number, offer }]);
         }
-        self.one_handshake(key)?;
-        let former = self.current(key).map(|(number, _)| number);
+        let unheard = self.one_handshake(now, &key)?;
+        let former = self.current(&key).map(|(number, _)| number);
         let video = self.admit(video, media)?;
-        let close = match former {
-            Some(former) => Some(self.replace(former)),
-            None => self.make_room(now, pass.grant.as_ref())?,
+        let mut actions = if let Some(former) = former {
+            vec![self.replace(former)]
+        } else {
+            let asking = Asking { viewer: &key.viewer, grant: pass.grant.as_ref() };
+            let displaced = self.places(unheard).admit(now, asking, self.senders.is_shared())?;
+            displaced.map(|(number, why)| self.close_for(number, why)).into_iter().collect()
         };
+        actions.extend(unheard.map(|number| self.close_for(number, places::displaced())));
         let number = self.next_number;
         self.next_number += 1;
-        let (grant, key) = (pass.grant.clone(), key.clone());
+        let grant = pass.grant.clone();
         let session = SessionEntry {
             key: key.clone(),
             origin,
@@ -256,8 +210,8 @@ impl<H> Table<H> {
         self.sessions.insert(number, session);
         let pending = self.pending.take(&key);
         let offer = AcceptedOffer { offer, nonce, video };
-        let start = SessionAction::Start { number, key, offer, pending, grant };
-        Ok(close.into_iter().chain([start]).collect())
+        actions.push(SessionAction::Start { number, key, offer, pending, grant, offered_at: came });
+        Ok(actions)
     }
 
     /// Ends the session because another one is to have its key.
@@ -268,33 +222,34 @@ impl<H> Table<H> {
         SessionAction::Close { number, reason: EndReason::Replaced }
     }
 
-    /// A viewer makes one connection after the other.
-    fn one_handshake(&self, key: &SessionKey) -> Result<(), Refusal> {
-        let is_pending = self.sessions.values().any(|session| {
+    /// A viewer makes one connection after the other; gives the session that ends for it, because nothing was heard of it: its
+    /// page was left or its device went to sleep before it connected.
+    fn one_handshake(&self, now: Instant, key: &SessionKey) -> Result<Option<SessionNumber>, Refusal> {
+        let is_pending = |session: &SessionEntry<H>| {
             session.key.viewer == key.viewer
                 && session.key != *key
                 && !session.is_connected
                 && session.phase == Phase::Open
-        });
-        if is_pending {
-            let text = "another connection of this viewer is still being made";
-            return Err(Refusal::new(ErrorCode::RateLimited, text).retry_after(2));
+        };
+        let mut pending = self.sessions.iter().filter(|(_, session)| is_pending(session));
+        let heard = |session: &SessionEntry<H>| now.saturating_duration_since(session.last_heard()) < UNHEARD;
+        match pending.clone().find(|(_, session)| heard(session)) {
+            Some(_) => {
+                let text = "another connection of this viewer is still being made";
+                Err(Refusal::new(ErrorCode::RateLimited, text).retry_after(2))
+            }
+            None => Ok(pending.next().map(|(number, _)| *number)),
         }
-        Ok(())
     }
 
-    /// Every place that is taken.
-    fn places(&self) -> Places<'_> {
-        let taken = self.sessions.iter().filter(|(_, session)| session.phase != Phase::Replaced);
+    /// Every place that is taken, but for that of `without`, which ends.
+    fn places(&self, without: Option<SessionNumber>) -> Places<'_> {
+        let taken = self
+            .sessions
+            .iter()
+            .filter(|(number, session)| session.phase != Phase::Replaced && Some(**number) != without);
         let taken = taken.map(|(number, session)| session.place(*number));
         Places { max: self.limits.max_viewers, taken: taken.collect() }
-    }
-
-    /// A place for one more session of `grant`; gives the end of another session if there is one only so.
-    fn make_room(&mut self, now: Instant, grant: Option<&Id>) -> Result<Option<SessionAction>, Refusal> {
-        let is_shared = self.authorizer.viewing_grants() > 1;
-        let displaced = self.places().admit(now, grant, is_shared)?;
-        Ok(displaced.map(|number| self.close_for(number, places::displaced())))
     }
 
     fn close_for(&mut self, number: SessionNumber, refusal: Refusal) -> SessionAction {
@@ -308,7 +263,7 @@ impl<H> Table<H> {
     pub fn connected(&mut self, number: SessionNumber) -> Vec<SessionAction> {
         let Some(session) = self.sessions.get_mut(&number) else { return Vec::new() };
         let is_new = !std::mem::replace(&mut session.is_connected, true);
-        if is_new && session.phase == Phase::Open && self.places().is_crowded(number) {
+        if is_new && session.phase == Phase::Open && self.places(None).is_crowded(number) {
             let refusal = places::busy(self.limits.max_viewers);
             return vec![self.close_for(number, refusal)];
         }
@@ -317,14 +272,11 @@ impl<H> Table<H> {
 
     /// The time on the wall, and other grants if they changed. Ends the sessions whose grant is gone.
     pub fn set_access(&mut self, clock: Clock, grants: Option<Vec<Grant>>) -> Vec<SessionAction> {
-        self.clock = clock;
-        if let Some(grants) = grants {
-            self.authorizer.set_grants(grants);
-        }
+        self.senders.set_access(clock, grants);
         let mut actions = Vec::new();
         for (number, session) in self.sessions.iter_mut().filter(|(_, session)| session.phase == Phase::Open)
         {
-            if let Some(refusal) = self.authorizer.still(clock, &session.pass) {
+            if let Some(refusal) = self.senders.still(&session.pass) {
                 session.phase = Phase::Closing;
                 let (number, reason) = (*number, EndReason::GrantEnded(refusal));
                 actions.push(SessionAction::Close { number, reason });
@@ -399,7 +351,7 @@ impl<H> Table<H> {
 
     /// The offers that were used, to be kept over a restart, if there are more than when this was asked last.
     pub fn take_used(&mut self) -> Option<String> {
-        self.authorizer.take_used()
+        self.senders.take_used()
     }
 
     /// The limits.
@@ -436,14 +388,17 @@ impl<H> Table<H> {
     }
 }
 
-fn too_many(wait_s: u32) -> Refusal {
-    Refusal::new(ErrorCode::RateLimited, "too many offers in a short time").retry_after(wait_s)
+fn read(proven: ProvenOffer) -> Vec<SessionAction> {
+    vec![SessionAction::Read(Box::new(proven))]
 }
 
 fn refuse(key: SessionKey, refusal: Refusal) -> SessionAction {
     SessionAction::Refuse { key, claimed: None, refusal }
 }
 
+#[cfg(test)]
+#[path = "table_grant_tests.rs"]
+mod grant_tests;
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;

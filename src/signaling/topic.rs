@@ -54,6 +54,9 @@ pub struct Topics {
     base: String,
 }
 
+/// What `porthole doctor` sends on `set/` and `do/` to see it come back: the only thing there that gets no answer.
+pub const PROBE: &str = "porthole doctor";
+
 /// What a message on one of the device's own topics is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound<'a> {
@@ -61,9 +64,9 @@ pub enum Inbound<'a> {
     Signal(Id),
     /// A signal topic whose viewer part is no id: nobody can be answered.
     BadViewer,
-    /// `set/<setting>`; the setting may hold a `/` (`control/brightness`).
+    /// `set/<setting>`; the setting may hold a `/` (`control/brightness`), and be empty, which is none.
     Set(&'a str),
-    /// `do/<action>`.
+    /// `do/<action>`, which may be empty, too.
     Do(&'a str),
     /// Not one of ours.
     Other,
@@ -117,8 +120,11 @@ impl Topics {
             return Id::new(viewer).map_or(Inbound::BadViewer, Inbound::Signal);
         }
         match rest.split_once('/') {
-            Some(("set", setting)) if !setting.is_empty() => Inbound::Set(setting),
-            Some(("do", action)) if !action.is_empty() => Inbound::Do(action),
+            Some(("set", setting)) => Inbound::Set(setting),
+            Some(("do", action)) => Inbound::Do(action),
+            // Their filters bring these, too (MQTT 5 section 4.7.1.2).
+            None if rest == "set" => Inbound::Set(""),
+            None if rest == "do" => Inbound::Do(""),
             _ => Inbound::Other,
         }
     }
@@ -156,7 +162,15 @@ mod tests {
         assert_eq!(topics.parse("porthole/front-door/set/streaming"), Inbound::Set("streaming"));
         assert_eq!(topics.parse("porthole/front-door/set/control/hue"), Inbound::Set("control/hue"));
         assert_eq!(topics.parse("porthole/front-door/do/keyframe"), Inbound::Do("keyframe"));
-        assert_eq!(topics.parse("porthole/front-door/set/"), Inbound::Other);
+        for (empty, inbound) in [
+            ("set/", Inbound::Set("")),
+            ("set", Inbound::Set("")),
+            ("do/", Inbound::Do("")),
+            ("do", Inbound::Do("")),
+        ] {
+            assert_eq!(topics.parse(&format!("porthole/front-door/{empty}")), inbound);
+        }
+        assert_eq!(topics.parse("porthole/front-door/settle"), Inbound::Other);
         assert_eq!(topics.parse("porthole/front-doorway/do/keyframe"), Inbound::Other);
         assert_eq!(topics.parse("other/front-door/do/keyframe"), Inbound::Other);
     }

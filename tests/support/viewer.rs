@@ -198,6 +198,11 @@ impl Dashboard {
         }
     }
 
+    /// Events of this type that came and that nobody has taken.
+    pub fn left(&self, kind: &str) -> Vec<&Value> {
+        self.events.iter().filter(|event| event["type"] == kind).collect()
+    }
+
     /// Waits for the `command` event of `topic`.
     pub async fn command(&mut self, topic: &str) -> Value {
         self.event(topic, |event| event["type"] == "command" && event["topic"] == topic).await

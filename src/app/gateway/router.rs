@@ -22,7 +22,7 @@ use crate::media::MediaStatus;
 use crate::sessions::{SessionEvent, Sessions};
 use crate::signaling::message::{Rejected, Up};
 use crate::signaling::mqtt::{Incoming, MqttEvent};
-use crate::signaling::topic::{Id, Inbound, Topics};
+use crate::signaling::topic::{Id, Inbound, PROBE, Topics};
 
 /// Decides what each thing that happens is for; others carry it out.
 pub(super) struct Router {
@@ -172,6 +172,7 @@ impl Router {
         }
         match self.topics.parse(&incoming.topic) {
             Inbound::Signal(viewer) => self.signal(viewer, &incoming.payload).await,
+            Inbound::Set("") | Inbound::Do("") if incoming.payload == PROBE.as_bytes() => {}
             inbound @ (Inbound::Set(_) | Inbound::Do(_)) => {
                 let (snapshots, publisher) = (&mut self.snapshots, &mut self.publisher);
                 let Incoming { payload, answer_to, .. } = incoming;

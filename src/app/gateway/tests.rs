@@ -1,5 +1,6 @@
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::*;
@@ -10,6 +11,8 @@ use crate::media::{CameraState, MediaStatus};
 use crate::peer::{EndReason, Factory, Signer};
 use crate::sessions::SessionParts;
 use crate::sessions::table::SessionKey;
+use crate::signaling::mqtt::Incoming;
+use crate::signaling::topic::PROBE;
 
 /// What was published, oldest first.
 #[derive(Clone, Default)]
@@ -165,4 +168,39 @@ async fn a_router_that_is_gone_does_not_count_as_alive() {
     assert!(!answered);
     drop(queue);
     assert!(!handle.ping().await);
+}
+
+/// Each is answered once, whatever it says and even where it names nothing; the doctor's probe alone is not.
+#[tokio::test]
+async fn every_command_is_answered_once_and_the_doctors_probe_is_not() {
+    let World { router, published, client, events, _requests, _media, _tasks, _dir } = world();
+    let routed = tokio::spawn(router.run(std::future::pending()));
+    let payloads = ["", "1", "ON", "{}", "{\"id\":1}", "[]", "\u{1b}[2J", PROBE];
+    let names = ["", "/", "nothing", "bitrate", "control/", "streaming/", &"x".repeat(300)];
+    let mut sent = 0;
+    for topic in ["set", "do"] {
+        let all = names.iter().map(|name| format!("porthole/cam/{topic}/{name}"));
+        for topic in all.chain([format!("porthole/cam/{topic}")]) {
+            for payload in payloads {
+                let message = Incoming {
+                    topic: topic.clone(),
+                    payload: Bytes::from_static(payload.as_bytes()),
+                    retain: false,
+                    answer_to: None,
+                };
+                let is_probe = payload == PROBE
+                    && ["set", "do", "set/", "do/"]
+                        .iter()
+                        .any(|probed| topic == format!("porthole/cam/{probed}"));
+                sent += usize::from(!is_probe);
+                client.send(MqttEvent::Message(message)).await.unwrap();
+            }
+        }
+    }
+    // It answers the last of them, and ends.
+    drop(client);
+    routed.await.unwrap();
+    drop(events);
+    let told = published.on("event");
+    assert_eq!(told.len(), sent, "{told:?}");
 }

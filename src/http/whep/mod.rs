@@ -62,7 +62,13 @@ async fn endpoint(
     body: Body,
 ) -> Result<Response, Problem> {
     match method {
-        Method::POST => post(&shared, peer, &headers, body).await,
+        Method::POST => match offered(&headers, body).await {
+            Ok(sdp) => post(&shared, peer, &headers, sdp).await,
+            Err(problem) => {
+                shared.note_refused_offer(&problem);
+                Err(problem)
+            }
+        },
         Method::OPTIONS => {
             let accepts = [(header::ALLOW, "OPTIONS, POST"), (HeaderName::from_static("accept-post"), SDP)];
             let mut response = (StatusCode::NO_CONTENT, accepts).into_response();
@@ -127,17 +133,21 @@ fn find(shared: &ServerState, id: &str, headers: &HeaderMap) -> Result<Arc<Resou
     Err(Refusal::new(ErrorCode::Unauthorized, text).into())
 }
 
-async fn post(
-    shared: &ServerState,
-    peer: ClientHost,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
+/// The offer in a request.
+async fn offered(headers: &HeaderMap, body: Body) -> Result<String, Problem> {
     if !is_of_type(headers, SDP) {
         let text = "send the offer as `Content-Type: application/sdp`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let sdp = text(body).await?;
+    text(body).await
+}
+
+async fn post(
+    shared: &ServerState,
+    peer: ClientHost,
+    headers: &HeaderMap,
+    sdp: String,
+) -> Result<Response, Problem> {
     let token = token(headers);
     let bearer = match shared.services.access {
         AccessMode::Open => None,

@@ -49,7 +49,11 @@ pub(super) async fn patch(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let bad = |text: String| Problem::new(StatusCode::BAD_REQUEST, text);
-    let fragment = SdpFragment::parse(&text(body).await?).map_err(bad)?;
+    let fragment = text(body).await.and_then(|text| SdpFragment::parse(&text).map_err(bad));
+    let fragment = fragment.inspect_err(|problem| {
+        let (sessions, key) = (&shared.services.sessions, resource.key.clone());
+        sessions.note_refusal(key, problem.refusal().clone());
+    })?;
     let mut exchange = resource.exchange.lock().await;
     let generation = fragment.restarts(&exchange.offer).map_err(bad)?;
     let tags = headers.get(header::IF_MATCH).map(|tags| tags.to_str().unwrap_or_default());

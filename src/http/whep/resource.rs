@@ -116,7 +116,7 @@ impl Resources {
 }
 
 /// The session's name for everybody, which tells nothing of its URL.
-fn new_key() -> Result<SessionKey, NoRandom> {
+pub(in crate::http) fn new_key() -> Result<SessionKey, NoRandom> {
     let text = format!("whep-{}", Nonce::random()?.encode());
     // Base64url is made of what an id may hold.
     let viewer = Id::new(&text).map_err(|_| NoRandom)?;

@@ -34,6 +34,31 @@ pub struct VideoOffer {
     places: Vec<Place>,
 }
 
+/// What an SDP says, before it is decided what that is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SdpReading {
+    /// The `o=` line's session id: constant over the life of one browser-side peer connection (RFC 9429 section 5.2.1),
+    /// different for every new one.
+    pub origin: String,
+    /// The places for our video, or why there is none.
+    pub video: Result<VideoOffer, Refusal>,
+}
+
+impl SdpReading {
+    /// Reads `sdp`.
+    ///
+    /// # Errors
+    /// `bad-offer`: nobody could tell which connection it is of.
+    pub fn of(sdp: &str) -> Result<Self, Refusal> {
+        let origin = origin(sdp).ok_or_else(no_origin)?.to_owned();
+        Ok(Self { origin, video: VideoOffer::read(sdp) })
+    }
+}
+
+fn no_origin() -> Refusal {
+    Refusal::new(ErrorCode::BadOffer, "the SDP has no o= line")
+}
+
 /// A video section that can be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
@@ -41,9 +66,7 @@ struct Place {
     formats: Vec<OfferedH264>,
 }
 
-/// The `o=` line's session id: constant over the life of one browser-side peer connection
-/// (RFC 9429 section 5.2.1), different for every new one.
-pub fn origin(sdp: &str) -> Option<&str> {
+fn origin(sdp: &str) -> Option<&str> {
     /// It is the second line (RFC 8866 section 5).
     const FIRST_LINES: usize = 8;
     let line = sdp.lines().take(FIRST_LINES).find_map(|line| line.strip_prefix("o="))?;
@@ -61,7 +84,7 @@ impl VideoOffer {
             return Err(bad("the SDP does not begin with v=0".to_owned()));
         }
         if origin(sdp).is_none() {
-            return Err(bad("the SDP has no o= line".to_owned()));
+            return Err(no_origin());
         }
         let known = [TRANSPORT_CC_URI, PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, MID_URI];
         let description = Description::read(sdp, &known).map_err(bad)?;

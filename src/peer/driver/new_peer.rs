@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rtc::peer_connection::RTCPeerConnection;
 use tokio::sync::mpsc;
@@ -27,6 +28,15 @@ pub(in crate::peer) struct PeerParts {
     pub public_ip: Option<IpAddr>,
     /// How long the viewer is asked to hold a picture.
     pub playout_delay_ms: u32,
+}
+
+impl PeerParts {
+    /// Something was received: of the viewer, unless it is a server's that tells us our addresses.
+    pub fn hear(&self, now: Instant, is_server: bool) {
+        if let Some(live) = self.live.as_ref().filter(|_| !is_server) {
+            live.hear(now);
+        }
+    }
 }
 
 /// Those, and what the driver adds.

@@ -188,6 +188,9 @@ impl Peer {
 
     /// Takes what came over any path: media goes to its sender, the rest to the library.
     pub fn received(&mut self, net: &mut Net, transport: TransportContext, datagram: &[u8], now: Instant) {
+        let pair = (transport.local_addr, transport.peer_addr);
+        let is_server = self.gathering.is_of(pair.0, pair.1);
+        self.new.parts.hear(now, is_server);
         if is_media(datagram) {
             if self.new.media.received(net, datagram, transport.peer_addr, now) && !self.handshake.is_done() {
                 self.handshake.media_received();
@@ -195,7 +198,7 @@ impl Peer {
             return;
         }
         let message = |datagram: &[u8]| TaggedBytesMut { now, transport, message: BytesMut::from(datagram) };
-        if self.gathering.is_of(transport.local_addr, transport.peer_addr) {
+        if is_server {
             self.gathering.received(message(datagram));
             self.pump(net, now);
             return;
@@ -211,7 +214,6 @@ impl Peer {
         self.answered = None;
         self.read(message(datagram));
         self.pump(net, now);
-        let pair = (transport.local_addr, transport.peer_addr);
         if nominates.is_some() && self.answered != nominates {
             self.nominations.keep(pair, datagram);
         }
