@@ -7,12 +7,14 @@
 pub mod backend;
 mod bitrate;
 mod capture_side;
+mod cause;
 mod control_settings;
 mod device_watch;
 pub mod gst_backend;
 pub mod inbox;
 pub mod key_frame_limiter;
 pub mod lifecycle;
+mod placeholder;
 mod planned_camera;
 mod small_rendition;
 mod small_runner;
