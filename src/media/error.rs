@@ -2,7 +2,7 @@
 
 /// Why a camera gives no picture, as far as somebody who watches can make use of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CameraTrouble {
     /// It is not plugged in.
     Missing,
     /// Another program has it.
@@ -212,14 +212,14 @@ pub enum MediaError {
 
 impl MediaError {
     /// The same for those who watch.
-    pub fn trouble(&self) -> Trouble {
+    pub fn trouble(&self) -> CameraTrouble {
         match self {
-            Self::NoCamera | Self::DeviceMissing { .. } => Trouble::Missing,
-            Self::DeviceBusy { device } => Trouble::Busy { device: device.clone() },
-            Self::Encoder { .. } | Self::NoEncoder { .. } => Trouble::Encoder,
-            Self::Hung { .. } => Trouble::Hung,
-            Self::Pipeline { .. } => Trouble::Silent,
-            _ => Trouble::Unusable,
+            Self::NoCamera | Self::DeviceMissing { .. } => CameraTrouble::Missing,
+            Self::DeviceBusy { device } => CameraTrouble::Busy { device: device.clone() },
+            Self::Encoder { .. } | Self::NoEncoder { .. } => CameraTrouble::Encoder,
+            Self::Hung { .. } => CameraTrouble::Hung,
+            Self::Pipeline { .. } => CameraTrouble::Silent,
+            _ => CameraTrouble::Unusable,
         }
     }
 }

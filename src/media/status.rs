@@ -9,7 +9,7 @@ use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::mode;
 use crate::media::capture::mode::CameraMode;
 use crate::media::encode::choice::EncoderStatus;
-use crate::media::error::Trouble;
+use crate::media::error::CameraTrouble;
 use crate::media::latency::Latency;
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
@@ -107,7 +107,7 @@ pub struct MediaStatus {
     /// Why the camera is not delivering, in words for people; `None` when all is well.
     pub error: Option<String>,
     /// The same for those who watch.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<CameraTrouble>,
     /// Whether those who watch see words while the camera gives no picture: an encoder in software is there to make them.
     pub has_placeholder: bool,
     /// When `state` last changed.

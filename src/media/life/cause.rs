@@ -1,6 +1,6 @@
 //! Why the camera gives no picture: in words for its owner, and for those who watch.
 
-use crate::media::error::{MediaError, Trouble};
+use crate::media::error::{CameraTrouble, MediaError};
 
 /// One reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub struct Cause {
     /// For the person who has to act on it.
     pub text: String,
     /// For those who watch.
-    pub trouble: Trouble,
+    pub trouble: CameraTrouble,
 }
 
 impl From<&MediaError> for Cause {
@@ -20,7 +20,7 @@ impl From<&MediaError> for Cause {
 impl From<String> for Cause {
     /// What the life cycle finds out by itself: no picture came.
     fn from(text: String) -> Self {
-        Self { text, trouble: Trouble::Silent }
+        Self { text, trouble: CameraTrouble::Silent }
     }
 }
 

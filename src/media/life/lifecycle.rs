@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::media::error::Trouble;
+use crate::media::error::CameraTrouble;
 use crate::media::life::cause::Cause;
 use crate::media::status::CameraState;
 
@@ -309,7 +309,7 @@ impl Lifecycle {
     }
 
     /// The same for those who watch.
-    pub fn trouble(&self) -> Option<&Trouble> {
+    pub fn trouble(&self) -> Option<&CameraTrouble> {
         self.cause().map(|cause| &cause.trouble)
     }
 

@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What is known at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct CameraFacts {
     /// Somebody watches, and the privacy switch lets them.
     pub is_wanted: bool,
     /// What the capture side says of itself, which may be late.
@@ -60,7 +60,7 @@ impl Placeholder {
     }
 
     /// Takes note of what is known now and says what to do.
-    pub fn poll(&mut self, now: Instant, facts: &Facts) -> Option<PlaceholderAction> {
+    pub fn poll(&mut self, now: Instant, facts: &CameraFacts) -> Option<PlaceholderAction> {
         if facts.is_wanted {
             self.wanted_since.get_or_insert(now);
         } else {
@@ -85,7 +85,7 @@ impl Placeholder {
     }
 
     /// When [`Self::poll`] will say [`PlaceholderAction::Show`], if nothing else is known by then.
-    pub fn deadline(&self, facts: &Facts) -> Option<Instant> {
+    pub fn deadline(&self, facts: &CameraFacts) -> Option<Instant> {
         if self.is_shown {
             return None;
         }

@@ -16,9 +16,9 @@ use crate::media::board::BoardClass;
 use crate::media::capture::mode::Rate;
 use crate::media::encode::choice::EncoderChoice;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec};
-use crate::media::error::{MediaError, Trouble};
+use crate::media::error::{CameraTrouble, MediaError};
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
-use crate::media::life::placeholder::{Facts, Placeholder, PlaceholderAction};
+use crate::media::life::placeholder::{CameraFacts, Placeholder, PlaceholderAction};
 use crate::media::life::placeholder_words::notice;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::fanout_sink::FanoutSink;
@@ -167,8 +167,8 @@ impl PlaceholderRunner {
         self.limiter.deadline()
     }
 
-    fn facts(&self, status: &MediaStatus) -> Facts {
-        Facts {
+    fn facts(&self, status: &MediaStatus) -> CameraFacts {
+        CameraFacts {
             is_wanted: self.fanout.demands() > 0 && status.state != CameraState::Off,
             camera: status.state,
             last_picture: self.sink.last_picture(),
@@ -253,7 +253,7 @@ impl PlaceholderRunner {
     }
 
     async fn look_up_holder(&mut self, status: &MediaStatus) {
-        let Some(Trouble::Busy { device }) = &status.trouble else {
+        let Some(CameraTrouble::Busy { device }) = &status.trouble else {
             self.holder = None;
             return;
         };

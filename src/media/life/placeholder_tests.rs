@@ -219,8 +219,8 @@ impl World {
         self.waiting.push(input);
     }
 
-    fn facts(&self) -> Facts {
-        Facts {
+    fn facts(&self) -> CameraFacts {
+        CameraFacts {
             is_wanted: self.viewers > 0 && self.camera != CameraState::Off,
             camera: self.camera,
             last_picture: self.last_picture,

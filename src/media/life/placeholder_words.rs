@@ -1,6 +1,6 @@
 //! What the placeholder says, for people who only watch: what is wrong, and what follows. Pure.
 
-use crate::media::error::Trouble;
+use crate::media::error::CameraTrouble;
 use crate::media::status::CameraState;
 use crate::media::test_picture::notice::Notice;
 
@@ -8,7 +8,7 @@ use crate::media::test_picture::notice::Notice;
 const MAX_NAME: usize = 24;
 
 /// The words. `holder` is the program that has the camera, where it is known.
-pub fn notice(camera: CameraState, trouble: Option<&Trouble>, holder: Option<&str>) -> Notice {
+pub fn notice(camera: CameraState, trouble: Option<&CameraTrouble>, holder: Option<&str>) -> Notice {
     let (headline, detail) = match (camera, trouble) {
         (CameraState::Lost | CameraState::Error, Some(trouble)) => explain(trouble, holder),
         (CameraState::Starting | CameraState::Idle, _) => {
@@ -19,12 +19,12 @@ pub fn notice(camera: CameraState, trouble: Option<&Trouble>, holder: Option<&st
     Notice { headline, detail: detail.into() }
 }
 
-fn explain(trouble: &Trouble, holder: Option<&str>) -> (String, &'static str) {
+fn explain(trouble: &CameraTrouble, holder: Option<&str>) -> (String, &'static str) {
     match trouble {
-        Trouble::Missing => {
+        CameraTrouble::Missing => {
             ("The camera is unplugged".into(), "The picture comes back once it is plugged in.")
         }
-        Trouble::Busy { .. } => {
+        CameraTrouble::Busy { .. } => {
             let name: Option<String> = holder.map(|name| name.chars().take(MAX_NAME).collect());
             let headline = match name {
                 Some(name) => format!("The camera is held by {name}"),
@@ -32,16 +32,16 @@ fn explain(trouble: &Trouble, holder: Option<&str>) -> (String, &'static str) {
             };
             (headline, "The picture comes back once that program lets go of it.")
         }
-        Trouble::Unusable => {
+        CameraTrouble::Unusable => {
             ("The camera cannot be used".into(), "Its owner has to look: porthole doctor says what is wrong.")
         }
-        Trouble::Encoder => {
+        CameraTrouble::Encoder => {
             ("The encoder is started anew".into(), "It had stopped. The picture comes back by itself.")
         }
-        Trouble::Hung => {
+        CameraTrouble::Hung => {
             ("The camera does not answer".into(), "It is started anew. The picture comes back by itself.")
         }
-        Trouble::Silent => silent(),
+        CameraTrouble::Silent => silent(),
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_program_that_holds_the_camera_is_named_where_it_is_known() {
-        let busy = Trouble::Busy { device: "/dev/video0".into() };
+        let busy = CameraTrouble::Busy { device: "/dev/video0".into() };
         let say = |holder| notice(CameraState::Error, Some(&busy), holder).headline;
         assert_eq!(say(Some("ffmpeg")), "The camera is held by ffmpeg");
         assert_eq!(say(None), "Another program holds the camera");

@@ -18,7 +18,7 @@ use crate::media::pipeline::fanout_sink::{FanoutSink, placeholder_sink};
 use crate::media::pipeline::running::KeyFrameSource;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
-use crate::media::test_picture::Drawing;
+use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::notice::{Notice, NoticePicture};
 
 /// In messages.

@@ -14,7 +14,7 @@ use crate::media::capture::mode::Rate;
 use crate::media::elements::set;
 use crate::media::encode::encoder::{EncodeSettings, raw_caps};
 use crate::media::error::MediaError;
-use crate::media::test_picture::Drawing;
+use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::picture::TestPicture;
 
 /// Pictures in flight between drawing and encoding; one more is skipped, never waited for.

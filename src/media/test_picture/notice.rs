@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::media::test_picture::Drawing;
+use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
 use crate::media::test_picture::picture::fill;
 

@@ -16,7 +16,7 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use crate::media::capture::mode::{CameraMode, Rate};
 use crate::media::error::MediaError;
-use crate::media::test_picture::Drawing;
+use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
 
 const BLOCK: usize = 16;
