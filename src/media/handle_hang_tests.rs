@@ -1,12 +1,43 @@
 //! The whole capture side, a thread of whose pipeline stands still.
 
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::tests::{config, next, until};
 use super::*;
 use crate::media::status::CameraState;
 use crate::stream::h264;
+
+/// The thread of the pipeline that runs now stands still until the end of this.
+struct Standstill {
+    release: SyncSender<()>,
+    keeper: JoinHandle<()>,
+}
+
+impl Standstill {
+    fn of(fanout_sinks: &FanoutSinks) -> Self {
+        let gate = Arc::new(Mutex::new(()));
+        let (release, released) = sync_channel::<()>(0);
+        let (held, is_held) = sync_channel(0);
+        let keeper = std::thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || {
+                let _gate = gate.lock();
+                held.send(()).unwrap();
+                let _ = released.recv();
+            }
+        });
+        is_held.recv().unwrap();
+        fanout_sinks.of(Rendition::Full).block(&gate);
+        Self { release, keeper }
+    }
+
+    fn end(self) {
+        drop(self.release);
+        self.keeper.join().unwrap();
+    }
+}
 
 #[tokio::test]
 async fn a_pipeline_that_hangs_is_said_at_once_and_replaced() {
@@ -18,27 +49,14 @@ async fn a_pipeline_that_hangs_is_said_at_once_and_replaced() {
     let mut subscription = fanout.subscribe();
     let _demand = fanout.demand();
     next(&mut subscription).await;
-    let gate = Arc::new(Mutex::new(()));
-    let (release, released) = sync_channel::<()>(0);
-    let (held, is_held) = sync_channel(0);
-    let keeper = std::thread::spawn({
-        let gate = Arc::clone(&gate);
-        move || {
-            let _gate = gate.lock();
-            held.send(()).unwrap();
-            let _ = released.recv();
-        }
-    });
-    is_held.recv().unwrap();
-    fanout_sinks.of(Rendition::Full).block(&gate);
+    let standstill = Standstill::of(&fanout_sinks);
     let mut status = media.status();
     until(&mut status, |status| status.state == CameraState::Error).await;
     until(&mut status, |status| status.state == CameraState::Live).await;
     // Pictures of the new one, from its first on.
     while !next(&mut subscription).await.key_frame {}
     assert!(media.ping().await);
-    drop(release);
-    keeper.join().unwrap();
+    standstill.end();
     for _ in 0..10 {
         next(&mut subscription).await;
     }
@@ -60,9 +78,7 @@ async fn a_camera_that_falls_silent_leaves_no_viewer_without_pictures() {
     let _demand = fanout.demand();
     let first = next(&mut subscription).await;
     let promised = h264::find_sps(&first.data).unwrap();
-    let gate = Arc::new(Mutex::new(()));
-    let held = gate.lock().unwrap();
-    fanout_sinks.of(Rendition::Full).block(&gate);
+    let standstill = Standstill::of(&fanout_sinks);
     // Its pipeline does not even stop; then another one takes its place.
     let (mut last, mut words) = (first.media_time, 0);
     let camera = loop {
@@ -82,7 +98,7 @@ async fn a_camera_that_falls_silent_leaves_no_viewer_without_pictures() {
     };
     assert!(camera.key_frame);
     until(&mut status, |status| status.state == CameraState::Live).await;
-    drop(held);
+    standstill.end();
     assert_eq!(*tasks.ended_early().borrow(), None);
     media.shutdown().await;
 }

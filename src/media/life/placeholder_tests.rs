@@ -72,6 +72,7 @@ struct Run {
 }
 
 /// Worker, camera, placeholder and viewers.
+#[allow(clippy::struct_excessive_bools, reason = "one for each thing that can happen")]
 struct World {
     start: Instant,
     now: Instant,
