@@ -74,7 +74,8 @@
 //! # Decisions and edges
 //!
 //! What decides is a pure function of input and time, tested without sleeping: `sessions::table` (who may watch), `adaptation` and
-//! `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::key_frame_limiter`,
+//! `peer::bwe` (how much is sent to whom), `media::life::lifecycle` (when the camera runs), `media::life::placeholder` (when words are
+//! shown in its place), `media::life::key_frame_limiter`,
 //! `media::plan::rank` (what the camera is asked for), `peer::connect::offer` (what an offer may get), `app::persist::slots` (what is written when),
 //! [`signaling::message`] and [`signaling::topic`], `dashboard`. The edges beside them carry out: `sessions`, `media::life::worker`,
 //! `peer::driver`, `signaling::mqtt`, `app`.

@@ -117,10 +117,52 @@ async fn too_many_offers_are_slowed_down() {
     daemon.assert_unharmed();
 }
 
+fn missing(settings: Settings) -> Settings {
+    settings.text("camera.device", "/dev/video99")
+}
+
+/// Whoever watches sees words instead; for programs it is lost all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_camera_is_unavailable() {
-    let missing = |settings: Settings| settings.text("camera.device", "/dev/video99");
+async fn a_missing_camera_is_said_in_the_picture_until_the_privacy_switch_ends_it() {
     let Some((broker, mut daemon, mut dashboard)) = world(missing).await else { return };
+    dashboard.camera("lost").await;
+    let url = broker.url();
+    let arguments = ["watch", "--broker", &url, "--device", DEVICE, "--seconds", "4", "--json"];
+    let watched = tokio::process::Command::from(porthole(&arguments)).output().await.expect("porthole watch");
+    let report: Value = serde_json::from_slice(&watched.stdout).expect("a report");
+    assert!(report["frames"].as_u64().is_some_and(|frames| frames > 4), "{report:#}");
+    assert_eq!((&report["connected"], &report["errors"]), (&json!(1), &json!([])), "{report:#}");
+
+    let snapshot = dashboard.ask("do/snapshot", "").await;
+    assert_eq!(snapshot["ok"], false, "words are no picture of the camera: {snapshot}");
+    let mut viewer = Viewer::connect(broker.port(), "viewer").await;
+    viewer.offer("s", OFFER).await;
+    viewer.expect("answer").await;
+    let state = dashboard.viewers(1).await;
+    assert_eq!(
+        (&state["camera"]["state"], &state["encoder"]["bitrate"]),
+        (&json!("lost"), &json!(0)),
+        "{state:#}"
+    );
+    assert_eq!(dashboard.ask("set/streaming", "OFF").await["ok"], true);
+    let bye = viewer.expect("bye").await;
+    assert!(bye["reason"].as_str().is_some_and(|reason| reason.contains("privacy")), "{bye}");
+    dashboard.viewers(0).await;
+    daemon.assert_unharmed();
+}
+
+/// No encoder, so nothing can be shown at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_camera_is_unavailable_where_no_words_can_be_shown() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let nothing = tempfile::tempdir().expect("a folder");
+    let path = nothing.path().display().to_string();
+    let registry = nothing.path().join("registry").display().to_string();
+    let environment = [("GST_PLUGIN_SYSTEM_PATH_1_0", path), ("GST_REGISTRY_1_0", registry)];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let mut daemon = Daemon::run_with(missing(Settings::new(&broker.url())), environment);
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.availability("online").await;
     dashboard.camera("lost").await;
     let mut viewer = Viewer::connect(broker.port(), "viewer").await;
     viewer.offer("s", OFFER).await;

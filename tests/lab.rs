@@ -88,7 +88,7 @@ async fn vivid_is_watched(lab: &Lab, dashboard: &mut Dashboard) {
     assert_eq!(lab.camera_holders(), [""; 0], "nobody watches, but the camera is open");
 }
 
-/// Longer without a picture than ICE lives without packets: the session has to keep itself alive.
+/// For longer than ICE lives without packets.
 async fn a_session_outlives_its_camera(lab: &Lab, dashboard: &mut Dashboard) {
     let watching = tokio::spawn(watch(40));
     let flows = |state: &Value| {
@@ -105,7 +105,8 @@ async fn a_session_outlives_its_camera(lab: &Lab, dashboard: &mut Dashboard) {
     let session = |state: &Value| state["viewers"]["sessions"][0]["since"].clone();
     assert_eq!(session(&back), session(&state), "it is not the same session: {back:#}");
     let report = watching.await.expect("a report");
-    assert!(report["longest_gap_ms"].as_u64().is_some_and(|gap| gap > 15_000), "{report:#}");
+    let gap = report["longest_gap_ms"].as_u64();
+    assert!(gap.is_some_and(|gap| gap < 5_000), "neither camera nor words: {report:#}");
     assert_eq!(report["errors"], json!([]), "{report:#}");
     dashboard.viewers(0).await;
     dashboard.camera("idle").await;

@@ -182,15 +182,42 @@ async fn a_full_house_and_privacy_are_said_in_words_and_end_by_themselves() {
     browser.close().await;
 }
 
+/// Of the video's rows, the share in which something bright is written.
+const WRITTEN_ROWS: &str = "
+    const context = window.grab();
+    if (!context) return null;
+    const { width, height } = context.canvas;
+    let rows = 0;
+    for (let y = 0; y < height; y++) {
+        const pixels = context.getImageData(0, y, width, 1).data;
+        for (let at = 0; at < pixels.length; at += 4) if (pixels[at] > 200) { rows++; break; }
+    }
+    return rows / height;";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_camera_is_said_in_words() {
+async fn a_missing_camera_is_said_in_the_picture() {
     let (Some(broker), Some(browser)) = (broker(), Browser::start().await) else { return };
     let settings = Settings::new(&broker.url()).text("camera.device", "/dev/video99");
     let mut daemon = Daemon::run(settings);
+    let mut dashboard = Dashboard::connect(broker.port()).await;
+    dashboard.camera("lost").await;
     browser.open(&link(&daemon, &broker).await).await;
-    browser.until("that there is no camera", |state| state["code"] == "camera-unavailable").await;
-    let words = browser.words().await;
-    assert!(words.contains("/dev/video99"), "it does not name the device: {words}");
+    browser.phase("live").await;
+    let before = dashboard.viewers(1).await;
+    browser.frames_advance(20).await;
+    let written = browser.run(WRITTEN_ROWS).await;
+    assert!(
+        written.as_f64().is_some_and(|share| (0.02..0.5).contains(&share)),
+        "words on a dark ground: {written}"
+    );
+    let after = dashboard.new_state("the same viewer", |state| state["viewers"]["count"] == 1).await;
+    let session = |state: &Value| state["viewers"]["sessions"][0]["session"].clone();
+    assert_eq!(session(&before), session(&after), "it is another session: {after:#}");
+    // For a look with one's own eyes.
+    if let Some(directory) = std::env::var_os("PORTHOLE_TEST_SCREENSHOTS") {
+        let png = browser.client.screenshot().await.expect("a screenshot");
+        std::fs::write(std::path::Path::new(&directory).join("placeholder.png"), png).expect("write it");
+    }
     daemon.assert_unharmed();
     browser.close().await;
 }

@@ -31,7 +31,7 @@ use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
 use crate::config::Config;
 use crate::http::HttpServer;
-use crate::media::Media;
+use crate::media::{CameraState, Media};
 use crate::sessions::Sessions;
 pub use error::AppError;
 use gateway::{Gateway, Presence, Settings};
@@ -98,6 +98,21 @@ impl App {
             Ok((false, error)) => Err(error.unwrap_or_default()),
             Err(_) => Err("the capture side has ended".to_owned()),
         }
+    }
+
+    /// Resolves once the camera itself gives pictures.
+    pub async fn camera_is_live(&self) {
+        let mut status = self.media.status();
+        // An error means that the capture side has ended: whoever waits has a limit.
+        if status.wait_for(|status| status.state == CameraState::Live).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Keeps the camera running for `span`; why it gives no picture now, in words, if it does not.
+    pub fn keep_camera(&self, span: Duration) -> Option<String> {
+        self.media.warm(span);
+        self.media.status().borrow().error.clone()
     }
 
     /// Resolves once the broker passes viewers' messages on to it.

@@ -11,6 +11,7 @@ pub mod line_writer;
 pub mod log;
 pub mod memory;
 pub mod polls;
+pub(crate) mod processes;
 pub mod stats;
 pub mod systemd;
 pub mod tasks;

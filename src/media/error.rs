@@ -1,5 +1,25 @@
 //! What can go wrong between a camera and H.264, in words for the person who has to act on it.
 
+/// Why a camera gives no picture, as far as somebody who watches can make use of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraTrouble {
+    /// It is not plugged in.
+    Missing,
+    /// Another program has it.
+    Busy {
+        /// The device's path.
+        device: String,
+    },
+    /// Its owner has something to set right.
+    Unusable,
+    /// The encoder failed.
+    Encoder,
+    /// A driver or an encoder does not answer.
+    Hung,
+    /// It is there, and gives no picture.
+    Silent,
+}
+
 /// Everything this folder can fail with. Each message names the thing and the next step.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MediaError {
@@ -188,4 +208,18 @@ pub enum MediaError {
     /// The privacy switch is off.
     #[error("the privacy switch is off; no picture is taken until it is turned on")]
     Private,
+}
+
+impl MediaError {
+    /// The same for those who watch.
+    pub fn trouble(&self) -> CameraTrouble {
+        match self {
+            Self::NoCamera | Self::DeviceMissing { .. } => CameraTrouble::Missing,
+            Self::DeviceBusy { device } => CameraTrouble::Busy { device: device.clone() },
+            Self::Encoder { .. } | Self::NoEncoder { .. } => CameraTrouble::Encoder,
+            Self::Hung { .. } => CameraTrouble::Hung,
+            Self::Pipeline { .. } => CameraTrouble::Silent,
+            _ => CameraTrouble::Unusable,
+        }
+    }
 }

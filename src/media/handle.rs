@@ -19,6 +19,7 @@ use crate::media::capture::choice::DeviceChoice;
 use crate::media::error::MediaError;
 use crate::media::life::gst_backend::{FanoutSinks, GstBackend};
 use crate::media::life::inbox::{InboxSender, Message, channel};
+use crate::media::life::placeholder_runner::{KeyFrameRequests, PlaceholderRunner};
 use crate::media::life::status_report::first_status;
 use crate::media::life::supervised::{CallLimits, Supervised};
 use crate::media::life::worker::Worker;
@@ -82,7 +83,15 @@ impl Media {
                 }
             }
         }
-        tasks.spawn("media-requests", pass_requests_on(fanout, sender.clone(), tasks.cancelled()));
+        let sink = Arc::clone(fanout_sinks.of(Rendition::Full));
+        let (placeholder, key_frames) =
+            PlaceholderRunner::new(&config, fanout.clone(), sink, status_sender.clone());
+        tasks.spawn("placeholder", placeholder.run(tasks.cancelled()));
+        let inbox_of_requests = sender.clone();
+        tasks.spawn(
+            "media-requests",
+            pass_requests_on(fanout, inbox_of_requests, key_frames, tasks.cancelled()),
+        );
         let settings = config.clone();
         let (gauges, for_pipelines) = (fanout_sinks.clone(), sender.clone());
         let make = move || GstBackend::new(config.clone(), fanout_sinks.clone(), for_pipelines.clone());
@@ -217,8 +226,14 @@ impl Drop for Inner {
     }
 }
 
-/// Carries demand and key-frame requests from the viewers' threads to the worker, until `cancelled`.
-async fn pass_requests_on(fanout: Fanout, inbox: InboxSender, cancelled: impl Future<Output = ()>) {
+/// Carries demand and key-frame requests from the viewers' threads to the worker, and the latter to the placeholder too, until
+/// `cancelled`.
+async fn pass_requests_on(
+    fanout: Fanout,
+    inbox: InboxSender,
+    placeholder: KeyFrameRequests,
+    cancelled: impl Future<Output = ()>,
+) {
     let mut cancelled = pin!(cancelled);
     let mut demand = fanout.watch_demand();
     demand.mark_changed();
@@ -234,6 +249,9 @@ async fn pass_requests_on(fanout: Fanout, inbox: InboxSender, cancelled: impl Fu
             reason = fanout.key_frame_wanted(Rendition::Full) => Message::KeyFrame(Rendition::Full, reason),
             reason = fanout.key_frame_wanted(Rendition::Small) => Message::KeyFrame(Rendition::Small, reason),
         };
+        if let Message::KeyFrame(_, reason) = message {
+            placeholder.request(reason);
+        }
         inbox.send(message);
     }
 }

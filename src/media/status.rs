@@ -9,6 +9,7 @@ use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::mode;
 use crate::media::capture::mode::CameraMode;
 use crate::media::encode::choice::EncoderStatus;
+use crate::media::error::CameraTrouble;
 use crate::media::latency::Latency;
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
@@ -105,6 +106,10 @@ pub struct MediaStatus {
     pub restarts: u64,
     /// Why the camera is not delivering, in words for people; `None` when all is well.
     pub error: Option<String>,
+    /// The same for those who watch.
+    pub trouble: Option<CameraTrouble>,
+    /// Whether those who watch see words while the camera gives no picture: an encoder in software is there to make them.
+    pub has_placeholder: bool,
     /// When `state` last changed.
     pub since: SystemTime,
 }
@@ -145,6 +150,8 @@ impl MediaStatus {
             encode_latency: None,
             restarts: 0,
             error: None,
+            trouble: None,
+            has_placeholder: false,
             since: SystemTime::UNIX_EPOCH,
         }
     }

@@ -122,11 +122,13 @@ async fn connect(
 /// Waits until the capture side knows what it will send, then judges the offer.
 async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
     let known = |status: &MediaStatus| status.ready || has_failed(status.state);
-    let status = timeout(READY_LIMIT, new.media.wait_for(known)).await;
-    let stream = status.ok().and_then(Result::ok).filter(|status| status.ready).map(|status| status.profile);
-    match stream {
-        Some(stream) => Negotiation::new(&new.offer.video, stream, None),
-        None => Err(camera_refusal(&new.media.borrow())),
+    // What is not known by then a placeholder says to those who watch.
+    let _ = timeout(READY_LIMIT, new.media.wait_for(known)).await;
+    let status = new.media.borrow().clone();
+    if status.ready || status.has_placeholder {
+        Negotiation::new(&new.offer.video, status.profile, None)
+    } else {
+        Err(camera_refusal(&status))
     }
 }
 
@@ -309,12 +311,13 @@ fn has_failed(state: CameraState) -> bool {
     matches!(state, CameraState::Lost | CameraState::Error)
 }
 
-/// A viewer that never saw a picture is told that there is none; one that did keeps its session,
+/// A viewer that never saw a picture, and sees no placeholder, is told that there is none; one that did keeps its session,
 /// because the camera may come back.
 fn camera_never_came(new: &mut NewSession) -> Option<EndReason> {
     let status = new.media.borrow_and_update();
     let saw_none = new.live.sent.units.load(Ordering::Relaxed) == 0;
-    (has_failed(status.state) && saw_none).then(|| EndReason::Refused(camera_refusal(&status)))
+    (has_failed(status.state) && saw_none && !status.has_placeholder)
+        .then(|| EndReason::Refused(camera_refusal(&status)))
 }
 
 #[cfg(test)]

@@ -293,10 +293,11 @@ impl<H: LastHeard> Table<H> {
             return Err(Refusal::new(ErrorCode::Privacy, text));
         }
         let video = video?;
-        if media.ready {
+        let gives_nothing = matches!(media.state, CameraState::Lost | CameraState::Error);
+        if media.ready || (gives_nothing && media.has_placeholder) {
             video.codec(media.profile)?;
         }
-        if matches!(media.state, CameraState::Lost | CameraState::Error) {
+        if gives_nothing && !media.has_placeholder {
             return Err(peer::camera_refusal(media));
         }
         Ok(video)

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::fresh::FreshPictures;
+use super::on_air::OnAir;
 use super::{AccessUnit, Rendition, ViewerRendition};
 
 /// Units a subscription may hold: two thirds of a second at 30 fps. A viewer further behind than
@@ -55,6 +56,7 @@ struct Receivers {
     rings: Vec<Weak<Ring>>,
     /// Of each rendition.
     fresh: [FreshPictures; 2],
+    on_air: OnAir,
 }
 
 struct Shared {
@@ -113,25 +115,60 @@ impl Fanout {
         self.publish_to(Rendition::Full, unit);
     }
 
-    /// Gives `unit` to every subscription that is in `rendition`, or that waits to get there. Never blocks on a subscriber.
+    /// Gives `unit` of the camera to every subscription that is in `rendition`, or that waits to get there. Never blocks on a
+    /// subscriber. Where a placeholder is shown, the camera comes back with its next key frame.
     pub fn publish_to(&self, rendition: Rendition, unit: &AccessUnit) {
-        self.shared.published.fetch_add(1, Ordering::Relaxed);
-        self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
-        let mut want_key_frame = false;
         let is_watched = self.demands() > 0;
         let mut receivers = lock(&self.shared.receivers);
+        if !receivers.on_air.takes_camera(rendition, unit.key_frame) {
+            drop(receivers);
+            self.request_first_key_frame_of(rendition);
+            return;
+        }
+        self.shared.published.fetch_add(1, Ordering::Relaxed);
+        self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         if is_watched {
             receivers.fresh[rendition as usize].push(unit);
         }
-        receivers.rings.retain(|ring| {
-            let Some(ring) = ring.upgrade() else { return false };
-            want_key_frame |= ring.push(rendition, unit, &self.shared.dropped);
-            true
-        });
+        let want_key_frame = receivers.give(unit, &self.shared.dropped, |_| rendition);
         drop(receivers);
         if want_key_frame {
             self.request_key_frame_of(rendition);
         }
+    }
+
+    /// A placeholder starts for as long as the camera gives no picture; the number for [`Self::publish_placeholder`].
+    pub fn begin_placeholder(&self) -> u64 {
+        lock(&self.shared.receivers).on_air.begin_placeholder()
+    }
+
+    /// It ends, if it has not ended by itself: then viewers keep the last picture until the camera's next key frame.
+    pub fn end_placeholder(&self, number: u64) {
+        lock(&self.shared.receivers).on_air.end_placeholder(number);
+    }
+
+    /// Whether its time is not over.
+    pub fn is_placeholder(&self, number: u64) -> bool {
+        lock(&self.shared.receivers).on_air.is_placeholder(number)
+    }
+
+    /// Gives `unit` of the placeholder of this number to all, whatever rendition they get. Whether its time is not over. It is
+    /// not counted: what is counted says how the camera does.
+    pub fn publish_placeholder(&self, number: u64, unit: &AccessUnit) -> bool {
+        let is_watched = self.demands() > 0;
+        let mut receivers = lock(&self.shared.receivers);
+        if !receivers.on_air.takes_placeholder(number) {
+            return false;
+        }
+        if is_watched {
+            receivers.fresh.iter_mut().for_each(|fresh| fresh.push(unit));
+        }
+        let want_key_frame = receivers.give(unit, &self.shared.dropped, ViewerRendition::current);
+        drop(receivers);
+        if want_key_frame {
+            self.request_key_frame_of(Rendition::Full);
+        }
+        true
     }
 
     /// A new subscription. Its first unit is a key frame: one that has just been made, if there is one, or the next, which
@@ -218,6 +255,24 @@ impl Fanout {
     }
 }
 
+impl Receivers {
+    /// Gives `unit` to those who are there, as one of the rendition that `of` says. Whether somebody needs a key frame now.
+    fn give(
+        &mut self,
+        unit: &AccessUnit,
+        dropped: &AtomicU64,
+        of: impl Fn(&ViewerRendition) -> Rendition,
+    ) -> bool {
+        let mut want_key_frame = false;
+        self.rings.retain(|ring| {
+            let Some(ring) = ring.upgrade() else { return false };
+            want_key_frame |= ring.push(of(&ring.rendition), unit, dropped);
+            true
+        });
+        want_key_frame
+    }
+}
+
 impl Ring {
     /// Returns whether the subscriber now needs a key frame.
     fn push(&self, rendition: Rendition, unit: &AccessUnit, dropped_total: &AtomicU64) -> bool {
@@ -294,115 +349,5 @@ impl Drop for Demand {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn unit(number: u64, key_frame: bool) -> AccessUnit {
-        let now = Instant::now();
-        AccessUnit::new(Bytes::new(), Duration::from_millis(number), now, now, key_frame)
-    }
-
-    #[tokio::test]
-    async fn a_subscriber_starts_at_a_key_frame_and_asks_for_one() {
-        let fanout = Fanout::default();
-        let mut subscription = fanout.subscribe();
-        assert_eq!(fanout.key_frame_wanted(Rendition::Full).await, KeyFrameReason::Join);
-        fanout.publish(&unit(1, false));
-        fanout.publish(&unit(2, true));
-        fanout.publish(&unit(3, false));
-        assert_eq!(subscription.next().await.media_time, Duration::from_millis(2));
-        assert_eq!(subscription.next().await.media_time, Duration::from_millis(3));
-    }
-
-    #[tokio::test]
-    async fn a_slow_subscriber_skips_to_a_key_frame_and_others_notice_nothing() {
-        let fanout = Fanout::default();
-        let mut slow = fanout.subscribe();
-        let mut fast = fanout.subscribe();
-        fanout.key_frame_wanted(Rendition::Full).await;
-        fanout.publish(&unit(0, true));
-        assert!(fast.next().await.key_frame);
-        for number in 1..=30 {
-            fanout.publish(&unit(number, false));
-            assert_eq!(fast.next().await.media_time, Duration::from_millis(number));
-        }
-        assert_eq!(fanout.key_frame_wanted(Rendition::Full).await, KeyFrameReason::Loss);
-        fanout.publish(&unit(31, true));
-        let first = slow.next().await;
-        assert!(first.key_frame);
-        assert_eq!(first.media_time, Duration::from_millis(31));
-        assert_eq!(fanout.dropped(), 21, "of the slow one alone");
-    }
-
-    #[tokio::test]
-    async fn a_viewer_is_moved_at_a_key_frame_and_its_time_goes_on_rising() {
-        let rendition = Arc::new(ViewerRendition::default());
-        let fanout = Fanout::default().at(Arc::clone(&rendition));
-        let mut subscription = fanout.subscribe();
-        fanout.publish(&unit(100, true));
-        fanout.publish_to(Rendition::Small, &unit(100, true));
-        rendition.want(Rendition::Small);
-        fanout.publish(&unit(200, false));
-        fanout.publish_to(Rendition::Small, &unit(200, false));
-        assert_eq!(subscription.next().await.media_time, Duration::from_millis(100));
-        assert_eq!(subscription.next().await.media_time, Duration::from_millis(200));
-        assert_eq!(rendition.current(), Rendition::Full);
-
-        fanout.publish(&unit(300, false));
-        fanout.publish_to(Rendition::Small, &unit(200, true));
-        assert_eq!(rendition.current(), Rendition::Small);
-        fanout.publish(&unit(400, true));
-        fanout.publish_to(Rendition::Small, &unit(300, false));
-        let first = subscription.next().await;
-        assert!(first.key_frame, "what waited of the full rendition is left out");
-        assert_eq!(first.media_time, Duration::from_millis(300) + MIN_STEP);
-        assert_eq!(subscription.next().await.media_time, Duration::from_millis(300) + MIN_STEP * 2);
-        assert_eq!(fanout.dropped(), 0);
-
-        rendition.want(Rendition::Full);
-        fanout.publish(&unit(500, true));
-        fanout.publish_to(Rendition::Small, &unit(500, true));
-        assert_eq!(subscription.next().await.media_time, Duration::from_millis(500));
-        assert_eq!((rendition.current(), rendition.wanted()), (Rendition::Full, Rendition::Full));
-    }
-
-    #[tokio::test]
-    async fn key_frames_are_asked_of_the_rendition_that_a_viewer_gets() {
-        let fanout = Fanout::default();
-        let rendition = Arc::new(ViewerRendition::default());
-        let mine = fanout.at(Arc::clone(&rendition));
-        rendition.want(Rendition::Small);
-        let mut subscription = mine.subscribe();
-        assert_eq!(fanout.key_frame_wanted(Rendition::Small).await, KeyFrameReason::Join);
-        fanout.publish_to(Rendition::Small, &unit(1, true));
-        assert!(subscription.next().await.key_frame);
-        mine.request_key_frame();
-        assert_eq!(fanout.key_frame_wanted(Rendition::Small).await, KeyFrameReason::Loss);
-        fanout.request_key_frame();
-        assert_eq!(fanout.key_frame_wanted(Rendition::Full).await, KeyFrameReason::Loss);
-    }
-
-    #[tokio::test]
-    async fn demand_is_counted_until_the_guard_is_dropped() {
-        let fanout = Fanout::default();
-        let watch = fanout.watch_demand();
-        let first = fanout.demand();
-        let second = fanout.demand();
-        assert_eq!(*watch.borrow(), 2);
-        drop(first);
-        drop(second);
-        assert_eq!(*watch.borrow(), 0);
-    }
-
-    #[test]
-    fn a_dropped_subscription_is_forgotten() {
-        let fanout = Fanout::default();
-        drop(fanout.subscribe());
-        fanout.publish(&unit(1, true));
-        assert!(lock(&fanout.shared.receivers).rings.is_empty());
-    }
-}
+#[path = "fanout_tests.rs"]
+mod tests;

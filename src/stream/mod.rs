@@ -4,6 +4,7 @@ pub mod access_unit;
 pub mod fanout;
 mod fresh;
 pub mod h264;
+mod on_air;
 mod profile;
 mod rendition;
 

@@ -137,6 +137,7 @@ const LIFE: &[&str] = &[
     "media::pipeline",
     "media::plan",
     "media::still",
+    "media::test_picture",
 ];
 const CONNECT: &[&str] = &["base", "signaling::message", "access", "media", "peer::error", "peer::rtp"];
 /// The thread of all connections, which knows neither sessions nor the viewer of `porthole watch`.

@@ -72,7 +72,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     /// The first look. An error: no video is possible in this process.
     pub fn begin(&mut self) -> Result<(), MediaError> {
         if let Err(error) = self.backend.initialize() {
-            self.feed(Input::Device(DeviceCondition::Unusable(error.to_string())));
+            self.feed(Input::Device(DeviceCondition::Unusable((&error).into())));
             return Err(error);
         }
         self.look();
@@ -218,7 +218,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             self.look();
             return;
         }
-        self.feed(Input::Failed(error.to_string()));
+        self.feed(Input::Failed(error.into()));
         if by_encoder && self.camera.encoder_failed(&mut self.backend, &error.to_string()) {
             self.look();
             // With another encoder there is nothing to wait for.

@@ -63,9 +63,9 @@ impl DeviceWatch {
         let (condition, interval) = match failure {
             None => (DeviceCondition::Ready, self.interval(now, LOOK_READY)),
             Some(error @ (MediaError::NoCamera | MediaError::DeviceMissing { .. })) => {
-                (DeviceCondition::Absent(error.to_string()), self.interval(now, LOOK_ABSENT))
+                (DeviceCondition::Absent(error.into()), self.interval(now, LOOK_ABSENT))
             }
-            Some(error) => (DeviceCondition::Unusable(error.to_string()), LOOK_UNUSABLE),
+            Some(error) => (DeviceCondition::Unusable(error.into()), LOOK_UNUSABLE),
         };
         self.next_look = now + interval;
         condition

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::media::error::CameraTrouble;
+use crate::media::life::cause::Cause;
 use crate::media::status::CameraState;
 
 /// Time from a start to its first picture. Generous: emulated machines need most of it.
@@ -12,8 +14,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(15);
 const FRAME_TIMEOUT: Duration = Duration::from_secs(3);
 /// First wait before another attempt; doubles up to [`MAX_BACKOFF`].
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
-/// Longest wait between attempts.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Longest wait between attempts: with the time of a start, a camera that works again is live within five seconds.
+const MAX_BACKOFF: Duration = Duration::from_secs(3);
 /// A run this long proves the camera healthy: the next failure starts at the shortest wait.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
@@ -23,9 +25,9 @@ pub enum DeviceCondition {
     /// A plan exists: the pipeline can be started.
     Ready,
     /// No device; its arrival is watched for.
-    Absent(String),
+    Absent(Cause),
     /// A device or an encoder that cannot be used, and why.
-    Unusable(String),
+    Unusable(Cause),
 }
 
 /// Something that happened.
@@ -42,7 +44,7 @@ pub enum Input {
     /// The latest picture of the current run came at this time.
     FrameAt(Instant),
     /// The current run failed or ended, and why.
-    Failed(String),
+    Failed(Cause),
     /// Somebody wants the pipeline restarted now.
     Restart,
     /// Keep running for this long from now.
@@ -91,7 +93,7 @@ pub struct Lifecycle {
     warm_until: Option<Instant>,
     backoff: Duration,
     /// Why the last run failed; cleared by the next first picture.
-    failure: Option<String>,
+    failure: Option<Cause>,
     restarts: u64,
 }
 
@@ -103,7 +105,7 @@ impl Lifecycle {
             streaming,
             demand: 0,
             snapshot_wanted: false,
-            device: DeviceCondition::Absent("the camera is being looked for".into()),
+            device: DeviceCondition::Absent("the camera is being looked for".to_owned().into()),
             phase: Phase::Down,
             linger_until: None,
             warm_until: None,
@@ -187,7 +189,7 @@ impl Lifecycle {
         self.device = device;
     }
 
-    fn fail(&mut self, now: Instant, reason: String, actions: &mut Vec<PipelineAction>) {
+    fn fail(&mut self, now: Instant, reason: Cause, actions: &mut Vec<PipelineAction>) {
         let (Phase::Starting { since } | Phase::Live { since, .. }) = self.phase else { return };
         let was_live = matches!(self.phase, Phase::Live { .. });
         actions.push(PipelineAction::Stop);
@@ -211,7 +213,7 @@ impl Lifecycle {
         } else {
             format!("no picture within {} s of the start", START_TIMEOUT.as_secs())
         };
-        self.fail(now, reason, actions);
+        self.fail(now, reason.into(), actions);
     }
 
     /// Brings the pipeline to where demand, privacy and device want it.
@@ -303,12 +305,21 @@ impl Lifecycle {
 
     /// Why the state is `Lost` or `Error`, in words for people.
     pub fn error(&self) -> Option<&str> {
+        self.cause().map(|cause| cause.text.as_str())
+    }
+
+    /// The same for those who watch.
+    pub fn trouble(&self) -> Option<&CameraTrouble> {
+        self.cause().map(|cause| &cause.trouble)
+    }
+
+    fn cause(&self) -> Option<&Cause> {
         match (&self.device, self.state()) {
             (
                 DeviceCondition::Absent(why) | DeviceCondition::Unusable(why),
                 CameraState::Lost | CameraState::Error,
             ) => Some(why),
-            (_, CameraState::Error) => self.failure.as_deref(),
+            (_, CameraState::Error) => self.failure.as_ref(),
             _ => None,
         }
     }

@@ -106,7 +106,7 @@ fn unplugged_is_lost_and_plugged_in_is_live_again() {
 fn attempts_are_repeated_ever_more_slowly_up_to_a_bound() {
     let mut world = World::new();
     world.expect(Input::Demand(1), &[PipelineAction::Start], CameraState::Starting);
-    for wait_ms in [500, 1000, 2000, 4000, 5000, 5000] {
+    for wait_ms in [500, 1000, 2000, 3000, 3000, 3000] {
         world.expect(Input::Failed("busy".into()), &[PipelineAction::Stop], CameraState::Error);
         assert_eq!(world.life.error(), Some("busy"));
         assert_eq!(world.life.deadline(), Some(world.now + Duration::from_millis(wait_ms)));

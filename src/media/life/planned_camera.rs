@@ -71,7 +71,7 @@ impl PlannedCamera {
         }
         let gone = MediaError::DeviceMissing { device: self.device_name(backend) };
         self.plan = None;
-        Some(DeviceCondition::Absent(gone.to_string()))
+        Some(DeviceCondition::Absent((&gone).into()))
     }
 
     /// Plans anew. `may_capture`: whether the privacy switch lets a camera run for a moment.

@@ -34,6 +34,8 @@ pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
         encode_latency: None,
         restarts: 0,
         error: None,
+        trouble: None,
+        has_placeholder: false,
         since: SystemTime::now(),
     }
 }
@@ -101,6 +103,7 @@ impl StatusPublisher {
             status.small = facts.small;
             status.restarts = facts.life.restarts();
             status.error = facts.life.error().map(ToOwned::to_owned);
+            status.trouble = facts.life.trouble().cloned();
             if let Some(plan) = facts.plan {
                 describe_plan(status, plan, facts.bitrate);
             } else if let Some((encoder, profile)) = &facts.planned_encoder {

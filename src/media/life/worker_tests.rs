@@ -333,9 +333,9 @@ fn a_camera_that_does_not_start_is_tried_ever_more_slowly() {
     world.tell(Message::Demand(1));
     world.turns = (0, 0);
     world.pass(ms(20_000));
-    let at = [0, 500, 1500, 3500, 7500, 12_500, 17_500].map(ms);
+    let at = [0, 500, 1500, 3500, 6500, 9500, 12_500, 15_500, 18_500].map(ms);
     assert_eq!(world.machine.borrow().starts_at, at);
-    assert_eq!(world.turns, (6, 6), "one for each attempt, and one for its report");
+    assert_eq!(world.turns, (8, 8), "one for each attempt, and one for its report");
     assert_eq!(world.state(), CameraState::Error);
 }
 

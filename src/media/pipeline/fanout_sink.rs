@@ -97,6 +97,34 @@ impl FanoutSink {
         self.run.load(Ordering::Relaxed)
     }
 
+    /// Has a placeholder shown from now on; the number for [`Self::placeholder_picture`].
+    pub fn begin_placeholder(&self) -> u64 {
+        self.fanout.begin_placeholder()
+    }
+
+    /// It is shown no more.
+    pub fn end_placeholder(&self, number: u64) {
+        self.fanout.end_placeholder(number);
+    }
+
+    /// Whether its time is not over.
+    pub fn is_placeholder(&self, number: u64) -> bool {
+        self.fanout.is_placeholder(number)
+    }
+
+    /// A picture of the placeholder of this number, which says nothing of the camera: no figure counts it. Whether the
+    /// placeholder's time is not over.
+    fn placeholder_picture(&self, number: u64, data: Bytes, report: &dyn Fn(PipelineEvent)) -> bool {
+        let now = Instant::now();
+        let kind = h264::picture_kind(&data);
+        // Without a stamp: those of the camera's pipeline may go on meanwhile.
+        let media_time = lock(&self.timeline).media_time(None, now);
+        if kind.key_frame {
+            report(PipelineEvent::KeyFrame);
+        }
+        self.fanout.publish_placeholder(number, &AccessUnit::of_kind(data, media_time, now, now, kind))
+    }
+
     fn picture(&self, picture: Picture, report: &dyn Fn(PipelineEvent), first: bool) {
         let Picture { data, stamp, age } = picture;
         let now = Instant::now();
@@ -145,6 +173,28 @@ struct Picture {
     stamp: Option<Duration>,
     /// Time since capture.
     age: Duration,
+}
+
+/// The end of a placeholder's pipeline. `over` is called when its time is.
+pub fn placeholder_sink(
+    fanout_sink: Arc<FanoutSink>,
+    number: u64,
+    report: EventReporter,
+    over: impl Fn() + Send + 'static,
+) -> AppSink {
+    let callbacks = AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
+            let map = buffer.into_mapped_buffer_readable().map_err(|_| gst::FlowError::Error)?;
+            if fanout_sink.placeholder_picture(number, Bytes::from_owner(map), &*report) {
+                return Ok(gst::FlowSuccess::Ok);
+            }
+            over();
+            Err(gst::FlowError::Eos)
+        })
+        .build();
+    AppSink::builder().sync(false).async_(false).max_buffers(4).callbacks(callbacks).build()
 }
 
 /// The end of a pipeline, whose pictures count from now on. `copy`: the pictures' memory is not ours to keep.

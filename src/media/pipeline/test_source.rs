@@ -1,4 +1,4 @@
-//! Feeds the test picture into a pipeline at its rate, from a thread of its own.
+//! Feeds pictures that are drawn here into a pipeline at their rate, from a thread of its own: the test picture, a placeholder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -14,6 +14,7 @@ use crate::media::capture::mode::Rate;
 use crate::media::elements::set;
 use crate::media::encode::encoder::{EncodeSettings, raw_caps};
 use crate::media::error::MediaError;
+use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::picture::TestPicture;
 
 /// Pictures in flight between drawing and encoding; one more is skipped, never waited for.
@@ -42,17 +43,26 @@ pub struct Feeder {
 }
 
 impl Feeder {
-    /// Starts feeding `source`, an element made by [`element`] that is playing already. A panic of the thread is
-    /// reported on the pipeline's bus, as an error of that element.
+    /// Starts feeding the test picture into `source`, an element made by [`element`] that is playing already.
     pub fn start(source: gst::Element, settings: EncodeSettings) -> Result<Self, MediaError> {
         let picture = TestPicture::new(settings.width, settings.height)?;
+        Self::start_with(source, settings, picture)
+    }
+
+    /// The same with another picture of this size. A panic of the thread is reported on the pipeline's bus, as an error of
+    /// that element.
+    pub fn start_with(
+        source: gst::Element,
+        settings: EncodeSettings,
+        mut picture: impl Drawing + 'static,
+    ) -> Result<Self, MediaError> {
         let pool = pool(&settings).ok_or(MediaError::System {
             what: "allocating test pictures",
             reason: "no buffer pool".into(),
         })?;
         Self::spawn(source, move |source, stopped| {
             if let Some(source) = source.downcast_ref::<AppSrc>() {
-                feed(source, &pool, picture, settings.rate, stopped);
+                feed(source, &pool, &mut picture, settings.rate, stopped);
             }
             // Without effect when that fails: the pool is about to be dropped.
             let _ = pool.set_active(false);
@@ -109,14 +119,14 @@ fn pool(settings: &EncodeSettings) -> Option<gst::BufferPool> {
 fn feed(
     source: &AppSrc,
     pool: &gst::BufferPool,
-    mut picture: TestPicture,
+    picture: &mut dyn Drawing,
     rate: Rate,
     stopped: &Receiver<()>,
 ) {
     let start = Instant::now();
     let mut number = 0;
     loop {
-        let pushed = push(source, pool, &mut picture);
+        let pushed = push(source, pool, picture);
         if pushed == Err(gst::FlowError::Flushing) || pushed == Err(gst::FlowError::Eos) {
             return;
         }
@@ -141,7 +151,7 @@ fn next_due(number: u64, elapsed: Duration, rate: Rate) -> u64 {
     (number + 1).max(u64::try_from(current).unwrap_or(u64::MAX))
 }
 
-fn push(source: &AppSrc, pool: &gst::BufferPool, picture: &mut TestPicture) -> Result<(), gst::FlowError> {
+fn push(source: &AppSrc, pool: &gst::BufferPool, picture: &mut dyn Drawing) -> Result<(), gst::FlowError> {
     let params = gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
     let stamp = source.current_running_time();
     let data = picture.advance(SystemTime::now());

@@ -16,6 +16,7 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use crate::media::capture::mode::{CameraMode, Rate};
 use crate::media::error::MediaError;
+use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
 
 const BLOCK: usize = 16;
@@ -93,7 +94,7 @@ impl Place {
 }
 
 impl TestPicture {
-    /// Draws the background.
+    /// Draws the background. Its width is a multiple of 8, so that rows need no padding.
     pub fn new(width: u32, height: u32) -> Result<Self, MediaError> {
         check_size(width, height)?;
         let (width, height) = (width as usize, height as usize);
@@ -105,16 +106,6 @@ impl TestPicture {
         let mut picture = Self { width, height, data, frame: 0, box_x: 0, clock: Vec::new(), snow };
         picture.draw_background();
         Ok(picture)
-    }
-
-    /// Draws the next picture, made at `now`: I420 without padding (its width is a multiple of 8).
-    pub fn advance(&mut self, now: SystemTime) -> &[u8] {
-        self.draw_time_blocks(now);
-        self.draw_clock(now);
-        self.move_box();
-        self.let_it_snow();
-        self.frame += 1;
-        &self.data
     }
 
     fn draw_background(&mut self) {
@@ -260,8 +251,25 @@ impl TestPicture {
     }
 }
 
+impl Drawing for TestPicture {
+    fn advance(&mut self, now: SystemTime) -> &[u8] {
+        self.draw_time_blocks(now);
+        self.draw_clock(now);
+        self.move_box();
+        self.let_it_snow();
+        self.frame += 1;
+        &self.data
+    }
+}
+
 /// Fills a rectangle of a plane; what lies outside of the plane is left out.
-fn fill(plane: &mut [u8], stride: usize, (x, y): (usize, usize), (width, height): (usize, usize), value: u8) {
+pub(super) fn fill(
+    plane: &mut [u8],
+    stride: usize,
+    (x, y): (usize, usize),
+    (width, height): (usize, usize),
+    value: u8,
+) {
     let right = (x + width).min(stride);
     if x >= right {
         return;

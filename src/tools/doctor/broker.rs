@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::processes::holders_of_port;
 use super::report::Finding;
 use crate::access::offer_authorizer::AccessMode;
 use crate::app::address::from_here;
+use crate::base::processes::holders_of_port;
 use crate::base::tasks::TaskGroup;
 use crate::broker::{EmbeddedBroker, OpenAccess, OwnCredentials};
 use crate::config::{Broker, BrokerChoice, Config};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::processes::{Holders, holders_of_file, own_user};
 use super::report::{Finding, Severity};
+use crate::base::processes::{Holders, holders_of_file, own_user};
 use crate::base::stats::round1;
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
@@ -198,8 +198,8 @@ fn none_found() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::processes::Process;
     use super::*;
+    use crate::base::processes::Process;
     use crate::media::mode::Rate;
 
     fn busy(holders: &Holders) -> Finding {

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -122,12 +123,34 @@ async fn own(config: Config, how: &str) -> Finding {
     let looked = timeout(LOOK_LIMIT, async { tokio::join!(app.looked(), app.online()).0 }).await;
     let url = app.broker.as_ref().and_then(|broker| format!("mqtt://{}", broker.tcp).parse().ok());
     let finding = match (looked, url) {
-        (Ok(Ok(())), Some(url)) => finding(first_frame(watched(&config, url), LIMIT).await, how, false),
+        (Ok(Ok(())), Some(url)) => finding(of_camera(&app, watched(&config, url)).await, how, false),
         (Ok(Err(error)), _) => Finding::fail(AREA, format!("no picture: {error}")).explained(),
         _ => Finding::fail(AREA, "the capture side did not get ready in time").next("see the lines above"),
     };
     app.drain().await;
     finding
+}
+
+/// The first picture of the camera. A placeholder may come before it, and is none.
+async fn of_camera(app: &App, watched: Watched) -> Result<Duration, (String, String)> {
+    let (start, mut live, mut is_live) = (Instant::now(), pin!(app.camera_is_live()), false);
+    let mut first = pin!(first_frame(watched, LIMIT));
+    let took = loop {
+        tokio::select! {
+            biased;
+            () = &mut live, if !is_live => is_live = true,
+            outcome = &mut first => break outcome?,
+        }
+    };
+    if is_live {
+        return Ok(took);
+    }
+    let error = app.keep_camera(LIMIT);
+    if timeout(LIMIT, live).await.is_ok() {
+        return Ok(start.elapsed());
+    }
+    let words = error.unwrap_or_else(|| "the camera gives no picture".to_owned());
+    Err(("camera-unavailable".to_owned(), words))
 }
 
 /// `others`: other viewers may have the places.

@@ -9,7 +9,6 @@ mod camera;
 mod encoder;
 mod first_frame;
 mod network;
-mod processes;
 mod report;
 
 use std::path::Path;
@@ -165,7 +164,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn configuration(config: &Config, source: &Source) -> Finding {
-    let who = if processes::own_user() == "root" {
+    let who = if crate::base::processes::own_user() == "root" {
         "; checked as root, who may more than the service's user"
     } else {
         ""

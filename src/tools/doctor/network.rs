@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::processes::{Holders, holders_of_port, holders_of_udp_port};
 use super::report::Finding;
+use crate::base::processes::{Holders, holders_of_port, holders_of_udp_port};
 use crate::config::{BrokerChoice, Config, Ice};
 use crate::peer::PeerError;
 use crate::peer::reach::{Gathered, ReachError, Reached, gather, reach};

@@ -1,4 +1,5 @@
 //! Which process has a file or a port, from /proc: the answer to "busy".
+#![cfg_attr(room_lint, allow(clippy::disallowed_methods, reason = "reads what the kernel itself holds"))]
 
 use std::fmt;
 use std::fs;
@@ -13,7 +14,7 @@ const BOUND: &str = "07";
 
 /// A process as people know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pub pid: u32,
     pub name: String,
     /// It is a daemon of this program.
@@ -28,7 +29,7 @@ impl fmt::Display for Process {
 
 /// Who has something open.
 #[derive(Debug, Default)]
-pub(super) struct Holders {
+pub(crate) struct Holders {
     pub processes: Vec<Process>,
     /// Some processes of other users could not be looked into.
     pub hidden: bool,
@@ -54,18 +55,18 @@ impl Holders {
 }
 
 /// Who has this file open.
-pub(super) fn holders_of_file(path: &Path) -> Holders {
+pub(crate) fn holders_of_file(path: &Path) -> Holders {
     let wanted = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     holders(|target| target == wanted)
 }
 
 /// Who listens at this TCP address.
-pub(super) fn holders_of_port(address: SocketAddr) -> Holders {
+pub(crate) fn holders_of_port(address: SocketAddr) -> Holders {
     holders_of_socket(["/proc/net/tcp", "/proc/net/tcp6"], address.port(), LISTEN)
 }
 
 /// Who has this UDP port at any address.
-pub(super) fn holders_of_udp_port(port: u16) -> Holders {
+pub(crate) fn holders_of_udp_port(port: u16) -> Holders {
     holders_of_socket(["/proc/net/udp", "/proc/net/udp6"], port, BOUND)
 }
 
@@ -112,7 +113,7 @@ fn daemon() -> Option<Process> {
 }
 
 /// The user that this process acts for, by name where the system has one for the number.
-pub(super) fn own_user() -> String {
+pub(crate) fn own_user() -> String {
     // The owner of /proc/self is the effective user.
     let uid = fs::metadata("/proc/self").map_or_else(|_| String::new(), |process| process.uid().to_string());
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
