@@ -71,6 +71,7 @@ fn world() -> World {
         root: "porthole".into(),
         key: "k".into(),
         access: "open",
+        scenes: Vec::new(),
         whep: None,
     };
     let published = Published::default();
@@ -94,6 +95,7 @@ fn world() -> World {
         runtime_settings: RuntimeSettings::load(dir.path()),
         persist: Persist::start(&tasks),
         fps: None,
+        picture: super::picture::ConfiguredPicture::default(),
     };
     let router = Router {
         sessions,
