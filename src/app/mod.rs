@@ -13,6 +13,7 @@ mod gateway;
 mod grants_watch;
 mod groups;
 mod health;
+mod look_settings;
 mod memory_trimmer;
 mod open;
 mod persist;
@@ -20,6 +21,7 @@ mod privacy;
 mod reload;
 mod run;
 mod runtime_settings;
+mod scene;
 mod state;
 mod web;
 

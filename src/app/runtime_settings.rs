@@ -6,10 +6,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::look_settings::{self, LookValues, MaskSettings};
 use super::persist::{Manner, Persist, Saving};
 use crate::base::durable_file::DurableFile;
 use crate::dashboard::command::{BITRATE_KBPS, Resolution};
-use crate::media::{Media, MediaConfig};
+use crate::dashboard::look::LookChange;
+use crate::media::{Media, MediaConfig, PictureLook};
 
 /// Controls that are remembered; a camera has a few dozen.
 const MAX_CONTROLS: usize = 256;
@@ -24,12 +26,15 @@ pub struct Values {
     pub resolution: Option<Resolution>,
     /// Camera controls by name.
     pub controls: BTreeMap<String, i64>,
+    /// How the picture looks.
+    pub look: LookValues,
 }
 
 /// The values and the file that remembers them.
 pub struct RuntimeSettings {
     file: DurableFile,
     pub values: Values,
+    masks: MaskSettings,
 }
 
 impl RuntimeSettings {
@@ -43,7 +48,7 @@ impl RuntimeSettings {
             tracing::warn!(file = %file.path().display(), error, "what dashboards had set is forgotten: the file cannot be read");
             Values::default()
         });
-        Self { file, values }
+        Self { file, values, masks: MaskSettings::load(state_dir) }
     }
 
     /// The configuration with them: what the capture side says from its first word on.
@@ -52,6 +57,7 @@ impl RuntimeSettings {
             (config.width, config.height) = (Some(resolution.width), Some(resolution.height));
             config.fps = resolution.fps.or(config.fps);
         }
+        config.look = self.look(&config.look);
         config
     }
 
@@ -64,6 +70,28 @@ impl RuntimeSettings {
             media.set_mode(Some((resolution.width, resolution.height)), resolution.fps.or(fps));
         }
         media.keep_controls(self.values.controls.clone());
+    }
+
+    /// How the picture is to look.
+    pub fn look(&self, configured: &PictureLook) -> PictureLook {
+        look_settings::look(&self.values.look, &self.masks, configured)
+    }
+
+    /// Takes note of what somebody wants of the picture; how it is to look then. `may_uncover`: see
+    /// [`look_settings::change`].
+    pub fn change_look(
+        &mut self,
+        change: LookChange,
+        configured: &PictureLook,
+        may_uncover: bool,
+    ) -> Result<PictureLook, String> {
+        look_settings::change((&mut self.values.look, &mut self.masks), change, configured, may_uncover)?;
+        Ok(self.look(configured))
+    }
+
+    /// Has the masks kept as they are now.
+    pub fn save_masks(&self, persist: &Persist) -> Saving {
+        self.masks.save(persist)
     }
 
     /// A control was set.
@@ -83,6 +111,7 @@ impl RuntimeSettings {
 
 fn parse(text: &str) -> Result<Values, String> {
     let mut values: Values = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    values.look = values.look.checked();
     values.bitrate_kbps = values.bitrate_kbps.filter(|kbps| BITRATE_KBPS.contains(kbps));
     while values.controls.len() > MAX_CONTROLS {
         values.controls.pop_last();
@@ -103,6 +132,8 @@ mod tests {
         settings.values.bitrate_kbps = Some(700);
         settings.values.resolution = "640x480@15".parse().ok();
         settings.set_control("hue".into(), -7);
+        settings.values.look.overlay = Some("{name}".into());
+        settings.values.look.rotate = 90.try_into().ok();
         settings.save(&persist).outcome().await.unwrap();
         assert_eq!(RuntimeSettings::load(dir.path()).values, settings.values);
         settings.values = Values::default();

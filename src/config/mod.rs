@@ -23,6 +23,7 @@ mod http;
 mod ice;
 mod mqtt;
 mod provider;
+mod scene;
 mod secret;
 mod value;
 mod video;
@@ -48,6 +49,7 @@ pub use http::Http;
 pub use ice::Ice;
 pub use mqtt::{BrokerChoice, Mqtt};
 pub use provider::is_variable;
+pub use scene::Scene;
 pub use secret::Secret;
 use value::Checked;
 pub use video::Video;
@@ -65,6 +67,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[camera]`, and of `[video]` what the capture side reads.
     pub media: MediaConfig,
+    /// `[camera.scene.NAME]`, by name.
+    pub scenes: BTreeMap<String, Scene>,
     /// The rest of `[video]`
     pub video: Video,
     /// `[viewers]`
@@ -107,12 +111,14 @@ struct RawConfig {
 impl RawConfig {
     fn checked(self, flavour: Flavour, moved: &Moved) -> Checked<Config> {
         let device = device::checked(&self.device, flavour)?;
-        let (media, video) = video::checked(&self.video, camera::checked(&self.camera, flavour)?)?;
+        let (mut media, video) = video::checked(&self.video, camera::checked(&self.camera, flavour)?)?;
+        media.look.name.clone_from(&device.name);
         let viewers = viewers::checked(&self.viewers)?;
         let access = access::checked(&self.access)?;
         Ok(Config {
             device,
             media,
+            scenes: scene::checked(&self.camera.scene)?,
             video,
             viewers,
             access,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::look::{self, LookChange};
 use crate::base::text;
 use crate::config::Commands;
 use crate::media::MediaConfig;
@@ -27,6 +28,8 @@ const WARM_MAX_S: u64 = 3600;
 /// The bit rates that the configuration takes, in kbit/s.
 pub const BITRATE_KBPS: RangeInclusive<u32> = MediaConfig::BITRATE_KBPS;
 
+const SETTINGS: &str = "streaming, bitrate, resolution, rotate, mirror, crop, mask, overlay, scene";
+
 /// A checked request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -36,6 +39,10 @@ pub enum Command {
     Bitrate(Option<u32>),
     /// Another picture size and rate.
     Resolution(Resolution),
+    /// How the picture looks.
+    Look(LookChange),
+    /// A named set of the camera's controls.
+    Scene(String),
     /// A control of the camera.
     Control {
         /// Its name, as in `info`.
@@ -140,7 +147,10 @@ pub struct Request {
 /// Reads `set/<setting>`.
 pub fn set(setting: &str, payload: &[u8], policy: Policy) -> Request {
     let topic = format!("set/{}", clip(setting));
-    let command = text(payload).and_then(|value| match setting {
+    let read = text(payload).map_err(|error| {
+        look::longest(setting).map_or_else(|| error.clone(), |right| format!("{error}; {right}"))
+    });
+    let command = read.and_then(|value| match setting {
         "streaming" => match value {
             "ON" => Ok(Command::Streaming(true)),
             "OFF" => Ok(Command::Streaming(false)),
@@ -148,12 +158,11 @@ pub fn set(setting: &str, payload: &[u8], policy: Policy) -> Request {
         },
         "bitrate" => bitrate(value).map(Command::Bitrate),
         "resolution" => value.parse().map(Command::Resolution),
-        _ => match setting.strip_prefix("control/") {
-            Some(name) => control(name, value),
-            None => {
-                Err("there is no such setting; there are streaming, bitrate, resolution and control/<name>"
-                    .to_owned())
-            }
+        "scene" => scene(value),
+        _ => match (look::change(setting, value), setting.strip_prefix("control/")) {
+            (Some(change), _) => change.map(Command::Look),
+            (None, Some(name)) => control(name, value),
+            (None, None) => Err(format!("there is no such setting; there are {SETTINGS} and control/<name>")),
         },
     });
     // A value is plain text; whoever sends an object has put an id into it, and looks for that in the answer.
@@ -217,6 +226,13 @@ fn control(name: &str, value: &str) -> Result<Command, String> {
         return Err("no value: write a number, ON or OFF, or the text of a menu entry".to_owned());
     }
     Ok(Command::Control { name: name.to_owned(), value: value.chars().take(MAX_VALUE_CHARS).collect() })
+}
+
+fn scene(name: &str) -> Result<Command, String> {
+    if name.is_empty() || name.chars().count() > MAX_VALUE_CHARS {
+        return Err("set/scene takes the name of a scene; `info` lists those of this device".to_owned());
+    }
+    Ok(Command::Scene(name.to_owned()))
 }
 
 fn close(fields: &Map<String, Value>) -> Result<Command, String> {

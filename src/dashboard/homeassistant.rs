@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::command::BITRATE_KBPS;
 use super::info::DeviceInfo;
+use super::look;
 use crate::base::stats::SystemFigures;
 use crate::media::{CameraState, ControlInfo, ControlType, MediaStatus};
 use crate::signaling::topic::Topics;
@@ -271,8 +272,14 @@ impl Entities<'_> {
                 "options": sizes,
                 "entity_category": "config",
             });
-            let now = "value_json.camera.width ~ 'x' ~ value_json.camera.height";
+            let now = "(value_json.camera.height ~ 'x' ~ value_json.camera.width) if value_json.picture.rotate in [90, 270] \
+                       else (value_json.camera.width ~ 'x' ~ value_json.camera.height)";
             self.read("select", "resolution", "Resolution", "mdi:monitor-screenshot", now, resolution);
+        }
+        for mut entity in look::entities(&self.facts.device.scenes) {
+            entity.fields["command_topic"] = self.leaf(&format!("set/{}", entity.key)).into();
+            entity.fields["entity_category"] = "config".into();
+            self.read(entity.platform, entity.key, entity.name, entity.icon, entity.template, entity.fields);
         }
     }
 
@@ -430,7 +437,8 @@ fn sizes(media: &MediaStatus) -> Vec<String> {
     });
     sizes.dedup();
     sizes.truncate(MAX_SIZES);
-    let now = (media.width, media.height);
+    // Those of the camera, however its picture is turned.
+    let now = media.look.turn().size((media.width, media.height));
     if !sizes.contains(&now) {
         sizes.push(now);
     }

@@ -20,6 +20,8 @@ pub struct DeviceInfo {
     pub key: String,
     /// Who may watch: `open` or `grants`.
     pub access: &'static str,
+    /// The scenes that can be chosen.
+    pub scenes: Vec<String>,
     /// Where WHEP players find the camera; `None` where nothing is served over HTTP.
     pub whep: Option<String>,
 }
@@ -39,10 +41,22 @@ pub fn info(device: &DeviceInfo, media: &MediaStatus) -> Value {
         "codecs": [format!("video/H264;profile-level-id={};packetization-mode=1", media.profile)],
         "audio": false,
         "access": device.access,
-        "features": ["trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings"],
+        "features": features(device),
+        "scenes": device.scenes,
         "whep": device.whep,
         "root": device.root,
     })
+}
+
+fn features(device: &DeviceInfo) -> Vec<&'static str> {
+    let mut features = vec![
+        "trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings", "rotate", "mirror", "crop",
+        "mask", "overlay",
+    ];
+    if !device.scenes.is_empty() {
+        features.push("scene");
+    }
+    features
 }
 
 fn camera_document(camera: &CameraInfo) -> Value {
@@ -88,17 +102,20 @@ mod tests {
             root: "porthole".into(),
             key: "k".into(),
             access: "grants",
+            scenes: vec!["night".into()],
             whep: None,
         };
         let info = info(&device, &MediaStatus::sample(CameraState::Idle));
         assert_eq!(
             keys(&info).join(" "),
-            "access audio camera codecs controls device features key model name root v version whep"
+            "access audio camera codecs controls device features key model name root scenes v version whep"
         );
         assert_eq!(
             (&info["device"], &info["key"], &info["access"]),
             (&json!("cam"), &json!("k"), &json!("grants"))
         );
+        assert_eq!(info["scenes"], json!(["night"]));
+        assert!(info["features"].as_array().is_some_and(|all| all.contains(&json!("scene"))));
         assert_eq!(info["codecs"][0], "video/H264;profile-level-id=42e01f;packetization-mode=1");
     }
 }

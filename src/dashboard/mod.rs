@@ -5,5 +5,6 @@ pub mod command;
 pub mod events;
 pub mod homeassistant;
 pub mod info;
+pub mod look;
 pub mod schedule;
 pub mod state;

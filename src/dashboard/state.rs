@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::events::rfc3339;
+use super::look;
 use crate::base::stats::{SystemFigures, round1};
 use crate::media::{Latency, MediaStatus};
 use crate::peer::SessionStats;
@@ -74,6 +75,7 @@ impl StateWriter {
                 "error": media.error,
                 "since": rfc3339(media.since),
             },
+            "picture": look::document(media),
             "encoder": media.encoder.as_ref().map(|encoder| json!({
                 "name": encoder.name,
                 "kind": encoder.kind,
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn state_has_every_field_of_the_contract() {
         let state = state_at(&mut StateWriter::default(), Instant::now(), &[live()]);
-        let expected = "camera controls encoder latency streaming system time uptime v viewers"
+        let expected = "camera controls encoder latency picture streaming system time uptime v viewers"
             .split(' ')
             .collect::<Vec<_>>();
         assert_eq!(keys(&state), expected);

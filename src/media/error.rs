@@ -188,6 +188,23 @@ pub enum MediaError {
         /// The system's words.
         reason: String,
     },
+    /// A privacy mask is set, and the camera's pictures cannot be drawn into.
+    #[error(
+        "{device} gives only H.264, into which no privacy mask can be drawn, so no picture is shown; set camera.format to \
+         \"raw\" or \"mjpeg\" if it has that, take another camera, or remove the masks"
+    )]
+    Unmaskable {
+        /// The device's path.
+        device: String,
+    },
+    /// A privacy mask could not be drawn into a picture.
+    #[error(
+        "a privacy mask cannot be drawn, so no picture is shown: {reason}; set camera.format to another one"
+    )]
+    Mask {
+        /// Why.
+        reason: String,
+    },
     /// A V4L2 control that the camera does not have or does not accept.
     #[error("the camera control {control} cannot be set: {reason}")]
     Control {

@@ -23,6 +23,7 @@ use crate::media::life::placeholder_runner::{KeyFrameRequests, PlaceholderRunner
 use crate::media::life::status_report::first_status;
 use crate::media::life::supervised::{CallLimits, Supervised};
 use crate::media::life::worker::Worker;
+use crate::media::look::PictureLook;
 use crate::media::plan::config::MediaConfig;
 use crate::media::status::MediaStatus;
 use crate::media::still::snapshot::Snapshot;
@@ -177,6 +178,14 @@ impl Media {
     /// decide.
     pub fn set_mode(&self, size: Option<(u32, u32)>, fps: Option<u32>) {
         self.inner.send(Message::Mode(size, fps));
+    }
+
+    /// Has the picture look so: at once, but where its size changes or the camera has to be started anew for it.
+    /// What it gives resolves when that is done, or replaced by a later one.
+    pub fn set_look(&self, look: PictureLook) -> impl Future<Output = ()> + Send + use<> {
+        let (done, applied) = oneshot::channel();
+        self.inner.send(Message::Look(Box::new(look), done));
+        async move { applied.await.unwrap_or_default() }
     }
 
     /// One still picture, `width` pixels wide or as wide as the video; never larger than that. Taken out of the running

@@ -165,7 +165,7 @@ fn capture_rate(plan: &Plan, span: Duration) -> Result<SourceRate, MediaError> {
     let failed = |reason: String| MediaError::Pipeline { device: plan.device.clone(), reason };
     let mut elements = match (&plan.source, &plan.camera) {
         (Source::Test, _) => vec![test_source::element(&plan.settings)],
-        (Source::Camera { mode }, Some(camera)) => camera_elements(camera, mode, &plan.settings)?,
+        (Source::Camera { mode }, Some(camera)) => camera_elements(camera, mode, &plan.settings, &[])?,
         (Source::Camera { .. }, None) => return Err(MediaError::NoCamera),
     };
     let source = elements.first().cloned();

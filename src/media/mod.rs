@@ -3,11 +3,12 @@
 //! A room knows those left of it, never one to its right:
 //!
 //! ```text
-//! error, board, latency, elements, helper_thread, glib_messages ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
+//! error, board, latency, elements, helper_thread, glib_messages, look ← capture ← test_picture ← encode ← plan ← still ← pipeline ← status ← life ← handle
 //! ```
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | `look` | how the picture is to look: turned, cropped, masked, with text |
 //! | `capture` | which cameras there are (V4L2, libcamera), their modes and controls |
 //! | `test_picture` | the picture that stands in for a camera |
 //! | `encode` | the encoders: settings, probing, and what a running one is asked for |
@@ -32,6 +33,7 @@ mod handle;
 mod helper_thread;
 mod latency;
 mod life;
+pub mod look;
 pub mod measure;
 mod pipeline;
 mod plan;
@@ -52,6 +54,7 @@ pub use error::MediaError;
 pub use glib_messages::GlibMessages;
 pub use handle::Media;
 pub use latency::Latency;
+pub use look::PictureLook;
 pub use plan::config::MediaConfig;
 pub use plan::proposal::{Proposal, propose};
 pub use status::{CameraState, MediaStatus, SmallStatus};

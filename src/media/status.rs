@@ -11,6 +11,8 @@ use crate::media::capture::mode::CameraMode;
 use crate::media::encode::choice::EncoderStatus;
 use crate::media::error::CameraTrouble;
 use crate::media::latency::Latency;
+use crate::media::look::PictureLook;
+use crate::media::plan::styling::Styling;
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
 
@@ -87,6 +89,10 @@ pub struct MediaStatus {
     pub ready: bool,
     /// The camera as enumerated; `None` for the test picture and when there is none.
     pub camera: Option<Arc<CameraInfo>>,
+    /// How the picture is to look.
+    pub look: Arc<PictureLook>,
+    /// What of that there cannot be, in words for people.
+    pub look_problem: Option<String>,
     /// What an answer must promise; what the encoder really makes, read from its SPS. Constrained
     /// Baseline is written `42e0..` as browsers do. Right before the first start once `ready`.
     pub profile: ProfileLevelId,
@@ -115,6 +121,15 @@ pub struct MediaStatus {
 }
 
 impl MediaStatus {
+    /// Why the picture cannot look so, in words, where the camera is known to encode in any case.
+    pub fn refusal(&self, look: &PictureLook) -> Option<String> {
+        let camera = self.camera.as_deref()?;
+        let encodes = |mode: &CameraMode| mode::handling(&mode.format) == Some(mode::Handling::PassThrough);
+        let modes = self.modes();
+        let only_encodes = !modes.is_empty() && modes.iter().all(encodes);
+        if only_encodes { Styling::new(look, Some(camera), false).left_out } else { None }
+    }
+
     /// What the capture side can be asked to deliver: the usable modes of the camera, or those of the test picture.
     pub fn modes(&self) -> Vec<CameraMode> {
         match &self.camera {
@@ -141,6 +156,8 @@ impl MediaStatus {
             }),
             ready: true,
             camera: None,
+            look: Arc::default(),
+            look_problem: None,
             profile: ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f },
             bitrate: 0,
             target: 1_000_000,

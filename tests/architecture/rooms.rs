@@ -64,6 +64,7 @@ pub const ROOMS: &[Room] = &[
 /// Inside a top room, folders that know less than the room may: (folder, what alone it may import).
 /// A prefix stands for everything below it, and a folder always knows itself.
 pub const INNER: &[(&str, &[&str])] = &[
+    ("media::look", &["base"]),
     ("media::capture", &["base", "media::error", "media::elements"]),
     ("media::encode", ENCODE),
     ("media::plan", PLAN),
@@ -104,6 +105,7 @@ const PLAN: &[&str] = &[
     "base",
     "stream",
     "media::error",
+    "media::look",
     "media::elements",
     "media::helper_thread",
     "media::board",
@@ -115,6 +117,7 @@ const PIPELINE: &[&str] = &[
     "base",
     "stream",
     "media::error",
+    "media::look",
     "media::elements",
     "media::board",
     "media::capture",
@@ -129,6 +132,7 @@ const LIFE: &[&str] = &[
     "base",
     "stream",
     "media::error",
+    "media::look",
     "media::status",
     "media::board",
     "media::glib_messages",
@@ -173,6 +177,7 @@ pub const CRATES: &[(&str, &[&str])] = &[
     ("gstreamer", &["media"]),
     ("gstreamer_app", &["media"]),
     ("gstreamer_video", &["media"]),
+    ("embedded_graphics", &["media::look"]),
     ("v4l", &["media::capture"]),
     ("inotify", &["base::folder_watch", "media"]),
     ("libc", &["base::memory"]),

@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::controlled::Controlled;
+use super::picture::{self, ConfiguredPicture, MASKS};
 use super::publisher::{Answer, Publisher};
 use super::snapshots::SnapshotTaker;
 use crate::app::persist::{FileReading, Persist, SaveError, Saving};
-use crate::app::privacy::{Look, PrivacySwitch};
-use crate::app::runtime_settings::RuntimeSettings;
+use crate::app::privacy::Look;
+use crate::app::scene::SceneOutcome;
 use crate::base::clock::now;
 use crate::base::text;
 use crate::config::Commands;
 use crate::dashboard::coalesce::{Coalescer, Offered};
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
-use crate::media::{Media, MediaError, mode};
-use crate::sessions::Sessions;
+use crate::dashboard::look::LookChange;
+use crate::media::MediaError;
 use crate::signaling::mqtt::AnswerTo;
 use crate::signaling::topic::Inbound;
-use crate::stream::Fanout;
 
 /// Restarts of the pipeline are not worth more often than this.
 const RESTART_GAP: Duration = Duration::from_secs(1);
@@ -41,23 +42,14 @@ struct Waiting {
 pub(super) enum Done {
     /// A control of the camera was set, or was not.
     Control { name: String, result: Result<i64, MediaError>, answer: Answer },
+    /// The picture looks as it is to, and that is kept or not.
+    Looks { result: Result<(), SaveError>, answer: Answer },
+    /// The controls of a scene were set, or were not.
+    Scene { name: String, outcome: SceneOutcome, answer: Answer },
     /// What was set is kept, or not.
     Saved { result: Result<(), SaveError>, answer: Answer },
     /// The file of the privacy switch was read, or could not be asked for.
     Privacy { look: Look, found: Option<FileReading> },
-}
-
-/// What commands act on.
-pub(super) struct Controlled {
-    pub sessions: Sessions,
-    pub media: Media,
-    pub fanout: Fanout,
-    pub privacy: PrivacySwitch,
-    pub runtime_settings: RuntimeSettings,
-    /// Keeps what is set.
-    pub persist: Persist,
-    /// The configured rate in pictures per second.
-    pub fps: Option<u32>,
 }
 
 /// Carries out commands.
@@ -146,6 +138,8 @@ impl CommandExecutor {
             Command::Streaming(true)
             | Command::Bitrate(_)
             | Command::Resolution(_)
+            | Command::Look(_)
+            | Command::Scene(_)
             | Command::Control { .. } => {
                 let setting = answer.topic.clone();
                 match self.settings.offer(now(), &setting, Waiting { command, answer }) {
@@ -194,7 +188,17 @@ impl CommandExecutor {
             Command::Control { name, value } if self.controls < MAX_CONTROLS_UNDER_WAY => {
                 return self.begin_control(name, value, answer);
             }
-            Command::Control { .. } => {
+            Command::Scene(name) if self.controls < MAX_CONTROLS_UNDER_WAY => {
+                match self.parts.picture.choose(&name, &self.parts.media) {
+                    Ok(chosen) => {
+                        self.controls += 1;
+                        let done = async move { Done::Scene { name, outcome: chosen.await, answer } };
+                        return self.under_way.push(Box::pin(done));
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Command::Control { .. } | Command::Scene(_) => {
                 Err("too many controls are being set; try again in a moment".to_owned())
             }
             // Turned off at the device while it waited: asked for again, it will be refused.
@@ -210,6 +214,7 @@ impl CommandExecutor {
                 Ok(self.parts.runtime_settings.save(&self.parts.persist))
             }
             Command::Resolution(resolution) => self.set_resolution(resolution),
+            Command::Look(change) => return self.begin_look(change, answer, snapshots, publisher),
             _ => Err("this is no setting".to_owned()),
         };
         // The next value does not wait for the card: a slider moves on while it is written.
@@ -273,17 +278,63 @@ impl CommandExecutor {
     }
 
     fn set_resolution(&mut self, resolution: Resolution) -> Result<Saving, String> {
-        let Resolution { width, height, fps } = resolution;
-        let modes = self.parts.media.status().borrow().modes();
-        if modes.is_empty() {
-            return Err("there is no camera whose sizes are known".to_owned());
+        let Controlled { runtime_settings, media, persist, fps, .. } = &mut self.parts;
+        picture::set_resolution(resolution, *fps, runtime_settings, media, persist)
+    }
+
+    /// Has the picture look so; [`Self::done`] tells when it does, and whether that is kept.
+    fn begin_look(
+        &mut self,
+        change: LookChange,
+        answer: Answer,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
+        self.settings.finish(now(), &answer.topic);
+        let Controlled { picture, runtime_settings, media, persist, .. } = &mut self.parts;
+        let noted = picture.note(change, self.allowed == Commands::All, runtime_settings, media, persist);
+        let saving = match noted {
+            Ok(saving) => saving,
+            Err(error) => return tell(answer, &Err(error), publisher),
+        };
+        if answer.topic == MASKS {
+            snapshots.masks_changed(publisher);
         }
-        if !mode::offers(&modes, (width, height), fps) {
-            return Err(format!("{resolution} is none of the modes in info"));
+        let applied = self.tell_look();
+        self.under_way.push(Box::pin(async move {
+            // One that a later one has replaced is as good as in force.
+            applied.await;
+            Done::Looks { result: saving.outcome().await, answer }
+        }));
+    }
+
+    /// The device is called otherwise.
+    pub fn set_name(&mut self, name: &str) {
+        if self.parts.picture.set_name(name) {
+            drop(self.tell_look());
         }
-        self.parts.media.set_mode(Some((width, height)), fps.or(self.parts.fps));
-        self.parts.runtime_settings.values.resolution = Some(resolution);
-        Ok(self.parts.runtime_settings.save(&self.parts.persist))
+    }
+
+    fn tell_look(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.parts.picture.tell(&self.parts.runtime_settings, &self.parts.media)
+    }
+
+    fn scene_chosen(
+        &mut self,
+        name: String,
+        outcome: SceneOutcome,
+        answer: Answer,
+        publisher: &mut Publisher,
+    ) {
+        self.controls = self.controls.saturating_sub(1);
+        self.settings.finish(now(), &answer.topic);
+        let failed = ConfiguredPicture::chosen(name, outcome, &mut self.parts.runtime_settings);
+        drop(self.tell_look());
+        let saving = self.parts.runtime_settings.save(&self.parts.persist);
+        match failed {
+            None => self.answer_when_kept(answer, saving),
+            Some(words) => tell(answer, &Err(words), publisher),
+        }
     }
 
     /// [`Self::done`] gives what comes of it.
@@ -309,12 +360,23 @@ impl CommandExecutor {
                 self.settings.finish(now(), &answer.topic);
                 match result {
                     Ok(value) => {
+                        if self.parts.picture.ends_scene(&name, &mut self.parts.runtime_settings) {
+                            drop(self.tell_look());
+                        }
                         self.parts.runtime_settings.set_control(name, value);
                         let saving = self.parts.runtime_settings.save(&self.parts.persist);
                         self.answer_when_kept(answer, saving);
                     }
                     Err(error) => tell(answer, &Err(error.to_string()), publisher),
                 }
+            }
+            Done::Scene { name, outcome, answer } => self.scene_chosen(name, outcome, answer, publisher),
+            Done::Looks { result, answer } => {
+                if answer.topic == MASKS {
+                    // Once more: until now a picture without them could be taken.
+                    snapshots.masks_changed(publisher);
+                }
+                tell(answer, &result.map_err(|reason| reason.to_string()), publisher);
             }
             Done::Saved { result, answer } => {
                 tell(answer, &result.map_err(|reason| reason.to_string()), publisher);

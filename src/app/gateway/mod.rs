@@ -2,7 +2,9 @@
 
 mod announcer;
 mod commands;
+mod controlled;
 mod handle;
+mod picture;
 mod publisher;
 mod router;
 mod snapshots;
@@ -37,8 +39,10 @@ use crate::signaling::mqtt::{
 use crate::signaling::topic::{Id, Topics};
 use crate::stream::Fanout;
 use announcer::Announcer;
-use commands::{CommandExecutor, Controlled};
+use commands::CommandExecutor;
+use controlled::Controlled;
 pub(super) use handle::{GatewayHandle, Presence, Settings};
+use picture::ConfiguredPicture;
 use publisher::{BrokerOutbox, Publisher};
 use router::{Inputs, Router};
 use snapshots::SnapshotTaker;
@@ -70,6 +74,7 @@ pub(super) struct BrokerClient {
     topics: Arc<Topics>,
     device: DeviceInfo,
     announcer: Announcer,
+    picture: ConfiguredPicture,
     inbox: mpsc::Receiver<MqttEvent>,
     /// Whoever may watch reads `state` there.
     is_read_by_viewers: bool,
@@ -134,13 +139,15 @@ pub(super) fn connect(
         root: config.mqtt.root.clone(),
         key: key.encode(),
         access: config.access.as_str(),
+        scenes: config.scenes.keys().cloned().collect(),
         // The machine may have no address yet: the publisher looks when it tells.
         whep: None,
     };
     let announcer = Announcer::new(wanted, &config.device.state_dir);
     let is_read_by_viewers =
         matches!(config.mqtt.broker, BrokerChoice::Embedded) && config.access == AccessMode::Grants;
-    Ok(BrokerClient { client, topics, device, announcer, inbox, is_read_by_viewers })
+    let picture = ConfiguredPicture::of(config);
+    Ok(BrokerClient { client, topics, device, announcer, picture, inbox, is_read_by_viewers })
 }
 
 /// The built-in broker is for viewers: Home Assistant could not read there, so nothing is announced on it.
@@ -157,7 +164,7 @@ impl BrokerClient {
 
     /// Routes from now on, in a task of `tasks`.
     pub fn serve(self, parts: GatewayParts, tasks: &TaskGroup) -> Gateway {
-        let Self { client, topics, device, announcer, inbox, is_read_by_viewers } = self;
+        let Self { client, topics, device, announcer, picture, inbox, is_read_by_viewers } = self;
         let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
         let GatewayParts { privacy, runtime_settings, persist, ailment, .. } = parts;
         let (requests, queue) = mpsc::channel(1);
@@ -174,8 +181,16 @@ impl BrokerClient {
             ailment,
         };
         let snapshots = SnapshotTaker::new(media.clone(), settings.snapshots, clock::now());
-        let acts_on =
-            Controlled { sessions: sessions.clone(), media, fanout, privacy, runtime_settings, persist, fps };
+        let acts_on = Controlled {
+            sessions: sessions.clone(),
+            media,
+            fanout,
+            privacy,
+            runtime_settings,
+            persist,
+            fps,
+            picture,
+        };
         let router = Router {
             sessions,
             publisher: Publisher::new(outbox, Arc::clone(&topics), device, page, state, is_read_by_viewers),

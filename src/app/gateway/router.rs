@@ -132,6 +132,7 @@ impl Router {
                 let _ = done.send(());
             }
             GatewayRequest::Settings(settings) => {
+                self.commands.set_name(&settings.name);
                 self.publisher.set_name(settings.name);
                 self.commands.set_allowed(settings.commands);
                 self.snapshots.set_policy(settings.snapshots, now());

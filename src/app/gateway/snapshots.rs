@@ -37,11 +37,13 @@ pub(super) struct SnapshotTaker {
     next: Option<Instant>,
     /// The picture that the broker keeps.
     published: Option<Bytes>,
+    /// What was taken before this shows more than may be seen now.
+    not_before: Option<SystemTime>,
 }
 
 impl SnapshotTaker {
     pub fn new(media: Media, policy: Snapshots, now: Instant) -> Self {
-        let mut taker = Self { media, policy, taking: None, next: None, published: None };
+        let mut taker = Self { media, policy, taking: None, next: None, published: None, not_before: None };
         taker.schedule(now);
         taker
     }
@@ -114,6 +116,11 @@ impl SnapshotTaker {
             if !streaming {
                 return Err(MediaError::Private.to_string());
             }
+            if self.not_before.is_some_and(|at| snapshot.taken_at < at) {
+                return Err(
+                    "the privacy masks were changed while the picture was taken; ask again".to_owned()
+                );
+            }
             self.publish(&snapshot, answers.is_empty(), publisher)
         });
         publisher.changed();
@@ -163,6 +170,14 @@ impl SnapshotTaker {
         self.published = None;
         publisher.set_snapshot(None);
         publisher.retain("snapshot", "");
+    }
+
+    /// The masks are others: what was taken before may show what they cover, so it is not kept.
+    pub fn masks_changed(&mut self, publisher: &Publisher) {
+        self.not_before = Some(SystemTime::now());
+        if self.policy.allowed {
+            self.clear(publisher);
+        }
     }
 
     /// The broker may have forgotten the picture, or may still have one that it should not. `streaming` is the privacy

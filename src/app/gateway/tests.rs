@@ -74,6 +74,7 @@ fn world() -> World {
         root: "porthole".into(),
         key: "k".into(),
         access: "open",
+        scenes: Vec::new(),
         whep: None,
     };
     let published = Published::default();
@@ -97,6 +98,7 @@ fn world() -> World {
         runtime_settings: RuntimeSettings::load(dir.path()),
         persist: Persist::start(&tasks),
         fps: None,
+        picture: super::picture::ConfiguredPicture::default(),
     };
     let router = Router {
         sessions,

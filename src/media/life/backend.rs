@@ -8,6 +8,7 @@ use crate::media::capture::control::ControlInfo;
 use crate::media::encode::choice::EncoderStatus;
 use crate::media::error::MediaError;
 use crate::media::life::bitrate::EncodeAt;
+use crate::media::look::PictureLook;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::planner::Plan;
 use crate::media::still::snapshot::CapturedPicture;
@@ -64,6 +65,9 @@ pub trait CaptureBackend {
 
     /// The next plan is to have this size in pixels and rate in pictures per second; `None` lets the board decide.
     fn want_mode(&mut self, size: Option<(u32, u32)>, fps: Option<u32>);
+
+    /// The next plan is to look so, and what runs at once as far as it can.
+    fn want_look(&mut self, look: &PictureLook);
 
     /// The next plan is to have this bit rate in kbit/s.
     fn want_bitrate(&mut self, kbps: u32);

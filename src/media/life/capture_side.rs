@@ -14,6 +14,7 @@ use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineA
 use crate::media::life::planned_camera::PlannedCamera;
 use crate::media::life::small_runner::SmallRunner;
 use crate::media::life::status_report::{StatusFacts, StatusPublisher};
+use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::Source;
@@ -58,7 +59,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             inbox,
             status: StatusPublisher::new(status),
             life: Lifecycle::new(config.linger, streaming),
-            camera: PlannedCamera::new(now),
+            camera: PlannedCamera::new(config.look.clone(), now),
             limiter: KeyFrameLimiter::default(),
             bitrate: BitrateControl::default(),
             small: SmallRunner::new(config.tiers > 1),
@@ -268,6 +269,16 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         self.publish();
     }
 
+    /// The picture is to look so.
+    pub fn set_look(&mut self, look: PictureLook) {
+        if let Some(hidden) = self.camera.set_look(&mut self.backend, look) {
+            // Nobody sees what is to be masked while another mode of the camera is looked for.
+            self.feed(Input::Device(hidden));
+        }
+        self.look();
+        self.publish();
+    }
+
     /// The system tells of a device that came or went.
     pub fn device_changed(&mut self) {
         self.camera.watch.changed(self.backend.now());
@@ -425,6 +436,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         self.status.publish(&StatusFacts {
             life: &self.life,
             plan: self.camera.plan(),
+            look: self.camera.wanted_look(),
             planned_encoder: self.backend.planned_encoder(),
             bitrate: &self.bitrate,
             figures,

@@ -14,6 +14,7 @@ use crate::media::error::MediaError;
 use crate::media::glib_messages;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::inbox::{InboxSender, Message};
+use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::fanout_sink::FanoutSink;
 use crate::media::pipeline::running::Pipeline;
@@ -127,6 +128,14 @@ impl CaptureBackend for GstBackend {
 
     fn want_mode(&mut self, size: Option<(u32, u32)>, fps: Option<u32>) {
         self.planner.want(size, fps);
+    }
+
+    fn want_look(&mut self, look: &PictureLook) {
+        // Pictures that run first: a mask is not to wait.
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.restyle(look);
+        }
+        self.planner.set_look(look.clone());
     }
 
     fn want_bitrate(&mut self, kbps: u32) {

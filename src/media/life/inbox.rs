@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::media::error::MediaError;
+use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::still::queue::{MAX_WAITING, Reply};
 use crate::media::still::snapshot::Snapshot;
@@ -50,6 +51,8 @@ pub enum Message {
     SmallBitrate(Option<u32>),
     /// Another size in pixels and rate in pictures per second.
     Mode(Option<(u32, u32)>, Option<u32>),
+    /// How the picture is to look; answered when it does.
+    Look(Box<PictureLook>, oneshot::Sender<()>),
     /// Controls that were set in an earlier life of the process.
     KeepControls(BTreeMap<String, i64>),
     /// A control's name and the value as somebody wrote it.
@@ -84,6 +87,7 @@ enum Slot {
     PlannedBitrate,
     SmallBitrate,
     Mode,
+    Look,
     KeepControls,
     SnapshotEncoded,
     FirstPicture(Rendition),
@@ -109,6 +113,7 @@ impl Message {
             Self::PlannedBitrate(_) => Slot::PlannedBitrate,
             Self::SmallBitrate(_) => Slot::SmallBitrate,
             Self::Mode(..) => Slot::Mode,
+            Self::Look(..) => Slot::Look,
             Self::KeepControls(_) => Slot::KeepControls,
             Self::SnapshotEncoded(_) => Slot::SnapshotEncoded,
             Self::Pipeline(rendition, _, PipelineEvent::FirstPicture { .. }) => {

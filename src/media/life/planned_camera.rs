@@ -8,12 +8,15 @@ use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::control::ControlInfo;
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::EncoderSpec;
-use crate::media::error::MediaError;
+use crate::media::error::{CameraTrouble, MediaError};
 use crate::media::life::backend::{CaptureBackend, Gauges};
+use crate::media::life::cause::Cause;
 use crate::media::life::control_settings::ControlSettings;
 use crate::media::life::device_watch::DeviceWatch;
 use crate::media::life::lifecycle::DeviceCondition;
+use crate::media::look::PictureLook;
 use crate::media::plan::planner::{Plan, Source};
+use crate::media::plan::styling::FLIPS;
 
 /// What a look for the camera brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,7 @@ pub struct LookOutcome {
 /// The plan, and what belongs to its camera.
 pub struct PlannedCamera {
     plan: Option<Plan>,
+    look: Arc<PictureLook>,
     controls: ControlSettings,
     /// When to look, and how many starts have failed.
     pub watch: DeviceWatch,
@@ -34,8 +38,9 @@ pub struct PlannedCamera {
 
 impl PlannedCamera {
     /// Nothing is planned, and the first look is due at `now`.
-    pub fn new(now: Instant) -> Self {
-        Self { plan: None, controls: ControlSettings::default(), watch: DeviceWatch::new(now) }
+    pub fn new(look: PictureLook, now: Instant) -> Self {
+        let (look, controls) = (Arc::new(look), ControlSettings::default());
+        Self { plan: None, look, controls, watch: DeviceWatch::new(now) }
     }
 
     /// The plan, if there is one.
@@ -84,6 +89,7 @@ impl PlannedCamera {
         let is_same = |plan: &Plan| {
             before.as_ref().is_some_and(|old| {
                 (&old.source, &old.settings, old.encoder) == (&plan.source, &plan.settings, plan.encoder)
+                    && old.styling.is_turned_by_camera == plan.styling.is_turned_by_camera
             })
         };
         let is_other_plan = self.plan.as_ref().is_some_and(|plan| !is_same(plan));
@@ -140,6 +146,28 @@ impl PlannedCamera {
         }
     }
 
+    /// How the picture is to look.
+    pub fn wanted_look(&self) -> &Arc<PictureLook> {
+        &self.look
+    }
+
+    /// The picture is to look so. What the life cycle has to know where what runs now must not be shown any more: it is
+    /// encoded by the camera, without the masks.
+    pub fn set_look(
+        &mut self,
+        backend: &mut impl CaptureBackend,
+        look: PictureLook,
+    ) -> Option<DeviceCondition> {
+        backend.want_look(&look);
+        self.look = Arc::new(look);
+        let is_encoded_by_camera = self.plan.as_ref().is_some_and(|plan| plan.encoder.is_none());
+        let is_hidden = !self.look.masks.is_empty() && is_encoded_by_camera;
+        is_hidden.then(|| {
+            let text = "a mode that privacy masks can be drawn into is looked for".into();
+            DeviceCondition::Unusable(Cause { text, trouble: CameraTrouble::Unusable })
+        })
+    }
+
     /// What is wanted of the camera's controls, by their names.
     pub fn wanted_controls(&self) -> &BTreeMap<String, i64> {
         self.controls.wanted()
@@ -161,6 +189,12 @@ impl PlannedCamera {
             control: name.to_owned(),
             reason: "there is no camera that has controls".into(),
         })?;
+        if FLIPS.contains(&name) && !self.look.masks.is_empty() {
+            let reason =
+                "it would turn the picture under its privacy masks; set/rotate and set/mirror turn both"
+                    .into();
+            return Err(MediaError::Control { control: name.to_owned(), reason });
+        }
         let (value, controls) = backend.set_control(&camera, name, text)?;
         self.controls.set(name, value);
         Ok((value, self.replace_controls(&camera, controls)))

@@ -1,5 +1,6 @@
 //! What the capture side says of itself: the status on its watch channel, and the log of its changes.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 use crate::media::encode::choice::EncoderStatus;
 use crate::media::life::bitrate::BitrateControl;
 use crate::media::life::lifecycle::Lifecycle;
+use crate::media::look::PictureLook;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::{Plan, Planner, USUAL_PROFILE};
@@ -25,6 +27,8 @@ pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
         encoder: None,
         ready: false,
         camera: None,
+        look: Arc::new(config.look.clone()),
+        look_problem: None,
         profile: USUAL_PROFILE,
         bitrate: 0,
         target: 0,
@@ -46,6 +50,8 @@ pub struct StatusFacts<'a> {
     pub life: &'a Lifecycle,
     /// The plan, if there is one.
     pub plan: Option<&'a Plan>,
+    /// How the picture is to look.
+    pub look: &'a Arc<PictureLook>,
     /// The encoder that would be used, and what it makes, while there is no plan.
     pub planned_encoder: Option<(EncoderStatus, ProfileLevelId)>,
     /// Target and ceiling.
@@ -100,6 +106,8 @@ impl StatusPublisher {
             }
             status.ready = facts.plan.is_some_and(|plan| plan.profile.is_some());
             status.key_frames = facts.key_frames;
+            status.look.clone_from(facts.look);
+            status.look_problem = facts.plan.and_then(|plan| plan.styling.left_out.clone());
             status.small = facts.small;
             status.restarts = facts.life.restarts();
             status.error = facts.life.error().map(ToOwned::to_owned);

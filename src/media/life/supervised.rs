@@ -19,6 +19,7 @@ use crate::media::encode::choice::EncoderStatus;
 use crate::media::error::MediaError;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::inbox::{InboxSender, Message};
+use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::planner::Plan;
@@ -118,6 +119,7 @@ pub struct Supervised<B, G> {
     known: RefCell<Known>,
     mode: Option<Mode>,
     bitrate_kbps: Option<u32>,
+    look: Option<PictureLook>,
     /// The full rendition's last run.
     run: u64,
 }
@@ -146,6 +148,7 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> Supervised<B, G> {
             known,
             mode: None,
             bitrate_kbps: None,
+            look: None,
             run: 0,
         })
     }
@@ -224,6 +227,9 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> Supervised<B, G> {
         if let Some(kbps) = self.bitrate_kbps {
             machine.want_bitrate(kbps);
         }
+        if let Some(look) = &self.look {
+            machine.want_look(look);
+        }
         *self.known.borrow_mut() = Known::of(&machine);
         let device = DeviceThread::start(machine);
         *self.device.borrow_mut() =
@@ -285,6 +291,13 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> CaptureBackend for Supervise
         // A machine that takes its place is told as well.
         let _ =
             self.ask("a change of its size", self.limits.other, move |machine| machine.want_mode(size, fps));
+    }
+
+    fn want_look(&mut self, look: &PictureLook) {
+        self.look = Some(look.clone());
+        let look = look.clone();
+        // The same.
+        let _ = self.ask("a change of its look", self.limits.other, move |machine| machine.want_look(&look));
     }
 
     fn want_bitrate(&mut self, kbps: u32) {

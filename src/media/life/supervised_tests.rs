@@ -66,6 +66,8 @@ impl CaptureBackend for Machine {
         self.call(&format!("mode {size:?} {fps:?}"));
     }
 
+    fn want_look(&mut self, _look: &crate::media::look::PictureLook) {}
+
     fn want_bitrate(&mut self, kbps: u32) {
         self.call(&format!("bitrate {kbps}"));
     }

@@ -85,6 +85,11 @@ impl<B: CaptureBackend + Gauges> Worker<B> {
             Message::DeviceChanged => capture.device_changed(),
             Message::DevicesFollowed(is_told) => capture.set_told_of_devices(is_told),
             Message::Mode(size, fps) => capture.set_mode(size, fps),
+            Message::Look(look, done) => {
+                capture.set_look(*look);
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+            }
             Message::KeyFrame(rendition, reason) => capture.request_key_frame(rendition, reason),
             Message::Pipeline(Rendition::Full, run, event) => capture.full_event(run, event),
             Message::Pipeline(Rendition::Small, run, event) => capture.small_event(run, &event),

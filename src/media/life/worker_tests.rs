@@ -108,6 +108,8 @@ impl CaptureBackend for Simulated {
 
     fn want_bitrate(&mut self, _kbps: u32) {}
 
+    fn want_look(&mut self, _look: &crate::media::look::PictureLook) {}
+
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, _reason: &str) {
         assert_eq!(plan.encoder, Some(&TABLE[self.0.borrow().encoder]), "another one is in use");
         self.0.borrow_mut().encoder += usize::from(by_encoder);
@@ -188,6 +190,7 @@ fn plan(camera: Option<Arc<CameraInfo>>) -> Plan {
     Plan {
         source: if camera.is_some() { Source::Camera { mode } } else { Source::Test },
         device: "/dev/video0".into(),
+        styling: crate::media::plan::styling::Styling::default(),
         camera,
         encoder: Some(&TABLE[1]),
         settings: EncodeSettings {

@@ -4,6 +4,7 @@ pub mod bus_errors;
 mod copy_probe;
 pub mod event;
 pub mod fanout_sink;
+mod look_stage;
 pub mod placeholder;
 pub mod running;
 pub mod small;

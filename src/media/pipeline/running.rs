@@ -6,23 +6,27 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 
+use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::control::ControlInfo;
 use crate::media::capture::libcamera;
 use crate::media::capture::mode::Handling;
 use crate::media::elements::{bits_per_s, make, set, set_v4l2_controls};
 use crate::media::encode::choice::EncoderKind;
-use crate::media::encode::encoder::{EncoderSpec, parse_chain};
+use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::encode::encoder_watch;
 use crate::media::error::MediaError;
+use crate::media::look::PictureLook;
 use crate::media::pipeline::bus_errors::listen;
 use crate::media::pipeline::copy_probe::CopyProbe;
 use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 use crate::media::pipeline::fanout_sink::{FanoutSink, app_sink};
+use crate::media::pipeline::look_stage::LookStage;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
 use crate::media::plan::planner::{Plan, Source};
 use crate::media::plan::source::camera_elements;
+use crate::media::plan::styling::Styling;
 
 /// A pipeline in state PLAYING. Dropping it closes the device; both may block.
 pub struct Pipeline {
@@ -35,6 +39,9 @@ pub struct Pipeline {
     feeder: Option<Feeder>,
     copy_probe: CopyProbe,
     source: Option<gst::Element>,
+    /// Gives the picture its look, where it is encoded here.
+    look: Option<LookStage>,
+    camera: Option<Arc<CameraInfo>>,
     /// What the encoder is fed by.
     raw: Option<gst::Pad>,
 }
@@ -60,16 +67,20 @@ impl Pipeline {
         let source = elements.first().cloned();
         // The camera's own pictures, before anything may drop one.
         let before_encoder = elements.get(1).or(elements.first()).cloned();
-        let (mut encoder, mut raw) = (None, None);
+        let (mut encoder, mut raw, mut look, mut finished) = (None, None, None, None);
         if let Some(spec) = plan.encoder {
+            let stage = LookStage::new(plan, report.clone())?;
+            elements.extend(stage.elements()?);
+            look = Some(stage);
             let chain = spec.build(&plan.settings)?;
             encoder = Some(EncoderBitrate::new(spec, chain.encoder));
-            raw = elements.last().and_then(|element| element.static_pad("src"));
+            finished = elements.last().cloned();
+            raw = finished.as_ref().and_then(|element| element.static_pad("src"));
             elements.extend(chain.elements);
         }
         elements.extend(parse_chain()?);
-        let after_parser = elements.last().cloned();
-        let probed = if plan.encoder.is_some() { before_encoder.clone() } else { after_parser };
+        // What viewers see: with its look, and with its masks above all.
+        let probed = finished.or_else(|| elements.last().cloned());
         let copy_probe = CopyProbe::on(probed.as_ref(), report.clone())?;
         // Frames of hardware live in a driver's few buffers, which viewers must not hold.
         let copy = !matches!(plan.encoder, Some(spec) if spec.kind == EncoderKind::Software);
@@ -99,6 +110,8 @@ impl Pipeline {
             feeder: None,
             copy_probe,
             source: source.clone(),
+            look,
+            camera: plan.camera.clone(),
             raw,
         };
         running
@@ -106,7 +119,7 @@ impl Pipeline {
             .set_state(gst::State::Playing)
             .map_err(|_| failed("the device or the encoder refused to start".into()))?;
         if let (Source::Test, Some(source)) = (&plan.source, source) {
-            running.feeder = Some(Feeder::start(source, plan.settings)?);
+            running.feeder = Some(Feeder::start(source, captured(plan))?);
         }
         Ok(running)
     }
@@ -128,6 +141,17 @@ impl Pipeline {
         self.copy_probe.arm();
         if self.encoder.is_none() {
             self.force_key_frame();
+        }
+    }
+
+    /// Has the picture look so from now on, as far as that takes no other plan.
+    pub fn restyle(&self, look: &PictureLook) {
+        if let Some(stage) = &self.look {
+            stage.apply(look);
+        }
+        let styling = Styling::new(look, self.camera.as_deref(), self.look.is_some());
+        if let (Some(source), true) = (&self.source, styling.is_turned_by_camera) {
+            set_v4l2_controls(source, &styling.flips());
         }
     }
 
@@ -199,12 +223,18 @@ fn key_frame_source(
 
 fn source_elements(plan: &Plan) -> Result<Vec<gst::Element>, MediaError> {
     let Source::Camera { mode } = &plan.source else {
-        return Ok(vec![test_source::element(&plan.settings)]);
+        return Ok(vec![test_source::element(&captured(plan))]);
     };
     let Some(camera) = &plan.camera else { return Err(MediaError::NoCamera) };
-    let mut elements = camera_elements(camera, mode, &plan.settings)?;
+    let mut elements = camera_elements(camera, mode, &plan.settings, &plan.styling.flips())?;
     elements.extend(conversion(mode.handling)?);
     Ok(elements)
+}
+
+/// The settings with the size of the camera's own picture.
+fn captured(plan: &Plan) -> EncodeSettings {
+    let (width, height) = plan.captured_size();
+    EncodeSettings { width, height, ..plan.settings }
 }
 
 /// What stands between the camera and the encoder.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::media::capture::choice::{DeviceChoice, FormatChoice};
 use crate::media::encode::choice::EncoderChoice;
 use crate::media::error::MediaError;
+use crate::media::look::PictureLook;
 use crate::media::test_picture;
 
 /// The `[camera]` and `[video]` sections of the configuration, already parsed.
@@ -21,6 +22,8 @@ pub struct MediaConfig {
     pub fps: Option<u32>,
     /// Which of the camera's pixel formats.
     pub format: FormatChoice,
+    /// How the picture is to look.
+    pub look: PictureLook,
     /// Which encoder to try first.
     pub encoder: EncoderChoice,
     /// Bit rate asked of the encoder in kbit/s; `None` follows size and rate.
@@ -41,6 +44,7 @@ impl Default for MediaConfig {
             height: None,
             fps: None,
             format: FormatChoice::Auto,
+            look: PictureLook::default(),
             encoder: EncoderChoice::Auto,
             bitrate_kbps: None,
             tiers: 1,

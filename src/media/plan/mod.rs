@@ -5,3 +5,4 @@ pub mod planner;
 pub mod proposal;
 pub mod rank;
 pub mod source;
+pub mod styling;

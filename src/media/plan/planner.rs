@@ -18,9 +18,11 @@ use crate::media::encode::encoder;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, default_bitrate_kbps};
 use crate::media::encode::pass_through;
 use crate::media::error::MediaError;
+use crate::media::look::PictureLook;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::rank::{self, Wish};
 use crate::media::plan::source::camera_elements;
+use crate::media::plan::styling::{self, Styling};
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
 use crate::stream::h264::Sps;
@@ -60,9 +62,17 @@ pub struct Plan {
     pub settings: EncodeSettings,
     /// What will come out; `None` when the privacy switch forbade to look.
     pub profile: Option<ProfileLevelId>,
+    /// How the picture is to look.
+    pub styling: Styling,
 }
 
 impl Plan {
+    /// The size in pixels of the camera's own picture, before it is turned.
+    pub fn captured_size(&self) -> (u32, u32) {
+        let size = (self.settings.width, self.settings.height);
+        if self.encoder.is_some() { self.styling.pipeline_turn().size(size) } else { size }
+    }
+
     /// For the status.
     pub fn encoder_status(&self) -> EncoderStatus {
         match self.encoder {
@@ -131,6 +141,7 @@ impl Planner {
                 encoder: None,
                 settings,
                 profile: None,
+                styling: Styling::default(),
             });
         };
         let device = shown(&camera.path);
@@ -139,7 +150,8 @@ impl Planner {
         };
         let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(wish.fps)));
         let (source, camera) = (Source::Camera { mode }, Some(Arc::new(camera)));
-        Ok(Plan { source, device, camera, encoder: None, settings, profile: None })
+        let styling = Styling::default();
+        Ok(Plan { source, device, camera, encoder: None, settings, profile: None, styling })
     }
 
     /// What an encoder of this kind would be asked to do, whatever the camera can.
@@ -152,6 +164,11 @@ impl Planner {
     pub fn want(&mut self, size: Option<(u32, u32)>, fps: Option<u32>) {
         (self.config.width, self.config.height) = (size.map(|s| s.0), size.map(|s| s.1));
         self.config.fps = fps;
+    }
+
+    /// The picture is to look so.
+    pub fn set_look(&mut self, look: PictureLook) {
+        self.config.look = look;
     }
 
     /// The configured bit rate has changed, in kbit/s.
@@ -294,7 +311,9 @@ impl Planner {
 
     fn plan_test(&mut self, spec: &'static EncoderSpec, wish: &Wish) -> Result<Plan, MediaError> {
         test_picture::check_size(wish.width, wish.height)?;
-        let settings = self.settings(wish.width, wish.height, Rate::whole(wish.fps));
+        let styling = Styling::new(&self.config.look, None, true);
+        let (width, height) = styling.pipeline_turn().size((wish.width, wish.height));
+        let settings = self.settings(width, height, Rate::whole(wish.fps));
         let sps = self.probe(spec, &settings)?;
         Ok(Plan {
             source: Source::Test,
@@ -303,6 +322,7 @@ impl Planner {
             encoder: Some(spec),
             settings,
             profile: Some(sps.profile.as_offered()),
+            styling,
         })
     }
 
@@ -317,14 +337,18 @@ impl Planner {
             DeviceChoice::Path(path) => shown(path),
             _ => shown(&camera.path),
         };
-        let mut ranked = rank::rank(&camera.modes, wish);
+        let mut ranked = styling::fitting(rank::rank(&camera.modes, wish), &self.config.look, &camera)?;
         if ranked.iter().all(|mode| self.is_bad(&camera, mode)) {
             self.bad_modes.clear();
         }
         ranked.retain(|mode| !self.is_bad(&camera, mode));
         for mode in ranked {
             let rate = mode.rate.unwrap_or(Rate::whole(wish.fps));
-            let settings = self.settings(mode.width, mode.height, rate);
+            let is_encoded_here = mode.handling != Handling::PassThrough;
+            let styling = Styling::new(&self.config.look, Some(&camera), is_encoded_here);
+            let size = (mode.width, mode.height);
+            let (width, height) = if is_encoded_here { styling.pipeline_turn().size(size) } else { size };
+            let settings = self.settings(width, height, rate);
             let (encoder, profile) = if mode.handling == Handling::PassThrough {
                 match self.pass_through(&camera, &mode, may_capture)? {
                     Verdict::Fits(profile) => (None, Some(profile)),
@@ -336,8 +360,11 @@ impl Planner {
                 (Some(spec), Some(self.probe(spec, &settings)?.profile.as_offered()))
             };
             tracing::info!(device, card = camera.card, %mode, "camera mode chosen");
+            if let Some(words) = &styling.left_out {
+                tracing::warn!(device, "{words}");
+            }
             let source = Source::Camera { mode };
-            return Ok(Plan { source, device, camera: Some(camera), encoder, settings, profile });
+            return Ok(Plan { source, device, camera: Some(camera), encoder, settings, profile, styling });
         }
         Err(no_mode(device, &camera, wish))
     }
@@ -360,7 +387,7 @@ impl Planner {
             return Ok(Verdict::Unknown);
         }
         let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(30)));
-        let elements = camera_elements(camera, mode, &settings)?;
+        let elements = camera_elements(camera, mode, &settings, &[])?;
         let device = shown(&camera.path);
         let units = encoder::capture(elements, PASS_THROUGH_PICTURES, PASS_THROUGH_TIMEOUT)
             .map_err(|reason| MediaError::Pipeline { device: device.clone(), reason })?;

@@ -10,11 +10,12 @@ use crate::media::elements::{as_i32, bits_per_s, filter, make, set_v4l2_controls
 use crate::media::encode::encoder::EncodeSettings;
 use crate::media::error::MediaError;
 
-/// The camera's element and the caps of `mode`.
+/// The camera's element and the caps of `mode`; `flips` are controls that turn its picture.
 pub fn camera_elements(
     camera: &CameraInfo,
     mode: &ModeChoice,
     settings: &EncodeSettings,
+    flips: &[(&'static str, i32)],
 ) -> Result<Vec<gst::Element>, MediaError> {
     if camera.is_libcamera() {
         let source = make(libcamera::ELEMENT, libcamera::PACKAGE)?;
@@ -25,6 +26,7 @@ pub fn camera_elements(
     }
     let source = make("v4l2src", "gstreamer1.0-plugins-good")?;
     source.set_property("device", camera.path.display().to_string());
+    let mut controls = flips.to_vec();
     if mode.handling == Handling::PassThrough {
         // Cameras with an encoder of the Raspberry Pi's kind; others ignore what they lack.
         let wanted = [
@@ -34,8 +36,10 @@ pub fn camera_elements(
             // The Pi's default is 10 Mbit/s.
             ("video_bitrate", bits_per_s(settings.bitrate_kbps)),
         ];
-        let supported: Vec<_> = wanted.into_iter().filter(|(name, _)| camera.has_control(name)).collect();
-        set_v4l2_controls(&source, &supported);
+        controls.extend(wanted.into_iter().filter(|(name, _)| camera.has_control(name)));
+    }
+    if !controls.is_empty() {
+        set_v4l2_controls(&source, &controls);
     }
     Ok(vec![source, filter(camera_caps(mode))?])
 }
