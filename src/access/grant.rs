@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::proof::{KeyPair, NoRandom, PublicKey, Seed, TokenHash};
+use crate::base::text;
 use crate::signaling::topic::Id;
 
 /// One thing that a grant may allow.
@@ -72,7 +73,7 @@ impl FromStr for Rights {
     fn from_str(text: &str) -> Result<Self, InvalidRight> {
         let right = |word: &str| {
             let found = RIGHTS.iter().find(|(name, _)| *name == word.trim());
-            found.map(|(_, right)| *right).ok_or_else(|| InvalidRight(word.trim().to_owned()))
+            found.map(|(_, right)| *right).ok_or_else(|| InvalidRight(text::shown(word.trim())))
         };
         text.split(',').map(right).collect::<Result<_, _>>().map(Self)
     }

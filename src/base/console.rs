@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::line_writer::LineWriter;
 use super::tasks::panic_text;
+use super::text;
 
 /// How long the end of the program waits for a reader to take the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -67,15 +68,17 @@ pub fn out(line: Arguments<'_>) {
 
 /// Text on standard output.
 pub fn text(text: Arguments<'_>) {
-    put(DETACHED.get().map(|detached| &detached.out), std::io::stdout(), &text.to_string());
+    put(DETACHED.get().map(|detached| &detached.out), std::io::stdout(), text);
 }
 
 /// A line on standard error.
 pub fn error(line: Arguments<'_>) {
-    put(DETACHED.get().map(|detached| &detached.error), std::io::stderr(), &format!("{line}\n"));
+    put(DETACHED.get().map(|detached| &detached.error), std::io::stderr(), format_args!("{line}\n"));
 }
 
-fn put(detached: Option<&LineWriter>, mut stream: impl Write, text: &str) {
+/// Whatever is said, and whoever it quotes: nothing of it moves a cursor or turns text around.
+fn put(detached: Option<&LineWriter>, mut stream: impl Write, text: Arguments<'_>) {
+    let text = text::lines(&text.to_string());
     match detached {
         Some(writer) => writer.put(text.as_bytes().to_vec()),
         None => {

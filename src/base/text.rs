@@ -12,8 +12,10 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// The longest text from outside that is shown, in characters.
 pub const MAX_SHOWN: usize = 200;
-/// The same for a sentence of ours that quotes from outside.
+/// The same for a sentence of ours, in which what it quotes from outside is cut already.
 const MAX_SENTENCE: usize = 400;
+/// Fields of documents that hold such sentences. Everything else that is text in them may be somebody else's.
+const SENTENCES: [&str; 4] = ["message", "error", "reason", "ailment"];
 /// The same for one value of a log line, whoever wrote it: libraries quote what they were sent.
 const MAX_LOGGED: usize = 1000;
 
@@ -22,7 +24,7 @@ pub fn shown(text: &str) -> String {
     cut(text, MAX_SHOWN, &[])
 }
 
-/// A sentence of ours that may quote from outside, or one of a library's.
+/// A sentence of ours, in which [`shown`] has cut what it quotes, or one of a library's.
 pub fn sentence(text: &str) -> String {
     cut(text, MAX_SENTENCE, &[])
 }
@@ -34,22 +36,35 @@ pub fn lines(text: &str) -> String {
 
 /// Every text in `value`, names of fields left out.
 pub fn clean(value: &mut Value) {
+    clean_to(value, MAX_SHOWN);
+}
+
+fn clean_to(value: &mut Value, most: usize) {
     match value {
-        Value::String(text) if text.len() > MAX_SENTENCE || text.chars().any(is_unprintable) => {
-            *text = sentence(text);
+        Value::String(text) if text.len() > most || text.chars().any(is_unprintable) => {
+            *text = cut(text, most, &[]);
         }
-        Value::Array(values) => values.iter_mut().for_each(clean),
-        Value::Object(fields) => fields.values_mut().for_each(clean),
+        Value::Array(values) => values.iter_mut().for_each(|value| clean_to(value, most)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let is_sentence = SENTENCES.contains(&name.as_str());
+                clean_to(value, if is_sentence { MAX_SENTENCE } else { MAX_SHOWN });
+            }
+        }
         _ => {}
     }
 }
 
 /// `value` as JSON that is harmless on a terminal, too: the same texts, with what is not printable escaped.
 pub fn json(value: &Value) -> String {
-    let written = value.to_string();
+    json_text(&value.to_string())
+}
+
+/// The same of JSON that is written already, in one line or several.
+pub fn json_text(written: &str) -> String {
     let mut out = String::with_capacity(written.len());
     for c in written.chars() {
-        if is_unprintable(c) {
+        if c != '\n' && is_unprintable(c) {
             // Stands in texts alone, and is of the first plane: one escape each (RFC 8259 section 7).
             let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {
@@ -138,7 +153,11 @@ mod tests {
         let mut document = serde_json::json!({"a": [HOSTILE, 1], "b": "x".repeat(5000), "c": "fine"});
         clean(&mut document);
         assert_eq!(document["a"][0], shown(HOSTILE));
-        assert_eq!((document["b"].as_str().unwrap().chars().count(), &document["c"]), (401, &"fine".into()));
+        assert_eq!((document["b"].as_str().unwrap().chars().count(), &document["c"]), (201, &"fine".into()));
+        let mut document = serde_json::json!({"error": "x".repeat(5000), "device": "x".repeat(5000)});
+        clean(&mut document);
+        let length = |name: &str| document[name].as_str().unwrap().chars().count();
+        assert_eq!((length("error"), length("device")), (401, 201), "sentences of ours stay whole");
     }
 
     #[derive(Clone, Default)]

@@ -20,7 +20,7 @@ pub(super) fn run(args: &CamerasArgs) -> ExitCode {
     };
     if args.json {
         match serde_json::to_string_pretty(&cameras) {
-            Ok(text) => println!("{text}"),
+            Ok(written) => println!("{}", text::json_text(&written)),
             Err(error) => return fail(&error),
         }
     } else if cameras.is_empty() {

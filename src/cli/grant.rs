@@ -18,6 +18,7 @@ use crate::access::offer_authorizer::AccessMode;
 use crate::access::store::Store;
 use crate::access::{AccessError, proof::Seed};
 use crate::app::address::{own_address, reachable};
+use crate::base::text;
 use crate::broker::WEBSOCKET_PATH;
 use crate::config::{BrokerChoice, Config, DEFAULT_FILE, Flavour};
 use crate::first_boot::service_variables;
@@ -175,7 +176,7 @@ fn list(args: &GrantsArgs) -> Result<(), Failure> {
     let clock = Clock::read();
     if args.json {
         let list: Vec<_> = grants.iter().map(|grant| document(grant, clock)).collect();
-        println!("{}", json!(list));
+        println!("{}", text::json(&json!(list)));
     } else if grants.is_empty() {
         println!("There are no grants. `porthole grant NAME` makes one.");
     } else {

@@ -33,9 +33,10 @@ pub mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ContextValue;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::base::memory;
+use crate::base::{memory, text};
 pub use process::EXIT_BAD_CONFIGURATION;
 
 /// Live video from a Raspberry Pi camera to any browser: WebRTC, signalled over MQTT.
@@ -99,18 +100,29 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// What is wrong with the arguments. They may have been copied from somewhere, as links are: what is quoted of them is cut.
+fn usage_error(mut error: clap::Error) -> String {
+    let quoted: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in quoted {
+        if let ContextValue::String(value) = value {
+            error.insert(kind, ContextValue::String(text::shown(&value)));
+        }
+    }
+    error.render().to_string()
+}
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are what was asked for; anything else is a usage error.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(EXIT_BAD_CONFIGURATION)
-            } else {
-                ExitCode::SUCCESS
-            };
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("{}", usage_error(error).trim_end());
+            return ExitCode::from(EXIT_BAD_CONFIGURATION);
         }
     };
     match cli.command {

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::process::{fail, in_runtime};
 use crate::access::link::ViewingLink;
+use crate::base::text;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::topic::Id;
 use crate::tools::watch::{self, WatchOptions};
@@ -89,8 +90,8 @@ pub(super) fn main(args: WatchArgs) -> ExitCode {
 /// Runs the viewers and prints what they counted. True if every one of them got video.
 pub async fn run(args: WatchArgs) -> Result<bool, WatchError> {
     let report = measure(&args).await?;
-    let text = if args.json { report.json() } else { report.table() };
-    println!("{text}");
+    let written = if args.json { text::json_text(&report.json()) } else { report.table() };
+    println!("{written}");
     Ok(report.all_got_video())
 }
 

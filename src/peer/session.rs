@@ -15,6 +15,7 @@ use super::factory::Factory;
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
+use crate::base::text;
 use crate::media::{CameraState, MediaStatus};
 use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
@@ -200,6 +201,7 @@ impl PeerSession {
     ) -> Result<(), Refusal> {
         let offer = &accepted.offer;
         let answer = self.connection.answer(negotiation, offer.full_ice).await.map_err(|error| {
+            let error = text::shown(&error.to_string());
             Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
         })?;
         reply_answer(new, accepted, answer.clone());

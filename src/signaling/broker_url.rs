@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
+use crate::base::text;
+
 /// How the broker is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -203,16 +205,17 @@ impl BrokerUrl {
     }
 }
 
+/// For people. It may be somebody else's, out of a link.
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.scheme.name())?;
-        match (&self.username, &self.password) {
-            (Some(user), Some(_)) => write!(f, "{user}:***@")?,
-            (Some(user), None) => write!(f, "{user}@")?,
-            (None, Some(_)) => f.write_str(":***@")?,
-            (None, None) => {}
-        }
-        write!(f, "{}:{}{}", self.bracketed_host(), self.port, self.path)
+        let login = match (&self.username, &self.password) {
+            (Some(user), Some(_)) => format!("{user}:***@"),
+            (Some(user), None) => format!("{user}@"),
+            (None, Some(_)) => ":***@".to_owned(),
+            (None, None) => String::new(),
+        };
+        let (scheme, host) = (self.scheme.name(), self.bracketed_host());
+        f.write_str(&text::shown(&format!("{scheme}://{login}{host}:{}{}", self.port, self.path)))
     }
 }
 

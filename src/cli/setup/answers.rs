@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::text;
 use crate::config::Secret;
 use crate::media::DeviceChoice;
 use crate::signaling::broker_url::{BrokerUrl, Scheme};
@@ -86,15 +87,18 @@ pub(super) fn bad(flag: &'static str, reason: impl std::fmt::Display) -> BadAnsw
 
 impl Host {
     pub fn new(text: &str) -> Result<Self, BadAnswer> {
-        let text = text.trim();
-        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        let answer = text.trim();
+        let bare = answer.trim_start_matches('[').trim_end_matches(']');
         let bracketed = if bare.contains(':') { format!("[{bare}]") } else { bare.to_owned() };
         let host = Self(bare.to_owned());
         match format!("mqtts://{bracketed}:{MQTTS_PORT}").parse::<BrokerUrl>() {
             Ok(url) if url.host().eq_ignore_ascii_case(bare) => Ok(host),
             _ => Err(bad(
                 "--broker-host",
-                format!("\"{text}\" is no host: write a name such as broker.local, or an address"),
+                format!(
+                    "\"{}\" is no host: write a name such as broker.local, or an address",
+                    text::shown(answer)
+                ),
             )),
         }
     }

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, Read, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::base::text;
+
 /// Bad answers to one question, after which setup gives up.
 const TRIES: usize = 5;
 /// Longer than every sensible answer.
@@ -37,7 +39,7 @@ impl<'a> Dialogue<'a> {
 
     /// Tells something.
     pub fn say(&mut self, text: &str) -> Result<(), DialogueError> {
-        Ok(writeln!(self.output, "{text}")?)
+        Ok(writeln!(self.output, "{}", text::lines(text))?)
     }
 
     /// Asks until `check` takes the answer; an empty one is `default`.
@@ -48,13 +50,13 @@ impl<'a> Dialogue<'a> {
         check: impl Fn(&str) -> Result<T, E>,
     ) -> Result<T, DialogueError> {
         for _ in 0..TRIES {
-            write!(self.output, "{question} [{default}]: ")?;
+            write!(self.output, "{}", text::lines(&format!("{question} [{default}]: ")))?;
             self.output.flush()?;
             let line = self.line()?;
             let answer = if line.trim().is_empty() { default } else { line.trim() };
             match check(answer) {
                 Ok(answer) => return Ok(answer),
-                Err(error) => writeln!(self.output, "  {error}")?,
+                Err(error) => writeln!(self.output, "  {}", text::lines(&error.to_string()))?,
             }
         }
         Err(DialogueError::Hopeless)

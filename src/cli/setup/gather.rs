@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::answers::{self, Answers, BadAnswer, BrokerSetup, Host, Login, Password, bad};
 use super::args::SetupArgs;
 use super::dialogue::{Dialogue, DialogueError};
+use crate::base::text;
 use crate::config::Secret;
 use crate::media::{CameraInfo, DeviceChoice};
 use crate::signaling::topic::Id;
@@ -224,13 +225,22 @@ fn ask_camera(dialogue: &mut Dialogue<'_>, cameras: &[CameraInfo]) -> Result<Dev
             dialogue.ask("Camera", "auto", answers::camera)
         }
         [only] => {
-            dialogue.say(&format!("\nThe camera is {} ({}).", only.card, only.path.display()))?;
+            dialogue.say(&format!(
+                "\nThe camera is {} ({}).",
+                text::shown(&only.card),
+                only.path.display()
+            ))?;
             Ok(DeviceChoice::Auto)
         }
         several => {
             dialogue.say("\nThese cameras were found:")?;
             for (n, camera) in several.iter().enumerate() {
-                dialogue.say(&format!("  {}  {} ({})", n + 1, camera.card, camera.path.display()))?;
+                dialogue.say(&format!(
+                    "  {}  {} ({})",
+                    n + 1,
+                    text::shown(&camera.card),
+                    camera.path.display()
+                ))?;
             }
             dialogue.ask("Which camera (its number, a path, or test)", "1", |answer| {
                 let n = answer.parse::<usize>().ok();

@@ -161,3 +161,15 @@ fn auto_becomes_the_camera_that_it_means() {
         assert_eq!(now_and_later(&choice, &cameras), (now, later), "{choice:?}, {} cameras", cameras.len());
     }
 }
+
+#[test]
+fn a_camera_that_chose_a_hostile_name_is_one_short_line() {
+    let hostile = format!("a\nFORGED \u{1b}[2J\u{202e}{}", "x".repeat(5000));
+    for cameras in [1, 2] {
+        let cameras = (0..cameras).map(|n| CameraInfo { card: hostile.clone(), ..camera(n, None) }).collect();
+        let (_, shown) = typed("", "\n\n\n\n\n\n\n\n", cameras);
+        assert!(shown.contains("a\\nFORGED") && !shown.contains(&"x".repeat(201)), "{shown:?}");
+        assert!(shown.chars().all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}')), "{shown:?}");
+        assert!(!shown.lines().any(|line| line.starts_with("FORGED")), "{shown:?}");
+    }
+}

@@ -271,7 +271,8 @@ fn explain_chain(error: &(dyn Error + 'static), url: &BrokerUrl, connacked: bool
         }
         next = current.source();
     }
-    let text = error.to_string();
+    // A library's words, which may quote the broker.
+    let text = text::shown(&error.to_string());
     if text.contains("HTTP") || text.contains("Websocket") {
         return format!(
             "{url} does not accept a WebSocket ({text}): check the port and the path (often /mqtt)"

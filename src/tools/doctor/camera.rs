@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::report::{Finding, Severity};
 use crate::base::processes::{Holders, holders_of_file, own_user};
 use crate::base::stats::round1;
+use crate::base::text;
 use crate::media::camera::video_nodes;
 use crate::media::measure::{Chosen, Outlook, SourceRate, measure_source};
 use crate::media::mode::{CameraMode, handling};
@@ -72,8 +73,8 @@ fn present(camera: &CameraInfo) -> Finding {
     let words = format!(
         "{} \"{}\" ({}): {}",
         camera.path.display(),
-        camera.card,
-        camera.driver,
+        text::shown(&camera.card),
+        text::shown(&camera.driver),
         modes(&camera.modes)
     );
     Finding::ok(AREA, words).figure("modes", camera.modes.len())

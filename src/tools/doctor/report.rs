@@ -1,12 +1,11 @@
 //! What was found: one line each for people, one object for programs, and what the exit code says.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::base::text;
+use crate::base::{console, text};
 
 /// What a finding means for video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,7 +73,7 @@ impl Finding {
 
     /// Adds what to do.
     pub fn next(self, next: impl Into<String>) -> Self {
-        Self { next: Some(next.into()), ..self }
+        Self { next: Some(text::lines(&next.into())), ..self }
     }
 
     /// Adds a figure.
@@ -137,7 +136,7 @@ fn split_advice(text: &str) -> Option<(String, String)> {
 
 /// Prints a line. Whoever stops reading (`| head`) has read enough.
 pub(super) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    console::out(format_args!("{line}"));
 }
 
 fn one_line(text: &str) -> String {
@@ -216,7 +215,7 @@ impl DoctorReport {
             "findings": self.findings,
         });
         // Pretty, because people read it too; a map of plain values cannot fail.
-        serde_json::to_string_pretty(&report).unwrap_or_default()
+        text::json_text(&serde_json::to_string_pretty(&report).unwrap_or_default())
     }
 }
 
@@ -236,6 +235,16 @@ mod tests {
         assert_eq!(bad.line(), "FAIL  first frame  no picture\n                   → plug it in");
         assert_eq!(ok.line().find("/dev"), bad.line().find("no"));
         assert_eq!(Finding::skip("ice", "x").line(), "-     ice          x");
+    }
+
+    #[test]
+    fn what_it_quotes_moves_no_cursor_and_begins_no_line() {
+        let hostile = "a\n FORGED \u{1b}[2J\u{9b}31m\u{202e}\u{7}";
+        let finding = Finding::fail("camera", hostile).next(hostile).figure("code", hostile);
+        assert_eq!(finding.line().lines().count(), 2, "{:?}", finding.line());
+        for told in [finding.line(), report(vec![finding]).json(hostile)] {
+            assert!(told.chars().all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}')), "{told:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::access::link::ViewingLink;
 use crate::base::tasks::TaskGroup;
+use crate::base::text;
 use crate::signaling::broker_url::BrokerUrl;
 use crate::signaling::mqtt::{MqttError, TlsFiles};
 use crate::signaling::topic::{Id, Topics};
@@ -147,7 +148,9 @@ fn target(options: &WatchOptions) -> Result<Target, WatchError> {
     let link = options.link.as_ref();
     let url = match (&options.broker, link.and_then(|link| link.broker.as_deref())) {
         (Some(url), _) => url.clone(),
-        (None, Some(text)) => text.parse().map_err(|error| WatchError::Broker(format!("{text}: {error}")))?,
+        (None, Some(text)) => {
+            text.parse().map_err(|error| WatchError::Broker(format!("{}: {error}", text::shown(text))))?
+        }
         (None, None) => return Err(WatchError::NoBroker),
     };
     let device = match (link.map(|link| &link.device), &options.device) {

@@ -293,6 +293,7 @@ impl WatchSession {
                     return Next::Break(());
                 }
                 if let Err(error) = receiver.accept(sdp).await {
+                    let error = text::shown(&error.to_string());
                     self.fail("bad-answer", &format!("the answer cannot be used: {error}"));
                     return Next::Break(());
                 }
@@ -307,11 +308,12 @@ impl WatchSession {
                 }
             }
             Down::Bye { reason } => {
-                self.fail("bye", &reason.unwrap_or_else(|| "the device ended the session".to_owned()));
+                let said = reason.map(|reason| text::shown(&reason));
+                self.fail("bye", &said.unwrap_or_else(|| "the device ended the session".to_owned()));
                 return Next::Break(());
             }
             Down::Error { code, message } => {
-                self.fail(&code, &message.unwrap_or_default());
+                self.fail(&code, &text::shown(&message.unwrap_or_default()));
                 // Refused before there was anything; later errors leave the session as it is.
                 if !self.answered {
                     return Next::Break(());
@@ -406,7 +408,7 @@ impl WatchSession {
     }
 
     fn fail(&mut self, code: &str, message: &str) {
-        // The device says it, or a broker in its place.
+        // The device says the code, or a broker in its place.
         let (code, message) = (text::shown(code), text::sentence(message));
         self.trouble.push(Trouble { viewer: self.id.clone(), code, message });
     }
