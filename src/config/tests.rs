@@ -261,3 +261,43 @@ fn the_ranges_are_those_of_the_manual_and_both_ends_are_taken() {
         assert_eq!(media.check().is_ok(), is_right, "{side}: the capture side");
     }
 }
+
+#[test]
+fn how_the_picture_looks_is_checked() {
+    let text = "[camera]\nrotate = 180\nmirror = true\ncrop = [0, 0, 0.5, 0.5]\nmask = [[0, 0, 0.3, 0.2], [0.9, 0.9, 0.1, 0.1]]\n\
+                overlay = \"%H:%M  {name}\"\noverlay_corner = \"bottom-left\"\n[camera.scene.night]\ngain = 7\nauto = false\n";
+    let config = load(&format!("{MINIMAL}{text}")).unwrap();
+    let look = &config.media.look;
+    assert_eq!((look.turn().rotation.degrees(), look.mirror, look.masks.len()), (180, Some(true), 2));
+    assert_eq!(look.turn().to_seen(look.masks[0]).to_string(), "[0.0, 0.0, 0.3, 0.2]", "as it is seen");
+    assert_eq!((look.name.as_str(), look.corner.is_bottom()), (config.device.name.as_str(), true));
+    assert_eq!(config.scenes["night"]["auto"], "OFF");
+    let none =
+        load(&format!("{MINIMAL}[camera]\ncrop = []\nmask = []\noverlay = \"\"\n")).unwrap().media.look;
+    assert!(!none.needs_raw() && none.rotation.is_none() && none.mirror.is_none());
+}
+
+#[test]
+fn a_look_that_cannot_be_names_its_key_in_one_line() {
+    let long = format!("overlay = \"{}\"", "x".repeat(10_000));
+    for (text, key, right) in [
+        ("rotate = 45", "camera.rotate", "0, 90, 180 or 270"),
+        ("rotate = -90", "camera.rotate", "0, 90, 180 or 270"),
+        ("rotate = \"left\"", "camera.rotate", "0, 90, 180 or 270"),
+        ("mirror = 1", "camera.mirror", "true or false"),
+        ("mask = [[0.5, 0.5, 0.8, 0.1]]", "camera.mask", "at most 1"),
+        ("mask = [[0, 0, 640, 480]]", "camera.mask", "from 0 to 1"),
+        ("mask = \"all\"", "camera.mask", "[x, y, width, height]"),
+        ("crop = [0, 0, 0, 0]", "camera.crop", "more than 0"),
+        ("crop = [0.5]", "camera.crop", "[x, y, width, height]"),
+        (long.as_str(), "camera.overlay", "at most 100"),
+        ("overlay = \"%Q\"", "camera.overlay", "strftime"),
+        ("overlay_corner = \"middle\"", "camera.overlay_corner", "bottom-right"),
+        ("scene.night.Gain = 1", "camera.scene.night.Gain", "porthole cameras"),
+        ("scene.night = {}", "camera.scene.night", "1 to 64 controls"),
+    ] {
+        let refused = refusal(&format!("{MINIMAL}[camera]\n{text}\n"));
+        assert!(refused.contains(key) && refused.contains(right), "{text:.40}: {refused}");
+        assert!(!refused.trim_end().contains('\n') && refused.len() < 700, "{text:.40}: {refused}");
+    }
+}

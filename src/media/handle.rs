@@ -297,5 +297,9 @@ fn follow_dev(tasks: &TaskGroup, inbox: InboxSender) -> io::Result<()> {
 mod tests;
 
 #[cfg(test)]
+#[path = "handle_look_tests.rs"]
+mod look_tests;
+
+#[cfg(test)]
 #[path = "handle_hang_tests.rs"]
 mod hang_tests;

@@ -76,6 +76,11 @@ impl Chosen {
         self.plan.encoder
     }
 
+    /// What of the look that is configured this camera cannot give, in words.
+    pub fn left_out(&self) -> Option<&str> {
+        self.plan.styling.left_out.as_deref()
+    }
+
     /// Whether the camera's own H.264 goes to viewers as it is.
     pub fn passes_through(&self) -> bool {
         matches!(&self.plan.source, Source::Camera { mode } if mode.handling == Handling::PassThrough)
@@ -117,6 +122,7 @@ pub fn outlook(config: &MediaConfig, may_capture: bool) -> Result<Outlook, Media
 pub fn missing_elements(config: &MediaConfig, chosen: Option<&Chosen>) -> Vec<(&'static str, &'static str)> {
     let mut needed =
         vec![("capsfilter", CORE), ("queue", CORE), ("videoconvert", BASE), ("videotestsrc", BASE)];
+    needed.extend([("videoscale", BASE), ("videocrop", GOOD), ("videoflip", GOOD)]);
     needed.push(("h264parse", BAD));
     if config.device != DeviceChoice::Test {
         let by_libcamera = chosen.and_then(Chosen::camera).is_some_and(CameraInfo::is_libcamera);
@@ -164,7 +170,7 @@ pub fn measure_source(chosen: &Chosen, span: Duration) -> Result<SourceRate, Med
 fn capture_rate(plan: &Plan, span: Duration) -> Result<SourceRate, MediaError> {
     let failed = |reason: String| MediaError::Pipeline { device: plan.device.clone(), reason };
     let mut elements = match (&plan.source, &plan.camera) {
-        (Source::Test, _) => vec![test_source::element(&plan.settings)],
+        (Source::Test, _) => vec![test_source::element(&plan.captured_settings())],
         (Source::Camera { mode }, Some(camera)) => camera_elements(camera, mode, &plan.settings, &[])?,
         (Source::Camera { .. }, None) => return Err(MediaError::NoCamera),
     };
@@ -176,7 +182,7 @@ fn capture_rate(plan: &Plan, span: Duration) -> Result<SourceRate, MediaError> {
     // Why it does not start is told by the bus, below.
     let playing = running.0.set_state(gst::State::Playing).is_ok();
     let feeder = match (&plan.source, source) {
-        (Source::Test, Some(source)) => Some(Feeder::start(source, plan.settings)?),
+        (Source::Test, Some(source)) => Some(Feeder::start(source, plan.captured_settings())?),
         _ => None,
     };
     let seen = if playing { watch(&sink, started, span) } else { None };

@@ -36,6 +36,8 @@ struct Machine {
     is_plugged: bool,
     /// Whether a pipeline that is started runs.
     starts: bool,
+    /// Whether the camera's own H.264 is used.
+    encodes_itself: bool,
     /// Which encoder of the table works.
     encoder: usize,
     /// Whether pictures come out until now.
@@ -46,6 +48,8 @@ struct Machine {
     starts_at: Vec<Duration>,
     runs: Vec<(Rendition, u64)>,
     requests: Vec<(Rendition, PipelineRequest)>,
+    /// The calls that matter to a look, in order.
+    done: Vec<&'static str>,
 }
 
 struct Simulated(Rc<RefCell<Machine>>);
@@ -80,12 +84,14 @@ impl CaptureBackend for Simulated {
         let mut machine = self.0.borrow_mut();
         let at = machine.now - machine.start;
         machine.plans_at.push(at);
+        machine.done.push("plan");
         let look_time = machine.look_time;
         machine.now += look_time;
         if machine.camera.is_some() && !machine.is_plugged {
             return Err(MediaError::DeviceMissing { device: "/dev/video0".into() });
         }
-        Ok(Plan { encoder: Some(&TABLE[machine.encoder]), ..plan(machine.camera.clone()) })
+        let encoder = (!machine.encodes_itself).then(|| &TABLE[machine.encoder]);
+        Ok(Plan { encoder, ..plan(machine.camera.clone()) })
     }
 
     fn is_there(&self, plan: &Plan) -> bool {
@@ -108,7 +114,9 @@ impl CaptureBackend for Simulated {
 
     fn want_bitrate(&mut self, _kbps: u32) {}
 
-    fn want_look(&mut self, _look: &crate::media::look::PictureLook) {}
+    fn want_look(&mut self, _look: &crate::media::look::PictureLook) {
+        self.0.borrow_mut().done.push("look");
+    }
 
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, _reason: &str) {
         assert_eq!(plan.encoder, Some(&TABLE[self.0.borrow().encoder]), "another one is in use");
@@ -131,7 +139,9 @@ impl CaptureBackend for Simulated {
         machine.starts.then_some(()).ok_or_else(refused)
     }
 
-    fn stop(&mut self, _rendition: Rendition) {}
+    fn stop(&mut self, _rendition: Rendition) {
+        self.0.borrow_mut().done.push("stop");
+    }
 
     fn request(&mut self, rendition: Rendition, request: PipelineRequest) -> bool {
         self.0.borrow_mut().requests.push((rendition, request));
@@ -227,12 +237,14 @@ impl World {
             is_plugged,
             starts: true,
             gives_pictures: true,
+            encodes_itself: false,
             encoder: 1,
             look_time: Duration::ZERO,
             plans_at: Vec::new(),
             starts_at: Vec::new(),
             runs: Vec::new(),
             requests: Vec::new(),
+            done: Vec::new(),
         }));
         let config = MediaConfig { linger: Duration::ZERO, ..MediaConfig::default() };
         let (sender, inbox) = channel();
@@ -430,3 +442,6 @@ fn an_encoder_that_gives_no_key_frames_is_replaced_for_the_viewer_who_waits() {
         assert_eq!((world.machine.borrow().encoder, world.machine.borrow().starts_at.len()), after);
     }
 }
+
+#[path = "worker_look_tests.rs"]
+mod look;

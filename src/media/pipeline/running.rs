@@ -12,7 +12,7 @@ use crate::media::capture::libcamera;
 use crate::media::capture::mode::Handling;
 use crate::media::elements::{bits_per_s, make, set, set_v4l2_controls};
 use crate::media::encode::choice::EncoderKind;
-use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, parse_chain};
+use crate::media::encode::encoder::{EncoderSpec, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::encode::encoder_watch;
 use crate::media::error::MediaError;
@@ -119,7 +119,7 @@ impl Pipeline {
             .set_state(gst::State::Playing)
             .map_err(|_| failed("the device or the encoder refused to start".into()))?;
         if let (Source::Test, Some(source)) = (&plan.source, source) {
-            running.feeder = Some(Feeder::start(source, captured(plan))?);
+            running.feeder = Some(Feeder::start(source, plan.captured_settings())?);
         }
         Ok(running)
     }
@@ -223,18 +223,12 @@ fn key_frame_source(
 
 fn source_elements(plan: &Plan) -> Result<Vec<gst::Element>, MediaError> {
     let Source::Camera { mode } = &plan.source else {
-        return Ok(vec![test_source::element(&captured(plan))]);
+        return Ok(vec![test_source::element(&plan.captured_settings())]);
     };
     let Some(camera) = &plan.camera else { return Err(MediaError::NoCamera) };
     let mut elements = camera_elements(camera, mode, &plan.settings, &plan.styling.flips())?;
     elements.extend(conversion(mode.handling)?);
     Ok(elements)
-}
-
-/// The settings with the size of the camera's own picture.
-fn captured(plan: &Plan) -> EncodeSettings {
-    let (width, height) = plan.captured_size();
-    EncodeSettings { width, height, ..plan.settings }
 }
 
 /// What stands between the camera and the encoder.

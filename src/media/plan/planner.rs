@@ -73,6 +73,12 @@ impl Plan {
         if self.encoder.is_some() { self.styling.pipeline_turn().size(size) } else { size }
     }
 
+    /// The settings with that size.
+    pub fn captured_settings(&self) -> EncodeSettings {
+        let (width, height) = self.captured_size();
+        EncodeSettings { width, height, ..self.settings }
+    }
+
     /// For the status.
     pub fn encoder_status(&self) -> EncoderStatus {
         match self.encoder {

@@ -43,6 +43,10 @@ pub(super) fn check(config: &MediaConfig, outlook: &Outlook, may_capture: bool) 
     if let Some(camera) = chosen.camera() {
         looked.findings.push(present(camera));
     }
+    if let Some(words) = chosen.left_out() {
+        let finding = Finding::warn(AREA, "the picture cannot look as it is configured");
+        looked.findings.push(finding.next(words));
+    }
     if !may_capture {
         looked.findings.push(Finding::skip(AREA, "not opened: the privacy switch is off"));
         return looked;
