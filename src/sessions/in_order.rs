@@ -34,7 +34,7 @@ pub(super) struct InOrder {
 }
 
 /// What is to become of something that came.
-pub(super) enum Turn {
+pub(super) enum Delivery {
     /// It is next.
     Now(SessionInput),
     /// It is kept.
@@ -78,18 +78,18 @@ impl InOrder {
     }
 
     /// Gives `input` back if its turn is now; otherwise it waits.
-    pub fn pass(&mut self, input: SessionInput) -> Turn {
+    pub fn pass(&mut self, input: SessionInput) -> Delivery {
         let Some(waiting) = key_of(&input).and_then(|key| self.reading.get_mut(key)) else {
-            return Turn::Now(input);
+            return Delivery::Now(input);
         };
         let bytes = size(&input);
         if waiting.inputs.len() >= MAX_OF_SESSION || self.bytes + bytes > MAX_BYTES {
-            return Turn::NoRoom(input);
+            return Delivery::NoRoom(input);
         }
         waiting.bytes += bytes;
         self.bytes += bytes;
         waiting.inputs.push_back(input);
-        Turn::Later
+        Delivery::Later
     }
 
     /// A dashboard closes the sessions that `which` names: so it does those that these offers lead to.
@@ -167,12 +167,12 @@ mod tests {
         let mut order = InOrder::default();
         assert!(order.begin(&key("a"), 5000));
         for input in [bye("a", "1"), offer("a", 100), bye("a", "2")] {
-            assert!(matches!(order.pass(input), Turn::Later));
+            assert!(matches!(order.pass(input), Delivery::Later));
         }
         order.close(|key| key.viewer.as_str() == "a");
         order.close(|_| true);
-        assert!(matches!(order.pass(bye("a", "3")), Turn::Later));
-        assert!(matches!(order.pass(bye("b", "other")), Turn::Now(_)));
+        assert!(matches!(order.pass(bye("a", "3")), Delivery::Later));
+        assert!(matches!(order.pass(bye("b", "other")), Delivery::Now(_)));
         assert!(order.next().is_none());
         order.done(&key("a"));
         let mut seen = Vec::new();
@@ -193,11 +193,11 @@ mod tests {
         let mut order = InOrder::default();
         assert!(order.begin(&key("a"), 5000));
         let held =
-            (0..1000).filter(|at| matches!(order.pass(bye("a", &at.to_string())), Turn::Later)).count();
+            (0..1000).filter(|at| matches!(order.pass(bye("a", &at.to_string())), Delivery::Later)).count();
         assert_eq!(held, MAX_OF_SESSION);
         let begun = (0..5000).filter(|at| order.begin(&key(&format!("v{at}")), 60_000)).count();
         assert!((32..MAX_SESSIONS).contains(&begun) && order.bytes <= MAX_BYTES, "{begun}");
-        assert!(matches!(order.pass(offer("v1", 60_000)), Turn::NoRoom(_)));
+        assert!(matches!(order.pass(offer("v1", 60_000)), Delivery::NoRoom(_)));
         order.clear();
         let begun = (0..5000).filter(|at| order.begin(&key(&format!("v{at}")), 1)).count();
         assert_eq!(begun, MAX_SESSIONS);

@@ -8,7 +8,7 @@ use tokio::time::sleep_until;
 use tracing::Instrument;
 
 use super::events::{EventQueue, SessionEvent};
-use super::in_order::{InOrder, Turn};
+use super::in_order::{InOrder, Delivery};
 use super::input::{SessionInput, watch_over};
 use super::offer_reader::{OfferReader, ReadSdp};
 use super::outbox::SessionOutbox;
@@ -100,9 +100,9 @@ impl SessionsTask {
         let mut next = Some(input);
         while let Some(input) = next {
             match self.in_order.pass(input) {
-                Turn::Now(input) => self.input(input),
-                Turn::Later => {}
-                Turn::NoRoom(input) => self.too_much(input),
+                Delivery::Now(input) => self.input(input),
+                Delivery::Later => {}
+                Delivery::NoRoom(input) => self.too_much(input),
             }
             next = self.in_order.next();
         }

@@ -140,6 +140,13 @@ impl Gauges for Needles {
 }
 
 fn supervised(tasks: &TaskGroup) -> (Supervised<Machine, Needles>, Arc<Bench>, Inbox) {
+    supervised_within(LIMITS, tasks)
+}
+
+fn supervised_within(
+    limits: CallLimits,
+    tasks: &TaskGroup,
+) -> (Supervised<Machine, Needles>, Arc<Bench>, Inbox) {
     let (bench, (sender, inbox)) = (Arc::<Bench>::default(), channel());
     let on = Arc::clone(&bench);
     let make = move || {
@@ -148,7 +155,7 @@ fn supervised(tasks: &TaskGroup) -> (Supervised<Machine, Needles>, Arc<Bench>, I
         Machine(*machines, Arc::clone(&on))
     };
     let gauges = Needles(Arc::clone(&bench));
-    let supervised = Supervised::start(make, gauges, LIMITS, sender, tasks.clone()).unwrap();
+    let supervised = Supervised::start(make, gauges, limits, sender, tasks.clone()).unwrap();
     (supervised, bench, inbox)
 }
 
@@ -217,7 +224,9 @@ fn one_that_keeps_the_device_is_not_borne_for_ever() {
 #[test]
 fn a_panic_there_is_one_here() {
     let tasks = TaskGroup::new();
-    let (mut supervised, ..) = supervised(&tasks);
+    // A panic takes its time: it is told with all that led there.
+    let limits = CallLimits { plan: PATIENCE, start: PATIENCE, other: PATIENCE };
+    let (mut supervised, ..) = supervised_within(limits, &tasks);
     let asked =
         catch_unwind(AssertUnwindSafe(|| supervised.request(Rendition::Full, PipelineRequest::KeyFrame)));
     assert!(asked.is_err());
