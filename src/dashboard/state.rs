@@ -72,6 +72,7 @@ impl StateWriter {
                 "height": media.height,
                 "fps": round1(media.fps),
                 "error": media.error,
+                "note": media.note,
                 "since": rfc3339(media.since),
             },
             "encoder": media.encoder.as_ref().map(|encoder| json!({

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::mode;
 use crate::media::capture::mode::CameraMode;
-use crate::media::encode::choice::EncoderStatus;
+use crate::media::encode::choice::{EncoderKind, EncoderStatus};
 use crate::media::latency::Latency;
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
@@ -105,11 +105,21 @@ pub struct MediaStatus {
     pub restarts: u64,
     /// Why the camera is not delivering, in words for people; `None` when all is well.
     pub error: Option<String>,
+    /// Why this mode is used and not a better one, in words for people; `None` when all is well.
+    pub note: Option<String>,
+    /// Whether the camera has modes that it does not encode itself.
+    pub could_encode: bool,
     /// When `state` last changed.
     pub since: SystemTime,
 }
 
 impl MediaStatus {
+    /// Whether viewers get what the camera encodes, although it could be encoded here.
+    pub fn could_be_encoded_instead(&self) -> bool {
+        let kind = self.encoder.as_ref().map(|encoder| encoder.kind);
+        self.could_encode && kind == Some(EncoderKind::Passthrough)
+    }
+
     /// What the capture side can be asked to deliver: the usable modes of the camera, or those of the test picture.
     pub fn modes(&self) -> Vec<CameraMode> {
         match &self.camera {
@@ -145,6 +155,8 @@ impl MediaStatus {
             encode_latency: None,
             restarts: 0,
             error: None,
+            note: None,
+            could_encode: false,
             since: SystemTime::UNIX_EPOCH,
         }
     }

@@ -12,13 +12,14 @@ use super::connect::offer::AcceptedOffer;
 use super::driver::{Connection, PeerEvent};
 use super::error::PeerError;
 use super::factory::Factory;
+use super::own_h264::needs_encoding;
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
 use crate::media::{CameraState, MediaStatus};
 use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
-use crate::stream::Fanout;
+use crate::stream::{Fanout, ProfileLevelId};
 
 /// A session that has not connected by then is closed (protocol.md section 2).
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -121,13 +122,28 @@ async fn connect(
 
 /// Waits until the capture side knows what it will send, then judges the offer.
 async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
-    let known = |status: &MediaStatus| status.ready || has_failed(status.state);
-    let status = timeout(READY_LIMIT, new.media.wait_for(known)).await;
-    let stream = status.ok().and_then(Result::ok).filter(|status| status.ready).map(|status| status.profile);
+    let mut stream = stream_profile(&mut new.media, |_| true).await;
+    let video = &new.offer.video;
+    let is_unplayable = needs_encoding(video, &new.media.borrow());
+    if is_unplayable {
+        new.fanout.request_encoding();
+        let fits = |status: &MediaStatus| !needs_encoding(video, status);
+        stream = stream_profile(&mut new.media, fits).await.or(stream);
+    }
     match stream {
         Some(stream) => Negotiation::new(&new.offer.video, stream, None),
         None => Err(camera_refusal(&new.media.borrow())),
     }
+}
+
+/// The profile of the stream, once it is known and `fits`; `None` if that takes too long or the camera has failed.
+async fn stream_profile(
+    media: &mut watch::Receiver<MediaStatus>,
+    fits: impl Fn(&MediaStatus) -> bool,
+) -> Option<ProfileLevelId> {
+    let known = |status: &MediaStatus| (status.ready && fits(status)) || has_failed(status.state);
+    let status = timeout(READY_LIMIT, media.wait_for(known)).await;
+    status.ok().and_then(Result::ok).filter(|status| status.ready).map(|status| status.profile)
 }
 
 /// `camera-unavailable` in the words of the capture side.

@@ -341,9 +341,7 @@ impl<H> Table<H> {
             return Err(Refusal::new(ErrorCode::Privacy, text));
         }
         let video = video?;
-        if media.ready {
-            video.codec(media.profile)?;
-        }
+        peer::can_be_shown(&video, media)?;
         if matches!(media.state, CameraState::Lost | CameraState::Error) {
             return Err(peer::camera_refusal(media));
         }

@@ -38,6 +38,8 @@ pub enum Message {
     Streaming(bool),
     /// Restart the pipeline.
     Restart,
+    /// Somebody cannot play the camera's own H.264.
+    EncodeInstead,
     /// Keep running for this long.
     Warm(Duration),
     /// The bit rate in kbit/s that the network bears; `None`: whatever the ceiling is.
@@ -78,6 +80,7 @@ enum Slot {
     DevicesFollowed,
     Streaming,
     Restart,
+    EncodeInstead,
     Warm,
     Bitrate,
     Ceiling,
@@ -103,6 +106,7 @@ impl Message {
             Self::DevicesFollowed(_) => Slot::DevicesFollowed,
             Self::Streaming(_) => Slot::Streaming,
             Self::Restart => Slot::Restart,
+            Self::EncodeInstead => Slot::EncodeInstead,
             Self::Warm(_) => Slot::Warm,
             Self::Bitrate(_) => Slot::Bitrate,
             Self::Ceiling(_) => Slot::Ceiling,
