@@ -73,6 +73,7 @@ impl StateWriter {
                 "height": media.height,
                 "fps": round1(media.fps),
                 "error": media.error,
+                "note": media.note,
                 "since": rfc3339(media.since),
             },
             "picture": look::document(media),

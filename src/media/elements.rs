@@ -49,3 +49,12 @@ pub fn set_v4l2_controls(element: &gst::Element, controls: &[(&str, i32)]) {
 pub fn bits_per_s(bitrate_kbps: u32) -> i32 {
     as_i32(bitrate_kbps.saturating_mul(1000))
 }
+
+/// What is behind GStreamer's "Failed to allocate required memory" when a camera does not start to stream; its `debug` text is in
+/// no other language.
+pub fn start_refusal(debug: &str) -> Option<&'static str> {
+    debug.contains("Buffer pool activation failed").then_some(
+        "it does not start: its USB bus has no room left for this mode, which another port or a smaller size may have, or the \
+         camera refuses it",
+    )
+}

@@ -256,6 +256,7 @@ async fn pass_requests_on(
                 Message::Demand(*demand.borrow_and_update())
             }
             reason = fanout.key_frame_wanted(Rendition::Full) => Message::KeyFrame(Rendition::Full, reason),
+            () = fanout.encoding_wanted() => Message::EncodeInstead,
             reason = fanout.key_frame_wanted(Rendition::Small) => Message::KeyFrame(Rendition::Small, reason),
         };
         if let Message::KeyFrame(_, reason) = message {

@@ -56,6 +56,7 @@ pub use handle::Media;
 pub use latency::Latency;
 pub use look::PictureLook;
 pub use plan::config::MediaConfig;
+pub use plan::planner::USUAL_PROFILE;
 pub use plan::proposal::{Proposal, propose};
 pub use status::{CameraState, MediaStatus, SmallStatus};
 pub use still::snapshot;

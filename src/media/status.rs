@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::mode;
 use crate::media::capture::mode::CameraMode;
-use crate::media::encode::choice::EncoderStatus;
+use crate::media::encode::choice::{EncoderKind, EncoderStatus};
 use crate::media::error::CameraTrouble;
 use crate::media::latency::Latency;
 use crate::media::look::PictureLook;
@@ -116,6 +116,10 @@ pub struct MediaStatus {
     pub trouble: Option<CameraTrouble>,
     /// Whether those who watch see words while the camera gives no picture: an encoder in software is there to make them.
     pub has_placeholder: bool,
+    /// Why this mode is used and not a better one, in words for people; `None` when all is well.
+    pub note: Option<String>,
+    /// Whether the camera has modes that it does not encode itself.
+    pub could_encode: bool,
     /// When `state` last changed.
     pub since: SystemTime,
 }
@@ -128,6 +132,12 @@ impl MediaStatus {
         let modes = self.modes();
         let only_encodes = !modes.is_empty() && modes.iter().all(encodes);
         if only_encodes { Styling::new(look, Some(camera), false).left_out } else { None }
+    }
+
+    /// Whether viewers get what the camera encodes, although it could be encoded here.
+    pub fn could_be_encoded_instead(&self) -> bool {
+        let kind = self.encoder.as_ref().map(|encoder| encoder.kind);
+        self.could_encode && kind == Some(EncoderKind::Passthrough)
     }
 
     /// What the capture side can be asked to deliver: the usable modes of the camera, or those of the test picture.
@@ -169,6 +179,8 @@ impl MediaStatus {
             error: None,
             trouble: None,
             has_placeholder: false,
+            note: None,
+            could_encode: false,
             since: SystemTime::UNIX_EPOCH,
         }
     }

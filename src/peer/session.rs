@@ -12,6 +12,7 @@ use super::connect::offer::AcceptedOffer;
 use super::driver::{Connection, PeerEvent};
 use super::error::PeerError;
 use super::factory::Factory;
+use super::own_h264::needs_encoding;
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
@@ -122,15 +123,28 @@ async fn connect(
 
 /// Waits until the capture side knows what it will send, then judges the offer.
 async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
-    let known = |status: &MediaStatus| status.ready || has_failed(status.state);
+    let mut status = known_status(&mut new.media, |_| true).await;
+    let video = &new.offer.video;
+    if needs_encoding(video, &status) {
+        new.fanout.request_encoding();
+        status = known_status(&mut new.media, |status| !needs_encoding(video, status)).await;
+    }
     // What is not known by then a placeholder says to those who watch.
-    let _ = timeout(READY_LIMIT, new.media.wait_for(known)).await;
-    let status = new.media.borrow().clone();
     if status.ready || status.has_placeholder {
-        Negotiation::new(&new.offer.video, status.profile, None)
+        Negotiation::new(video, status.profile, None)
     } else {
         Err(camera_refusal(&status))
     }
+}
+
+/// The camera's status, once the stream is known and `fits` or the camera has failed; after a while as it is.
+async fn known_status(
+    media: &mut watch::Receiver<MediaStatus>,
+    fits: impl Fn(&MediaStatus) -> bool,
+) -> MediaStatus {
+    let known = |status: &MediaStatus| (status.ready && fits(status)) || has_failed(status.state);
+    let _ = timeout(READY_LIMIT, media.wait_for(known)).await;
+    media.borrow().clone()
 }
 
 /// `camera-unavailable` in the words of the capture side.

@@ -293,10 +293,8 @@ impl<H: LastHeard> Table<H> {
             return Err(Refusal::new(ErrorCode::Privacy, text));
         }
         let video = video?;
+        peer::can_be_shown(&video, media)?;
         let gives_nothing = matches!(media.state, CameraState::Lost | CameraState::Error);
-        if media.ready || (gives_nothing && media.has_placeholder) {
-            video.codec(media.profile)?;
-        }
         if gives_nothing && !media.has_placeholder {
             return Err(peer::camera_refusal(media));
         }

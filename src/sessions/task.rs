@@ -8,7 +8,7 @@ use tokio::time::sleep_until;
 use tracing::Instrument;
 
 use super::events::{EventQueue, SessionEvent};
-use super::in_order::{InOrder, Delivery};
+use super::in_order::{Delivery, InOrder};
 use super::input::{SessionInput, watch_over};
 use super::offer_reader::{OfferReader, ReadSdp};
 use super::outbox::SessionOutbox;

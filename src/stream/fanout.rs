@@ -63,6 +63,7 @@ struct Shared {
     receivers: Mutex<Receivers>,
     demand: watch::Sender<usize>,
     key_frames: [Wanted; 2],
+    encoding: Notify,
     dropped: AtomicU64,
     published: AtomicU64,
     published_bytes: AtomicU64,
@@ -74,6 +75,7 @@ impl Default for Shared {
             receivers: Mutex::default(),
             demand: watch::Sender::new(0),
             key_frames: Default::default(),
+            encoding: Notify::default(),
             dropped: AtomicU64::default(),
             published: AtomicU64::default(),
             published_bytes: AtomicU64::default(),
@@ -237,6 +239,16 @@ impl Fanout {
         let wanted = &self.shared.key_frames[rendition as usize];
         wanted.notify.notified().await;
         if wanted.joining.swap(false, Ordering::AcqRel) { KeyFrameReason::Join } else { KeyFrameReason::Loss }
+    }
+
+    /// Says that somebody who wants to watch cannot play H.264 as the camera itself encodes it.
+    pub fn request_encoding(&self) {
+        self.shared.encoding.notify_one();
+    }
+
+    /// Resolves when that was said since the last call.
+    pub async fn encoding_wanted(&self) {
+        self.shared.encoding.notified().await;
     }
 
     /// Units published since the process started.

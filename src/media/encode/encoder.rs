@@ -9,7 +9,7 @@ use gstreamer_app::AppSink;
 
 use crate::media::board::BoardClass;
 use crate::media::capture::mode::Rate;
-use crate::media::elements::{as_i32, bits_per_s, filter, make, set, set_v4l2_controls};
+use crate::media::elements::{as_i32, bits_per_s, filter, make, set, set_v4l2_controls, start_refusal};
 use crate::media::encode::choice::{EncoderChoice, EncoderKind};
 use crate::media::error::MediaError;
 use crate::media::helper_thread::run_for;
@@ -257,7 +257,8 @@ impl EncoderSpec {
         let mut elements = vec![source, filter(raw_caps(settings))?];
         elements.push(make("videoconvert", "gstreamer1.0-plugins-base")?);
         elements.extend(chain.elements);
-        let units = capture(elements, PROBE_PICTURES, PROBE_TIMEOUT).map_err(failed)?;
+        let units =
+            capture(elements, PROBE_PICTURES, PROBE_TIMEOUT).map_err(|failure| failed(failure.reason))?;
         let first = units.first().ok_or_else(|| failed("it gave no picture".into()))?;
         if units.len() < PROBE_PICTURES {
             return Err(failed(format!("it stopped after {} pictures", units.len())));
@@ -279,9 +280,28 @@ pub fn raw_caps(settings: &EncodeSettings) -> gst::Caps {
         .build()
 }
 
+/// Why a short pipeline gave nothing.
+#[derive(Debug)]
+pub struct CaptureFailure {
+    /// For people.
+    pub reason: String,
+    /// Another program has the device.
+    pub is_busy: bool,
+}
+
+impl From<String> for CaptureFailure {
+    fn from(reason: String) -> Self {
+        Self { reason, is_busy: false }
+    }
+}
+
 /// Runs a short pipeline of `elements` and gives up to `count` access units of its H.264, or
 /// GStreamer's words of why there are none. The device is closed again when this returns.
-pub fn capture(elements: Vec<gst::Element>, count: usize, timeout: Duration) -> Result<Vec<Vec<u8>>, String> {
+pub fn capture(
+    elements: Vec<gst::Element>,
+    count: usize,
+    timeout: Duration,
+) -> Result<Vec<Vec<u8>>, CaptureFailure> {
     let pipeline = gst::Pipeline::new();
     let outcome = capture_with(&pipeline, elements, count, timeout);
     let said = pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
@@ -290,7 +310,11 @@ pub fn capture(elements: Vec<gst::Element>, count: usize, timeout: Duration) -> 
     if let (true, Some(message)) = (units.is_empty(), &said)
         && let gst::MessageView::Error(error) = message.view()
     {
-        return Err(error.error().message().to_owned());
+        let (error, debug) = (error.error(), error.debug());
+        let debug = debug.as_deref().unwrap_or_default();
+        let is_busy = error.matches(gst::ResourceError::Busy) || debug.contains("Device or resource busy");
+        let words = start_refusal(debug).unwrap_or(error.message());
+        return Err(CaptureFailure { reason: words.to_owned(), is_busy });
     }
     closed.map_err(|error| error.to_string())?;
     Ok(units)

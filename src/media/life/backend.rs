@@ -75,6 +75,9 @@ pub trait CaptureBackend {
     /// `plan` fails to start again and again: the next one is to try another encoder or mode.
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, reason: &str);
 
+    /// Somebody who wants to watch cannot play what `plan` passes through: the next one is to encode.
+    fn encode_instead(&mut self, plan: &Plan);
+
     /// Starts the pipeline of a rendition; its events carry `run`. The full one first, and `controls` (values by name)
     /// are set on a source that forgets them with each stop.
     fn start(

@@ -244,8 +244,26 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     }
 
     fn start_failed(&mut self, by_encoder: bool, reason: &str) {
+        let before = self.camera.plan().map(|plan| plan.source.clone());
         if self.camera.start_failed(&mut self.backend, by_encoder, reason) {
             self.look();
+            // Another mode need not wait as long as the one that failed; where all have failed it is the first one again.
+            if self
+                .camera
+                .plan()
+                .is_some_and(|plan| plan.note.is_some() && Some(&plan.source) != before.as_ref())
+            {
+                self.feed(Input::Restart);
+            }
+        }
+    }
+
+    /// Somebody who wants to watch cannot play the camera's own H.264.
+    pub fn encode_instead(&mut self) {
+        if self.camera.encode_instead(&mut self.backend) {
+            self.look();
+            // Waited for by that viewer.
+            self.publish();
         }
     }
 

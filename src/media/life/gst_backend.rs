@@ -146,6 +146,10 @@ impl CaptureBackend for GstBackend {
         self.planner.demote(plan, by_encoder, reason);
     }
 
+    fn encode_instead(&mut self, plan: &Plan) {
+        self.planner.encode_instead(plan);
+    }
+
     fn start(
         &mut self,
         rendition: Rendition,

@@ -39,6 +39,8 @@ pub enum Message {
     Streaming(bool),
     /// Restart the pipeline.
     Restart,
+    /// Somebody cannot play the camera's own H.264.
+    EncodeInstead,
     /// Keep running for this long.
     Warm(Duration),
     /// The bit rate in kbit/s that the network bears; `None`: whatever the ceiling is.
@@ -81,6 +83,7 @@ enum Slot {
     DevicesFollowed,
     Streaming,
     Restart,
+    EncodeInstead,
     Warm,
     Bitrate,
     Ceiling,
@@ -107,6 +110,7 @@ impl Message {
             Self::DevicesFollowed(_) => Slot::DevicesFollowed,
             Self::Streaming(_) => Slot::Streaming,
             Self::Restart => Slot::Restart,
+            Self::EncodeInstead => Slot::EncodeInstead,
             Self::Warm(_) => Slot::Warm,
             Self::Bitrate(_) => Slot::Bitrate,
             Self::Ceiling(_) => Slot::Ceiling,

@@ -125,6 +125,12 @@ impl PlannedCamera {
         is_given_up
     }
 
+    /// Somebody cannot play what the camera encodes. Whether another look is due.
+    pub fn encode_instead(&mut self, backend: &mut impl CaptureBackend) -> bool {
+        let passed_through = self.plan.as_ref().filter(|plan| plan.encoder.is_none() && plan.could_encode);
+        passed_through.inspect(|plan| backend.encode_instead(plan)).is_some()
+    }
+
     /// The encoder of the board, where one is planned.
     pub fn board_encoder(&self) -> Option<&'static EncoderSpec> {
         self.plan.as_ref()?.encoder.filter(|spec| spec.kind == EncoderKind::Hardware)

@@ -40,6 +40,8 @@ pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
         error: None,
         trouble: None,
         has_placeholder: false,
+        note: None,
+        could_encode: false,
         since: SystemTime::now(),
     }
 }
@@ -112,6 +114,7 @@ impl StatusPublisher {
             status.restarts = facts.life.restarts();
             status.error = facts.life.error().map(ToOwned::to_owned);
             status.trouble = facts.life.trouble().cloned();
+            status.note = facts.plan.and_then(|plan| plan.note.clone());
             if let Some(plan) = facts.plan {
                 describe_plan(status, plan, facts.bitrate);
             } else if let Some((encoder, profile)) = &facts.planned_encoder {
@@ -141,6 +144,7 @@ fn describe_plan(status: &mut MediaStatus, plan: &Plan, bitrate: &BitrateControl
     status.width = plan.settings.width;
     status.height = plan.settings.height;
     status.encoder = Some(plan.encoder_status());
+    status.could_encode = plan.could_encode;
     let (ceiling_kbps, target_kbps) = bitrate.within(plan.settings.bitrate_kbps);
     status.ceiling = u64::from(ceiling_kbps) * 1000;
     status.target = if plan.encoder.is_some() { u64::from(target_kbps) * 1000 } else { 0 };

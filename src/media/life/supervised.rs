@@ -315,6 +315,12 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> CaptureBackend for Supervise
         });
     }
 
+    fn encode_instead(&mut self, plan: &Plan) {
+        let plan = plan.clone();
+        // The same.
+        let _ = self.ask("another plan", self.limits.other, move |machine| machine.encode_instead(&plan));
+    }
+
     fn start(
         &mut self,
         rendition: Rendition,

@@ -74,6 +74,8 @@ impl CaptureBackend for Machine {
 
     fn give_up(&mut self, _plan: &Plan, _by_encoder: bool, _reason: &str) {}
 
+    fn encode_instead(&mut self, _plan: &Plan) {}
+
     fn start(
         &mut self,
         _rendition: Rendition,

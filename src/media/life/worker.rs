@@ -80,6 +80,7 @@ impl<B: CaptureBackend + Gauges> Worker<B> {
                 tracing::info!("restart of the pipeline asked for");
                 capture.feed(Input::Restart);
             }
+            Message::EncodeInstead => capture.encode_instead(),
             Message::Warm(duration) => capture.feed(Input::Warm(duration)),
             Message::Streaming(on) => capture.set_streaming(on),
             Message::DeviceChanged => capture.device_changed(),

@@ -14,7 +14,7 @@ fn masked() -> Message {
 #[test]
 fn what_the_camera_encodes_is_not_shown_while_a_mode_that_can_be_masked_is_looked_for() {
     let mut world = World::new(Some(camera()), true);
-    world.machine.borrow_mut().encodes_itself = true;
+    world.machine.borrow_mut().passes_through = true;
     world.tell(Message::Restart);
     world.tell(Message::Mode(None, None));
     world.go_live();
@@ -22,7 +22,7 @@ fn what_the_camera_encodes_is_not_shown_while_a_mode_that_can_be_masked_is_looke
     {
         let mut machine = world.machine.borrow_mut();
         machine.done.clear();
-        machine.encodes_itself = false;
+        machine.passes_through = false;
     }
     world.tell(masked());
     let done = world.machine.borrow().done.clone();

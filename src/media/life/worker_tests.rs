@@ -36,10 +36,12 @@ struct Machine {
     is_plugged: bool,
     /// Whether a pipeline that is started runs.
     starts: bool,
-    /// Whether the camera's own H.264 is used.
-    encodes_itself: bool,
     /// Which encoder of the table works.
     encoder: usize,
+    /// The mode that was given up, and how often.
+    modes_given_up: u32,
+    /// Whether the camera's own H.264 is passed through.
+    passes_through: bool,
     /// Whether pictures come out until now.
     gives_pictures: bool,
     /// How long looking for the camera takes.
@@ -90,8 +92,15 @@ impl CaptureBackend for Simulated {
         if machine.camera.is_some() && !machine.is_plugged {
             return Err(MediaError::DeviceMissing { device: "/dev/video0".into() });
         }
-        let encoder = (!machine.encodes_itself).then(|| &TABLE[machine.encoder]);
-        Ok(Plan { encoder, ..plan(machine.camera.clone()) })
+        let mut plan = Plan { encoder: Some(&TABLE[machine.encoder]), ..plan(machine.camera.clone()) };
+        if let Source::Camera { mode } = &mut plan.source {
+            mode.width >>= machine.modes_given_up;
+        }
+        plan.note = (machine.modes_given_up > 0).then(|| "the bus is full".to_owned());
+        if machine.passes_through {
+            plan.encoder = None;
+        }
+        Ok(plan)
     }
 
     fn is_there(&self, plan: &Plan) -> bool {
@@ -121,6 +130,12 @@ impl CaptureBackend for Simulated {
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, _reason: &str) {
         assert_eq!(plan.encoder, Some(&TABLE[self.0.borrow().encoder]), "another one is in use");
         self.0.borrow_mut().encoder += usize::from(by_encoder);
+        self.0.borrow_mut().modes_given_up += u32::from(!by_encoder && plan.camera.is_some());
+    }
+
+    fn encode_instead(&mut self, plan: &Plan) {
+        assert!(plan.encoder.is_none(), "it is encoded already");
+        self.0.borrow_mut().passes_through = false;
     }
 
     fn start(
@@ -213,6 +228,8 @@ fn plan(camera: Option<Arc<CameraInfo>>) -> Plan {
             cores: 2,
         },
         profile: Some(ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f }),
+        note: None,
+        could_encode: true,
     }
 }
 
@@ -237,8 +254,9 @@ impl World {
             is_plugged,
             starts: true,
             gives_pictures: true,
-            encodes_itself: false,
             encoder: 1,
+            modes_given_up: 0,
+            passes_through: false,
             look_time: Duration::ZERO,
             plans_at: Vec::new(),
             starts_at: Vec::new(),
@@ -386,62 +404,7 @@ fn a_silent_camera_is_restarted_after_three_seconds() {
     assert_eq!(world.machine.borrow().starts_at.len(), 2);
 }
 
-/// A world whose board has an encoder, and the failure of its pipeline.
-fn with_board_encoder() -> (World, impl Fn(u64) -> Message) {
-    let mut world = World::new(Some(camera()), true);
-    world.machine.borrow_mut().encoder = 0;
-    world.tell(Message::Mode(None, None));
-    let failure = |run| {
-        let error = MediaError::Encoder { encoder: TABLE[0].name, reason: "it hangs".into() };
-        Message::Pipeline(Rendition::Full, run, PipelineEvent::Failed { error, by_encoder: true })
-    };
-    (world, failure)
-}
-
-#[test]
-fn another_encoder_follows_at_once_where_the_boards_fails() {
-    for is_live in [true, false] {
-        let (mut world, failure) = with_board_encoder();
-        if is_live {
-            world.go_live();
-        } else {
-            world.tell(Message::Demand(1));
-        }
-        let (_, run) = *world.machine.borrow().runs.last().unwrap();
-        world.tell(failure(run));
-        assert_eq!(
-            (world.machine.borrow().encoder, world.machine.borrow().starts_at.len()),
-            (1, 2),
-            "{is_live}"
-        );
-        assert_eq!(world.state(), CameraState::Starting);
-        assert_eq!(world.status.borrow().encoder.as_ref().unwrap().name, TABLE[1].name);
-    }
-}
-
-#[test]
-fn a_software_encoder_is_tried_again() {
-    let mut world = World::new(Some(camera()), true);
-    world.go_live();
-    let (_, run) = *world.machine.borrow().runs.last().unwrap();
-    let error = MediaError::Encoder { encoder: TABLE[1].name, reason: "it failed".into() };
-    world.tell(Message::Pipeline(Rendition::Full, run, PipelineEvent::Failed { error, by_encoder: true }));
-    world.pass(ms(500));
-    assert_eq!((world.machine.borrow().encoder, world.machine.borrow().starts_at.len()), (1, 2));
-}
-
-#[test]
-fn an_encoder_that_gives_no_key_frames_is_replaced_for_the_viewer_who_waits() {
-    for (encoder, after) in [(0, (1, 2)), (1, (1, 1))] {
-        let (mut world, _) = with_board_encoder();
-        world.machine.borrow_mut().encoder = encoder;
-        world.tell(Message::Mode(None, None));
-        world.go_live();
-        world.tell(Message::KeyFrame(Rendition::Full, KeyFrameReason::Join));
-        world.pass(ms(2900));
-        assert_eq!((world.machine.borrow().encoder, world.machine.borrow().starts_at.len()), after);
-    }
-}
-
 #[path = "worker_look_tests.rs"]
 mod look;
+#[path = "other_plan_tests.rs"]
+mod other_plan;

@@ -4,6 +4,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
+use crate::media::elements::start_refusal;
 use crate::media::encode::encoder::EncoderSpec;
 use crate::media::error::MediaError;
 use crate::media::pipeline::event::{EventReporter, PipelineEvent};
@@ -57,7 +58,8 @@ pub fn explain(device: &str, error: &glib::Error, debug: Option<&str>) -> MediaE
     if error.matches(gst::ResourceError::NotFound) || debug.contains("No such file") {
         return MediaError::DeviceMissing { device };
     }
-    MediaError::Pipeline { device, reason: reason(error.message(), debug) }
+    let words = start_refusal(debug).map_or_else(|| reason(error.message(), debug), ToOwned::to_owned);
+    MediaError::Pipeline { device, reason: words }
 }
 
 /// What GStreamer says, with the last line of the debug text, which is the cause ("reason not-negotiated (-4)").

@@ -167,6 +167,10 @@ fn errors_of_elements_are_told_in_words_that_help() {
     assert!(matches!(explain(device, &open, Some(denied)), MediaError::DeviceDenied { .. }));
     let gone = glib::Error::new(gst::ResourceError::NotFound, "Cannot identify device");
     assert!(matches!(explain(device, &gone, None), MediaError::DeviceMissing { .. }));
+    let full = glib::Error::new(gst::ResourceError::Settings, "Failed to allocate required memory.");
+    let debug = "gstv4l2src.c(1): decide_allocation ():\nBuffer pool activation failed";
+    let text = explain(device, &full, Some(debug)).to_string();
+    assert!(text.contains("USB bus") && !text.contains("memory"), "{text}");
     let stopped = glib::Error::new(gst::StreamError::Failed, "Internal data stream error.");
     let debug = "gstbasesrc.c(1): loop ():\nstreaming stopped, reason not-negotiated (-4)";
     let text = explain(device, &stopped, Some(debug)).to_string();

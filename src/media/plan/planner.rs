@@ -4,7 +4,6 @@
 //! between an offer and its first picture.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::media::board;
 use crate::media::board::BoardClass;
@@ -16,21 +15,17 @@ use crate::media::capture::mode::{Handling, ModeChoice, Rate};
 use crate::media::encode::choice::{EncoderChoice, EncoderKind, EncoderStatus};
 use crate::media::encode::encoder;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, default_bitrate_kbps};
-use crate::media::encode::pass_through;
 use crate::media::error::MediaError;
 use crate::media::look::PictureLook;
 use crate::media::plan::config::MediaConfig;
+use crate::media::plan::own_h264::{OwnH264, Verdict};
 use crate::media::plan::rank::{self, Wish};
-use crate::media::plan::source::camera_elements;
+use crate::media::plan::set_aside::{SetAside, can_encode};
 use crate::media::plan::styling::{self, Styling};
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
 use crate::stream::h264::Sps;
 
-/// How long a camera may take to show its H.264; some need seconds to start.
-const PASS_THROUGH_TIMEOUT: Duration = Duration::from_secs(8);
-/// Pictures looked at: enough to meet a B frame if there are any.
-const PASS_THROUGH_PICTURES: usize = 8;
 /// Until something was probed: what the encoders of the table make.
 pub const USUAL_PROFILE: ProfileLevelId =
     ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
@@ -64,6 +59,10 @@ pub struct Plan {
     pub profile: Option<ProfileLevelId>,
     /// How the picture is to look.
     pub styling: Styling,
+    /// Why this mode and not a better one, in words for people, where something went wrong.
+    pub note: Option<String>,
+    /// Whether the camera has modes that it does not encode itself.
+    pub could_encode: bool,
 }
 
 impl Plan {
@@ -99,10 +98,10 @@ pub struct Planner {
     bad_encoders: Vec<(&'static str, String)>,
     /// What probes found, by what was asked.
     probed: Vec<(&'static str, EncodeSettings, Sps)>,
-    /// Verdicts on cameras' own H.264, by camera and mode.
-    pass_through: Vec<(String, Option<ProfileLevelId>)>,
-    /// Modes that failed to start, by camera and mode.
-    bad_modes: Vec<String>,
+    /// Verdicts on cameras' own H.264.
+    own_h264: OwnH264,
+    /// Modes that are not asked for.
+    aside: SetAside,
 }
 
 impl Planner {
@@ -117,8 +116,8 @@ impl Planner {
             encoder: None,
             bad_encoders: Vec::new(),
             probed: Vec::new(),
-            pass_through: Vec::new(),
-            bad_modes: Vec::new(),
+            own_h264: OwnH264::default(),
+            aside: SetAside::default(),
         }
     }
 
@@ -128,7 +127,13 @@ impl Planner {
         let encoder = self.working_encoder();
         let kind = encoder.as_ref().map_or(EncoderKind::Software, |spec| spec.kind);
         let wish = self.wish(kind);
-        match self.find_camera(&wish)? {
+        let found = self.find_camera(&wish);
+        match &found {
+            Ok(camera) => self.aside.found(camera.as_ref().map(|camera| camera.path.as_path())),
+            Err(MediaError::NoCamera | MediaError::DeviceMissing { .. }) => self.aside.found(None),
+            Err(_) => {}
+        }
+        match found? {
             None => self.plan_test(encoder?, &wish),
             Some(camera) => self.plan_camera(Arc::new(camera), &encoder, &wish, may_capture),
         }
@@ -148,6 +153,8 @@ impl Planner {
                 settings,
                 profile: None,
                 styling: Styling::default(),
+                note: None,
+                could_encode: false,
             });
         };
         let device = shown(&camera.path);
@@ -156,8 +163,17 @@ impl Planner {
         };
         let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(wish.fps)));
         let (source, camera) = (Source::Camera { mode }, Some(Arc::new(camera)));
-        let styling = Styling::default();
-        Ok(Plan { source, device, camera, encoder: None, settings, profile: None, styling })
+        Ok(Plan {
+            source,
+            device,
+            camera,
+            encoder: None,
+            settings,
+            profile: None,
+            styling: Styling::default(),
+            note: None,
+            could_encode: false,
+        })
     }
 
     /// What an encoder of this kind would be asked to do, whatever the camera can.
@@ -170,6 +186,16 @@ impl Planner {
     pub fn want(&mut self, size: Option<(u32, u32)>, fps: Option<u32>) {
         (self.config.width, self.config.height) = (size.map(|s| s.0), size.map(|s| s.1));
         self.config.fps = fps;
+        self.aside.forget_failures();
+    }
+
+    /// Somebody who wants to watch cannot play the camera's own H.264, which `plan` passes through: the next one encodes, where
+    /// the camera has something to encode.
+    pub fn encode_instead(&mut self, plan: &Plan) {
+        if let (None, Some(camera), Some(profile)) = (plan.encoder, &plan.camera, plan.profile) {
+            tracing::warn!(device = plan.device, %profile, "a viewer cannot play the camera's own H.264");
+            self.aside.unplayable(camera, profile);
+        }
     }
 
     /// The picture is to look so.
@@ -220,7 +246,9 @@ impl Planner {
             }
             (_, Source::Camera { mode }) => {
                 tracing::warn!(device = plan.device, %mode, reason, "mode given up, trying the next one");
-                self.bad_modes.push(key(plan.camera.as_deref(), mode));
+                if let Some(camera) = &plan.camera {
+                    self.aside.failed(camera, mode, reason);
+                }
             }
             _ => {}
         }
@@ -329,6 +357,8 @@ impl Planner {
             settings,
             profile: Some(sps.profile.as_offered()),
             styling,
+            note: None,
+            could_encode: true,
         })
     }
 
@@ -343,12 +373,9 @@ impl Planner {
             DeviceChoice::Path(path) => shown(path),
             _ => shown(&camera.path),
         };
-        let mut ranked = styling::fitting(rank::rank(&camera.modes, wish), &self.config.look, &camera)?;
-        if ranked.iter().all(|mode| self.is_bad(&camera, mode)) {
-            self.bad_modes.clear();
-        }
-        ranked.retain(|mode| !self.is_bad(&camera, mode));
-        for mode in ranked {
+        let ranked = styling::fitting(rank::rank(&camera.modes, wish), &self.config.look, &camera)?;
+        let could_encode = can_encode(&ranked);
+        for mode in self.aside.left(&camera, &ranked) {
             let rate = mode.rate.unwrap_or(Rate::whole(wish.fps));
             let is_encoded_here = mode.handling != Handling::PassThrough;
             let styling = Styling::new(&self.config.look, Some(&camera), is_encoded_here);
@@ -356,69 +383,44 @@ impl Planner {
             let (width, height) = if is_encoded_here { styling.pipeline_turn().size(size) } else { size };
             let settings = self.settings(width, height, rate);
             let (encoder, profile) = if mode.handling == Handling::PassThrough {
-                match self.pass_through(&camera, &mode, may_capture)? {
+                let is_there = || find::is_there(&self.config.device, &camera);
+                match self.own_h264.look(&camera, &mode, &settings, may_capture, is_there)? {
                     Verdict::Fits(profile) => (None, Some(profile)),
                     Verdict::Unknown => (None, None),
                     Verdict::Unfit => continue,
+                    Verdict::NotStarted(reason) => {
+                        tracing::warn!(device, %mode, reason, "mode given up, trying the next one");
+                        self.aside.failed(&camera, &mode, &reason);
+                        continue;
+                    }
                 }
             } else {
                 let spec = encoder.clone()?;
                 (Some(spec), Some(self.probe(spec, &settings)?.profile.as_offered()))
             };
-            tracing::info!(device, card = camera.card, %mode, "camera mode chosen");
+            let note = self.aside.note(&camera, &mode);
+            tracing::info!(device, card = camera.card, %mode, note, "camera mode chosen");
             if let Some(words) = &styling.left_out {
                 tracing::warn!(device, "{words}");
             }
-            let source = Source::Camera { mode };
-            return Ok(Plan { source, device, camera: Some(camera), encoder, settings, profile, styling });
+            let (source, camera) = (Source::Camera { mode }, Some(camera));
+            return Ok(Plan {
+                source,
+                device,
+                camera,
+                encoder,
+                settings,
+                profile,
+                styling,
+                note,
+                could_encode,
+            });
         }
-        Err(no_mode(device, &camera, wish))
+        match self.aside.reason(&camera) {
+            Some(reason) => Err(MediaError::Pipeline { device, reason: reason.to_owned() }),
+            None => Err(no_mode(device, &camera, wish)),
+        }
     }
-
-    fn is_bad(&self, camera: &CameraInfo, mode: &ModeChoice) -> bool {
-        self.bad_modes.contains(&key(Some(camera), mode))
-    }
-
-    fn pass_through(
-        &mut self,
-        camera: &CameraInfo,
-        mode: &ModeChoice,
-        may_capture: bool,
-    ) -> Result<Verdict, MediaError> {
-        let key = key(Some(camera), mode);
-        if let Some((_, cached)) = self.pass_through.iter().find(|verdict| verdict.0 == key) {
-            return Ok(cached.map_or(Verdict::Unfit, Verdict::Fits));
-        }
-        if !may_capture {
-            return Ok(Verdict::Unknown);
-        }
-        let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(30)));
-        let elements = camera_elements(camera, mode, &settings, &[])?;
-        let device = shown(&camera.path);
-        let units = encoder::capture(elements, PASS_THROUGH_PICTURES, PASS_THROUGH_TIMEOUT)
-            .map_err(|reason| MediaError::Pipeline { device: device.clone(), reason })?;
-        let verdict = pass_through::offered_profile(&units);
-        if let Err(reason) = &verdict {
-            let error = MediaError::PassThroughUnfit { device, reason: reason.clone() };
-            tracing::warn!(%mode, %error, "another mode is taken");
-        }
-        let verdict = verdict.ok();
-        self.pass_through.push((key, verdict));
-        Ok(verdict.map_or(Verdict::Unfit, Verdict::Fits))
-    }
-}
-
-enum Verdict {
-    Fits(ProfileLevelId),
-    Unfit,
-    /// Not looked at: the privacy switch is off.
-    Unknown,
-}
-
-/// Names a camera (not its node, which changes) in one mode.
-fn key(camera: Option<&CameraInfo>, mode: &ModeChoice) -> String {
-    let camera = camera.map_or("", |camera| camera.bus_info.as_str());
-    format!("{camera} {mode}")
 }
 
 fn no_mode(device: String, camera: &CameraInfo, wish: &Wish) -> MediaError {
