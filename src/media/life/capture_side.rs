@@ -218,16 +218,25 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             self.look();
             return;
         }
-        self.feed(Input::Failed(error.to_string()));
         if by_encoder && self.camera.encoder_failed(&mut self.backend, &error.to_string()) {
-            self.look();
-            // With another encoder there is nothing to wait for.
-            self.feed(Input::Restart);
+            self.replace_encoder(error);
             return;
         }
+        self.feed(Input::Failed(error.to_string()));
         let is_refused = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
         if !was_live && !is_refused {
             self.start_failed(by_encoder, &error.to_string());
+        }
+    }
+
+    /// Another encoder takes over without a wait. Nobody is told of an error first: whoever waits for a first picture would be
+    /// sent away.
+    fn replace_encoder(&mut self, error: &MediaError) {
+        let run = self.run;
+        let is_other_plan = self.look();
+        if self.run == run {
+            // It did not run yet, or there is no other.
+            self.feed(if is_other_plan { Input::Restart } else { Input::Failed(error.to_string()) });
         }
     }
 
@@ -286,8 +295,8 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         }
     }
 
-    /// Looks for the camera and plans anew.
-    fn look(&mut self) {
+    /// Looks for the camera and plans anew. Whether the plan is another one now.
+    fn look(&mut self) -> bool {
         // What runs on a device that is gone must be closed before its successor is opened.
         if let Some(absent) = self.camera.drop_if_gone(&self.backend) {
             self.feed(Input::Device(absent));
@@ -299,6 +308,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         self.small.explain_absence(self.camera.plan());
         self.apply_controls();
         self.feed(Input::Device(look.condition));
+        look.is_other_plan
     }
 
     /// What people set before a restart of the process.

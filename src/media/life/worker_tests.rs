@@ -46,6 +46,9 @@ struct Machine {
     starts_at: Vec<Duration>,
     runs: Vec<(Rendition, u64)>,
     requests: Vec<(Rendition, PipelineRequest)>,
+    status: watch::Receiver<MediaStatus>,
+    /// What everybody saw while it was planned.
+    states_at_plans: Vec<CameraState>,
 }
 
 struct Simulated(Rc<RefCell<Machine>>);
@@ -80,6 +83,8 @@ impl CaptureBackend for Simulated {
         let mut machine = self.0.borrow_mut();
         let at = machine.now - machine.start;
         machine.plans_at.push(at);
+        let state = machine.status.borrow().state;
+        machine.states_at_plans.push(state);
         let look_time = machine.look_time;
         machine.now += look_time;
         if machine.camera.is_some() && !machine.is_plugged {
@@ -217,6 +222,8 @@ impl World {
     /// A worker that has looked once.
     fn new(camera: Option<Arc<CameraInfo>>, is_plugged: bool) -> Self {
         let start = Instant::now();
+        let config = MediaConfig { linger: Duration::ZERO, ..MediaConfig::default() };
+        let (status_sender, status) = watch::channel(first_status(&config, true));
         let machine = Rc::new(RefCell::new(Machine {
             start,
             now: start,
@@ -230,10 +237,10 @@ impl World {
             starts_at: Vec::new(),
             runs: Vec::new(),
             requests: Vec::new(),
+            status: status.clone(),
+            states_at_plans: Vec::new(),
         }));
-        let config = MediaConfig { linger: Duration::ZERO, ..MediaConfig::default() };
         let (sender, inbox) = channel();
-        let (status_sender, status) = watch::channel(first_status(&config, true));
         let backend = Simulated(Rc::clone(&machine));
         let mut worker = Worker::new(backend, &config, true, (sender.clone(), inbox), status_sender);
         worker.capture.begin().unwrap();
@@ -393,7 +400,14 @@ fn another_encoder_follows_at_once_where_the_boards_fails() {
             world.tell(Message::Demand(1));
         }
         let (_, run) = *world.machine.borrow().runs.last().unwrap();
+        world.machine.borrow_mut().states_at_plans.clear();
         world.tell(failure(run));
+        let seen = if is_live { CameraState::Live } else { CameraState::Starting };
+        assert_eq!(
+            world.machine.borrow().states_at_plans,
+            [seen],
+            "an error sends those away who wait for a picture"
+        );
         assert_eq!(
             (world.machine.borrow().encoder, world.machine.borrow().starts_at.len()),
             (1, 2),
