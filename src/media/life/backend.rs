@@ -9,7 +9,7 @@ use crate::media::encode::choice::EncoderStatus;
 use crate::media::error::MediaError;
 use crate::media::life::bitrate::EncodeAt;
 use crate::media::pipeline::timeline::StreamFigures;
-use crate::media::plan::planner::Plan;
+use crate::media::plan::planner::{Learnt, Plan};
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{ProfileLevelId, Rendition};
 
@@ -70,6 +70,14 @@ pub trait CaptureBackend {
 
     /// `plan` fails to start again and again: the next one is to try another encoder or mode.
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, reason: &str);
+
+    /// What was found out about cameras and encoders, those given up among them.
+    fn learnt(&self) -> Learnt {
+        Learnt::default()
+    }
+
+    /// Takes the place of a machine that had found this out.
+    fn learn(&mut self, _learnt: Learnt) {}
 
     /// Starts the pipeline of a rendition; its events carry `run`. The full one first, and `controls` (values by name)
     /// are set on a source that forgets them with each stop.

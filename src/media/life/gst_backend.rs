@@ -20,7 +20,7 @@ use crate::media::pipeline::running::Pipeline;
 use crate::media::pipeline::small::SmallRenditionPipeline;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::config::MediaConfig;
-use crate::media::plan::planner::{Plan, Planner};
+use crate::media::plan::planner::{Learnt, Plan, Planner};
 use crate::media::still::snapshot;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{Fanout, ProfileLevelId, Rendition};
@@ -135,6 +135,14 @@ impl CaptureBackend for GstBackend {
 
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, reason: &str) {
         self.planner.demote(plan, by_encoder, reason);
+    }
+
+    fn learnt(&self) -> Learnt {
+        self.planner.learnt()
+    }
+
+    fn learn(&mut self, learnt: Learnt) {
+        self.planner.learn(learnt);
     }
 
     fn start(

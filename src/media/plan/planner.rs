@@ -89,6 +89,22 @@ pub struct Planner {
     bad_modes: Vec<String>,
 }
 
+/// What a planner has found out, for another one of the same configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Learnt {
+    bad_encoders: Vec<(&'static str, String)>,
+    probed: Vec<(&'static str, EncodeSettings, Sps)>,
+    bad_modes: Vec<String>,
+}
+
+#[cfg(test)]
+impl Learnt {
+    /// That this mode is bad.
+    pub fn of_bad_mode(mode: &str) -> Self {
+        Self { bad_modes: vec![mode.to_owned()], ..Self::default() }
+    }
+}
+
 impl Planner {
     /// Nothing is probed yet.
     pub fn new(config: MediaConfig) -> Self {
@@ -157,6 +173,18 @@ impl Planner {
     /// The configured bit rate has changed, in kbit/s.
     pub fn set_bitrate(&mut self, kbps: u32) {
         self.config.bitrate_kbps = Some(kbps);
+    }
+
+    /// What another planner need not find out again.
+    pub fn learnt(&self) -> Learnt {
+        let (bad_encoders, probed) = (self.bad_encoders.clone(), self.probed.clone());
+        Learnt { bad_encoders, probed, bad_modes: self.bad_modes.clone() }
+    }
+
+    /// Begins with what another planner has found out.
+    pub fn learn(&mut self, learnt: Learnt) {
+        let Learnt { bad_encoders, probed, bad_modes } = learnt;
+        (self.bad_encoders, self.probed, self.bad_modes) = (bad_encoders, probed, bad_modes);
     }
 
     /// The encoder that would be used, and what it makes, while there is no plan.
