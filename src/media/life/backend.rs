@@ -10,6 +10,7 @@ use crate::media::error::MediaError;
 use crate::media::life::bitrate::EncodeAt;
 use crate::media::look::PictureLook;
 use crate::media::pipeline::timeline::StreamFigures;
+use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::Plan;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{ProfileLevelId, Rendition};
@@ -77,6 +78,14 @@ pub trait CaptureBackend {
 
     /// Somebody who wants to watch cannot play what `plan` passes through: the next one is to encode.
     fn encode_instead(&mut self, plan: &Plan);
+
+    /// What was found out about cameras and encoders, those given up among them.
+    fn learnt(&self) -> Learnt {
+        Learnt::default()
+    }
+
+    /// Takes the place of a machine that had found this out.
+    fn learn(&mut self, _learnt: Learnt) {}
 
     /// Starts the pipeline of a rendition; its events carry `run`. The full one first, and `controls` (values by name)
     /// are set on a source that forgets them with each stop.

@@ -21,6 +21,7 @@ use crate::media::pipeline::running::Pipeline;
 use crate::media::pipeline::small::SmallRenditionPipeline;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::config::MediaConfig;
+use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::{Plan, Planner};
 use crate::media::still::snapshot;
 use crate::media::still::snapshot::CapturedPicture;
@@ -148,6 +149,14 @@ impl CaptureBackend for GstBackend {
 
     fn encode_instead(&mut self, plan: &Plan) {
         self.planner.encode_instead(plan);
+    }
+
+    fn learnt(&self) -> Learnt {
+        self.planner.learnt()
+    }
+
+    fn learn(&mut self, learnt: Learnt) {
+        self.planner.learn(learnt);
     }
 
     fn start(

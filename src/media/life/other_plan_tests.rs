@@ -60,7 +60,14 @@ fn another_encoder_follows_at_once_where_the_boards_fails() {
             world.tell(Message::Demand(1));
         }
         let (_, run) = *world.machine.borrow().runs.last().unwrap();
+        world.machine.borrow_mut().states_at_plans.clear();
         world.tell(failure(run));
+        let seen = if is_live { CameraState::Live } else { CameraState::Starting };
+        assert_eq!(
+            world.machine.borrow().states_at_plans,
+            [seen],
+            "an error sends those away who wait for a picture"
+        );
         assert_eq!(
             (world.machine.borrow().encoder, world.machine.borrow().starts_at.len()),
             (1, 2),

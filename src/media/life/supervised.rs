@@ -22,6 +22,7 @@ use crate::media::life::inbox::{InboxSender, Message};
 use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::timeline::StreamFigures;
+use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::Plan;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{ProfileLevelId, Rendition};
@@ -87,6 +88,7 @@ struct Known {
     has_device: bool,
     device_name: Option<String>,
     planned_encoder: Option<(EncoderStatus, ProfileLevelId)>,
+    learnt: Learnt,
 }
 
 impl Known {
@@ -95,6 +97,7 @@ impl Known {
             has_device: machine.has_device(),
             device_name: machine.device_name(),
             planned_encoder: machine.planned_encoder(),
+            learnt: machine.learnt(),
         }
     }
 }
@@ -221,6 +224,8 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> Supervised<B, G> {
 
     fn renew(&self) {
         let mut machine = (self.make)();
+        // Else it would take the very encoder that was given up before its pipeline did not end.
+        machine.learn(self.known.borrow().learnt.clone());
         if let Some((size, fps)) = self.mode {
             machine.want_mode(size, fps);
         }
@@ -309,7 +314,7 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> CaptureBackend for Supervise
 
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, reason: &str) {
         let (plan, reason) = (plan.clone(), reason.to_owned());
-        // One that hangs is given up with all it knew.
+        // One that hangs here cannot tell that it has given up something.
         let _ = self.ask_and_know("another plan", self.limits.other, move |machine| {
             machine.give_up(&plan, by_encoder, &reason);
         });

@@ -19,6 +19,8 @@ struct Bench {
     is_held: Mutex<bool>,
     released: Condvar,
     drops: Mutex<u32>,
+    /// What each machine was told by its predecessor.
+    learnt: Mutex<Vec<String>>,
 }
 
 impl Bench {
@@ -75,6 +77,14 @@ impl CaptureBackend for Machine {
     fn give_up(&mut self, _plan: &Plan, _by_encoder: bool, _reason: &str) {}
 
     fn encode_instead(&mut self, _plan: &Plan) {}
+
+    fn learnt(&self) -> Learnt {
+        Learnt::of_bad_encoder(&format!("of machine {}", self.0))
+    }
+
+    fn learn(&mut self, learnt: Learnt) {
+        self.1.learnt.lock().unwrap().push(format!("{learnt:?}"));
+    }
 
     fn start(
         &mut self,
@@ -171,6 +181,8 @@ fn what_hangs_is_left_alone_and_a_new_machine_knows_what_was_wanted() {
     supervised.stop(Rendition::Full);
     assert_eq!(supervised.device_name().as_deref(), Some("machine 2"));
     assert_eq!((supervised.count_hung(), *bench.drops.lock().unwrap()), (1, 1));
+    let learnt = bench.learnt.lock().unwrap().clone();
+    assert!(matches!(&learnt[..], [one] if one.contains("of machine 1")), "{learnt:?}");
     let told = inbox.receive(Instant::now() + PATIENCE);
     assert!(matches!(told, Some(Message::Pipeline(Rendition::Full, 0, PipelineEvent::Failed { .. }))));
     // It works beside the other.

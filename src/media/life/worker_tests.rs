@@ -52,6 +52,9 @@ struct Machine {
     requests: Vec<(Rendition, PipelineRequest)>,
     /// The calls that matter to a look, in order.
     done: Vec<&'static str>,
+    status: watch::Receiver<MediaStatus>,
+    /// What everybody saw while it was planned.
+    states_at_plans: Vec<CameraState>,
 }
 
 struct Simulated(Rc<RefCell<Machine>>);
@@ -87,6 +90,8 @@ impl CaptureBackend for Simulated {
         let at = machine.now - machine.start;
         machine.plans_at.push(at);
         machine.done.push("plan");
+        let state = machine.status.borrow().state;
+        machine.states_at_plans.push(state);
         let look_time = machine.look_time;
         machine.now += look_time;
         if machine.camera.is_some() && !machine.is_plugged {
@@ -247,6 +252,8 @@ impl World {
     /// A worker that has looked once.
     fn new(camera: Option<Arc<CameraInfo>>, is_plugged: bool) -> Self {
         let start = Instant::now();
+        let config = MediaConfig { linger: Duration::ZERO, ..MediaConfig::default() };
+        let (status_sender, status) = watch::channel(first_status(&config, true));
         let machine = Rc::new(RefCell::new(Machine {
             start,
             now: start,
@@ -263,10 +270,10 @@ impl World {
             runs: Vec::new(),
             requests: Vec::new(),
             done: Vec::new(),
+            status: status.clone(),
+            states_at_plans: Vec::new(),
         }));
-        let config = MediaConfig { linger: Duration::ZERO, ..MediaConfig::default() };
         let (sender, inbox) = channel();
-        let (status_sender, status) = watch::channel(first_status(&config, true));
         let backend = Simulated(Rc::clone(&machine));
         let mut worker = Worker::new(backend, &config, true, (sender.clone(), inbox), status_sender);
         worker.capture.begin().unwrap();

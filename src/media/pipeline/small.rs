@@ -12,6 +12,7 @@ use crate::media::elements::{as_i32, filter, make, set};
 use crate::media::encode::choice::EncoderKind;
 use crate::media::encode::encoder::{EncodeSettings, parse_chain};
 use crate::media::encode::encoder_bitrate::EncoderBitrate;
+use crate::media::encode::encoder_watch;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
 use crate::media::pipeline::event::{EventReporter, PipelineEvent};
@@ -98,6 +99,9 @@ impl SmallRenditionPipeline {
         if let Some(base_time) = base_time {
             pipeline.set_base_time(base_time);
         }
+        let (reporter, fed_by) = (report.clone(), source.upcast_ref());
+        let hangs = move |error| reporter(PipelineEvent::Failed { error, by_encoder: true });
+        encoder_watch::watch(spec, &chain.encoder, Some(fed_by), hangs);
         listen(&pipeline, plan.device.clone(), Some((spec, chain.encoder.clone())), report);
         let mut running = Self {
             elements: pipeline,

@@ -18,6 +18,7 @@ use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, default_bitrate
 use crate::media::error::MediaError;
 use crate::media::look::PictureLook;
 use crate::media::plan::config::MediaConfig;
+use crate::media::plan::learnt::Learnt;
 use crate::media::plan::own_h264::{OwnH264, Verdict};
 use crate::media::plan::rank::{self, Wish};
 use crate::media::plan::set_aside::{SetAside, can_encode};
@@ -206,6 +207,18 @@ impl Planner {
     /// The configured bit rate has changed, in kbit/s.
     pub fn set_bitrate(&mut self, kbps: u32) {
         self.config.bitrate_kbps = Some(kbps);
+    }
+
+    /// What another planner need not find out again.
+    pub fn learnt(&self) -> Learnt {
+        let (bad_encoders, probed) = (self.bad_encoders.clone(), self.probed.clone());
+        Learnt { bad_encoders, probed, aside: self.aside.clone() }
+    }
+
+    /// Begins with what another planner has found out.
+    pub fn learn(&mut self, learnt: Learnt) {
+        let Learnt { bad_encoders, probed, aside } = learnt;
+        (self.bad_encoders, self.probed, self.aside) = (bad_encoders, probed, aside);
     }
 
     /// The encoder that would be used, and what it makes, while there is no plan.

@@ -19,6 +19,9 @@ fn a_configured_encoder_that_does_not_work_is_replaced_by_the_next() {
     assert_eq!(plan.encoder.unwrap().name, "x264enc");
     planner.demote(&plan, true, "it failed in use");
     assert_eq!(planner.plan(true).unwrap().encoder.unwrap().name, "openh264enc");
+    let mut successor = Planner::new(MediaConfig { encoder: EncoderChoice::X264, ..test_config() });
+    successor.learn(planner.learnt());
+    assert_eq!(successor.plan(true).unwrap().encoder.unwrap().name, "openh264enc", "it would hang again");
     let plan = planner.plan(true).unwrap();
     planner.demote(&plan, true, "it failed in use");
     // Everything failed once: start over rather than stay dark.

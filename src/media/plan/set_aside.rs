@@ -7,7 +7,7 @@ use crate::media::capture::mode::{Handling, ModeChoice};
 use crate::stream::ProfileLevelId;
 
 /// Modes that are not asked for, and why.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SetAside {
     /// Where the camera was last.
     node: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub struct SetAside {
     unplayable: Vec<(String, ProfileLevelId)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failed {
     camera: String,
     mode: ModeChoice,

@@ -80,7 +80,7 @@ struct lab_ctx {
 	struct lab_picture kept[MAX_LATENCY + 1];
 	u32 kept_count;
 	u32 pictures, since_key;
-	bool wants_key, has_headers, is_counted, is_hung, is_broken;
+	bool wants_key, has_headers, is_counted, is_hung, is_aborted, is_broken;
 	u32 colorspace, ycbcr_enc, quantization, xfer_func;
 };
 
@@ -198,6 +198,14 @@ static bool is_reached(int limit, u32 count)
 	return limit > 0 && count >= limit;
 }
 
+/* Also an encoder that hangs lets its user go. Whoever comes second of the hang and of the abort does it. */
+static void let_go(struct lab_ctx *ctx)
+{
+	smp_mb();
+	if (READ_ONCE(ctx->is_aborted) && xchg(&ctx->is_hung, false))
+		v4l2_m2m_job_finish(ctx->dev->m2m, ctx->fh.m2m_ctx);
+}
+
 static void work(struct work_struct *item)
 {
 	struct lab_ctx *ctx = container_of(item, struct lab_ctx, work);
@@ -208,7 +216,8 @@ static void work(struct work_struct *item)
 	bool is_last;
 
 	if (is_reached(hang_after, ctx->pictures)) {
-		ctx->is_hung = true;
+		WRITE_ONCE(ctx->is_hung, true);
+		let_go(ctx);
 		return;
 	}
 	if (is_reached(eio_after, ctx->pictures)) {
@@ -267,16 +276,13 @@ static int job_ready(void *priv)
 	return !ctx->is_broken && !v4l2_m2m_has_stopped(ctx->fh.m2m_ctx);
 }
 
-/* Also an encoder that hangs lets its user go. */
+/* The job may have been chosen and not yet be at work. */
 static void job_abort(void *priv)
 {
 	struct lab_ctx *ctx = priv;
 
-	flush_work(&ctx->work);
-	if (!ctx->is_hung)
-		return;
-	ctx->is_hung = false;
-	v4l2_m2m_job_finish(ctx->dev->m2m, ctx->fh.m2m_ctx);
+	WRITE_ONCE(ctx->is_aborted, true);
+	let_go(ctx);
 }
 
 static const struct v4l2_m2m_ops m2m_ops = {
@@ -379,6 +385,7 @@ static int start_streaming(struct vb2_queue *q, unsigned int count)
 	int error = 0;
 
 	queue_of(ctx, q->type)->sequence = 0;
+	ctx->is_aborted = false;
 	if (V4L2_TYPE_IS_OUTPUT(q->type)) {
 		error = start_encoder(ctx);
 		if (!error && !ctx->is_counted) {
