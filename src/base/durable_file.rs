@@ -201,10 +201,12 @@ impl DurableFile {
         }
     }
 
-    /// Saves `text` in place of what there was; makes the folder if it is missing.
+    /// Saves `text` in place of what there was; makes the folder if it is missing. It is for this process's user alone: it may tell
+    /// who was invited, and when somebody watched.
     pub fn save(&self, text: &str) -> io::Result<()> {
         fs::create_dir_all(folder_of(&self.path))?;
-        write(&self.path, text.as_bytes(), Access::USUAL)
+        let owner = FileOwner::Process;
+        write(&self.path, text.as_bytes(), Access { mode: Some(0o600), owner })
     }
 
     /// Empties it where it is, for good: what a full disk still allows.
@@ -271,6 +273,14 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(write(&path, b"x", Access::USUAL).is_err());
         assert_eq!(names(dir.path()), ["taken"]);
+    }
+
+    #[test]
+    fn what_the_daemon_keeps_is_for_its_user_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = DurableFile::new(dir.path(), "kept");
+        file.save("x").unwrap();
+        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
