@@ -35,20 +35,21 @@ mod tests {
 
     fn offer(profiles: &[&str]) -> VideoOffer {
         let formats: Vec<String> = (96..).take(profiles.len()).map(|format: u8| format.to_string()).collect();
-        let mut sdp = format!(
+        let described = formats.iter().zip(profiles).map(|(format, profile)| {
+            format!(
+                "a=rtpmap:{format} H264/90000\r\n\
+                 a=fmtp:{format} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}\r\n"
+            )
+        });
+        let sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
              m=video 9 UDP/TLS/RTP/SAVPF {}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
              a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=setup:actpass\r\n\
-             a=fingerprint:sha-256 {}\r\n",
+             a=fingerprint:sha-256 {}\r\n{}",
             formats.join(" "),
-            vec!["AB"; 32].join(":"),
+            ["AB"; 32].join(":"),
+            described.collect::<String>(),
         );
-        for (format, profile) in formats.iter().zip(profiles) {
-            sdp += &format!(
-                "a=rtpmap:{format} H264/90000\r\n\
-                 a=fmtp:{format} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}\r\n"
-            );
-        }
         VideoOffer::read(&sdp).expect("an offer")
     }
 

@@ -256,12 +256,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         let before = self.camera.plan().map(|plan| plan.source.clone());
         if self.camera.start_failed(&mut self.backend, by_encoder, reason) {
             self.look();
-            // Another mode need not wait as long as the one that failed; where all have failed it is the first one again.
-            if self
-                .camera
-                .plan()
-                .is_some_and(|plan| plan.note.is_some() && Some(&plan.source) != before.as_ref())
-            {
+            if self.camera.is_second_choice(before.as_ref()) {
                 self.feed(Input::Restart);
             }
         }

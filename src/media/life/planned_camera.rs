@@ -125,6 +125,12 @@ impl PlannedCamera {
         is_given_up
     }
 
+    /// Whether another mode than that of `before` is planned, since that one failed: it need not wait as long as that did. Where all
+    /// have failed, it is the first one again.
+    pub fn is_second_choice(&self, before: Option<&Source>) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.note.is_some() && Some(&plan.source) != before)
+    }
+
     /// Somebody cannot play what the camera encodes. Whether another look is due.
     pub fn encode_instead(&mut self, backend: &mut impl CaptureBackend) -> bool {
         let passed_through = self.plan.as_ref().filter(|plan| plan.encoder.is_none() && plan.could_encode);
