@@ -9,6 +9,7 @@ use support::daemon::{DEVICE, Daemon, Settings};
 use support::eye::{Eye, Part, Picture};
 use support::http::Site;
 use support::mosquitto::Mosquitto;
+use support::recipes::{blocks, doc};
 use support::viewer::Dashboard;
 
 /// The test picture has bars from bright at the left to dark at the right in its upper part.
@@ -214,6 +215,25 @@ async fn what_is_configured_holds_from_the_first_picture_on() {
     );
     let refused = dashboard.ask("set/scene", "day").await;
     assert!(refused["error"].as_str().is_some_and(|words| words.contains("night")), "{refused}");
+    daemon.assert_unharmed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_docs_publish_is_done() {
+    let Some(World { broker, mut daemon, mut dashboard, .. }) = world(|settings| settings).await else {
+        return;
+    };
+    let commands: Vec<String> =
+        blocks(&doc("docs/picture.md")).into_iter().flat_map(|block| block.commands()).collect();
+    assert!(commands.len() > 2, "{commands:?}");
+    for command in commands {
+        let here = command.replace("-h BROKER", &format!("-h 127.0.0.1 -p {} -q 1", broker.port()));
+        let here = here.replace("porthole/front-door/", &format!("porthole/{DEVICE}/"));
+        let done = tokio::process::Command::new("bash").args(["-c", &here]).status().await.expect("run bash");
+        assert!(done.success(), "{here}");
+        let answer = dashboard.event(&command, |event| event["type"] == "command").await;
+        assert_eq!(answer["ok"], true, "{command}: {answer}");
+    }
     daemon.assert_unharmed();
 }
 

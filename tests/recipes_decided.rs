@@ -68,6 +68,7 @@ const COMMANDS: &[Row] = &[
         "docker build -f cross/Dockerfile ",
         NotHere("it builds a container from the internet"),
     ),
+    ("docs/picture.md", "mosquitto_pub ", Runs("what_the_docs_publish_is_done")),
     ("docs/protocol.md", "mosquitto_pub ", Runs("the_protocols_examples_get_the_answers_that_are_printed")),
     ("docs/setup.md", "sudo porthole setup --yes --broker mqtts://", Understood("it wants that broker")),
     ("docs/setup.md", "sudo porthole setup", Runs("setup_is_done_as_printed")),

@@ -24,7 +24,8 @@ pub(super) fn checked(raw: &RawScenes) -> Checked<BTreeMap<String, Scene>> {
 }
 
 fn scene(name: &str, controls: &BTreeMap<String, Text>) -> Checked<Scene> {
-    if !is_word(name) {
+    // Home Assistant takes the word for "not known".
+    if !is_word(name) || name == "none" {
         let expected = "name scenes by up to 64 of the characters a to z, 0 to 9, _ and -, as \"night\"";
         return Err(problem("camera.scene", name, expected));
     }
@@ -86,6 +87,7 @@ mod tests {
         for (name, controls, key) in [
             ("Night", &[("gain", "1")][..], "camera.scene"),
             ("", &[("gain", "1")], "camera.scene"),
+            ("none", &[("gain", "1")], "camera.scene"),
             ("night", &[], "camera.scene.night"),
             ("night", &[("Gain", "1")], "camera.scene.night.Gain"),
             ("night", &[("gain", "")], "camera.scene.night.gain"),

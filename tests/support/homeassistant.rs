@@ -41,6 +41,7 @@ const PLATFORMS: &[(&str, &str, &str)] = &[
         "command_template device_class max min mode optimistic payload_reset retain state_topic step \
          unit_of_measurement value_template",
     ),
+    ("text", "command_topic", "command_template max min mode pattern retain state_topic value_template"),
     ("select", "command_topic options", "command_template optimistic retain state_topic value_template"),
     (
         "update",
