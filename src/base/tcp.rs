@@ -59,9 +59,10 @@ mod tests {
     async fn who_stops_reading_is_let_go_of() {
         let (mut server, _client) = pair().await;
         prepare_with(&server, SEND_BUFFER_BYTES, Duration::from_millis(500)).unwrap();
+        let much = vec![0; 65536];
         let write = async {
             loop {
-                if let Err(error) = server.write_all(&[0; 65536]).await {
+                if let Err(error) = server.write_all(&much).await {
                     return error;
                 }
             }

@@ -17,7 +17,6 @@ use crate::media::life::status_report::{StatusFacts, StatusPublisher};
 use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::plan::config::MediaConfig;
-use crate::media::plan::planner::Source;
 use crate::media::status::{CameraState, MediaStatus};
 use crate::media::still::queue::{Reply, SnapshotQueue};
 use crate::media::still::snapshot::Snapshot;
@@ -337,9 +336,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     /// Asks the pipeline for a picture when one is due, and gives up on what comes too late.
     fn tend_snapshots(&mut self, now: Instant) {
         self.snapshots.expire(now, self.life.error().unwrap_or("the camera gives no picture"));
-        // A test picture is good from its first one on.
-        let is_test = self.camera.plan().is_some_and(|plan| plan.source == Source::Test);
-        self.snapshots.set_settles(!is_test);
+        self.snapshots.set_settles(!self.camera.is_test());
         if self.snapshots.poll(now, self.life.live_since()) && self.is_up {
             self.backend.request(Rendition::Full, PipelineRequest::PictureCopy);
         }
@@ -429,12 +426,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
 
     /// Somebody wants a snapshot of this width in pixels.
     pub fn queue_snapshot(&mut self, width: Option<u32>, reply: Reply) {
-        if self.life.is_streaming() {
-            self.snapshots.ask(self.backend.now(), width, reply);
-        } else {
-            // Whoever asked may have stopped waiting.
-            let _ = reply.send(Err(MediaError::Private));
-        }
+        self.snapshots.ask(self.backend.now(), !self.life.is_streaming(), width, reply);
     }
 
     /// One was encoded, or not.
@@ -451,20 +443,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     }
 
     fn publish(&mut self) {
-        let now = self.backend.now();
-        let is_live = self.life.state() == CameraState::Live;
-        let figures = is_live.then(|| self.backend.figures(Rendition::Full, now)).flatten();
-        let (ceiling_kbps, _) = self.bitrate.within(self.camera.planned_kbps());
-        let small = self.small.status(&self.backend, self.camera.plan(), ceiling_kbps);
-        self.status.publish(&StatusFacts {
-            life: &self.life,
-            plan: self.camera.plan(),
-            look: self.camera.wanted_look(),
-            planned_encoder: self.backend.planned_encoder(),
-            bitrate: &self.bitrate,
-            figures,
-            key_frames: self.backend.key_frames(),
-            small,
-        });
+        let Self { backend, life, camera, bitrate, small, .. } = self;
+        self.status.publish(&StatusFacts::gather(backend, life, camera, bitrate, small));
     }
 }

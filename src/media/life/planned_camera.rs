@@ -180,6 +180,11 @@ impl PlannedCamera {
         })
     }
 
+    /// Whether it is the test picture, which is good from its first one on.
+    pub fn is_test(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.source == Source::Test)
+    }
+
     /// What is wanted of the camera's controls, by their names.
     pub fn wanted_controls(&self) -> &BTreeMap<String, i64> {
         self.controls.wanted()

@@ -6,14 +6,17 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::media::encode::choice::EncoderStatus;
+use crate::media::life::backend::{CaptureBackend, Gauges};
 use crate::media::life::bitrate::BitrateControl;
 use crate::media::life::lifecycle::Lifecycle;
+use crate::media::life::planned_camera::PlannedCamera;
+use crate::media::life::small_runner::SmallRunner;
 use crate::media::look::PictureLook;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::{Plan, Planner, USUAL_PROFILE};
 use crate::media::status::{CameraState, MediaStatus, SmallStatus};
-use crate::stream::ProfileLevelId;
+use crate::stream::{ProfileLevelId, Rendition};
 
 /// The status before anything was looked at.
 pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
@@ -64,6 +67,31 @@ pub struct StatusFacts<'a> {
     pub key_frames: u64,
     /// The small rendition, where there can be one.
     pub small: Option<SmallStatus>,
+}
+
+impl<'a> StatusFacts<'a> {
+    /// Asks each part for its own.
+    pub fn gather(
+        backend: &(impl CaptureBackend + Gauges),
+        life: &'a Lifecycle,
+        camera: &'a PlannedCamera,
+        bitrate: &'a BitrateControl,
+        small: &mut SmallRunner,
+    ) -> Self {
+        let is_live = life.state() == CameraState::Live;
+        let figures = is_live.then(|| backend.figures(Rendition::Full, backend.now())).flatten();
+        let (ceiling_kbps, _) = bitrate.within(camera.planned_kbps());
+        Self {
+            life,
+            plan: camera.plan(),
+            look: camera.wanted_look(),
+            planned_encoder: backend.planned_encoder(),
+            bitrate,
+            figures,
+            key_frames: backend.key_frames(),
+            small: small.status(backend, camera.plan(), ceiling_kbps),
+        }
+    }
 }
 
 /// The writing end of the status.

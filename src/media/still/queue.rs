@@ -64,10 +64,11 @@ impl SnapshotQueue {
         self.settles = settles;
     }
 
-    /// Somebody wants a picture.
-    pub fn ask(&mut self, now: Instant, width: Option<u32>, reply: Reply) {
-        if self.waiting.len() >= MAX_WAITING {
-            let _ = reply.send(Err(MediaError::SnapshotBusy));
+    /// Somebody wants a picture. `is_private`: the privacy switch is off.
+    pub fn ask(&mut self, now: Instant, is_private: bool, width: Option<u32>, reply: Reply) {
+        if is_private || self.waiting.len() >= MAX_WAITING {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.send(Err(if is_private { MediaError::Private } else { MediaError::SnapshotBusy }));
             return;
         }
         self.waiting.push(Waiting { width, since: now, reply });

@@ -9,7 +9,7 @@ type Answer = Receiver<Result<Snapshot, MediaError>>;
 
 fn ask(snapshots: &mut SnapshotQueue, now: Instant, width: Option<u32>) -> Answer {
     let (reply, answer) = oneshot::channel();
-    snapshots.ask(now, width, reply);
+    snapshots.ask(now, false, width, reply);
     answer
 }
 
