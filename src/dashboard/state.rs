@@ -202,7 +202,7 @@ mod tests {
             .split(' ')
             .collect::<Vec<_>>();
         assert_eq!(keys(&state), expected);
-        assert_eq!(keys(&state["camera"]).join(" "), "device error fps height since state width");
+        assert_eq!(keys(&state["camera"]).join(" "), "device error fps height note since state width");
         assert_eq!(keys(&state["encoder"]).join(" "), "bitrate ceiling keyframes kind name small target");
         assert_eq!(
             keys(&state["viewers"]["sessions"][0]).join(" "),

@@ -19,7 +19,7 @@ const PICTURES: usize = 8;
 const ATTEMPTS: usize = 2;
 
 /// What can be said of a camera's own H.264 in one mode.
-pub enum Verdict {
+pub enum OwnH264Verdict {
     /// Browsers can be sent it, by this profile.
     Fits(ProfileLevelId),
     /// They cannot.
@@ -46,13 +46,13 @@ impl OwnH264 {
         settings: &EncodeSettings,
         may_capture: bool,
         is_there: impl Fn() -> bool,
-    ) -> Result<Verdict, MediaError> {
+    ) -> Result<OwnH264Verdict, MediaError> {
         let key = key(camera, mode);
         if let Some((_, known)) = self.verdicts.iter().find(|verdict| verdict.0 == key) {
-            return Ok(known.map_or(Verdict::Unfit, Verdict::Fits));
+            return Ok(known.map_or(OwnH264Verdict::Unfit, OwnH264Verdict::Fits));
         }
         if !may_capture {
-            return Ok(Verdict::Unknown);
+            return Ok(OwnH264Verdict::Unknown);
         }
         let device = shown(&camera.path);
         let mut reason = String::new();
@@ -68,10 +68,16 @@ impl OwnH264 {
                 return Err(MediaError::DeviceMissing { device });
             }
         }
-        Ok(Verdict::NotStarted(reason))
+        Ok(OwnH264Verdict::NotStarted(reason))
     }
 
-    fn judge(&mut self, key: String, camera: &CameraInfo, mode: &ModeChoice, units: &[Vec<u8>]) -> Verdict {
+    fn judge(
+        &mut self,
+        key: String,
+        camera: &CameraInfo,
+        mode: &ModeChoice,
+        units: &[Vec<u8>],
+    ) -> OwnH264Verdict {
         let verdict = pass_through::offered_profile(units);
         if let Err(reason) = &verdict {
             let device = shown(&camera.path);
@@ -80,7 +86,7 @@ impl OwnH264 {
         }
         let verdict = verdict.ok();
         self.verdicts.push((key, verdict));
-        verdict.map_or(Verdict::Unfit, Verdict::Fits)
+        verdict.map_or(OwnH264Verdict::Unfit, OwnH264Verdict::Fits)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::media::error::MediaError;
 use crate::media::look::PictureLook;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::learnt::Learnt;
-use crate::media::plan::own_h264::{OwnH264, Verdict};
+use crate::media::plan::own_h264::{OwnH264, OwnH264Verdict};
 use crate::media::plan::rank::{self, Wish};
 use crate::media::plan::set_aside::{SetAside, can_encode};
 use crate::media::plan::styling::{self, Styling};
@@ -398,10 +398,10 @@ impl Planner {
             let (encoder, profile) = if mode.handling == Handling::PassThrough {
                 let is_there = || find::is_there(&self.config.device, &camera);
                 match self.own_h264.look(&camera, &mode, &settings, may_capture, is_there)? {
-                    Verdict::Fits(profile) => (None, Some(profile)),
-                    Verdict::Unknown => (None, None),
-                    Verdict::Unfit => continue,
-                    Verdict::NotStarted(reason) => {
+                    OwnH264Verdict::Fits(profile) => (None, Some(profile)),
+                    OwnH264Verdict::Unknown => (None, None),
+                    OwnH264Verdict::Unfit => continue,
+                    OwnH264Verdict::NotStarted(reason) => {
                         tracing::warn!(device, %mode, reason, "mode given up, trying the next one");
                         self.aside.failed(&camera, &mode, &reason);
                         continue;
