@@ -71,6 +71,8 @@ async fn the_first_picture_is_a_key_frame_of_the_promised_profile() {
 async fn a_late_joiner_gets_a_key_frame_and_the_first_one_gets_only_one() {
     let fanout = Fanout::default();
     let media = Media::start(config(), fanout.clone(), true, &TaskGroup::new()).unwrap();
+    // A camera that is looked for for long has a placeholder meanwhile.
+    until(&mut media.status(), |status| status.ready).await;
     let mut first = fanout.subscribe();
     let _demand = fanout.demand();
     assert!(next(&mut first).await.key_frame);

@@ -118,17 +118,18 @@ impl Fanout {
     }
 
     /// Gives `unit` of the camera to every subscription that is in `rendition`, or that waits to get there. Never blocks on a
-    /// subscriber. Where a placeholder is shown, the camera comes back with its next key frame.
-    pub fn publish_to(&self, rendition: Rendition, unit: &AccessUnit) {
+    /// subscriber. Where a placeholder is shown, the camera comes back with its next key frame; whether it is back.
+    pub fn publish_to(&self, rendition: Rendition, unit: &AccessUnit) -> bool {
+        // Whoever sees it: the camera does its work.
+        self.shared.published.fetch_add(1, Ordering::Relaxed);
+        self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         let is_watched = self.demands() > 0;
         let mut receivers = lock(&self.shared.receivers);
         if !receivers.on_air.takes_camera(rendition, unit.key_frame) {
             drop(receivers);
             self.request_first_key_frame_of(rendition);
-            return;
+            return false;
         }
-        self.shared.published.fetch_add(1, Ordering::Relaxed);
-        self.shared.published_bytes.fetch_add(unit.data.len() as u64, Ordering::Relaxed);
         if is_watched {
             receivers.fresh[rendition as usize].push(unit);
         }
@@ -137,6 +138,7 @@ impl Fanout {
         if want_key_frame {
             self.request_key_frame_of(rendition);
         }
+        true
     }
 
     /// A placeholder starts for as long as the camera gives no picture; the number for [`Self::publish_placeholder`].

@@ -17,6 +17,7 @@ use crate::media::capture::mode::Rate;
 use crate::media::encode::choice::EncoderChoice;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec};
 use crate::media::error::{CameraTrouble, MediaError};
+use crate::media::glib_messages;
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
 use crate::media::life::placeholder::{CameraFacts, Placeholder, PlaceholderAction};
 use crate::media::life::placeholder_words::notice;
@@ -114,8 +115,7 @@ impl PlaceholderRunner {
     pub async fn run(mut self, cancelled: impl Future<Output = ()>) {
         let mut cancelled = pin!(cancelled);
         let choice = self.choice;
-        // Where GStreamer does not start, the worker says so.
-        self.encoders = blocking(move || gst::init().map(|()| encoders(choice)).unwrap_or_default()).await;
+        self.encoders = blocking(move || installed(choice)).await;
         if self.encoders.is_empty() {
             tracing::info!("no encoder in software: nothing is shown while the camera gives no picture");
             return cancelled.await;
@@ -283,4 +283,10 @@ impl PlaceholderRunner {
             cores: 1,
         }
     }
+}
+
+/// Whoever is first starts GStreamer. Where it does not start, the worker says so.
+fn installed(choice: EncoderChoice) -> Vec<&'static EncoderSpec> {
+    glib_messages::listen();
+    gst::init().map(|()| encoders(choice)).unwrap_or_default()
 }

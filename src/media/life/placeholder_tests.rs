@@ -211,9 +211,7 @@ impl World {
         // Asked for by the fan-out where it is needed; an encoder takes until the next picture.
         let is_key = is_first || !self.is_deaf;
         self.last_picture = self.now;
-        let before = self.fanout.published();
-        self.fanout.publish_to(Rendition::Full, &self.unit(is_key));
-        if self.fanout.published() != before {
+        if self.fanout.publish_to(Rendition::Full, &self.unit(is_key)) {
             self.last_shown = self.now;
         }
         let input = if is_first { Input::FirstFrame } else { Input::FrameAt(self.now) };

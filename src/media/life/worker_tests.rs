@@ -28,6 +28,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 /// What the simulated machine is like, and what was done to it and when.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that a test sets")]
 struct Machine {
     start: Instant,
     now: Instant,
