@@ -106,7 +106,8 @@ async fn a_session_outlives_its_camera(lab: &Lab, dashboard: &mut Dashboard) {
     assert_eq!(session(&back), session(&state), "it is not the same session: {back:#}");
     let report = watching.await.expect("a report");
     let gap = report["longest_gap_ms"].as_u64();
-    assert!(gap.is_some_and(|gap| gap < 5_000), "neither camera nor words: {report:#}");
+    // Without words it is longer than the camera is away.
+    assert!(gap.is_some_and(|gap| gap < 15_000), "neither camera nor words: {report:#}");
     assert_eq!(report["errors"], json!([]), "{report:#}");
     dashboard.viewers(0).await;
     dashboard.camera("idle").await;
