@@ -38,6 +38,7 @@ CROSS_PACKAGES := mmdebstrap:mmdebstrap util-linux dpkg-dev:dpkg-dev \
 	$(if $(filter armhf,$(ARCH)),arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf) \
 	$(if $(filter amd64,$(ARCH)),x86_64-linux-gnu-gcc:gcc-x86-64-linux-gnu)
 PACKAGE_PACKAGES := lintian:lintian
+REPO_PACKAGES := apt-ftparchive:apt-utils gpg:gnupg gpg-agent:gpg-agent
 # A card is Debian for arm64: its package scripts run under emulation, and so does the machine that tests it.
 IMAGE := $(TARGET)/porthole-arm64.img
 IMAGE_PACKAGES := qemu-user-static mmdebstrap:mmdebstrap arch-test:arch-test mkfs.ext4:e2fsprogs mkfs.vfat:dosfstools \
@@ -220,6 +221,18 @@ deb: cross-packages rust page ## a Debian package: make deb ARCH=arm64 (or amd64
 	@$(call cargo_tool,deb,$(CARGO_DEB))
 	cross/deb.sh $(ARCH)
 
+# What make deb has packed, each run beside what the repository holds already: make repo KEY='Your name <you@example.org>'
+REPO := $(TARGET)/repo
+.PHONY: repo
+repo: repo-packages ## an apt repository of the packages made so far, signed with KEY, in REPO: docs/repository.md
+	@if [ -z "$(KEY)" ]; then
+	  echo "make: whose key? make repo KEY='Your name <you@example.org>'; gpg --quick-generate-key with that name makes one" >&2
+	  exit 64
+	fi
+	packages=("$(TARGET)"/package/porthole_*.deb)
+	[ -e "$${packages[0]}" ] || { echo "make: no package yet: make deb ARCH=arm64" >&2; exit 1; }
+	cross/repo.sh "$(REPO)" "$(KEY)" "$${packages[@]}"
+
 # Only the package is new each time; Debian itself is made once.
 .PHONY: image
 image: override ARCH := arm64
@@ -298,7 +311,10 @@ viewer/node_modules/.package-lock.json: viewer/package.json viewer/package-lock.
 clean: ## removes what was built here
 	@rm -rf $(TARGET) viewer/dist viewer/node_modules
 
-.PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages image-packages card-packages
+.PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages image-packages card-packages \
+	repo-packages
+repo-packages:
+	@$(call install,$(REPO_PACKAGES))
 image-packages:
 	@$(call install,$(IMAGE_PACKAGES))
 card-packages:
@@ -308,7 +324,7 @@ build-packages:
 run-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES))
 test-packages:
-	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(if $(CAN_LAB),$(LAB_PACKAGES)))
+	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(PACKAGE_PACKAGES) $(REPO_PACKAGES) $(if $(CAN_LAB),$(LAB_PACKAGES)))
 lab-packages:
 	@$(call install,$(BUILD_PACKAGES) $(NODE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(LAB_PACKAGES))
 cross-packages:

@@ -5,7 +5,7 @@ mod support;
 use std::net::{Ipv4Addr, UdpSocket};
 
 use serde_json::{Value, json};
-use support::daemon::{DEVICE, Daemon, Settings, porthole};
+use support::daemon::{DEVICE, Daemon, Settings, porthole, without_plugins};
 use support::mosquitto::Mosquitto;
 use support::viewer::{Dashboard, OFFER, Viewer, offer_of};
 
@@ -156,10 +156,7 @@ async fn a_missing_camera_is_said_in_the_picture_until_the_privacy_switch_ends_i
 async fn a_missing_camera_is_unavailable_where_no_words_can_be_shown() {
     let Some(broker) = Mosquitto::start() else { return };
     let nothing = tempfile::tempdir().expect("a folder");
-    let path = nothing.path().display().to_string();
-    let registry = nothing.path().join("registry").display().to_string();
-    let environment = [("GST_PLUGIN_SYSTEM_PATH_1_0", path), ("GST_REGISTRY_1_0", registry)];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let environment = without_plugins(nothing.path());
     let mut daemon = Daemon::run_with(missing(Settings::new(&broker.url())), environment);
     let mut dashboard = Dashboard::connect(broker.port()).await;
     dashboard.availability("online").await;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Settings};
-use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, look, package, watch};
+use support::deb::package;
+use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, look, watch};
 use support::viewer::Dashboard;
 
 #[test]

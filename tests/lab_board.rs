@@ -7,7 +7,8 @@ mod support;
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Settings};
-use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, package, watch};
+use support::deb::package;
+use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, watch};
 use support::viewer::Dashboard;
 
 const BOARD: &str = "v4l2h264enc";

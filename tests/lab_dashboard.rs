@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use support::client::Client;
 use support::daemon::{DEVICE, Settings};
+use support::deb::package;
 use support::homeassistant::{assert_accepts, assert_valid, is_available, shown};
-use support::lab::{HOST, Lab, in_namespace, package};
+use support::lab::{HOST, Lab, in_namespace};
 use support::viewer::Dashboard;
 
 #[test]

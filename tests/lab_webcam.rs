@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use support::daemon::Settings;
-use support::lab::{HOST, Lab, in_namespace, package, watch};
+use support::deb::package;
+use support::lab::{HOST, Lab, in_namespace, watch};
 use support::viewer::Dashboard;
 
 const LINK: &str = "/dev/v4l/by-id/usb-Lab_USB_Webcam_0001-video-index0";

@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use support::browser::Browser;
 use support::daemon::DEVICE;
-use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, package};
+use support::deb::{later_version, package};
+use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace};
 use support::viewer::Dashboard;
 
 /// A line by which an installer's own file is known again.
@@ -123,18 +123,6 @@ async fn a_daemon_that_hangs_is_brought_back(lab: &Lab, dashboard: &mut Dashboar
     dashboard.new_state("the device is back", |state| state["camera"]["state"] == "idle").await;
     dashboard.availability("online").await;
     lab.run("rm -r /run/systemd/system/porthole.service.d && systemctl daemon-reload");
-}
-
-/// The same package as a later version, which ships another example configuration.
-fn later_version(of: &Path, into: &Path) -> PathBuf {
-    let (tree, later) = (into.join("tree"), into.join("later.deb"));
-    let script = "dpkg-deb -R \"$1\" \"$2\" && sed -i 's/^Version: .*/Version: 99.0-1/' \"$2/DEBIAN/control\" && \
-                  echo '# a later example' >>\"$2/etc/porthole/porthole.toml\" && \
-                  dpkg-deb --root-owner-group -b -Znone \"$2\" \"$3\"";
-    let done =
-        Command::new("sh").args(["-ec", script, "sh"]).args([of, &tree, &later]).output().expect("run sh");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    later
 }
 
 async fn an_upgrade_keeps_what_was_edited(lab: &Lab, dashboard: &mut Dashboard) {

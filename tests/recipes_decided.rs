@@ -27,6 +27,7 @@ type Row = (&'static str, &'static str, Decision);
 const SYSTEM: &str = "it changes the machine's service; tests/package.rs does so in a machine of its own";
 const PACKAGES: &str = "apt installs packages; tests/package.rs does so in a machine of its own";
 const LAB: &str = "it starts or talks to a virtual machine; tests/lab.rs does so";
+const SERVER: &str = "it wants a web server; tests/repository.rs has apt read the folder itself";
 const OTHER_MACHINE: &str =
     "it wants the broker's machine; tests/setup_mosquitto.rs runs what it carries there";
 
@@ -70,6 +71,14 @@ const COMMANDS: &[Row] = &[
     ),
     ("docs/picture.md", "mosquitto_pub ", Runs("what_the_docs_publish_is_done")),
     ("docs/protocol.md", "mosquitto_pub ", Runs("the_protocols_examples_get_the_answers_that_are_printed")),
+    ("docs/repository.md", "make ", Exists),
+    ("docs/repository.md", "printf ", Runs("apt_installs_from_it_and_upgrades")),
+    ("docs/repository.md", "gpg --quick-generate-key ", Runs("apt_installs_from_it_and_upgrades")),
+    ("docs/repository.md", "rsync ", NotHere(SERVER)),
+    ("docs/repository.md", "sudo curl ", NotHere(SERVER)),
+    ("docs/repository.md", "sudo install ", NotHere(SYSTEM)),
+    ("docs/repository.md", "sudo apt ", NotHere(PACKAGES)),
+    ("docs/repository.md", "echo 'Unattended-Upgrade", NotHere(SYSTEM)),
     ("docs/setup.md", "sudo porthole setup --yes --broker mqtts://", Understood("it wants that broker")),
     ("docs/setup.md", "sudo porthole setup", Runs("setup_is_done_as_printed")),
     ("docs/setup.md", "sudo scp ", NotHere(OTHER_MACHINE)),

@@ -5,7 +5,7 @@ mod support;
 use std::net::{Ipv4Addr, UdpSocket};
 
 use serde_json::{Value, json};
-use support::daemon::{DEVICE, Daemon, Settings};
+use support::daemon::{DEVICE, Daemon, Settings, without_plugins};
 use support::http::{Answer, Site};
 use support::invited::{auth, command, grant};
 use support::mosquitto::Mosquitto;
@@ -22,8 +22,16 @@ struct World {
 
 impl World {
     async fn new(settings: impl Fn(Settings) -> Settings) -> Option<Self> {
+        Self::new_with(settings, Vec::new()).await
+    }
+
+    async fn new_with(
+        settings: impl Fn(Settings) -> Settings,
+        environment: Vec<(String, String)>,
+    ) -> Option<Self> {
         let broker = Mosquitto::start()?;
-        let daemon = Daemon::run(settings(Settings::new(&broker.url()).value("video.linger_s", 1)));
+        let settings = settings(Settings::new(&broker.url()).value("video.linger_s", 1));
+        let daemon = Daemon::run_with(settings, environment);
         let mut dashboard = Dashboard::connect(broker.port()).await;
         dashboard.availability("online").await;
         let site = Site::of(&daemon.page().await);
@@ -160,7 +168,9 @@ async fn what_there_is_no_room_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_device_cannot_do() {
     let missing = |settings: Settings| settings.text("camera.device", "/dev/video99");
-    let Some(mut world) = World::new(missing).await else { return };
+    // With an encoder its viewers would see words.
+    let nothing = tempfile::tempdir().expect("a folder");
+    let Some(mut world) = World::new_with(missing, without_plugins(nothing.path())).await else { return };
     world.dashboard.camera("lost").await;
     world.mqtt(offer(OFFER), "camera-unavailable").await;
     let answer = world.site.offer(OFFER, None).await;

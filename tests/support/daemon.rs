@@ -94,6 +94,15 @@ pub fn porthole(arguments: &[&str]) -> Command {
     command
 }
 
+/// An environment without one of GStreamer's plugins: no encoder, and so nothing to show words by. `nothing` is an empty folder.
+pub fn without_plugins(nothing: &Path) -> Vec<(String, String)> {
+    let path = nothing.display().to_string();
+    let registry = nothing.join("registry").display().to_string();
+    [("GST_PLUGIN_SYSTEM_PATH_1_0", path), ("GST_REGISTRY_1_0", registry)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
 /// A running daemon. Killed on drop; its log is shown when the test fails.
 pub struct Daemon {
     child: Option<Child>,

@@ -149,20 +149,6 @@ pub fn in_namespace(test: &str) -> bool {
     false
 }
 
-/// What `make test` packed: this very build, as a Debian package.
-pub fn package() -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_porthole"));
-    let folder = built.parent().and_then(Path::parent).expect("the target folder").join("package/debug");
-    let newest = std::fs::read_dir(&folder)
-        .map(|files| files.flatten().map(|file| file.path()).collect::<Vec<_>>())
-        .unwrap_or_default();
-    let package = newest.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
-    let package = package.unwrap_or_else(|| panic!("no package in {}: make test-deb", folder.display()));
-    let made = |path: &Path| path.metadata().and_then(|file| file.modified()).expect("its age");
-    assert!(made(&package) >= made(built), "the package is older than the build: make test-deb");
-    package
-}
-
 /// One row of the picture, as `[r, g, b]` of 16 columns, and a sum over the whole picture.
 pub async fn look(browser: &Browser) -> (Vec<[f64; 3]>, f64) {
     let seen = browser

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod daemon;
+pub mod deb;
 pub mod eye;
 pub mod fake_identity;
 pub mod gst_player;
