@@ -144,26 +144,18 @@ impl Planner {
     /// exist; nothing is probed.
     pub fn plan_source(&self, kind: EncoderKind) -> Result<Plan, MediaError> {
         let wish = self.wish(kind);
-        let Some(camera) = self.find_camera(&wish)? else {
-            let (settings, device) = (self.usual_settings(kind), "test".into());
-            return Ok(Plan {
-                source: Source::Test,
-                device,
-                camera: None,
-                encoder: None,
-                settings,
-                profile: None,
-                styling: Styling::default(),
-                note: None,
-                could_encode: false,
-            });
+        let (source, device, camera, settings) = match self.find_camera(&wish)? {
+            None => (Source::Test, "test".to_owned(), None, self.usual_settings(kind)),
+            Some(camera) => {
+                let device = shown(&camera.path);
+                let Some(mode) = rank::rank(&camera.modes, &wish).into_iter().next() else {
+                    return Err(no_mode(device, &camera, &wish));
+                };
+                let rate = mode.rate.unwrap_or(Rate::whole(wish.fps));
+                let settings = self.settings(mode.width, mode.height, rate);
+                (Source::Camera { mode }, device, Some(Arc::new(camera)), settings)
+            }
         };
-        let device = shown(&camera.path);
-        let Some(mode) = rank::rank(&camera.modes, &wish).into_iter().next() else {
-            return Err(no_mode(device, &camera, &wish));
-        };
-        let settings = self.settings(mode.width, mode.height, mode.rate.unwrap_or(Rate::whole(wish.fps)));
-        let (source, camera) = (Source::Camera { mode }, Some(Arc::new(camera)));
         Ok(Plan {
             source,
             device,
