@@ -295,7 +295,9 @@ async fn viewers_that_vanish_at_once_take_nothing_from_who_stays() {
         stays.pictures(30).await;
         let ended = dashboard.event("an end", |event| event["type"] == "session-ended").await;
         assert_ne!(ended["viewer"], "stays", "{ended}");
-        assert_eq!(ended["reason"], "the viewer is gone", "{ended}");
+        // Its path says so, or the broker, whose patience with a silent client is about as long.
+        let reasons = ["the viewer is gone", "the viewer left: the viewer vanished"];
+        assert!(reasons.iter().any(|reason| ended["reason"] == *reason), "{ended}");
     }
     let state = dashboard.new_state("one viewer", |state| sessions(state).len() == 1).await;
     assert_eq!(sessions(&state)[0]["skipped"], 0, "{state:#}");
