@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::base::text::shown;
-use crate::media::MediaStatus;
 use crate::media::look::area::Area;
 use crate::media::look::overlay::{MAX_CHARS, Overlay};
 use crate::media::look::turn::Rotation;
 use crate::media::look::{crop_from, masks_from};
+use crate::media::{CameraState, MediaStatus};
 
 /// One thing that somebody wants otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,15 @@ pub fn document(media: &MediaStatus) -> Value {
         "overlay": look.overlay.as_ref().map_or("", Overlay::text),
         "scene": look.scene,
         "problem": media.look_problem,
+        "viewer_turn": viewer_turn(media),
     })
+}
+
+/// What whoever shows the stream has to do with it: `null` where it is upright, as a placeholder always is.
+fn viewer_turn(media: &MediaStatus) -> Option<Value> {
+    let turn = media.viewers_turn;
+    let is_left = media.state == CameraState::Live && !turn.is_identity();
+    is_left.then(|| json!({ "rotate": turn.rotation, "mirror": turn.mirror }))
 }
 
 /// An entity of Home Assistant.
@@ -140,7 +148,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::media::{CameraState, PictureLook};
+    use crate::media::PictureLook;
+    use crate::media::look::turn::Turn;
 
     fn asked(setting: &str, value: &str) -> Result<LookChange, String> {
         change(setting, value).unwrap()
@@ -206,6 +215,17 @@ mod tests {
             (&nothing["crop"], &nothing["mask"], &nothing["overlay"]),
             (&Value::Null, &json!([]), &json!(""))
         );
+    }
+
+    #[test]
+    fn state_tells_what_is_left_to_viewers_while_the_camera_is_seen() {
+        let viewers_turn = Turn { rotation: Rotation::Quarter, mirror: true };
+        let told = |state| document(&MediaStatus { viewers_turn, ..MediaStatus::sample(state) });
+        assert_eq!(told(CameraState::Live)["viewer_turn"], json!({ "rotate": 90, "mirror": true }));
+        for state in CameraState::ALL.into_iter().filter(|state| *state != CameraState::Live) {
+            assert_eq!(told(state)["viewer_turn"], Value::Null, "a placeholder is upright: {state}");
+        }
+        assert_eq!(document(&MediaStatus::sample(CameraState::Live))["viewer_turn"], Value::Null);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::tests::{config, next, until};
 use super::*;
 use crate::media::look::area::Area;
 use crate::media::status::CameraState;
-use crate::stream::{AccessUnit, Subscription, ViewerRendition, h264};
+use crate::stream::{AccessUnit, Orientation, Subscription, ViewerRendition, h264};
 
 /// A picture in I420.
 struct Decoded {
@@ -101,6 +101,39 @@ async fn a_mask_is_black_in_both_renditions_and_in_snapshots() {
     // It was in force when that came back: so it is in every picture that is taken from now on.
     let jpeg = media.snapshot(None).await.unwrap().jpeg;
     assert!(is_masked(&Decoded::of(&jpeg, "image/jpeg", "jpegdec")));
+    assert_eq!(status.borrow().restarts, 0);
+    media.shutdown().await;
+}
+
+/// What a camera has encoded is left as it is, and each picture tells how whoever shows it has to turn it.
+#[tokio::test]
+async fn what_the_camera_encodes_is_left_to_viewers_and_snapshots_are_turned() {
+    let fanout = Fanout::default();
+    let config = MediaConfig { format: "h264".parse().unwrap(), keyframe_interval_s: 1, ..config() };
+    let media = Media::start(config, fanout.clone(), true, &TaskGroup::new()).unwrap();
+    let mut status = media.status();
+    let mut viewer = fanout.subscribe();
+    let _demand = fanout.demand();
+    let live = until(&mut status, |status| status.state == CameraState::Live).await;
+    assert_eq!((live.width, live.height, &live.look_problem), (640, 360, &None));
+    assert!(live.viewers_turn.is_identity() && !live.could_be_encoded_instead());
+    assert_eq!(key_frame(&mut viewer, (640, 360)).await.orientation, Orientation::UPRIGHT);
+    for degrees in [90_u16, 180, 270, 0] {
+        let rotation = degrees.try_into().unwrap();
+        media.set_look(PictureLook { rotation: Some(rotation), ..PictureLook::default() }).await;
+        let turned = Orientation::of_quarters(rotation.quarters());
+        while next(&mut viewer).await.orientation != turned {}
+        let is_upright = rotation.swaps_sides();
+        let size = if is_upright { (360, 640) } else { (640, 360) };
+        let told = status.borrow_and_update().clone();
+        assert_eq!((told.width, told.height), size);
+        assert_eq!((told.viewers_turn.rotation, told.look_problem.is_some()), (rotation, degrees != 0));
+        // The stream itself is as it was.
+        let unit = key_frame(&mut viewer, (640, 360)).await;
+        assert_eq!(unit.orientation, turned);
+        let snapshot = media.snapshot(None).await.unwrap();
+        assert_eq!((snapshot.width, snapshot.height), size);
+    }
     assert_eq!(status.borrow().restarts, 0);
     media.shutdown().await;
 }

@@ -24,8 +24,8 @@ use crate::media::pipeline::bus_errors::explain;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
 use crate::media::plan::config::MediaConfig;
-use crate::media::plan::planner::{Plan, Planner, Source};
-use crate::media::plan::source::camera_elements;
+use crate::media::plan::planner::{Plan, Planner};
+use crate::media::plan::source::{Source, camera_elements};
 
 /// How long a device or an encoder may take for its first picture; some cameras need seconds.
 const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl Chosen {
     pub fn format(&self) -> Option<&str> {
         match &self.plan.source {
             Source::Camera { mode } => Some(&mode.format),
-            Source::Test => None,
+            Source::Test | Source::TestH264(_) => None,
         }
     }
 
@@ -76,14 +76,18 @@ impl Chosen {
         self.plan.encoder
     }
 
-    /// What of the look that is configured this camera cannot give, in words.
-    pub fn left_out(&self) -> Option<&str> {
-        self.plan.styling.left_out.as_deref()
+    /// What of the look that is configured this camera does not give to everybody, in words.
+    pub fn look_problem(&self) -> Option<String> {
+        self.plan.styling.problem()
     }
 
     /// Whether the camera's own H.264 goes to viewers as it is.
     pub fn passes_through(&self) -> bool {
-        matches!(&self.plan.source, Source::Camera { mode } if mode.handling == Handling::PassThrough)
+        match &self.plan.source {
+            Source::Camera { mode } => mode.handling == Handling::PassThrough,
+            Source::Test => false,
+            Source::TestH264(_) => true,
+        }
     }
 }
 
@@ -171,6 +175,7 @@ fn capture_rate(plan: &Plan, span: Duration) -> Result<SourceRate, MediaError> {
     let failed = |reason: String| MediaError::Pipeline { device: plan.device.clone(), reason };
     let mut elements = match (&plan.source, &plan.camera) {
         (Source::Test, _) => vec![test_source::element(&plan.captured_settings())],
+        (Source::TestH264(inside), _) => test_source::encoding(inside, &plan.captured_settings())?,
         (Source::Camera { mode }, Some(camera)) => camera_elements(camera, mode, &plan.settings, &[])?,
         (Source::Camera { .. }, None) => return Err(MediaError::NoCamera),
     };
@@ -182,7 +187,7 @@ fn capture_rate(plan: &Plan, span: Duration) -> Result<SourceRate, MediaError> {
     // Why it does not start is told by the bus, below.
     let playing = running.0.set_state(gst::State::Playing).is_ok();
     let feeder = match (&plan.source, source) {
-        (Source::Test, Some(source)) => Some(Feeder::start(source, plan.captured_settings())?),
+        (origin, Some(source)) if origin.is_test() => Some(Feeder::start(source, plan.captured_settings())?),
         _ => None,
     };
     let seen = if playing { watch(&sink, started, span) } else { None };

@@ -12,6 +12,7 @@ use crate::media::encode::choice::{EncoderKind, EncoderStatus};
 use crate::media::error::CameraTrouble;
 use crate::media::latency::Latency;
 use crate::media::look::PictureLook;
+use crate::media::look::turn::Turn;
 use crate::media::plan::styling::Styling;
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
@@ -91,8 +92,10 @@ pub struct MediaStatus {
     pub camera: Option<Arc<CameraInfo>>,
     /// How the picture is to look.
     pub look: Arc<PictureLook>,
-    /// What of that there cannot be, in words for people.
+    /// What of that there cannot be, or not for everybody, in words for people.
     pub look_problem: Option<String>,
+    /// How those who watch have to turn the picture, because the camera has encoded it.
+    pub viewers_turn: Turn,
     /// What an answer must promise; what the encoder really makes, read from its SPS. Constrained
     /// Baseline is written `42e0..` as browsers do. Right before the first start once `ready`.
     pub profile: ProfileLevelId,
@@ -168,6 +171,7 @@ impl MediaStatus {
             camera: None,
             look: Arc::default(),
             look_problem: None,
+            viewers_turn: Turn::default(),
             profile: ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f },
             bitrate: 0,
             target: 1_000_000,

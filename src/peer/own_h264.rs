@@ -1,4 +1,5 @@
-//! A viewer who cannot play what the camera itself encodes (the High profile in a Firefox, say): it is encoded here instead. Pure.
+//! A viewer who cannot show what the camera itself encodes (the High profile in a Firefox, say, or a picture that he would have to
+//! turn): it is encoded here instead. Pure.
 
 use super::connect::offer::VideoOffer;
 use crate::media::{CameraState, MediaStatus, USUAL_PROFILE};
@@ -18,22 +19,32 @@ pub(crate) fn can_be_shown(video: &VideoOffer, media: &MediaStatus) -> Result<()
     video.codec(media.profile).map(|_| ())
 }
 
-/// Whether a viewer with this offer can play what our encoders make, and not what the camera gives.
+/// Whether a viewer with this offer can show what our encoders make, and not what the camera gives.
 pub(super) fn needs_encoding(video: &VideoOffer, media: &MediaStatus) -> bool {
     media.could_be_encoded_instead()
-        && video.codec(media.profile).is_err()
+        && (video.codec(media.profile).is_err() || cannot_turn(video, media))
         && video.codec(USUAL_PROFILE).is_ok()
+}
+
+/// Whether it is left to this viewer to turn the picture, and the stream cannot tell him how.
+pub(super) fn cannot_turn(video: &VideoOffer, media: &MediaStatus) -> bool {
+    !media.viewers_turn.is_identity() && !video.takes_orientation(media.profile)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::look::turn::{Rotation, Turn};
     use crate::media::{EncoderKind, EncoderStatus, ProfileLevelId};
     use crate::signaling::message::ErrorCode;
 
     const HIGH: ProfileLevelId = ProfileLevelId { profile_idc: 0x64, profile_iop: 0, level_idc: 0x28 };
 
     fn offer(profiles: &[&str]) -> VideoOffer {
+        offer_with(profiles, "")
+    }
+
+    fn offer_with(profiles: &[&str], more: &str) -> VideoOffer {
         let formats: Vec<String> = (96..).take(profiles.len()).map(|format: u8| format.to_string()).collect();
         let described = formats.iter().zip(profiles).map(|(format, profile)| {
             format!(
@@ -45,7 +56,7 @@ mod tests {
             "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
              m=video 9 UDP/TLS/RTP/SAVPF {}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
              a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=setup:actpass\r\n\
-             a=fingerprint:sha-256 {}\r\n{}",
+             a=fingerprint:sha-256 {}\r\n{}{more}",
             formats.join(" "),
             ["AB"; 32].join(":"),
             described.collect::<String>(),
@@ -67,6 +78,31 @@ mod tests {
         assert!(!needs_encoding(&chromium, &own) && can_be_shown(&chromium, &own).is_ok());
         let refusal = can_be_shown(&neither, &own).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::NoH264, "what we would make is as little use to it");
+    }
+
+    #[test]
+    fn who_cannot_be_told_how_a_picture_lies_has_it_encoded() {
+        const KNOWS: &str = "a=extmap:3 urn:3gpp:video-orientation\r\n";
+        let (knows, not) = (offer_with(&["42e01f", "64001f"], KNOWS), offer(&["42e01f", "64001f"]));
+        let upright = camera(EncoderKind::Passthrough, true);
+        let viewers_turn = Turn { rotation: Rotation::Quarter, mirror: false };
+        let turned = MediaStatus { viewers_turn, ..upright.clone() };
+        assert!(!needs_encoding(&knows, &turned) && !cannot_turn(&knows, &turned));
+        assert!(needs_encoding(&not, &turned) && cannot_turn(&not, &turned));
+        assert!(can_be_shown(&not, &turned).is_ok());
+        for viewer in [&knows, &not] {
+            assert!(!needs_encoding(viewer, &upright) && !cannot_turn(viewer, &upright));
+        }
+        // Only the section that is taken counts.
+        let session = offer_with(
+            &["42e01f", "64001f"],
+            "m=audio 0 RTP/SAVPF 0\r\na=extmap:3 urn:3gpp:video-orientation\r\n",
+        );
+        assert!(cannot_turn(&session, &turned));
+        let sends = offer_with(&["42e01f", "64001f"], "a=extmap:3/sendonly urn:3gpp:video-orientation\r\n");
+        assert!(cannot_turn(&sends, &turned), "what a viewer would only send is of no use");
+        let only = MediaStatus { could_encode: false, ..turned };
+        assert!(!needs_encoding(&not, &only) && can_be_shown(&not, &only).is_ok(), "there is nothing else");
     }
 
     #[test]

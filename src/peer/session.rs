@@ -12,7 +12,7 @@ use super::connect::offer::AcceptedOffer;
 use super::driver::{Connection, PeerEvent};
 use super::error::PeerError;
 use super::factory::Factory;
-use super::own_h264::needs_encoding;
+use super::own_h264::{cannot_turn, needs_encoding};
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
@@ -129,6 +129,11 @@ async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
         new.fanout.request_encoding();
         status = known_status(&mut new.media, |status| !needs_encoding(video, status)).await;
     }
+    if cannot_turn(video, &status) {
+        tracing::info!(
+            "the viewer's offer has no urn:3gpp:video-orientation: Porthole's page turns the picture itself, others show it as it is"
+        );
+    }
     // What is not known by then a placeholder says to those who watch.
     if status.ready || status.has_placeholder {
         Negotiation::new(video, status.profile, None)
@@ -238,6 +243,8 @@ impl PeerSession {
                 changed = new.media.changed() => {
                     if changed.is_err() { return EndReason::Shutdown }
                     if let Some(end) = camera_never_came(new) { return end }
+                    // The picture may be turned otherwise, and this viewer cannot be told.
+                    if needs_encoding(&new.offer.video, &new.media.borrow()) { new.fanout.request_encoding() }
                 }
                 _ = stats.tick(), if self.connected => self.read_path(&new.live).await,
             }

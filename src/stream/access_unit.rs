@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::h264::{self, PictureKind};
+use super::orientation::Orientation;
 
 /// One H.264 access unit in Annex B byte-stream format (ITU-T H.264 annex B), complete and in
 /// decoding order. Cheap to clone: all viewers share the bytes.
@@ -24,6 +25,8 @@ pub struct AccessUnit {
     pub key_frame: bool,
     /// Whether nothing refers to it: a viewer can do without it alone.
     pub disposable: bool,
+    /// How those who show it have to turn it.
+    pub orientation: Orientation,
     /// See [`Self::payloads`].
     payloads: Arc<OnceLock<Vec<Bytes>>>,
 }
@@ -50,7 +53,14 @@ impl AccessUnit {
         kind: PictureKind,
     ) -> Self {
         let PictureKind { key_frame, disposable } = kind;
-        Self { data, media_time, encoded_at, captured_at, key_frame, disposable, payloads: Arc::default() }
+        let (orientation, payloads) = (Orientation::UPRIGHT, Arc::default());
+        Self { data, media_time, encoded_at, captured_at, key_frame, disposable, orientation, payloads }
+    }
+
+    /// The same, to be turned so.
+    #[must_use]
+    pub fn oriented(self, orientation: Orientation) -> Self {
+        Self { orientation, ..self }
     }
 
     /// What is sent of this unit: made of its data by the first sender that needs it, and shared by all.

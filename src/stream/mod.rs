@@ -5,10 +5,12 @@ pub mod fanout;
 mod fresh;
 pub mod h264;
 mod on_air;
+mod orientation;
 mod profile;
 mod rendition;
 
 pub use access_unit::AccessUnit;
 pub use fanout::{Demand, Fanout, KeyFrameReason, Subscription};
+pub use orientation::Orientation;
 pub use profile::ProfileLevelId;
 pub use rendition::{Rendition, ViewerRendition};

@@ -89,6 +89,7 @@ function watch(link: Link): void {
   const update = (): void => {
     const say = started.say();
     show(say);
+    view.turn(started.turn);
     view.showName(started.name);
     view.showDelay(started.glassToGlassMs);
     if (say.code !== 'broker-refused' || asked) return;

@@ -9,6 +9,7 @@ import { hasWebRtc, Peer, type Figures } from './peer.ts';
 import { parseDown } from './signal.ts';
 import type { Action, Event } from './state.ts';
 import { parseInfo, parsePresence, parseState } from './status.ts';
+import { turnHere, type Turn } from './turn.ts';
 import { say, type Say } from './words.ts';
 
 const BEAT_MS = 250;
@@ -68,6 +69,12 @@ export class Player {
 
   get brokerIsOpen(): boolean {
     return this.machine.state.broker.at === 'open';
+  }
+
+  /** How the video is to be turned on the page. */
+  get turn(): Turn {
+    const { attempt, device } = this.machine.state;
+    return turnHere(device.turn, attempt.answer);
   }
 
   say(): Say {

@@ -1,6 +1,7 @@
 // What the device says about itself outside a session: `availability`, `info` and `state` (protocol section 3).
 
 import { parseObject, plain } from './signal.ts';
+import { parseTurn, type Turn } from './turn.ts';
 
 export type Presence = 'unknown' | 'online' | 'offline';
 
@@ -14,6 +15,8 @@ export interface DeviceState {
   timeMs?: number;
   streaming?: boolean;
   camera?: string;
+  /** What of turning the picture is left to viewers. */
+  turn?: Turn;
 }
 
 export function parsePresence(text: string): Presence {
@@ -38,5 +41,7 @@ export function parseState(text: string): DeviceState {
   if (json['streaming'] === 'ON' || json['streaming'] === 'OFF') state.streaming = json['streaming'] === 'ON';
   const camera = (json['camera'] as { state?: unknown } | null | undefined)?.state;
   if (typeof camera === 'string') state.camera = plain(camera, 20);
+  const turn = parseTurn((json['picture'] as { viewer_turn?: unknown } | null | undefined)?.viewer_turn);
+  if (turn) state.turn = turn;
   return state;
 }

@@ -1,6 +1,7 @@
 // The page around the video: writes sentences into it (always as text) and hears its buttons.
 
 import { signOf } from './signs.ts';
+import type { Turn } from './turn.ts';
 import type { Say } from './words.ts';
 
 export interface Buttons {
@@ -63,6 +64,13 @@ export class View {
     write(this.retry, say.phase === 'refused' ? 'Try again' : 'Try now');
     this.play.hidden = say.phase !== 'tap-to-play';
     this.form.hidden = say.phase !== 'setup';
+  }
+
+  /** As app.css has it. */
+  turn({ rotate, mirror }: Turn): void {
+    const { dataset } = document.documentElement;
+    if ((dataset['rotate'] ?? '0') !== String(rotate)) dataset['rotate'] = String(rotate);
+    document.documentElement.toggleAttribute('data-mirror', mirror); // which changes nothing twice
   }
 
   fillForm(broker: string, device: string): void {

@@ -15,7 +15,8 @@ use crate::media::life::control_settings::ControlSettings;
 use crate::media::life::device_watch::DeviceWatch;
 use crate::media::life::lifecycle::DeviceCondition;
 use crate::media::look::PictureLook;
-use crate::media::plan::planner::{Plan, Source};
+use crate::media::plan::planner::Plan;
+use crate::media::plan::source::Source;
 use crate::media::plan::styling::FLIPS;
 
 /// What a look for the camera brought.
@@ -102,7 +103,7 @@ impl PlannedCamera {
     pub fn check(&mut self, backend: &(impl CaptureBackend + Gauges), is_up: bool) -> bool {
         let plan = self.plan.as_ref();
         let is_there = plan.is_some_and(|plan| backend.is_there(plan));
-        let is_stand_in = plan.is_some_and(|plan| plan.source == Source::Test) && !is_up;
+        let is_stand_in = plan.is_some_and(|plan| plan.source.is_test()) && !is_up;
         if !is_there || (is_stand_in && backend.has_device()) {
             return true;
         }
@@ -182,7 +183,7 @@ impl PlannedCamera {
 
     /// Whether it is the test picture, which is good from its first one on.
     pub fn is_test(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.source == Source::Test)
+        self.plan.as_ref().is_some_and(|plan| plan.source.is_test())
     }
 
     /// What is wanted of the camera's controls, by their names.

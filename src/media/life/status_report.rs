@@ -12,6 +12,7 @@ use crate::media::life::lifecycle::Lifecycle;
 use crate::media::life::planned_camera::PlannedCamera;
 use crate::media::life::small_runner::SmallRunner;
 use crate::media::look::PictureLook;
+use crate::media::look::turn::Turn;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::{Plan, Planner, USUAL_PROFILE};
@@ -32,6 +33,7 @@ pub fn first_status(config: &MediaConfig, streaming: bool) -> MediaStatus {
         camera: None,
         look: Arc::new(config.look.clone()),
         look_problem: None,
+        viewers_turn: Turn::default(),
         profile: USUAL_PROFILE,
         bitrate: 0,
         target: 0,
@@ -137,7 +139,8 @@ impl StatusPublisher {
             status.ready = facts.plan.is_some_and(|plan| plan.profile.is_some());
             status.key_frames = facts.key_frames;
             status.look.clone_from(facts.look);
-            status.look_problem = facts.plan.and_then(|plan| plan.styling.left_out.clone());
+            status.look_problem = facts.plan.and_then(|plan| plan.styling.problem());
+            status.viewers_turn = facts.plan.map(|plan| plan.styling.viewers_turn()).unwrap_or_default();
             status.small = facts.small;
             status.restarts = facts.life.restarts();
             status.error = facts.life.error().map(ToOwned::to_owned);
@@ -169,8 +172,8 @@ impl StatusPublisher {
 fn describe_plan(status: &mut MediaStatus, plan: &Plan, bitrate: &BitrateControl) {
     status.device = Some(plan.device.clone());
     status.camera.clone_from(&plan.camera);
-    status.width = plan.settings.width;
-    status.height = plan.settings.height;
+    let size = (plan.settings.width, plan.settings.height);
+    (status.width, status.height) = plan.styling.viewers_turn().size(size);
     status.encoder = Some(plan.encoder_status());
     status.could_encode = plan.could_encode;
     let (ceiling_kbps, target_kbps) = bitrate.within(plan.settings.bitrate_kbps);

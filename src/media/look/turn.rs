@@ -30,7 +30,8 @@ impl Rotation {
         u16::from(self.quarters()) * 90
     }
 
-    fn quarters(self) -> u8 {
+    /// In quarters.
+    pub fn quarters(self) -> u8 {
         match self {
             Self::None => 0,
             Self::Quarter => 1,

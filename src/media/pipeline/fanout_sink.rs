@@ -1,6 +1,6 @@
 //! From the last element of a pipeline to the fan-out: each picture with its times, counted.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,11 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
+use crate::media::look::turn::Rotation;
 use crate::media::pipeline::event::{EventReporter, PipelineEvent};
 use crate::media::pipeline::timeline::{Meter, Timeline};
-use crate::stream::AccessUnit;
 use crate::stream::h264;
+use crate::stream::{AccessUnit, Orientation};
 use crate::stream::{Fanout, Rendition};
 
 /// What outlives single pipelines: where pictures go and what is counted.
@@ -27,6 +28,8 @@ pub struct FanoutSink {
     last_picture_ms: AtomicU64,
     /// The pipeline whose pictures count.
     run: AtomicU64,
+    /// Quarters clockwise that are left to viewers.
+    quarters: AtomicU8,
     /// Has a test hold up the thread of a run.
     #[cfg(test)]
     pub gate: Mutex<Option<(u64, Arc<Mutex<()>>)>>,
@@ -48,6 +51,7 @@ impl FanoutSink {
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
+            quarters: AtomicU8::new(0),
             #[cfg(test)]
             gate: Mutex::default(),
         }
@@ -63,6 +67,7 @@ impl FanoutSink {
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
+            quarters: AtomicU8::new(0),
             #[cfg(test)]
             gate: Mutex::default(),
         }
@@ -90,6 +95,11 @@ impl FanoutSink {
     /// Pictures of pipelines that were started count no more; the number of the next one.
     pub fn end_run(&self) -> u64 {
         self.run.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The camera's pictures are to be turned so by whoever shows them, from the next one on.
+    pub fn orient(&self, rotation: Rotation) {
+        self.quarters.store(rotation.quarters(), Ordering::Relaxed);
     }
 
     /// The last pipeline's number.
@@ -146,8 +156,9 @@ impl FanoutSink {
             // the other way round it would get none.
             report(PipelineEvent::KeyFrame);
         }
-        self.fanout
-            .publish_to(self.rendition, &AccessUnit::of_kind(data, media_time, captured_at, now, kind));
+        let orientation = Orientation::of_quarters(self.quarters.load(Ordering::Relaxed));
+        let unit = AccessUnit::of_kind(data, media_time, captured_at, now, kind).oriented(orientation);
+        self.fanout.publish_to(self.rendition, &unit);
     }
 }
 

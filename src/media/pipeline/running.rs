@@ -24,8 +24,8 @@ use crate::media::pipeline::fanout_sink::{FanoutSink, app_sink};
 use crate::media::pipeline::look_stage::LookStage;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
-use crate::media::plan::planner::{Plan, Source};
-use crate::media::plan::source::camera_elements;
+use crate::media::plan::planner::Plan;
+use crate::media::plan::source::{Source, camera_elements};
 use crate::media::plan::styling::Styling;
 
 /// A pipeline in state PLAYING. Dropping it closes the device; both may block.
@@ -44,6 +44,8 @@ pub struct Pipeline {
     camera: Option<Arc<CameraInfo>>,
     /// What the encoder is fed by.
     raw: Option<gst::Pad>,
+    /// Where pictures go, with what is left to viewers.
+    fanout_sink: Arc<FanoutSink>,
 }
 
 /// Where key frames are asked for.
@@ -82,6 +84,9 @@ impl Pipeline {
         // What viewers see: with its look, and with its masks above all.
         let probed = finished.or_else(|| elements.last().cloned());
         let copy_probe = CopyProbe::on(probed.as_ref(), report.clone())?;
+        let viewers_turn = plan.styling.viewers_turn();
+        copy_probe.turn(viewers_turn);
+        fanout_sink.orient(viewers_turn.rotation);
         // Frames of hardware live in a driver's few buffers, which viewers must not hold.
         let copy = !matches!(plan.encoder, Some(spec) if spec.kind == EncoderKind::Software);
         elements.push(app_sink(fanout_sink.clone(), report.clone(), copy).upcast());
@@ -113,12 +118,13 @@ impl Pipeline {
             look,
             camera: plan.camera.clone(),
             raw,
+            fanout_sink: Arc::clone(fanout_sink),
         };
         running
             .elements
             .set_state(gst::State::Playing)
             .map_err(|_| failed("the device or the encoder refused to start".into()))?;
-        if let (Source::Test, Some(source)) = (&plan.source, source) {
+        if let (true, Some(source)) = (plan.source.is_test(), source) {
             running.feeder = Some(Feeder::start(source, plan.captured_settings())?);
         }
         Ok(running)
@@ -153,6 +159,8 @@ impl Pipeline {
         if let (Some(source), true) = (&self.source, styling.is_turned_by_camera) {
             set_v4l2_controls(source, &styling.flips());
         }
+        self.copy_probe.turn(styling.viewers_turn());
+        self.fanout_sink.orient(styling.viewers_turn().rotation);
     }
 
     /// Sets a control of a camera that libcamera drives.
@@ -222,8 +230,11 @@ fn key_frame_source(
 }
 
 fn source_elements(plan: &Plan) -> Result<Vec<gst::Element>, MediaError> {
-    let Source::Camera { mode } = &plan.source else {
-        return Ok(vec![test_source::element(&plan.captured_settings())]);
+    let settings = plan.captured_settings();
+    let mode = match &plan.source {
+        Source::Camera { mode } => mode,
+        Source::Test => return Ok(vec![test_source::element(&settings)]),
+        Source::TestH264(inside) => return test_source::encoding(inside, &settings),
     };
     let Some(camera) = &plan.camera else { return Err(MediaError::NoCamera) };
     let mut elements = camera_elements(camera, mode, &plan.settings, &plan.styling.flips())?;

@@ -12,7 +12,7 @@ use gstreamer_app::AppSrc;
 use crate::base::tasks::panic_text;
 use crate::media::capture::mode::Rate;
 use crate::media::elements::set;
-use crate::media::encode::encoder::{EncodeSettings, raw_caps};
+use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, raw_caps};
 use crate::media::error::MediaError;
 use crate::media::test_picture::drawing::Drawing;
 use crate::media::test_picture::picture::TestPicture;
@@ -34,6 +34,13 @@ pub fn element(settings: &EncodeSettings) -> gst::Element {
         set(&source, property, value);
     }
     source
+}
+
+/// The same with an encoder behind it, as of a camera that encodes by itself.
+pub fn encoding(inside: &EncoderSpec, settings: &EncodeSettings) -> Result<Vec<gst::Element>, MediaError> {
+    let mut elements = vec![element(settings)];
+    elements.extend(inside.build(settings)?.elements);
+    Ok(elements)
 }
 
 /// The feeding thread; it ends when this is dropped.

@@ -11,7 +11,7 @@ use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::capture::driver::shown;
 use crate::media::capture::find;
-use crate::media::capture::mode::{Handling, ModeChoice, Rate};
+use crate::media::capture::mode::{Handling, Rate};
 use crate::media::encode::choice::{EncoderChoice, EncoderKind, EncoderStatus};
 use crate::media::encode::encoder;
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, default_bitrate_kbps};
@@ -22,6 +22,7 @@ use crate::media::plan::learnt::Learnt;
 use crate::media::plan::own_h264::{OwnH264, OwnH264Verdict};
 use crate::media::plan::rank::{self, Wish};
 use crate::media::plan::set_aside::{SetAside, can_encode};
+use crate::media::plan::source::Source;
 use crate::media::plan::styling::{self, Styling};
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
@@ -30,18 +31,6 @@ use crate::stream::h264::Sps;
 /// Until something was probed: what the encoders of the table make.
 pub const USUAL_PROFILE: ProfileLevelId =
     ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-
-/// Where pictures come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The test picture.
-    Test,
-    /// The camera of the plan, in this mode.
-    Camera {
-        /// What it is asked to deliver.
-        mode: ModeChoice,
-    },
-}
 
 /// Everything needed to start a pipeline at once.
 #[derive(Clone, Debug)]
@@ -182,12 +171,13 @@ impl Planner {
         self.aside.forget_failures();
     }
 
-    /// Somebody who wants to watch cannot play the camera's own H.264, which `plan` passes through: the next one encodes, where
-    /// the camera has something to encode.
+    /// Somebody who wants to watch cannot play the camera's own H.264, or not turn it, which `plan` passes through: the next one
+    /// encodes, where the camera has something to encode.
     pub fn encode_instead(&mut self, plan: &Plan) {
         if let (None, Some(camera), Some(profile)) = (plan.encoder, &plan.camera, plan.profile) {
-            tracing::warn!(device = plan.device, %profile, "a viewer cannot play the camera's own H.264");
-            self.aside.unplayable(camera, profile);
+            let is_turned = !plan.styling.viewers_turn().is_identity();
+            tracing::warn!(device = plan.device, %profile, is_turned, "a viewer cannot show the camera's own H.264");
+            self.aside.unplayable(camera, profile, is_turned);
         }
     }
 
@@ -244,7 +234,7 @@ impl Planner {
     /// `plan` failed to start again and again: the next plan tries another encoder or mode.
     pub fn demote(&mut self, plan: &Plan, by_encoder: bool, reason: &str) {
         match (plan.encoder, &plan.source) {
-            (Some(spec), source) if by_encoder || *source == Source::Test => {
+            (Some(spec), source) if by_encoder || source.is_test() => {
                 tracing::warn!(encoder = spec.name, reason, "encoder given up, trying the next one");
                 self.bad_encoders.push((spec.name, reason.to_owned()));
                 self.encoder = None;
@@ -350,20 +340,24 @@ impl Planner {
 
     fn plan_test(&mut self, spec: &'static EncoderSpec, wish: &Wish) -> Result<Plan, MediaError> {
         test_picture::check_size(wish.width, wish.height)?;
-        let styling = Styling::new(&self.config.look, None, true);
+        let encodes_itself = wish.format.is_encoded();
+        if encodes_itself && !self.config.look.masks.is_empty() {
+            return Err(MediaError::Unmaskable { device: "test".into() });
+        }
+        let styling = Styling::new(&self.config.look, None, !encodes_itself);
         let (width, height) = styling.pipeline_turn().size((wish.width, wish.height));
         let settings = self.settings(width, height, Rate::whole(wish.fps));
         let sps = self.probe(spec, &settings)?;
         Ok(Plan {
-            source: Source::Test,
+            source: if encodes_itself { Source::TestH264(spec) } else { Source::Test },
             device: "test".into(),
             camera: None,
-            encoder: Some(spec),
+            encoder: (!encodes_itself).then_some(spec),
             settings,
             profile: Some(sps.profile.as_offered()),
             styling,
             note: None,
-            could_encode: true,
+            could_encode: !encodes_itself,
         })
     }
 
@@ -379,7 +373,8 @@ impl Planner {
             _ => shown(&camera.path),
         };
         let ranked = styling::fitting(rank::rank(&camera.modes, wish), &self.config.look, &camera)?;
-        let could_encode = can_encode(&ranked);
+        // Without an encoder what the camera encodes is better than nothing.
+        let could_encode = encoder.is_ok() && can_encode(&ranked);
         for mode in self.aside.left(&camera, &ranked) {
             let rate = mode.rate.unwrap_or(Rate::whole(wish.fps));
             let is_encoded_here = mode.handling != Handling::PassThrough;
@@ -405,7 +400,7 @@ impl Planner {
             };
             let note = self.aside.note(&camera, &mode);
             tracing::info!(device, card = camera.card, %mode, note, "camera mode chosen");
-            if let Some(words) = &styling.left_out {
+            if let Some(words) = styling.problem() {
                 tracing::warn!(device, "{words}");
             }
             let (source, camera) = (Source::Camera { mode }, Some(camera));

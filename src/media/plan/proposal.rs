@@ -8,7 +8,8 @@ use crate::media::encode::choice::EncoderChoice;
 use crate::media::error::MediaError;
 use crate::media::helper_thread::{HelperFailure, run_for};
 use crate::media::plan::config::MediaConfig;
-use crate::media::plan::planner::{Planner, Source};
+use crate::media::plan::planner::Planner;
+use crate::media::plan::source::Source;
 
 /// Longer than every probe that a plan may try, one after the other. A driver may block for ever.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -46,7 +47,7 @@ fn plan(config: MediaConfig) -> Result<Proposal, MediaError> {
     let plan = Planner::new(config).plan(true)?;
     let (width, height, rate) = match &plan.source {
         Source::Camera { mode } => (mode.width, mode.height, mode.rate.unwrap_or(plan.settings.rate)),
-        Source::Test => (plan.settings.width, plan.settings.height, plan.settings.rate),
+        Source::Test | Source::TestH264(_) => (plan.settings.width, plan.settings.height, plan.settings.rate),
     };
     let encoder = match plan.encoder {
         Some(spec) => spec.name.parse()?,

@@ -13,8 +13,8 @@ pub struct SetAside {
     node: Option<PathBuf>,
     /// Modes that did not start, each with the reason.
     failed: Vec<Failed>,
-    /// Cameras whose own H.264 somebody cannot play, and its profile.
-    unplayable: Vec<(String, ProfileLevelId)>,
+    /// Cameras whose own H.264 somebody cannot show.
+    unplayable: Vec<Unplayable>,
 }
 
 #[derive(Clone, Debug)]
@@ -22,6 +22,14 @@ struct Failed {
     camera: String,
     mode: ModeChoice,
     reason: String,
+}
+
+#[derive(Clone, Debug)]
+struct Unplayable {
+    camera: String,
+    profile: ProfileLevelId,
+    /// It was to be turned by whoever watches.
+    is_turned: bool,
 }
 
 impl SetAside {
@@ -48,17 +56,18 @@ impl SetAside {
         }
     }
 
-    /// Somebody who wants to watch cannot play the camera's own H.264, which has this profile.
-    pub fn unplayable(&mut self, camera: &CameraInfo, profile: ProfileLevelId) {
-        if self.unplayable_profile(camera).is_none() {
-            self.unplayable.push((camera.bus_info.clone(), profile));
+    /// Somebody who wants to watch cannot play the camera's own H.264, which has this profile, or cannot turn it, where he has to.
+    pub fn unplayable(&mut self, camera: &CameraInfo, profile: ProfileLevelId, is_turned: bool) {
+        if self.unplayable_by(camera).is_none() {
+            let camera = camera.bus_info.clone();
+            self.unplayable.push(Unplayable { camera, profile, is_turned });
         }
     }
 
     /// What of `ranked` is left. Where every mode failed, all begin anew; where none can be encoded, the camera's own H.264 stays.
     pub fn left(&mut self, camera: &CameraInfo, ranked: &[ModeChoice]) -> Vec<ModeChoice> {
         let mut playable: Vec<ModeChoice> = ranked.to_vec();
-        if self.unplayable_profile(camera).is_some() && can_encode(ranked) {
+        if self.unplayable_by(camera).is_some() && can_encode(ranked) {
             playable.retain(|mode| mode.handling != Handling::PassThrough);
         }
         if playable.iter().all(|mode| self.is_failed(camera, mode)) {
@@ -82,9 +91,11 @@ impl SetAside {
                 "the camera does not start in {failed} ({reason}): {mode} is taken until it is plugged in anew"
             ));
         }
-        let profile = self.unplayable_profile(camera).filter(|_| mode.handling != Handling::PassThrough)?;
+        let unplayable = self.unplayable_by(camera).filter(|_| mode.handling != Handling::PassThrough)?;
+        let (profile, or_turn) =
+            (unplayable.profile, if unplayable.is_turned { " or cannot turn it" } else { "" });
         Some(format!(
-            "somebody who watches cannot play the camera's own H.264 (profile {profile}): {mode} is encoded here instead"
+            "somebody who watches cannot play the camera's own H.264 (profile {profile}){or_turn}: {mode} is encoded here instead"
         ))
     }
 
@@ -96,8 +107,8 @@ impl SetAside {
         self.failures(camera).any(|failed| failed.mode == *mode)
     }
 
-    fn unplayable_profile(&self, camera: &CameraInfo) -> Option<ProfileLevelId> {
-        self.unplayable.iter().find(|(of, _)| *of == camera.bus_info).map(|(_, profile)| *profile)
+    fn unplayable_by(&self, camera: &CameraInfo) -> Option<&Unplayable> {
+        self.unplayable.iter().find(|unplayable| unplayable.camera == camera.bus_info)
     }
 }
 
@@ -186,7 +197,10 @@ mod tests {
     #[test]
     fn no_mode_with_the_cameras_own_encoder_is_left_where_somebody_cannot_play_it() {
         let (mut aside, camera, modes) = (SetAside::default(), camera(), modes());
-        aside.unplayable(&camera, HIGH);
+        let mut turned = aside.clone();
+        turned.unplayable(&camera, HIGH, true);
+        assert!(turned.note(&camera, &modes[1]).is_some_and(|note| note.contains("cannot turn it: MJPG")));
+        aside.unplayable(&camera, HIGH, false);
         assert_eq!(aside.left(&camera, &modes), modes[1..]);
         let note = aside.note(&camera, &modes[1]).unwrap();
         assert!(note.contains("profile 640028") && note.contains("MJPG 1280x720 is encoded"), "{note}");

@@ -1,4 +1,4 @@
-//! The elements by which a camera delivers what a plan asks of it.
+//! Where pictures come from, and the elements by which a camera delivers what a plan asks of it.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -7,8 +7,29 @@ use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::libcamera;
 use crate::media::capture::mode::{Handling, ModeChoice};
 use crate::media::elements::{as_i32, bits_per_s, filter, make, set_v4l2_controls};
-use crate::media::encode::encoder::EncodeSettings;
+use crate::media::encode::encoder::{EncodeSettings, EncoderSpec};
 use crate::media::error::MediaError;
+
+/// Where pictures come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The test picture.
+    Test,
+    /// The test picture as of a camera that encodes by itself, with this encoder inside.
+    TestH264(&'static EncoderSpec),
+    /// The camera of the plan, in this mode.
+    Camera {
+        /// What it is asked to deliver.
+        mode: ModeChoice,
+    },
+}
+
+impl Source {
+    /// Whether it is the test picture.
+    pub fn is_test(&self) -> bool {
+        !matches!(self, Self::Camera { .. })
+    }
+}
 
 /// The camera's element and the caps of `mode`; `flips` are controls that turn its picture.
 pub fn camera_elements(

@@ -19,9 +19,15 @@ pub struct Styling {
     pub is_turned_by_camera: bool,
     /// Whether the camera has such controls, and somebody has said how they are to be.
     sets_flips: bool,
+    /// Whether those who watch turn it, because the camera encodes it and does not.
+    is_turned_by_viewers: bool,
     /// What of the look there cannot be, in words.
     pub left_out: Option<String>,
 }
+
+/// What is said where those who watch have to turn the picture.
+const BY_VIEWERS: &str = "the camera's own H.264 cannot be turned here, so whoever watches turns it: Porthole's page does, and browsers that \
+     take urn:3gpp:video-orientation turn it without mirroring it; other players show it as the camera gives it";
 
 impl Styling {
     /// For pictures of `camera`, or of the test picture, that are encoded here or not.
@@ -30,18 +36,31 @@ impl Styling {
         let sets_flips = has_flips && (look.rotation.is_some() || look.mirror.is_some());
         // Masks are drawn into what comes from the camera: it must not be turned under them.
         let is_turned_by_camera = sets_flips && look.masks.is_empty() && look.turn().as_flips().is_some();
-        let is_possible = is_encoded_here || !wants_raw(look, camera);
+        let is_possible = is_encoded_here || !look.needs_raw();
         let left_out = (!is_possible).then(|| {
-            "the camera gives only H.264, which cannot be turned, cropped or written into here; set camera.format to \"raw\" or \
+            "the camera gives only H.264, which cannot be cropped or written into here; set camera.format to \"raw\" or \
              \"mjpeg\" if it has that, or take another camera"
                 .to_owned()
         });
-        Self { look: look.clone(), is_turned_by_camera, sets_flips, left_out }
+        let is_turned_by_viewers = !is_encoded_here && !is_turned_by_camera && !look.turn().is_identity();
+        Self { look: look.clone(), is_turned_by_camera, sets_flips, is_turned_by_viewers, left_out }
     }
 
     /// What is left to be turned in the pipeline.
     pub fn pipeline_turn(&self) -> Turn {
-        if self.is_turned_by_camera { Turn::default() } else { self.look.turn() }
+        let is_left = !self.is_turned_by_camera && !self.is_turned_by_viewers;
+        if is_left { self.look.turn() } else { Turn::default() }
+    }
+
+    /// What is left to whoever watches.
+    pub fn viewers_turn(&self) -> Turn {
+        if self.is_turned_by_viewers { self.look.turn() } else { Turn::default() }
+    }
+
+    /// What of the look this camera does not give to everybody, in words.
+    pub fn problem(&self) -> Option<String> {
+        let by_viewers = || self.is_turned_by_viewers.then(|| BY_VIEWERS.to_owned());
+        self.left_out.clone().or_else(by_viewers)
     }
 
     /// What the camera's controls are to be, where they are not left alone.
@@ -59,20 +78,23 @@ fn can_flip(camera: &CameraInfo) -> bool {
     !camera.is_libcamera() && FLIPS.iter().all(|flip| camera.has_control(flip))
 }
 
-/// Whether the look takes pictures that the camera has not encoded.
-pub fn wants_raw(look: &PictureLook, camera: Option<&CameraInfo>) -> bool {
+/// Whether the look takes pictures that the camera has not encoded, in every viewer. Rotated, what the camera encoded is cheapest:
+/// most browsers turn it themselves, and for one that does not it is encoded here from then on ([`crate::peer`] asks for that).
+/// Hardly anyone can be told to mirror it.
+fn wants_raw(look: &PictureLook, camera: &CameraInfo) -> bool {
     let turn = look.turn();
-    let turns_itself = turn.as_flips().is_some() && camera.is_some_and(can_flip);
-    look.needs_raw() || !(turn.is_identity() || turns_itself)
+    let turns_itself = turn.as_flips().is_some() && can_flip(camera);
+    look.needs_raw() || (turn.mirror && !turns_itself)
 }
 
-/// Those of `ranked` that a look is possible with. Where there is none, a turn, a crop or a text is left out; a mask never is.
+/// Those of `ranked` that a look is possible with. Where there is none, a turn is left to the viewers, and a crop or a text left out; a
+/// mask never is.
 pub fn fitting(
     ranked: Vec<ModeChoice>,
     look: &PictureLook,
     camera: &CameraInfo,
 ) -> Result<Vec<ModeChoice>, MediaError> {
-    if !wants_raw(look, Some(camera)) {
+    if !wants_raw(look, camera) {
         return Ok(ranked);
     }
     let is_raw = |mode: &&ModeChoice| mode.handling != Handling::PassThrough;
@@ -171,9 +193,19 @@ mod tests {
         let raw = ["YUYV", "MJPG"];
         assert_eq!(formats(&PictureLook::default(), &plain), ["H264", "YUYV", "MJPG"]);
         assert_eq!(formats(&turned(Rotation::None), &plain), ["H264", "YUYV", "MJPG"]);
-        assert_eq!(formats(&turned(Rotation::Half), &plain), raw);
-        assert_eq!(formats(&turned(Rotation::Half), &flipping), ["H264", "YUYV", "MJPG"]);
-        assert_eq!(formats(&turned(Rotation::Quarter), &flipping), raw);
+        for camera in [&plain, &flipping] {
+            for rotation in [Rotation::Half, Rotation::Quarter] {
+                assert_eq!(formats(&turned(rotation), camera), ["H264", "YUYV", "MJPG"], "viewers turn it");
+            }
+        }
+        let mirrored = |rotation| PictureLook { mirror: Some(true), ..turned(rotation) };
+        assert_eq!(formats(&mirrored(Rotation::None), &plain), raw);
+        assert_eq!(
+            formats(&mirrored(Rotation::Half), &flipping),
+            ["H264", "YUYV", "MJPG"],
+            "the camera does"
+        );
+        assert_eq!(formats(&mirrored(Rotation::Quarter), &flipping), raw);
         for look in [
             masked(PictureLook::default()),
             PictureLook { overlay: text, ..PictureLook::default() },
@@ -184,15 +216,36 @@ mod tests {
     }
 
     #[test]
+    fn what_the_camera_encoded_is_turned_by_whoever_watches() {
+        let (plain, flipping) = (camera(&[]), camera(&FLIPS));
+        for rotation in Rotation::ALL {
+            for mirror in [false, true] {
+                let look = PictureLook { mirror: Some(mirror), ..turned(rotation) };
+                let here = Styling::new(&look, Some(&plain), true);
+                assert_eq!((here.pipeline_turn(), here.viewers_turn()), (look.turn(), Turn::default()));
+                assert_eq!(here.problem(), None);
+                let passed = Styling::new(&look, Some(&plain), false);
+                assert_eq!((passed.pipeline_turn(), passed.viewers_turn()), (Turn::default(), look.turn()));
+                assert_eq!(passed.problem().is_none(), look.turn().is_identity(), "and that is said");
+                let flips = Styling::new(&look, Some(&flipping), false);
+                let is_left = rotation.swaps_sides();
+                assert_eq!(flips.viewers_turn(), if is_left { look.turn() } else { Turn::default() });
+                assert!(flips.flips().iter().all(|(_, on)| !is_left || *on == 0), "not turned twice");
+            }
+        }
+    }
+
+    #[test]
     fn a_mask_is_never_left_out() {
         let (only, camera) = (modes(&["H264"]), camera(&[]));
         let error = fitting(only.clone(), &masked(PictureLook::default()), &camera).unwrap_err().to_string();
         assert!(error.contains("/dev/video0") && error.contains("mask"), "{error}");
         let half = turned(Rotation::Half);
-        assert_eq!(fitting(only, &half, &camera).unwrap().len(), 1, "but a turn is");
-        let said = Styling::new(&half, Some(&camera), false).left_out;
-        assert!(said.is_some_and(|words| words.contains("H.264")));
-        assert_eq!(Styling::new(&half, Some(&camera), true).left_out, None);
+        let text = PictureLook { overlay: Overlay::new("%H:%M").unwrap(), ..half.clone() };
+        assert_eq!(fitting(only, &text, &camera).unwrap().len(), 1, "but a text is");
+        let said = |look: &PictureLook, here| Styling::new(look, Some(&camera), here).left_out;
+        assert!(said(&text, false).is_some_and(|words| words.contains("H.264")));
+        assert_eq!((said(&text, true), said(&half, false)), (None, None));
         assert_eq!(
             fitting(Vec::new(), &masked(PictureLook::default()), &camera).unwrap(),
             [],

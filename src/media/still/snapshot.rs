@@ -12,6 +12,7 @@ use gstreamer_app::{AppSink, AppSrc};
 use crate::base::tasks::panic_text;
 use crate::media::elements::{as_i32, filter, make, set};
 use crate::media::error::MediaError;
+use crate::media::look::turn::Turn;
 
 /// The narrowest picture that can be asked for, in pixels.
 pub const MIN_WIDTH: u32 = 16;
@@ -44,6 +45,8 @@ pub struct CapturedPicture {
     pub sample: gst::Sample,
     /// When it was captured.
     pub taken_at: SystemTime,
+    /// How it still has to be turned.
+    pub turn: Turn,
 }
 
 /// Makes a JPEG of `picture`, `width` pixels wide or as wide as it is; never larger than it is. Blocks for as long as the
@@ -101,9 +104,14 @@ fn encode_with(picture: &CapturedPicture, width: Option<u32>, quality: u32) -> R
     let (Some(from_width), Some(from_height)) = (dimension("width"), dimension("height")) else {
         return Err(failed("the picture has no size"));
     };
-    let (to_width, to_height) = size((from_width, from_height), width);
+    let (to_width, to_height) = size(picture.turn.size((from_width, from_height)), width);
     let mut elements: Vec<gst::Element> = decoder(structure.name())?;
     elements.push(make("videoconvert", "gstreamer1.0-plugins-base")?);
+    if !picture.turn.is_identity() {
+        let flip = make("videoflip", "gstreamer1.0-plugins-good")?;
+        set(&flip, "video-direction", picture.turn.direction());
+        elements.push(flip);
+    }
     elements.push(make("videoscale", "gstreamer1.0-plugins-base")?);
     let raw = gst::Caps::builder("video/x-raw")
         .field("format", "I420")
@@ -182,6 +190,7 @@ mod tests {
     use super::*;
     use crate::media::elements;
     use crate::media::encode::encoder;
+    use crate::media::look::turn::Rotation;
 
     /// Pictures of GStreamer's test source, through `middle`.
     fn captured(middle: Vec<gst::Element>, width: i32) -> CapturedPicture {
@@ -203,7 +212,7 @@ mod tests {
             .buffer(&sample.buffer().unwrap().copy_deep().unwrap())
             .build();
         pipeline.set_state(gst::State::Null).unwrap();
-        CapturedPicture { sample, taken_at: SystemTime::UNIX_EPOCH }
+        CapturedPicture { sample, taken_at: SystemTime::UNIX_EPOCH, turn: Turn::default() }
     }
 
     #[test]
@@ -248,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_to_viewers_is_turned_here() {
+        let turn = Turn { rotation: Rotation::Quarter, mirror: false };
+        let picture = CapturedPicture { turn, ..captured(Vec::new(), 640) };
+        let whole = encode(&picture, None).unwrap();
+        assert_is_jpeg(&whole);
+        assert_eq!((whole.width, whole.height), (320, 640));
+        assert_eq!(encode(&picture, Some(160)).unwrap().height, 320);
+    }
+
+    #[test]
     fn sizes_stay_in_proportion_even_and_within_the_source() {
         assert_eq!(size((1280, 720), Some(640)), (640, 360));
         assert_eq!(size((1280, 720), Some(333)), (332, 186));
@@ -261,7 +280,7 @@ mod tests {
         gst::init().unwrap();
         let caps = gst::Caps::builder("image/jpeg").field("width", 64).field("height", 64).build();
         let sample = gst::Sample::builder().caps(&caps).buffer(&gst::Buffer::from_slice([7; 64])).build();
-        let picture = CapturedPicture { sample, taken_at: SystemTime::UNIX_EPOCH };
+        let picture = CapturedPicture { sample, taken_at: SystemTime::UNIX_EPOCH, turn: Turn::default() };
         assert!(matches!(encode(&picture, None), Err(MediaError::Snapshot { .. })));
     }
 }

@@ -319,6 +319,19 @@ fn one_section_beside_the_rest_of_a_bundle_has_its_own_words() {
 }
 
 #[test]
+fn how_pictures_lie_is_told_to_whoever_asks_for_it() {
+    let told = |at: usize| {
+        let extensions = negotiate(RECORDED[at].1).unwrap().rtp_extensions();
+        let answer = answered(RECORDED[at].0, RECORDED[at].1);
+        let line = answer.lines().find_map(|line| line.strip_suffix(" urn:3gpp:video-orientation"));
+        (extensions.orientation, line.map(str::to_owned))
+    };
+    assert_eq!(told(1), (Some(4), Some("a=extmap:4".to_owned())), "chrome");
+    assert_eq!(told(5), (Some(4), Some("a=extmap:4".to_owned())), "safari");
+    assert_eq!(told(2), (None, None), "firefox");
+}
+
+#[test]
 fn no_text_of_a_viewer_reaches_the_library() {
     let offer = RECORDED[0].1.replace("video0", "strange-mid").replace("a 2 z", "strange-name");
     let negotiation = negotiate(&offer).unwrap();

@@ -13,5 +13,8 @@ pub(in crate::peer) const ABS_CAPTURE_TIME_URI: &str =
 pub(in crate::peer) const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
+/// How a picture lies, and so how it has to be turned (3GPP TS 26.114 section 7.4.5).
+pub(in crate::peer) const VIDEO_ORIENTATION_URI: &str = "urn:3gpp:video-orientation";
+
 /// Which section of a bundle a packet belongs to (RFC 9143 section 15).
 pub(in crate::peer) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::codec::VideoCodec;
 use super::description::{Description, Extension, Section, Setup};
-use super::extension_uri::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
+use super::extension_uri::{
+    ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI,
+};
 use super::fingerprint::Fingerprint;
 use super::offer::{VideoOffer, carrier};
 use crate::media::ProfileLevelId;
@@ -105,6 +107,7 @@ impl Negotiation {
             transport_cc: id(TRANSPORT_CC_URI),
             playout_delay: id(PLAYOUT_DELAY_URI),
             capture_time: id(ABS_CAPTURE_TIME_URI),
+            orientation: id(VIDEO_ORIENTATION_URI),
             mid: id(MID_URI).zip(self.mid()).and_then(|(id, mid)| Mid::new(id, mid)),
         }
     }

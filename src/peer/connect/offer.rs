@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::codec::{self, OfferedH264};
 use super::description::{Description, Direction, Setup};
-use super::extension_uri::{ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI};
+use super::extension_uri::{
+    ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI,
+};
 use crate::access::proof::Nonce;
 use crate::media::ProfileLevelId;
 use crate::signaling::message::{ErrorCode, Offer, Refusal};
@@ -86,7 +88,8 @@ impl VideoOffer {
         if origin(sdp).is_none() {
             return Err(no_origin());
         }
-        let known = [TRANSPORT_CC_URI, PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, MID_URI];
+        let known =
+            [TRANSPORT_CC_URI, PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, VIDEO_ORIENTATION_URI, MID_URI];
         let description = Description::read(sdp, &known).map_err(bad)?;
         let (mut places, mut reason) = (Vec::new(), None);
         for at in 0..description.sections.len() {
@@ -114,6 +117,12 @@ impl VideoOffer {
     /// `no-h264`, with what is missing in words.
     pub fn codec(&self, stream: ProfileLevelId) -> Result<VideoCodec, Refusal> {
         self.choose(stream, None).map(|(_, codec)| codec)
+    }
+
+    /// Whether the viewer turns a picture by what a stream of `stream`'s profile tells of it.
+    pub(in crate::peer) fn takes_orientation(&self, stream: ProfileLevelId) -> bool {
+        let taken = self.choose(stream, None).ok().and_then(|(at, _)| self.description.sections.get(at));
+        taken.is_some_and(|section| section.extensions.iter().any(|one| one.uri == VIDEO_ORIENTATION_URI))
     }
 
     /// The section that is taken, and what is used of it; only `payload_type`, where that is given: the meaning of one that is in use

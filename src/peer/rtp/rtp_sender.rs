@@ -43,6 +43,8 @@ pub(in crate::peer) struct Packet {
     pub playout_delay: Option<[u8; 3]>,
     /// As the extension has it.
     pub capture_time: Option<u64>,
+    /// As the extension has it.
+    pub orientation: Option<u8>,
 }
 
 /// What one viewer's packets are made with.
@@ -201,7 +203,7 @@ impl RtpSender {
 
     /// Adds a new packet.
     pub fn add_media(&mut self, batch: &mut Batch, now: Instant, packet: Packet) -> Result<(), PeerError> {
-        let Packet { payload, timestamp, marker, playout_delay, capture_time } = packet;
+        let Packet { payload, timestamp, marker, playout_delay, capture_time, orientation } = packet;
         let (index, sequence_number) = self.writer.media.take();
         let header = RtpHeader {
             ssrc: self.writer.media.ssrc,
@@ -212,6 +214,7 @@ impl RtpSender {
             transport_cc: self.writer.number(now, &mut self.history, payload.len(), Some(index)),
             playout_delay,
             capture_time,
+            orientation,
         };
         self.writer.write(batch, &mut self.srtp, &header, index, &[&payload])?;
         self.reports.sent(payload.len());
@@ -315,6 +318,8 @@ impl PacketWriter {
             timestamp: kept.header.timestamp,
             marker: kept.header.marker,
             transport_cc,
+            // A picture whose last packet says nothing of it is taken for an upright one.
+            orientation: kept.header.orientation,
             ..Default::default()
         };
         self.write(batch, srtp, &header, index, &[&kept.header.sequence_number.to_be_bytes(), &kept.payload])

@@ -31,6 +31,7 @@ use crate::peer::rtp::rtp_header::Extensions;
 const SSRC: u32 = 7;
 const RTX_SSRC: u32 = 8;
 const TRANSPORT_CC: u8 = 5;
+const ORIENTATION: u8 = 6;
 
 /// A viewer that opens what it gets.
 struct Viewer {
@@ -62,7 +63,11 @@ impl Viewer {
             rtx: has_rtx.then_some((RTX_SSRC, 103)),
             fec,
             nack: true,
-            extensions: Extensions { transport_cc: Some(TRANSPORT_CC), ..Default::default() },
+            extensions: Extensions {
+                transport_cc: Some(TRANSPORT_CC),
+                orientation: Some(ORIENTATION),
+                ..Default::default()
+            },
         };
         media.start(&negotiated, &keys).unwrap();
         let provider = default_provider().unwrap();
@@ -81,6 +86,7 @@ impl Viewer {
             marker: index + 1 == lengths.len(),
             playout_delay: None,
             capture_time: None,
+            orientation: (index + 1 == lengths.len()).then_some(3),
         });
         self.media.send(&mut self.net, now, packets);
         assert!(self.media.finish(&mut self.net, now));
@@ -169,6 +175,9 @@ async fn a_retransmission_carries_the_old_number_in_a_stream_of_its_own() {
         assert_eq!(rtx.payload[..2], second.header.sequence_number.to_be_bytes());
         assert_eq!(rtx.payload[2..], second.payload[..]);
         assert_eq!((rtx.header.timestamp, rtx.header.marker), (90_000, true));
+        let lies =
+            |packet: &rtp::Packet| packet.header.get_extension(ORIENTATION).map(|value| value.to_vec());
+        assert_eq!([lies(&first), lies(&second), lies(&rtx)], [None, Some(vec![3]), Some(vec![3])]);
         assert_eq!(
             transport_cc(&rtx),
             transport_cc(&first).wrapping_add(2),

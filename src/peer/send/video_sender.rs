@@ -14,7 +14,7 @@ use crate::peer::rtp::ntp::ntp_q32;
 use crate::peer::rtp::rtp_header::CLOCK_RATE_HZ;
 use crate::peer::rtp::rtp_sender::Packet;
 use crate::peer::stats::{SessionStats, ms};
-use crate::stream::{AccessUnit, Fanout};
+use crate::stream::{AccessUnit, Fanout, Orientation};
 
 /// The capture time goes with key frames, and at least this often.
 const CAPTURE_TIME_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ struct RtpExtensions {
     /// Since when it is told.
     playout_delay_told: Option<Instant>,
     capture_time_sent: Option<Instant>,
+    /// Of the picture before.
+    orientation: Option<Orientation>,
     timestamp_base: u32,
 }
 
@@ -42,6 +44,7 @@ impl RtpExtensions {
             playout_delay: playout_delay(playout_delay_ms),
             playout_delay_told: None,
             capture_time_sent: None,
+            orientation: None,
             timestamp_base: rand::random(),
         }
     }
@@ -56,6 +59,14 @@ impl RtpExtensions {
         let since = *self.playout_delay_told.get_or_insert(now);
         let is_new = now.saturating_duration_since(since) < TELL_PLAYOUT_DELAY;
         (is_new || unit.key_frame).then_some(self.playout_delay)
+    }
+
+    /// How the picture lies: told on the last packet of key frames and where it changes (3GPP TS 26.114 section 7.4.5), and of all
+    /// that do not stand upright, because browsers take those that tell nothing for upright.
+    fn orientation(&mut self, unit: &AccessUnit) -> Option<u8> {
+        let is_other = self.orientation.replace(unit.orientation) != Some(unit.orientation);
+        let is_told = is_other || unit.key_frame || unit.orientation != Orientation::UPRIGHT;
+        is_told.then(|| unit.orientation.cvo())
     }
 
     /// When the picture was captured: told on the first packet of a key frame, and of one picture a second.
@@ -139,6 +150,7 @@ impl VideoSender {
         let timestamp = self.extensions.timestamp(unit);
         let (mut playout_delay, mut capture_time) =
             (self.extensions.playout_delay(unit, now), self.extensions.capture_time(unit, now));
+        let orientation = self.extensions.orientation(unit);
         let last = payloads.len().saturating_sub(1);
         for (index, payload) in payloads.iter().enumerate() {
             let packet = Packet {
@@ -147,6 +159,7 @@ impl VideoSender {
                 marker: index == last,
                 playout_delay: playout_delay.take(),
                 capture_time: capture_time.take(),
+                orientation: orientation.filter(|_| index == last),
             };
             let bits = payload.len() as f64 * 8.0;
             let (encoded_at, key_frame) = (unit.encoded_at, unit.key_frame);
@@ -274,6 +287,20 @@ mod tests {
         let told = seen.map(|(key, ms)| tells(key, ms));
         assert_eq!(told.map(|(capture, _)| capture), [true, false, true, false, true, true]);
         assert_eq!(told.map(|(_, delay)| delay), [true, true, true, true, false, true]);
+    }
+
+    #[test]
+    fn key_frames_changes_and_turned_pictures_tell_how_they_lie() {
+        let (mut extensions, now) = (RtpExtensions::new(0), Instant::now());
+        let mut tells = |key_frame, quarters| {
+            let unit = AccessUnit::new(Bytes::new(), Duration::ZERO, now, now, key_frame);
+            extensions.orientation(&unit.oriented(Orientation::of_quarters(quarters)))
+        };
+        let upright = [tells(true, 0), tells(false, 0), tells(true, 0)];
+        assert_eq!(upright, [Some(0), None, Some(0)]);
+        let turned = [tells(false, 1), tells(false, 1), tells(true, 1), tells(false, 3)];
+        assert_eq!(turned, [Some(1), Some(1), Some(1), Some(3)]);
+        assert_eq!([tells(false, 0), tells(false, 0)], [Some(0), None], "turned back between key frames");
     }
 
     #[test]

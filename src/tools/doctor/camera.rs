@@ -43,8 +43,8 @@ pub(super) fn check(config: &MediaConfig, outlook: &Outlook, may_capture: bool) 
     if let Some(camera) = chosen.camera() {
         looked.findings.push(present(camera));
     }
-    if let Some(words) = chosen.left_out() {
-        let finding = Finding::warn(AREA, "the picture cannot look as it is configured");
+    if let Some(words) = chosen.look_problem() {
+        let finding = Finding::warn(AREA, "the picture does not look as it is configured for everybody");
         looked.findings.push(finding.next(words));
     }
     if !may_capture {
