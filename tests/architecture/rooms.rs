@@ -69,7 +69,7 @@ pub const INNER: &[(&str, &[&str])] = &[
     ("media::encode", ENCODE),
     ("media::plan", PLAN),
     ("media::pipeline", PIPELINE),
-    ("media::still", &["base", "media::error", "media::elements", "media::encode"]),
+    ("media::still", &["base", "media::error", "media::elements", "media::look", "media::encode"]),
     ("media::test_picture", &["base", "media::error", "media::capture"]),
     ("media::life", LIFE),
     ("peer::net", &["base", "peer::error"]),
