@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::client::Client;
-use support::daemon::{DEVICE, Daemon, Settings};
+use support::daemon::{DEVICE, Daemon, Settings, porthole};
 use support::eye::{Eye, Part, Picture};
 use support::http::Site;
 use support::mosquitto::Mosquitto;
@@ -272,4 +272,36 @@ async fn nonsense_is_refused_in_one_line() {
     let after = dashboard.new_state("a look", |state| state["picture"].is_object()).await;
     assert_eq!(after["picture"], before);
     daemon.assert_unharmed();
+}
+
+/// The same in the file and in the environment: it ends before anything is opened, with one line.
+#[test]
+fn nonsense_in_the_configuration_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("porthole.toml");
+    let longer = format!("\"{}\"", "x".repeat(10_000));
+    for (key, value, right) in [
+        ("rotate", "45", "0, 90, 180 or 270"),
+        ("mask", "[[0.5, 0.5, 0.6, 0.1]]", "at most 1"),
+        ("mask", "[[0, 0, 640, 480]]", "from 0 to 1"),
+        ("crop", "[0.5, 0.5, 0.6, 0.1]", "at most 1"),
+        ("overlay", &longer, "at most 100"),
+    ] {
+        let settings = Settings::new("mqtt://127.0.0.1:1");
+        let good = settings.toml();
+        let bad = settings.value(&format!("camera.{key}"), value).toml();
+        let variable = format!("PORTHOLE_CAMERA_{}", key.to_uppercase());
+        for (toml, environment) in [(bad, None), (good, Some((variable, value.trim_matches('"'))))] {
+            std::fs::write(&file, toml).expect("write");
+            let run = ["run", "--config", file.to_str().expect("UTF-8")];
+            let output = porthole(&run).envs(environment.clone()).output().expect("run porthole");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(64), "{said}");
+            assert_eq!(said.trim().lines().count(), 1, "{said}");
+            let where_it_stands =
+                environment.map_or_else(|| format!("camera.{key}"), |(variable, _)| variable);
+            let is_named = said.contains(&where_it_stands) || said.contains(&format!("camera.{key}"));
+            assert!(is_named && said.contains(right) && said.len() < 600, "{said}");
+        }
+    }
 }
