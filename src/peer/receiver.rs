@@ -27,7 +27,7 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
-use super::connect::extension_uri::TRANSPORT_CC_URI;
+use super::connect::extension_uri::{TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI};
 use super::error::PeerError;
 use crate::base::tasks::TaskGroup;
 use crate::signaling::message::Candidate;
@@ -237,8 +237,11 @@ fn media_engine() -> Result<MediaEngine, PeerError> {
         let rtx = RTCRtpCodecParameters { rtp_codec: rtx, payload_type: rtx_payload_type };
         engine.register_codec(rtx, RtpCodecKind::Video)?;
     }
-    let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC_URI.to_owned() };
-    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    // It shows nothing, so that how a picture lies is all the same: a camera is not to be encoded anew for its sake.
+    for uri in [TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI] {
+        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
+        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    }
     Ok(engine)
 }
 

@@ -18,6 +18,9 @@ use crate::peer::{Factory, Signer};
 use crate::signaling::message::{Candidate, Down, IceServer, Offer};
 use crate::stream::{Fanout, KeyFrameReason, Rendition};
 
+#[path = "session_turn_tests.rs"]
+mod turn;
+
 /// What Debian's Chromium offers for one `recvonly` video.
 const OFFER: &str = include_str!("../../tests/support/chromium-offer.sdp");
 /// Longer than anything here may take.
