@@ -2,7 +2,7 @@
 //! turn): it is encoded here instead. Pure.
 
 use super::connect::offer::VideoOffer;
-use crate::media::{CameraState, MediaStatus, USUAL_PROFILE};
+use crate::media::{CameraState, MediaStatus, ProfileLevelId, USUAL_PROFILE};
 use crate::signaling::message::Refusal;
 
 /// Whether a viewer with this offer can be shown the camera, as it is encoded now or would be instead.
@@ -31,11 +31,17 @@ pub(super) fn cannot_turn(video: &VideoOffer, media: &MediaStatus) -> bool {
     !media.viewers_turn.is_identity() && !video.takes_orientation(media.profile)
 }
 
+/// What a viewer with this offer is promised: words in our own encoders' profile, where what it cannot play is to be encoded and no
+/// camera is there yet to be asked for that.
+pub(super) fn promised(video: &VideoOffer, media: &MediaStatus) -> ProfileLevelId {
+    if needs_encoding(video, media) { USUAL_PROFILE } else { media.profile }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::look::turn::{Rotation, Turn};
-    use crate::media::{EncoderKind, EncoderStatus, ProfileLevelId};
+    use crate::media::{EncoderKind, EncoderStatus};
     use crate::signaling::message::ErrorCode;
 
     const HIGH: ProfileLevelId = ProfileLevelId { profile_idc: 0x64, profile_iop: 0, level_idc: 0x28 };
@@ -103,6 +109,22 @@ mod tests {
         assert!(cannot_turn(&sends, &turned), "what a viewer would only send is of no use");
         let only = MediaStatus { could_encode: false, ..turned };
         assert!(!needs_encoding(&not, &only) && can_be_shown(&not, &only).is_ok(), "there is nothing else");
+    }
+
+    #[test]
+    fn who_cannot_play_a_camera_that_is_gone_is_promised_what_comes_in_its_place() {
+        let lost = MediaStatus {
+            state: CameraState::Lost,
+            ready: false,
+            has_placeholder: true,
+            ..camera(EncoderKind::Passthrough, true)
+        };
+        let (firefox, chromium) = (offer(&["42e01f"]), offer(&["42e01f", "64001f"]));
+        assert_eq!(promised(&firefox, &lost), USUAL_PROFILE);
+        assert!(firefox.codec(promised(&firefox, &lost)).is_ok(), "it sees the words, and then the camera");
+        assert_eq!(promised(&chromium, &lost), HIGH);
+        // One that joined while nothing was known of the camera, and sees it come.
+        assert!(needs_encoding(&firefox, &camera(EncoderKind::Passthrough, true)));
     }
 
     #[test]
