@@ -107,6 +107,8 @@ async fn a_browser_turns_what_the_camera_encoded() {
     daemon.assert_unharmed();
 }
 
+/// Turned by nothing.
+const NOTHING: [i8; 4] = [1, 0, 0, 1];
 /// How the page shows its video: what is left of turning it, and where it then stands.
 const SHOWN: &str = "
     const video = document.querySelector('video');
@@ -138,7 +140,6 @@ async fn the_page_turns_what_the_browser_does_not() {
     let mut dashboard = Dashboard::connect(broker.port()).await;
     dashboard.availability("online").await;
     let link = format!("{}#broker={}&device={DEVICE}", daemon.page().await, broker.ws_url());
-    const NOTHING: [i8; 4] = [1, 0, 0, 1];
 
     browser.open(&link).await;
     browser.phase("live").await;
