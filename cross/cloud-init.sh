@@ -22,6 +22,12 @@ YAML
     'Signed-By: /etc/apt/keyrings/porthole-archive-keyring.gpg' | block
 }
 
+# Nobody is there to be asked, and a question without an answer leaves the package half installed: where an upgrade brings another
+# example of a file that was edited (or came with the card), the edited one stays.
+apt_settings_of_the_board() {
+  printf '%s\n' 'Dpkg::Options { "--force-confdef"; "--force-confold"; };' | block
+}
+
 # There may be no network yet, no right time for apt's signatures, or no power before the end.
 unit() {
   block <<'UNIT'
@@ -51,7 +57,7 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 boot=/boot/firmware
 [ -d "$boot" ] || boot=/boot
-dpkg --configure -a
+dpkg --configure -a --force-confdef --force-confold
 apt-get update
 package=porthole
 for file in "$boot"/porthole_*_"$(dpkg --print-architecture)".deb; do
@@ -73,6 +79,11 @@ cloud_config() {
 write_files:
 YAML
   repository
+  cat <<'YAML'
+  - path: /etc/apt/apt.conf.d/52porthole-keep-files
+    content: |
+YAML
+  apt_settings_of_the_board
   cat <<'YAML'
   - path: /usr/local/sbin/porthole-install
     permissions: '0755'

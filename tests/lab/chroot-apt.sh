@@ -17,17 +17,18 @@ missing_for_chroot() {
   done
 }
 
-# Another version of it, for apt; the program in it is the same.
+# Another version of it, with another example of its configuration; the program in it is the same.
 later() {
   dpkg-deb -R "$package" "$work/tree"
   sed -i 's/^Version: .*/Version: 99.0-1/' "$work/tree/DEBIAN/control"
+  echo '# a later example' >>"$work/tree/etc/porthole/porthole.toml"
   dpkg-deb --root-owner-group -b -Znone "$work/tree" "$work/later.deb" >/dev/null
 }
 
 repository() { GNUPGHOME=$work/gpg "$LAB_DIR/../../cross/repo.sh" "$work/repo" "$KEY" "$@" >/dev/null; }
 
 inside() { chroot "$work/root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
-quiet() { "$@" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "$* failed"; }; }
+quiet() { "$@" </dev/null >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "$* failed"; }; }
 # shellcheck disable=SC2016  # dpkg-query fills it in
 version() { inside dpkg-query -W -f '${Version}' porthole; }
 is() { [ "$2" = "$3" ] || die "$1: $2, and not $3"; say "ok: $1: $2"; }
@@ -37,6 +38,8 @@ source_of_packages() {
   install -D -m 644 "$work/repo/porthole-archive-keyring.gpg" "$work/root/etc/apt/keyrings/porthole-archive-keyring.gpg"
   printf '%s\n' 'Types: deb' "URIs: $URL" 'Suites: stable' 'Components: main' \
     'Signed-By: /etc/apt/keyrings/porthole-archive-keyring.gpg' >"$work/root/etc/apt/sources.list.d/porthole.sources"
+  # As docs/repository.md has it for devices at which nobody sits.
+  echo 'Dpkg::Options { "--force-confdef"; "--force-confold"; };' >"$work/root/etc/apt/apt.conf.d/52porthole"
 }
 
 try() {
