@@ -48,8 +48,12 @@ try() {
   mount -t proc proc "$work/root/proc"
   mount --bind /dev "$work/root/dev"
   (cd "$work/repo" && exec python3 -m http.server --bind 127.0.0.1 8000) >/dev/null 2>&1 &
+  for _ in $(seq 300); do
+    if (: <>/dev/tcp/127.0.0.1/8000) 2>/dev/null; then break; fi
+    sleep 0.1
+  done
   is "processor" "$(inside dpkg --print-architecture)" "$(dpkg-deb -f "$package" Architecture)"
-  quiet inside apt-get update
+  quiet inside apt-get update --error-on=any
   quiet inside apt-get install --yes --no-install-recommends porthole
   first=$(version)
   is "installed" "$first" "$(dpkg-deb -f "$package" Version)"
@@ -59,13 +63,16 @@ try() {
   echo '# edited' >>"$work/root/etc/porthole/porthole.toml"
   later
   repository "$work/later.deb"
-  quiet inside apt-get update
+  quiet inside apt-get update --error-on=any
   quiet inside apt-get upgrade --yes
   is "upgraded" "$(version)" 99.0-1
   is "the edited configuration" "$(tail -n 1 "$work/root/etc/porthole/porthole.toml")" '# edited'
   quiet inside apt-get install --yes --allow-downgrades "porthole=$first"
   is "gone back" "$(version)" "$first"
   quiet inside apt-get purge --yes porthole
+  sed -i 's/^Origin: Porthole/Origin: Somebody/' "$work/repo/dists/stable/InRelease"
+  if inside apt-get update --error-on=any >"$work/log" 2>&1; then die "a list that was changed is taken"; fi
+  say "ok: a list that was changed is refused"
   is "purged, what is left of it" "$(inside sh -c 'command -v porthole; ls -d /etc/porthole 2>/dev/null; true')" ''
 }
 
