@@ -25,7 +25,7 @@ RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0
 # The last three are for GStreamer's own WHEP players.
 TEST_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients chromium:chromium chromedriver:chromium-driver \
 	nft:nftables turnserver:coturn promtool:prometheus procps \
-	python3-venv gstreamer1.0-nice gstreamer1.0-libav libgstreamer-plugins-bad1.0-0
+	python3-venv python3-jsonschema xz:xz-utils gstreamer1.0-nice gstreamer1.0-libav libgstreamer-plugins-bad1.0-0
 # The lab's guest is an amd64 machine, and only root may make its network: elsewhere its tests are skipped.
 LAB_PACKAGES := qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs ip:iproute2 \
 	ssh:openssh-client unshare:util-linux curl:curl
@@ -232,6 +232,7 @@ repo: repo-packages ## an apt repository of the packages made so far, signed wit
 	packages=("$(TARGET)"/package/porthole_*.deb)
 	[ -e "$${packages[0]}" ] || { echo "make: no package yet: make deb ARCH=arm64" >&2; exit 1; }
 	cross/repo.sh "$(REPO)" "$(KEY)" "$${packages[@]}"
+	if [ -n "$(URL)" ]; then cross/cloud-init.sh "$(REPO)/vendor-data" "$(URL)" "$(REPO)/porthole-archive-keyring.gpg"; fi
 
 # Only the package is new each time; Debian itself is made once.
 .PHONY: image
@@ -242,6 +243,21 @@ image: image-packages deb ## an SD card image for 64-bit Raspberry Pi boards: do
 	deb=$$(ls -t $(TARGET)/package/porthole_*_arm64.deb | sed -n 1p)
 	"$${as_root[@]}" env PORTHOLE_CACHE="$${PORTHOLE_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/porthole}" \
 	  cross/image.sh "$$deb" $(IMAGE)
+
+# For Raspberry Pi Imager: URL is where the folder will be served, nothing for the Imager of this machine.
+IMAGER := $(TARGET)/imager
+IMAGER_PACKAGES := xz:xz-utils
+.PHONY: imager
+imager: imager-packages ## a manifest of the card image for Raspberry Pi Imager, and a cloud-init file: docs/image.md
+	@[ -e $(IMAGE) ] || { echo "make: there is no $(IMAGE) yet: make image" >&2; exit 1; }
+	manifest=$$(cross/imager.sh $(IMAGE) "$(IMAGER)" "$(URL)")
+	cross/cloud-init.sh "$(IMAGER)/vendor-data" >/dev/null
+	url="$(URL)"
+	echo "make: the card image, in Raspberry Pi Imager 2: App Options, Content Repository, and there"
+	if [ -n "$$url" ]; then echo "      a custom URL: $${url%/}/$${manifest##*/}"; else echo "      a custom file: $$manifest"; fi
+	echo "      or: rpi-imager --repo '$$manifest'"
+	echo "make: Raspberry Pi OS instead (Pi 5, cameras on a ribbon cable): flash it, then copy $(IMAGER)/vendor-data and the"
+	echo "      package porthole_..._arm64.deb onto its boot partition; with a repository of your own: docs/repository.md"
 
 # What tests play and speak with that was not written here, beside the page's own packages: GStreamer's WHEP players (Debian has no
 # package of them) and a broker that knows MQTT 3.1.1 alone. Without them those tests say SKIPPED:.
@@ -312,7 +328,9 @@ clean: ## removes what was built here
 	@rm -rf $(TARGET) viewer/dist viewer/node_modules
 
 .PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages image-packages card-packages \
-	repo-packages
+	repo-packages imager-packages
+imager-packages:
+	@$(call install,$(IMAGER_PACKAGES))
 repo-packages:
 	@$(call install,$(REPO_PACKAGES))
 image-packages:

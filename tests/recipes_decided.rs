@@ -59,6 +59,11 @@ const COMMANDS: &[Row] = &[
     ("docs/dashboards/whep.md", "curl ", Runs("players_play_by_their_recipes")),
     ("docs/image.md", "make ", Exists),
     ("docs/image.md", "sudo make lab", Exists),
+    (
+        "docs/image.md",
+        "rpi-imager ",
+        NotHere("Raspberry Pi Imager is a program with windows; tests/imager.rs reads its file"),
+    ),
     ("docs/install.md", "sudo apt ", NotHere(PACKAGES)),
     ("docs/install.md", "sudo porthole grant ", Runs("invitations_are_made_as_printed")),
     ("docs/install.md", "sudo cp /etc/porthole/", NotHere(SYSTEM)),
@@ -72,6 +77,11 @@ const COMMANDS: &[Row] = &[
     ("docs/picture.md", "mosquitto_pub ", Runs("what_the_docs_publish_is_done")),
     ("docs/protocol.md", "mosquitto_pub ", Runs("the_protocols_examples_get_the_answers_that_are_printed")),
     ("docs/repository.md", "make ", Exists),
+    (
+        "docs/repository.md",
+        "cp ",
+        NotHere("it wants a card; tests/lab_repository.rs has cloud-init read these files"),
+    ),
     ("docs/repository.md", "printf ", Runs("apt_installs_from_it_and_upgrades")),
     ("docs/repository.md", "gpg --quick-generate-key ", Runs("apt_installs_from_it_and_upgrades")),
     ("docs/repository.md", "rsync ", NotHere(SERVER)),

@@ -151,6 +151,44 @@ fn apt_installs_from_it_and_upgrades() {
     assert!(said.contains(&first) && said.contains("99.0-1"), "{said}");
 }
 
+/// The package of another processor, as far as apt can tell.
+fn package_for(architecture: &str, of: &Path, into: &Path) -> PathBuf {
+    let (tree, made) = (into.join(architecture), into.join(format!("{architecture}.deb")));
+    let script = "dpkg-deb -R \"$1\" \"$2\" && sed -i \"s/^Architecture: .*/Architecture: $4/\" \"$2/DEBIAN/control\" && \
+                  dpkg-deb --root-owner-group -b -Znone \"$2\" \"$3\" && rm -r \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-ec", script, "sh"]).args([of, &tree, &made]).arg(architecture);
+    done(&command.output().expect("run sh"));
+    made
+}
+
+/// One folder serves all boards: each is given the package of its own processor.
+#[test]
+fn each_architecture_is_given_its_own_package() {
+    let Some(world) = World::new() else { return };
+    let architectures = ["amd64", "arm64", "armhf"];
+    let packages = architectures.map(|architecture| package_for(architecture, &package(), world.dir.path()));
+    // One after the other, as `make deb` and `make repo` come: what was there stays.
+    for package in &packages {
+        done(&world.write(KEY, &[package]));
+    }
+    world.add_source();
+    for (architecture, package) in architectures.iter().zip(&packages) {
+        let native = format!("APT::Architecture={architecture}");
+        let alone = format!("APT::Architectures={architecture}");
+        let apt = |command: &[&str]| {
+            done(&world.apt("apt-get", &[&["-o", &native, "-o", &alone], command].concat()))
+        };
+        apt(&["update"]);
+        apt(&["download", "porthole"]);
+        let ending = format!("_{architecture}.deb");
+        let files = std::fs::read_dir(world.path("cache")).expect("its folder").flatten();
+        let got = files.map(|file| file.path()).find(|path| path.to_string_lossy().ends_with(&ending));
+        let got = std::fs::read(got.expect("a package of this processor")).expect("the package");
+        assert_eq!(got, std::fs::read(package).expect("the package"), "{architecture}");
+    }
+}
+
 #[test]
 fn apt_takes_nothing_that_the_key_has_not_signed() {
     let Some(world) = World::new() else { return };
