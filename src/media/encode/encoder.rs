@@ -218,10 +218,12 @@ impl EncoderSpec {
         Ok(EncoderChain { elements, encoder })
     }
 
-    /// Whether it can be handed buffers of a camera's driver with pictures of this format (V4L2's four characters). Those are what every
-    /// such encoder takes; whether it takes these very buffers is seen when it does.
-    pub fn takes_buffers_of(&self, format: &str) -> bool {
-        self.choice == EncoderChoice::V4l2H264 && matches!(format, "YUYV" | "YU12" | "NV12")
+    /// Whether it can be handed buffers of a camera's driver with pictures of this format (V4L2's four characters) and size in pixels.
+    /// Such encoders lay rows out in steps of 32 and pictures in steps of 16 lines: of another size they would take colours for
+    /// lines. Whether it takes these very buffers is seen when it does.
+    pub fn takes_buffers_of(&self, format: &str, width: u32, height: u32) -> bool {
+        let is_aligned = width.is_multiple_of(32) && height.is_multiple_of(16);
+        self.choice == EncoderChoice::V4l2H264 && is_aligned && matches!(format, "YUYV" | "YU12" | "NV12")
     }
 
     /// Has `encoder` take the buffers of a camera's driver as they are.

@@ -78,7 +78,7 @@ impl SetAside {
         encoder: Option<&EncoderSpec>,
         styling: &Styling,
     ) -> bool {
-        encoder.is_some_and(|spec| spec.takes_buffers_of(&mode.format))
+        encoder.is_some_and(|spec| spec.takes_buffers_of(&mode.format, mode.width, mode.height))
             && camera.api == CaptureApi::V4l2
             && !styling.is_drawn()
             && !self.is_unshareable(camera, mode)
@@ -201,6 +201,10 @@ mod tests {
         assert!(!aside.can_share(&camera, &modes[2], software, &plain));
         assert!(!aside.can_share(&camera, &modes[1], board, &plain), "it is decoded first");
         assert!(!aside.can_share(&camera, &modes[0], None, &plain));
+        for (width, height) in [(640, 360), (1920, 1080), (848, 480), (160, 120)] {
+            let odd = ModeChoice { width, height, ..modes[2].clone() };
+            assert!(!aside.can_share(&camera, &odd, board, &plain), "its rows are laid out in another way");
+        }
         let other = CameraInfo { api: CaptureApi::Libcamera, ..camera.clone() };
         assert!(!aside.can_share(&other, &modes[2], board, &plain));
         aside.unshareable(&camera, &modes[2]);
