@@ -86,6 +86,7 @@ impl StateWriter {
                 "keyframes": media.key_frames,
                 "small": media.small.as_ref().map(|small| json!({
                     "running": small.is_running,
+                    "name": small.encoder,
                     "width": small.width,
                     "height": small.height,
                     "bitrate": small.bitrate,
@@ -249,6 +250,7 @@ mod tests {
                 target: 100_000,
                 ceiling: 330_000,
                 is_running: true,
+                encoder: Some("x264enc"),
             }),
             ..MediaStatus::sample(CameraState::Live)
         };
@@ -267,6 +269,7 @@ mod tests {
         let rendition = &state["encoder"]["small"];
         assert_eq!((&rendition["running"], &rendition["width"]), (&json!(true), &json!(320)), "{state:#}");
         assert_eq!((&rendition["viewers"], &rendition["target"]), (&json!(1), &json!(100_000)));
+        assert_eq!(rendition["name"], "x264enc");
         let tiers = [0, 1].map(|at| state["viewers"]["sessions"][at]["tier"].clone());
         assert_eq!(tiers, ["small", "full"]);
     }

@@ -21,6 +21,7 @@ use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, order, parse_ch
 use crate::media::error::MediaError;
 use crate::media::helper_thread::{HelperFailure, run_for};
 use crate::media::pipeline::bus_errors::explain;
+use crate::media::pipeline::running::KeyFrameSource;
 use crate::media::pipeline::test_source;
 use crate::media::pipeline::test_source::Feeder;
 use crate::media::plan::config::MediaConfig;
@@ -33,6 +34,10 @@ const FIRST_PICTURE_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How long planning may take: it probes up to three encoders, and a camera's own H.264.
 const PLAN_LIMIT: Duration = Duration::from_mins(1);
+/// It is asked for a key frame after this many pictures,
+const ASK_AFTER: u64 = 5;
+/// and has had the time to hear it when so many have come: some keep three back, and a few more are on their way.
+const HEARD_BY: u64 = 20;
 /// Different pictures that are encoded in turn: 20 MB at 1280x720.
 const PICTURES: usize = 15;
 const BASE: &str = "gstreamer1.0-plugins-base";
@@ -278,19 +283,24 @@ fn encode_rate(
     for (property, value) in [("max-buffers", "2"), ("max-bytes", "0")] {
         set(source.upcast_ref(), property, value);
     }
-    let count = Arc::new(AtomicU64::new(0));
+    let count = Arc::new(Output::default());
+    let key_frames = KeyFrameSource::of(spec, chain.encoder.clone());
     let mut elements: Vec<gst::Element> = vec![source.clone().upcast(), make("videoconvert", BASE)?];
     elements.extend(chain.elements);
     elements.extend(parse_chain()?);
     elements.push(counting_sink(&count).upcast());
+    count_damaged(&chain.encoder, &count);
     let pictures = pictures(settings);
     let running = Running::new(&elements).map_err(failed)?;
     running.0.set_state(gst::State::Playing).map_err(|error| failed(error.to_string()))?;
-    let (started, cpu_before) = (Instant::now(), cpu_s());
+    let (started, cpu_before, mut has_asked) = (Instant::now(), cpu_s(), false);
     let interval = gst::ClockTime::from_seconds_f64(1.0 / settings.rate.fps().max(1.0));
     for (number, picture) in (0_u64..).zip(pictures.iter().cycle()) {
         // The first picture may be slow to come: drivers set themselves up for it.
-        let seen = count.load(Ordering::Relaxed);
+        let seen = count.pictures.load(Ordering::Relaxed);
+        if seen >= ASK_AFTER && !has_asked {
+            has_asked = key_frames.force();
+        }
         let limit = if seen == 0 { FIRST_PICTURE_LIMIT } else { span };
         if started.elapsed() >= limit {
             break;
@@ -306,21 +316,54 @@ fn encode_rate(
     }
     // What is still inside is a picture or two. Ended without an end of stream, because that makes
     // OpenH264 complain aloud.
-    let (pictures, wall, cpu_s) = (count.load(Ordering::Relaxed), started.elapsed(), cpu_s() - cpu_before);
+    let pictures = count.pictures.load(Ordering::Relaxed);
+    let (wall, cpu_s) = (started.elapsed(), cpu_s() - cpu_before);
     match running.error(spec.name) {
         Some(MediaError::Pipeline { reason, .. }) => Err(failed(reason)),
         Some(other) => Err(failed(other.to_string())),
         None if pictures == 0 => Err(failed("it gave no picture".into())),
+        None if count.damaged.load(Ordering::Relaxed) > 0 => {
+            let damaged = count.damaged.load(Ordering::Relaxed);
+            Err(failed(format!("{damaged} of its {} pictures were damaged", pictures + damaged)))
+        }
+        None if has_asked && pictures >= HEARD_BY && count.key_frames.load(Ordering::Relaxed) < 2 => {
+            Err(failed("it gives no key frame when asked for one".into()))
+        }
         None => Ok(Encoded { pictures, wall, cpu_s }),
     }
 }
 
-fn counting_sink(count: &Arc<AtomicU64>) -> AppSink {
+/// What came out of an encoder.
+#[derive(Default)]
+struct Output {
+    pictures: AtomicU64,
+    damaged: AtomicU64,
+    key_frames: AtomicU64,
+}
+
+/// Pictures that the driver marks as damaged reach nobody, here as in the daemon.
+fn count_damaged(encoder: &gst::Element, count: &Arc<Output>) {
+    let (Some(pad), count) = (encoder.static_pad("src"), Arc::clone(count)) else { return };
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let is_damaged =
+            info.buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::CORRUPTED));
+        if !is_damaged {
+            return gst::PadProbeReturn::Ok;
+        }
+        count.damaged.fetch_add(1, Ordering::Relaxed);
+        gst::PadProbeReturn::Handled // not `Drop`: see `EncoderBitrate::new`
+    });
+}
+
+fn counting_sink(count: &Arc<Output>) -> AppSink {
     let count = Arc::clone(count);
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |sink| {
-            sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            count.fetch_add(1, Ordering::Relaxed);
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let flags = sample.buffer().map_or(gst::BufferFlags::empty(), gst::BufferRef::flags);
+            let is_key_frame = !flags.contains(gst::BufferFlags::DELTA_UNIT);
+            count.key_frames.fetch_add(u64::from(is_key_frame), Ordering::Relaxed);
+            count.pictures.fetch_add(1, Ordering::Relaxed);
             Ok(gst::FlowSuccess::Ok)
         })
         .build();

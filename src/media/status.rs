@@ -68,6 +68,8 @@ pub struct SmallStatus {
     pub ceiling: u64,
     /// Whether somebody needs it.
     pub is_running: bool,
+    /// What makes it, which may be another encoder than the full one's; `None` while it does not run.
+    pub encoder: Option<&'static str>,
 }
 
 /// A snapshot of the capture side. Sent on a watch channel on every change.

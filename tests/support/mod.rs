@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub mod attacker;
+pub mod board;
 pub mod browser;
 pub mod certificates;
 pub mod client;

@@ -150,7 +150,12 @@ impl Relay {
     /// Stands before `device`.
     pub async fn before(device: SocketAddr, link: Link) -> Self {
         let bind = |ip: IpAddr| async move { UdpSocket::bind((ip, 0)).await.expect("a socket") };
-        let (outer, inner) = (bind(device.ip()).await, bind(device.ip()).await);
+        // On this machine's side of the way to it.
+        let any: IpAddr = if device.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+        let way = bind(any).await;
+        way.connect(device).await.expect("a way to the device");
+        let near = way.local_addr().expect("its address").ip();
+        let (outer, inner) = (bind(near).await, bind(near).await);
         let address = outer.local_addr().expect("its address");
         let (link, log) = (Arc::new(Mutex::new(link)), Log::default());
         let task = tokio::spawn(run(outer, inner, device, Arc::clone(&link), Arc::clone(&log)));

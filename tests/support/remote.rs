@@ -111,7 +111,12 @@ pub struct Remote {
 impl Remote {
     /// Watches over `link`; returns when media can flow.
     pub async fn join(broker_port: u16, id: &str, link: Link) -> Self {
-        let mut mailbox = Viewer::connect(broker_port, id).await;
+        Self::join_by(Viewer::connect(broker_port, id).await, link).await
+    }
+
+    /// The same by way of any broker.
+    pub async fn join_by(mut mailbox: Viewer, link: Link) -> Self {
+        let id = mailbox.id.clone();
         let sink: Arc<Sink> = Arc::default();
         let made = Peer::offer(Arc::clone(&sink) as Arc<dyn PacketSink>).await;
         let (mut peer, sdp) = made.expect("a peer connection");
@@ -163,7 +168,7 @@ impl Remote {
                 peer.request_key_frame().await;
             }
         });
-        Self { id: id.to_owned(), relay, sink, task: task.abort_handle() }
+        Self { id, relay, sink, task: task.abort_handle() }
     }
 
     /// What arrived until now.

@@ -28,7 +28,13 @@ pub struct Viewer {
 impl Viewer {
     /// Connects and listens for what comes down.
     pub async fn connect(port: u16, id: &str) -> Self {
-        let client = Client::connect(port, id, &[format!("porthole/{DEVICE}/signal/{id}/down")]).await;
+        Self::connect_at("127.0.0.1", port, id).await
+    }
+
+    /// The same at another host.
+    pub async fn connect_at(host: &str, port: u16, id: &str) -> Self {
+        let filters = [format!("porthole/{DEVICE}/signal/{id}/down")];
+        let client = Client::enter(MqttOptions::new(id, host, port), &filters).await;
         Self { id: id.to_owned(), client }
     }
 

@@ -10,6 +10,7 @@ use gstreamer_app::AppSink;
 use crate::media::board::BoardClass;
 use crate::media::capture::mode::Rate;
 use crate::media::elements::{as_i32, bits_per_s, filter, make, set, set_v4l2_controls, start_refusal};
+use crate::media::encode::bitrate_limits::BitrateLimits;
 use crate::media::encode::choice::{EncoderChoice, EncoderKind};
 use crate::media::error::MediaError;
 use crate::media::helper_thread::run_for;
@@ -133,6 +134,15 @@ pub struct EncoderChain {
     pub encoder: gst::Element,
 }
 
+/// What a probe found.
+#[derive(Clone, Copy, Debug)]
+pub struct EncoderFindings {
+    /// Of its stream.
+    pub sps: Sps,
+    /// What its driver takes as a bit rate, where it says so.
+    pub bitrate_limits: Option<BitrateLimits>,
+}
+
 /// The plugin with the elements of V4L2. It makes those for encoders only where there is a device.
 const V4L2_PLUGIN: &str = "video4linux2";
 
@@ -208,6 +218,26 @@ impl EncoderSpec {
         Ok(EncoderChain { elements, encoder })
     }
 
+    /// Whether it can be handed buffers of a camera's driver with pictures of this format (V4L2's four characters) and size in pixels.
+    /// Such encoders lay rows out in steps of 32 and pictures in steps of 16 lines: of another size they would take colours for
+    /// lines. Whether it takes these very buffers is seen when it does.
+    pub fn takes_buffers_of(&self, format: &str, width: u32, height: u32) -> bool {
+        let is_aligned = width.is_multiple_of(32) && height.is_multiple_of(16);
+        self.choice == EncoderChoice::V4l2H264 && is_aligned && matches!(format, "YUYV" | "YU12" | "NV12")
+    }
+
+    /// Has `encoder` take the buffers of a camera's driver as they are.
+    pub fn import_buffers(encoder: &gst::Element) {
+        set(encoder, "output-io-mode", "dmabuf-import");
+    }
+
+    /// The same encoder, taken for one of a board.
+    #[cfg(test)]
+    #[must_use]
+    pub const fn on_board(&self) -> Self {
+        Self { kind: EncoderKind::Hardware, ..*self }
+    }
+
     /// Whether its rate control is known to bear half of the pictures that were announced.
     pub fn can_halve(&self) -> bool {
         self.choice != EncoderChoice::V4l2H264
@@ -241,14 +271,14 @@ impl EncoderSpec {
 
     /// Really encodes a few pictures with these settings and reads what came out. Runs on a thread
     /// of its own: a driver that hangs is given up after its time-out, thread and all.
-    pub fn probe(&'static self, settings: EncodeSettings) -> Result<Sps, MediaError> {
+    pub fn probe(&'static self, settings: EncodeSettings) -> Result<EncoderFindings, MediaError> {
         let failed = |reason: String| MediaError::Encoder { encoder: self.name, reason };
         let limit = PROBE_TIMEOUT + Duration::from_secs(2);
         let outcome = run_for("encoder-probe", limit, move || self.probe_here(&settings));
         outcome.map_err(|failure| failed(failure.reason(|| "it hangs".into())))?
     }
 
-    fn probe_here(&self, settings: &EncodeSettings) -> Result<Sps, MediaError> {
+    fn probe_here(&self, settings: &EncodeSettings) -> Result<EncoderFindings, MediaError> {
         let failed = |reason: String| MediaError::Encoder { encoder: self.name, reason };
         let chain = self.build(settings)?;
         let source = make("videotestsrc", "gstreamer1.0-plugins-base")?;
@@ -266,7 +296,8 @@ impl EncoderSpec {
         if !h264::is_key_frame(first) {
             return Err(failed("its first picture is no key frame".into()));
         }
-        h264::find_sps(first).ok_or_else(|| failed("its stream has no readable SPS".into()))
+        let sps = h264::find_sps(first).ok_or_else(|| failed("its stream has no readable SPS".into()))?;
+        Ok(EncoderFindings { sps, bitrate_limits: BitrateLimits::of(&chain.encoder) })
     }
 }
 

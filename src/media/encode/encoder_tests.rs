@@ -30,12 +30,14 @@ fn the_configured_encoder_is_tried_first_and_the_others_follow() {
 fn a_software_encoder_is_believed_after_it_has_encoded() {
     gst::init().unwrap();
     for (width, height, level) in [(640, 480, 0x1e), (1280, 720, 0x1f), (1920, 1080, 0x28)] {
-        let sps = spec("x264enc").probe(settings(width, height)).unwrap();
+        let sps = spec("x264enc").probe(settings(width, height)).unwrap().sps;
         assert_eq!((sps.width, sps.height), (width, height));
         assert_eq!(sps.profile.as_offered().to_string(), format!("42e0{level:02x}"));
         assert_eq!(sps.reorder_frames, Some(0));
     }
-    let sps = spec("openh264enc").probe(settings(640, 480)).unwrap();
+    let probed = spec("openh264enc").probe(settings(640, 480)).unwrap();
+    assert_eq!(probed.bitrate_limits, None, "there is no driver");
+    let sps = probed.sps;
     assert_eq!(sps.profile.as_offered().profile_iop, 0xe0);
 }
 

@@ -76,6 +76,12 @@ pub trait CaptureBackend {
     /// `plan` fails to start again and again: the next one is to try another encoder or mode.
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, reason: &str);
 
+    /// Tries what would take over from `plan`'s encoder, before it has to.
+    fn prepare_other(&mut self, _plan: &Plan) {}
+
+    /// `plan`'s encoder does not take the camera's own buffers: the next one is to copy them.
+    fn give_up_sharing(&mut self, _plan: &Plan, _reason: &str) {}
+
     /// Somebody who wants to watch cannot play what `plan` passes through: the next one is to encode.
     fn encode_instead(&mut self, plan: &Plan);
 

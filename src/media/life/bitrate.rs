@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::media::encode::bitrate_limits::BitrateLimits;
 use crate::media::encode::encoder::EncodeSettings;
 use crate::media::encode::frame_decimator::FrameDecimator;
 
@@ -19,6 +20,7 @@ pub struct EncodeAt {
 pub struct BitrateControl {
     target_kbps: Option<u32>,
     ceiling_kbps: Option<u32>,
+    limits: Option<BitrateLimits>,
     decimator: FrameDecimator,
 }
 
@@ -33,10 +35,17 @@ impl BitrateControl {
         self.ceiling_kbps = kbps;
     }
 
-    /// The ceiling in force and the bit rate to ask for under a plan of `planned_kbps`, both in kbit/s.
+    /// What the encoder's driver takes, where it says so.
+    pub fn set_limits(&mut self, limits: Option<BitrateLimits>) {
+        self.limits = limits;
+    }
+
+    /// The ceiling in force and the bit rate to ask for under a plan of `planned_kbps`, both in kbit/s. The ceiling is what somebody
+    /// wants, and the encoder may end below.
     pub fn within(&self, planned_kbps: u32) -> (u32, u32) {
         let ceiling = self.ceiling_kbps.unwrap_or(planned_kbps);
-        (ceiling, self.target_kbps.unwrap_or(ceiling).min(ceiling))
+        let target = self.target_kbps.unwrap_or(ceiling).min(ceiling);
+        (ceiling, self.limits.map_or(target, |limits| limits.clamp(target)))
     }
 
     /// What to ask for now.
@@ -72,13 +81,30 @@ mod tests {
     fn the_network_may_ask_for_less_than_a_person_allows_and_never_for_more() {
         let wish = |target_kbps, ceiling_kbps| {
             let decimator = FrameDecimator::default();
-            BitrateControl { target_kbps, ceiling_kbps, decimator }.within(2000)
+            BitrateControl { target_kbps, ceiling_kbps, limits: None, decimator }.within(2000)
         };
         assert_eq!(wish(None, None), (2000, 2000));
         assert_eq!(wish(Some(900), None), (2000, 900));
         assert_eq!(wish(Some(9000), None), (2000, 2000));
         assert_eq!(wish(Some(900), Some(700)), (700, 700));
         assert_eq!(wish(None, Some(5000)), (5000, 5000));
+    }
+
+    #[test]
+    fn an_encoder_is_asked_for_no_more_than_its_driver_takes() {
+        let mut bitrate = BitrateControl::default();
+        bitrate.set_limits(Some(BitrateLimits { least_kbps: 25, most_kbps: 25_000 }));
+        assert_eq!((bitrate.within(2000), bitrate.at_start(2000)), ((2000, 2000), None));
+        for kbps in [30_000, 25_000] {
+            bitrate.set_ceiling_kbps(Some(kbps));
+            bitrate.set_target_kbps(Some(kbps));
+            assert_eq!(bitrate.within(2000), (kbps, 25_000));
+        }
+        bitrate.set_target_kbps(Some(10));
+        assert_eq!(bitrate.current(2000).bitrate_kbps, 25);
+        bitrate = BitrateControl { limits: bitrate.limits, ..BitrateControl::default() };
+        let clamped = Some(EncodeAt { bitrate_kbps: 25_000, is_halved: false });
+        assert_eq!(bitrate.at_start(40_000), clamped, "a configured one too");
     }
 
     #[test]

@@ -207,19 +207,22 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
                     self.snapshots.encoded(&Err(error));
                 }
             }
-            PipelineEvent::Failed { error, by_encoder } => self.failed(&error, by_encoder),
+            PipelineEvent::EncoderIsLate => self.camera.prepare_other(&mut self.backend),
+            PipelineEvent::EncoderHangs(error) => self.failed(&error, true, true),
+            PipelineEvent::Failed { error, by_encoder } => self.failed(&error, by_encoder, false),
         }
     }
 
-    fn failed(&mut self, error: &MediaError, by_encoder: bool) {
-        tracing::warn!(%error, "the pipeline failed");
-        let was_live = self.life.state() == CameraState::Live;
-        if self.camera.is_gone(&self.backend) {
-            self.look(); // Unplugged: lost, not broken.
-            return;
+    fn failed(&mut self, error: &MediaError, by_encoder: bool, is_silent: bool) {
+        let (was_live, is_gone) =
+            (self.life.state() == CameraState::Live, self.camera.is_gone(&self.backend));
+        if !is_gone && self.camera.is_replaced(&mut self.backend, error, by_encoder, is_silent) {
+            return self.replace_encoder(error);
         }
-        if by_encoder && self.camera.encoder_failed(&mut self.backend, &error.to_string()) {
-            self.replace_encoder(error);
+        tracing::warn!(%error, "the pipeline failed");
+        if is_gone {
+            // Unplugged: lost, not broken.
+            self.look();
             return;
         }
         self.feed(Input::Failed(error.into()));
@@ -242,12 +245,9 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
 
     /// A viewer who needs a key frame would wait for the interval of an encoder that hears no requests.
     fn watch_deaf_encoder(&mut self) {
-        if self.is_up
-            && self.limiter.is_ignored(self.backend.last_picture())
-            && let Some(spec) = self.camera.board_encoder()
-        {
-            let reason = "it gives no key frame when asked for one".into();
-            self.failed(&MediaError::Encoder { encoder: spec.name, reason }, true);
+        let deafness = self.is_up.then(|| self.camera.deafness(&mut self.backend, &self.limiter)).flatten();
+        if let Some(error) = deafness {
+            self.failed(&error, true, true);
         }
     }
 
@@ -287,6 +287,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             self.feed(Input::Device(absent));
         }
         let look = self.camera.look(&mut self.backend, self.life.is_streaming());
+        self.bitrate.set_limits(self.camera.plan().and_then(|plan| plan.bitrate_limits));
         if self.is_up && look.is_other_plan {
             self.feed(Input::Restart);
         }

@@ -147,6 +147,14 @@ impl CaptureBackend for GstBackend {
         self.planner.demote(plan, by_encoder, reason);
     }
 
+    fn prepare_other(&mut self, plan: &Plan) {
+        self.planner.prepare_other(plan);
+    }
+
+    fn give_up_sharing(&mut self, plan: &Plan, reason: &str) {
+        self.planner.give_up_sharing(plan, reason);
+    }
+
     fn encode_instead(&mut self, plan: &Plan) {
         self.planner.encode_instead(plan);
     }

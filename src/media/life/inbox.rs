@@ -96,6 +96,7 @@ enum Slot {
     FirstPicture(Rendition),
     KeyFrameOut(Rendition),
     PictureCopied(Rendition),
+    EncoderIsLate(Rendition),
     Failed(Rendition),
     Shutdown,
 }
@@ -125,7 +126,10 @@ impl Message {
             }
             Self::Pipeline(rendition, _, PipelineEvent::KeyFrame) => Slot::KeyFrameOut(*rendition),
             Self::Pipeline(rendition, _, PipelineEvent::PictureCopied(_)) => Slot::PictureCopied(*rendition),
-            Self::Pipeline(rendition, _, PipelineEvent::Failed { .. }) => Slot::Failed(*rendition),
+            Self::Pipeline(rendition, _, PipelineEvent::EncoderIsLate) => Slot::EncoderIsLate(*rendition),
+            Self::Pipeline(rendition, _, PipelineEvent::EncoderHangs(_) | PipelineEvent::Failed { .. }) => {
+                Slot::Failed(*rendition)
+            }
             Self::Shutdown(_) => Slot::Shutdown,
             Self::Control(..) | Self::Snapshot(..) | Self::Ping(_) => return None,
             #[cfg(test)]

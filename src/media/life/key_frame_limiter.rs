@@ -15,6 +15,20 @@ const RETRY: Duration = Duration::from_secs(1);
 /// An encoder that gives pictures for this long after a request, and no key frame among them, does not hear requests.
 const DEAF_AFTER: Duration = Duration::from_millis(1900);
 
+/// And when it may not: a working one takes some 25 ms.
+const DOUBTFUL_AFTER: Duration = Duration::from_millis(900);
+
+/// Whether an encoder hears requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// It does, as far as is known.
+    Good,
+    /// It was asked a while ago.
+    Doubtful,
+    /// It does not.
+    None,
+}
+
 /// Decides when the encoder is asked for a key frame.
 ///
 /// A key frame that comes out answers every request made before it. A request within the gap
@@ -44,10 +58,15 @@ impl KeyFrameLimiter {
         (self.first_forced, self.last_forced) = (None, None);
     }
 
-    /// Whether the encoder ignores what it is asked, when the last picture came out at `last_picture`. Without pictures it is not the
+    /// Whether the encoder hears what it is asked, when the last picture came out at `last_picture`. Without pictures it is not the
     /// encoder that fails.
-    pub fn is_ignored(&self, last_picture: Instant) -> bool {
-        self.first_forced.is_some_and(|at| last_picture.saturating_duration_since(at) >= DEAF_AFTER)
+    pub fn hearing(&self, last_picture: Instant) -> Hearing {
+        let unheard = self.first_forced.map(|at| last_picture.saturating_duration_since(at));
+        match unheard {
+            Some(time) if time >= DEAF_AFTER => Hearing::None,
+            Some(time) if time >= DOUBTFUL_AFTER => Hearing::Doubtful,
+            _ => Hearing::Good,
+        }
     }
 
     /// The first picture of a run was none a decoder can start at (a camera's own stream).
@@ -145,16 +164,18 @@ mod tests {
         limiter.key_frame_out(start);
         limiter.request(KeyFrameReason::Join);
         assert!(limiter.poll(start + ms(100)));
-        assert!(!limiter.is_ignored(start + ms(1900)), "it has some time");
+        assert_eq!(limiter.hearing(start + ms(900)), Hearing::Good);
+        assert_eq!(limiter.hearing(start + ms(1900)), Hearing::Doubtful, "it has some time");
         assert!(
-            limiter.poll(start + ms(1100)) && limiter.is_ignored(start + ms(2000)),
+            limiter.poll(start + ms(1100)) && limiter.hearing(start + ms(2000)) == Hearing::None,
             "asking again excuses nothing"
         );
         limiter.key_frame_out(start + ms(2100));
-        assert!(!limiter.is_ignored(start + ms(9000)));
+        assert_eq!(limiter.hearing(start + ms(9000)), Hearing::Good);
         limiter.request(KeyFrameReason::Join);
         assert!(limiter.poll(start + ms(9000)));
-        assert!(!limiter.is_ignored(start + ms(9050)), "the camera gives no pictures: nothing can come");
+        let stalled = limiter.hearing(start + ms(9050));
+        assert_eq!(stalled, Hearing::Good, "the camera gives no pictures: nothing can come");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod placeholder;
 pub mod placeholder_runner;
 mod placeholder_words;
 mod planned_camera;
+mod small_encoder;
 mod small_rendition;
 mod small_runner;
 pub mod status_report;

@@ -199,8 +199,12 @@ impl PlaceholderRunner {
         let report = move |event| {
             let report = match event {
                 PipelineEvent::KeyFrame => Report::KeyFrame,
-                PipelineEvent::Failed { error, .. } => Report::Failed(error),
-                PipelineEvent::FirstPicture { .. } | PipelineEvent::PictureCopied(_) => return,
+                PipelineEvent::Failed { error, .. } | PipelineEvent::EncoderHangs(error) => {
+                    Report::Failed(error)
+                }
+                PipelineEvent::FirstPicture { .. }
+                | PipelineEvent::PictureCopied(_)
+                | PipelineEvent::EncoderIsLate => return,
             };
             // Full: a failure is seen by the pictures that do not come, and asked for again.
             let _ = reporter.try_send((run, report));

@@ -13,6 +13,7 @@ use crate::media::life::backend::{CaptureBackend, Gauges};
 use crate::media::life::cause::Cause;
 use crate::media::life::control_settings::ControlSettings;
 use crate::media::life::device_watch::DeviceWatch;
+use crate::media::life::key_frame_limiter::{Hearing, KeyFrameLimiter};
 use crate::media::life::lifecycle::DeviceCondition;
 use crate::media::look::PictureLook;
 use crate::media::plan::planner::Plan;
@@ -96,6 +97,7 @@ impl PlannedCamera {
             before.as_ref().is_some_and(|old| {
                 (&old.source, &old.settings, old.encoder) == (&plan.source, &plan.settings, plan.encoder)
                     && old.styling.is_turned_by_camera == plan.styling.is_turned_by_camera
+                    && old.is_shared == plan.is_shared
             })
         };
         let is_other_plan = self.plan.as_ref().is_some_and(|plan| !is_same(plan));
@@ -144,17 +146,60 @@ impl PlannedCamera {
         passed_through.inspect(|plan| backend.encode_instead(plan)).is_some()
     }
 
-    /// The encoder of the board, where one is planned.
-    pub fn board_encoder(&self) -> Option<&'static EncoderSpec> {
-        self.plan.as_ref()?.encoder.filter(|spec| spec.kind == EncoderKind::Hardware)
+    /// The encoder may have to be replaced.
+    pub fn prepare_other(&self, backend: &mut impl CaptureBackend) {
+        if let Some(plan) = &self.plan {
+            backend.prepare_other(plan);
+        }
     }
 
-    /// The encoder failed, at the start or later. One of the board is given up at once, because what its driver refuses or
-    /// where its firmware hangs does not change with another start; then another look is due.
-    pub fn encoder_failed(&mut self, backend: &mut impl CaptureBackend, reason: &str) -> bool {
-        let (Some(plan), Some(_)) = (&self.plan, self.board_encoder()) else { return false };
-        backend.give_up(plan, true, reason);
-        true
+    /// An encoder of the board that hears no requests for key frames, in words; whoever needs one would wait for its interval.
+    pub fn deafness(
+        &self,
+        backend: &mut (impl CaptureBackend + Gauges),
+        requests: &KeyFrameLimiter,
+    ) -> Option<MediaError> {
+        let spec = self.board_encoder()?;
+        match requests.hearing(backend.last_picture()) {
+            Hearing::Good => None,
+            Hearing::Doubtful => {
+                self.prepare_other(backend);
+                None
+            }
+            Hearing::None => {
+                let reason = "it gives no key frame when asked for one".into();
+                Some(MediaError::Encoder { encoder: spec.name, reason })
+            }
+        }
+    }
+
+    /// A run failed, by its encoder or not. Whether something else is to follow at once, for which another look is due. `is_silent`: the
+    /// encoder gave nothing.
+    pub fn is_replaced(
+        &self,
+        backend: &mut impl CaptureBackend,
+        error: &MediaError,
+        by_encoder: bool,
+        is_silent: bool,
+    ) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let is_of_device = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
+        // One that gave pictures before can be handed the camera's own buffers: that is not why it is silent now.
+        let is_by_sharing = plan.is_shared && !is_of_device && !(is_silent && self.watch.saw_picture());
+        // One of the board is given up at once, because what its driver refuses or where its firmware hangs does not change with another
+        // start.
+        let is_given_up = by_encoder && self.board_encoder().is_some();
+        if is_by_sharing {
+            backend.give_up_sharing(plan, &error.to_string());
+        } else if is_given_up {
+            backend.give_up(plan, true, &error.to_string());
+        }
+        is_by_sharing || is_given_up
+    }
+
+    /// The encoder of the board, where one is planned.
+    fn board_encoder(&self) -> Option<&'static EncoderSpec> {
+        self.plan.as_ref()?.encoder.filter(|spec| spec.kind == EncoderKind::Hardware)
     }
 
     /// The configuration names another bit rate, in kbit/s.
@@ -170,8 +215,8 @@ impl PlannedCamera {
         &self.look
     }
 
-    /// The picture is to look so. What the life cycle has to know where what runs now must not be shown any more: it is
-    /// encoded by the camera, without the masks.
+    /// The picture is to look so. What the life cycle has to know where what runs now must not be shown any more: it goes from the
+    /// camera to viewers, or to the encoder, without the masks.
     pub fn set_look(
         &mut self,
         backend: &mut impl CaptureBackend,
@@ -179,8 +224,8 @@ impl PlannedCamera {
     ) -> Option<DeviceCondition> {
         backend.want_look(&look);
         self.look = Arc::new(look);
-        let is_encoded_by_camera = self.plan.as_ref().is_some_and(|plan| plan.encoder.is_none());
-        let is_hidden = !self.look.masks.is_empty() && is_encoded_by_camera;
+        let cannot_be_drawn = |plan: &Plan| plan.encoder.is_none() || plan.is_shared;
+        let is_hidden = !self.look.masks.is_empty() && self.plan.as_ref().is_some_and(cannot_be_drawn);
         is_hidden.then(|| {
             let text = "a mode that privacy masks can be drawn into is looked for".into();
             DeviceCondition::Unusable(Cause { text, trouble: CameraTrouble::Unusable })

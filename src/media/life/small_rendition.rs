@@ -184,6 +184,7 @@ impl SmallRendition {
             target: u64::from(target_kbps) * 1000,
             ceiling: u64::from((full_ceiling_kbps / SHARE).max(1)) * 1000,
             is_running: self.is_running,
+            encoder: None,
         })
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::media::encode::encoder::EncoderSpec;
 use crate::media::error::MediaError;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
+use crate::media::life::small_encoder::SmallEncoder;
 use crate::media::life::small_rendition::{SmallAction, SmallRendition};
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::small;
@@ -15,12 +17,15 @@ use crate::stream::{KeyFrameReason, Rendition};
 /// The small rendition and its pipeline.
 pub struct SmallRunner {
     state: SmallRendition,
+    choice: SmallEncoder,
+    /// What makes it, or made it last.
+    encoder: Option<&'static EncoderSpec>,
 }
 
 impl SmallRunner {
     /// It does not run. `is_allowed`: whether the configuration wants two renditions.
     pub fn new(is_allowed: bool) -> Self {
-        Self { state: SmallRendition::new(is_allowed) }
+        Self { state: SmallRendition::new(is_allowed), choice: SmallEncoder::default(), encoder: None }
     }
 
     /// When [`Self::tend`] has something to do next, if it will.
@@ -52,7 +57,10 @@ impl SmallRunner {
         let mut is_changed = false;
         match self.state.poll(now, plan.and_then(small::settings).as_ref(), is_live) {
             Some(SmallAction::Start(kbps)) => {
-                is_changed = plan.is_some_and(|plan| self.start(backend, plan, kbps).is_err());
+                is_changed = plan.is_some();
+                if let Some(plan) = plan {
+                    self.start(backend, plan, kbps);
+                }
             }
             Some(SmallAction::Stop) => self.stop(backend),
             None => {}
@@ -78,23 +86,18 @@ impl SmallRunner {
         }
     }
 
-    fn start(
-        &mut self,
-        backend: &mut (impl CaptureBackend + Gauges),
-        plan: &Plan,
-        kbps: u32,
-    ) -> Result<(), MediaError> {
+    fn start(&mut self, backend: &mut (impl CaptureBackend + Gauges), plan: &Plan, kbps: u32) {
         let run = self.state.begin_run();
+        self.encoder = plan.encoder.map(|full| self.choice.beside(full));
+        let plan = Plan { encoder: self.encoder, ..plan.clone() };
         // It has no source of its own that could be set.
-        let started = backend.start(Rendition::Small, plan, run, &BTreeMap::new());
-        if let Err(error) = &started {
-            self.failed(backend, error);
-            return started;
+        if let Err(error) = backend.start(Rendition::Small, &plan, run, &BTreeMap::new()) {
+            self.failed(backend, &error, true);
+            return;
         }
         let at = self.state.started(kbps);
         backend.request(Rendition::Small, PipelineRequest::EncodeAt(at));
-        tracing::info!(kbps, "the small rendition is needed");
-        Ok(())
+        tracing::info!(kbps, encoder = self.encoder_name(), "the small rendition is needed");
     }
 
     /// The full rendition stops, or nobody needs the small one any more.
@@ -105,9 +108,19 @@ impl SmallRunner {
         }
     }
 
-    fn failed(&mut self, backend: &mut (impl CaptureBackend + Gauges), error: &MediaError) {
-        tracing::warn!(%error, "the small rendition failed; its viewers get the full one");
+    fn encoder_name(&self) -> Option<&'static str> {
+        self.encoder.map(|spec| spec.name)
+    }
+
+    /// Its viewers get the full one, until another encoder has it or it is tried again.
+    fn failed(&mut self, backend: &mut (impl CaptureBackend + Gauges), error: &MediaError, by_encoder: bool) {
         self.stop(backend);
+        let encoder = self.encoder_name();
+        if by_encoder && self.encoder.is_some_and(|spec| self.choice.failed(spec)) {
+            tracing::warn!(encoder, %error, "this encoder does not make the small rendition, trying the next one");
+            return;
+        }
+        tracing::warn!(encoder, %error, "the small rendition failed; its viewers get the full one");
         self.state.failed(backend.now());
     }
 
@@ -123,10 +136,13 @@ impl SmallRunner {
         }
         match event {
             PipelineEvent::KeyFrame => self.state.key_frame_out(backend.now()),
-            PipelineEvent::Failed { error, .. } => self.failed(backend, error),
-            PipelineEvent::FirstPicture { .. } | PipelineEvent::PictureCopied(_) => {}
+            PipelineEvent::EncoderHangs(error) => self.failed(backend, error, true),
+            PipelineEvent::Failed { error, by_encoder } => self.failed(backend, error, *by_encoder),
+            PipelineEvent::FirstPicture { .. }
+            | PipelineEvent::PictureCopied(_)
+            | PipelineEvent::EncoderIsLate => return matches!(event, PipelineEvent::FirstPicture { .. }),
         }
-        matches!(event, PipelineEvent::FirstPicture { .. } | PipelineEvent::Failed { .. })
+        !matches!(event, PipelineEvent::KeyFrame)
     }
 
     /// Says once that there will be no small rendition, although it is configured.
@@ -155,6 +171,8 @@ impl SmallRunner {
         {
             self.state.set_measured(figures.bitrate);
         }
-        self.state.status(now, settings.as_ref(), full_ceiling_kbps)
+        let encoder = self.encoder_name().filter(|_| self.state.is_running());
+        let status = self.state.status(now, settings.as_ref(), full_ceiling_kbps)?;
+        Some(SmallStatus { encoder, ..status })
     }
 }

@@ -320,10 +320,26 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> CaptureBackend for Supervise
         });
     }
 
+    fn prepare_other(&mut self, plan: &Plan) {
+        let plan = plan.clone();
+        // The same; what was not tried now is tried when it is needed.
+        let _ =
+            self.ask_and_know("another plan", self.limits.plan, move |machine| machine.prepare_other(&plan));
+    }
+
+    fn give_up_sharing(&mut self, plan: &Plan, reason: &str) {
+        let (plan, reason) = (plan.clone(), reason.to_owned());
+        // The same.
+        let _ = self.ask_and_know("another plan", self.limits.other, move |machine| {
+            machine.give_up_sharing(&plan, &reason);
+        });
+    }
+
     fn encode_instead(&mut self, plan: &Plan) {
         let plan = plan.clone();
         // The same.
-        let _ = self.ask("another plan", self.limits.other, move |machine| machine.encode_instead(&plan));
+        let _ = self
+            .ask_and_know("another plan", self.limits.other, move |machine| machine.encode_instead(&plan));
     }
 
     fn start(

@@ -44,6 +44,8 @@ struct Machine {
     modes_given_up: u32,
     /// Whether the camera's own H.264 is passed through.
     passes_through: bool,
+    /// Whether the encoder is handed the camera's own buffers.
+    is_shared: bool,
     /// Whether pictures come out until now.
     gives_pictures: bool,
     /// How long looking for the camera takes.
@@ -51,6 +53,8 @@ struct Machine {
     plans_at: Vec<Duration>,
     starts_at: Vec<Duration>,
     runs: Vec<(Rendition, u64)>,
+    /// What encodes each of them.
+    encoders: Vec<&'static str>,
     requests: Vec<(Rendition, PipelineRequest)>,
     /// The calls that matter to a look, in order.
     done: Vec<&'static str>,
@@ -100,7 +104,8 @@ impl CaptureBackend for Simulated {
         if machine.camera.is_some() && !machine.is_plugged {
             return Err(MediaError::DeviceMissing { device: "/dev/video0".into() });
         }
-        let mut plan = Plan { encoder: Some(&TABLE[machine.encoder]), ..plan(machine.camera.clone()) };
+        let (encoder, is_shared) = (Some(&TABLE[machine.encoder]), machine.is_shared);
+        let mut plan = Plan { encoder, is_shared, ..plan(machine.camera.clone()) };
         if let Source::Camera { mode } = &mut plan.source {
             mode.width >>= machine.modes_given_up;
         }
@@ -141,6 +146,15 @@ impl CaptureBackend for Simulated {
         self.0.borrow_mut().modes_given_up += u32::from(!by_encoder && plan.camera.is_some());
     }
 
+    fn prepare_other(&mut self, _plan: &Plan) {
+        self.0.borrow_mut().done.push("prepare");
+    }
+
+    fn give_up_sharing(&mut self, plan: &Plan, _reason: &str) {
+        assert!(plan.is_shared, "they are copied already");
+        self.0.borrow_mut().is_shared = false;
+    }
+
     fn encode_instead(&mut self, plan: &Plan) {
         assert!(plan.encoder.is_none(), "it is encoded already");
         self.0.borrow_mut().passes_through = false;
@@ -149,7 +163,7 @@ impl CaptureBackend for Simulated {
     fn start(
         &mut self,
         rendition: Rendition,
-        _plan: &Plan,
+        plan: &Plan,
         run: u64,
         _controls: &std::collections::BTreeMap<String, i64>,
     ) -> Result<(), MediaError> {
@@ -159,6 +173,7 @@ impl CaptureBackend for Simulated {
         let state = machine.status.borrow().state;
         machine.states_at_starts.push(state);
         machine.runs.push((rendition, run));
+        machine.encoders.push(plan.encoder.map_or("camera", |spec| spec.name));
         let reason = || "the device or the encoder refused to start".to_owned();
         let refused = || MediaError::Pipeline { device: "/dev/video0".into(), reason: reason() };
         machine.starts.then_some(()).ok_or_else(refused)
@@ -241,6 +256,8 @@ fn plan(camera: Option<Arc<CameraInfo>>) -> Plan {
         profile: Some(ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f }),
         note: None,
         could_encode: true,
+        bitrate_limits: None,
+        is_shared: false,
     }
 }
 
@@ -258,7 +275,7 @@ impl World {
     /// A worker that has looked once.
     fn new(camera: Option<Arc<CameraInfo>>, is_plugged: bool) -> Self {
         let start = Instant::now();
-        let config = MediaConfig { linger: Duration::ZERO, ..MediaConfig::default() };
+        let config = MediaConfig { linger: Duration::ZERO, tiers: 2, ..MediaConfig::default() };
         let (status_sender, status) = watch::channel(first_status(&config, true));
         let machine = Rc::new(RefCell::new(Machine {
             start,
@@ -270,10 +287,12 @@ impl World {
             encoder: 1,
             modes_given_up: 0,
             passes_through: false,
+            is_shared: false,
             look_time: Duration::ZERO,
             plans_at: Vec::new(),
             starts_at: Vec::new(),
             runs: Vec::new(),
+            encoders: Vec::new(),
             requests: Vec::new(),
             done: Vec::new(),
             status: status.clone(),
@@ -418,6 +437,8 @@ fn a_silent_camera_is_restarted_after_three_seconds() {
     assert_eq!(world.machine.borrow().starts_at.len(), 2);
 }
 
+#[path = "encoder_trouble_tests.rs"]
+mod encoder_trouble;
 #[path = "worker_look_tests.rs"]
 mod look;
 #[path = "other_plan_tests.rs"]

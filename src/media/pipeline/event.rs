@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::media::encode::encoder_watch::EncoderTrouble;
 use crate::media::error::MediaError;
 use crate::media::still::snapshot::CapturedPicture;
 
@@ -20,6 +21,10 @@ pub enum PipelineEvent {
     KeyFrame,
     /// The picture that [`super::running::Pipeline::copy_picture`] asked for.
     PictureCopied(CapturedPicture),
+    /// The encoder gives nothing for longer than it used to take: it may have to be replaced.
+    EncoderIsLate,
+    /// It gives nothing for so long that it hangs.
+    EncoderHangs(MediaError),
     /// The pipeline cannot go on.
     Failed {
         /// Why.
@@ -27,4 +32,13 @@ pub enum PipelineEvent {
         /// Whether the encoder, not the camera, is the cause.
         by_encoder: bool,
     },
+}
+
+impl From<EncoderTrouble> for PipelineEvent {
+    fn from(trouble: EncoderTrouble) -> Self {
+        match trouble {
+            EncoderTrouble::Late => Self::EncoderIsLate,
+            EncoderTrouble::Hangs(error) => Self::EncoderHangs(error),
+        }
+    }
 }

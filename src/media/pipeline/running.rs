@@ -39,7 +39,7 @@ pub struct Pipeline {
     feeder: Option<Feeder>,
     copy_probe: CopyProbe,
     source: Option<gst::Element>,
-    /// Gives the picture its look, where it is encoded here.
+    /// Gives the picture its look, where it is encoded here and may be changed.
     look: Option<LookStage>,
     camera: Option<Arc<CameraInfo>>,
     /// What the encoder is fed by.
@@ -71,10 +71,15 @@ impl Pipeline {
         let before_encoder = elements.get(1).or(elements.first()).cloned();
         let (mut encoder, mut raw, mut look, mut finished) = (None, None, None, None);
         if let Some(spec) = plan.encoder {
-            let stage = LookStage::new(plan, report.clone())?;
-            elements.extend(stage.elements()?);
-            look = Some(stage);
+            if !plan.is_shared {
+                let stage = LookStage::new(plan, report.clone())?;
+                elements.extend(stage.elements()?);
+                look = Some(stage);
+            }
             let chain = spec.build(&plan.settings)?;
+            if plan.is_shared {
+                EncoderSpec::import_buffers(&chain.encoder);
+            }
             encoder = Some(EncoderBitrate::new(spec, chain.encoder));
             finished = elements.last().cloned();
             raw = finished.as_ref().and_then(|element| element.static_pad("src"));
@@ -99,8 +104,9 @@ impl Pipeline {
         let encoder_element = encoder.as_ref().map(|found| found.encoder.clone());
         if let Some((spec, element)) = plan.encoder.zip(encoder_element.as_ref()) {
             let report = report.clone();
-            let hangs = move |error| report(PipelineEvent::Failed { error, by_encoder: true });
-            encoder_watch::watch(spec, element, before_encoder.as_ref(), hangs);
+            encoder_watch::watch(spec, element, before_encoder.as_ref(), move |trouble| {
+                report(trouble.into());
+            });
         }
         listen(&pipeline, plan.device.clone(), plan.encoder.zip(encoder_element.clone()), report);
 
@@ -155,7 +161,7 @@ impl Pipeline {
         if let Some(stage) = &self.look {
             stage.apply(look);
         }
-        let styling = Styling::new(look, self.camera.as_deref(), self.look.is_some());
+        let styling = Styling::new(look, self.camera.as_deref(), self.encoder.is_some());
         if let (Some(source), true) = (&self.source, styling.is_turned_by_camera) {
             set_v4l2_controls(source, &styling.flips());
         }
@@ -238,7 +244,13 @@ fn source_elements(plan: &Plan) -> Result<Vec<gst::Element>, MediaError> {
     };
     let Some(camera) = &plan.camera else { return Err(MediaError::NoCamera) };
     let mut elements = camera_elements(camera, mode, &plan.settings, &plan.styling.flips())?;
-    elements.extend(conversion(mode.handling)?);
+    if plan.is_shared {
+        // Nothing between the two looks at the pictures; some elements would copy them.
+        elements.iter().take(1).for_each(|source| set(source, "io-mode", "dmabuf"));
+        elements.push(leaky_queue()?);
+    } else {
+        elements.extend(conversion(mode.handling)?);
+    }
     Ok(elements)
 }
 

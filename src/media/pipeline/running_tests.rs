@@ -11,8 +11,9 @@ use crate::media::capture::choice::DeviceChoice;
 use crate::media::capture::mode::ModeChoice;
 use crate::media::elements::filter;
 use crate::media::encode::choice::EncoderChoice;
-use crate::media::encode::encoder::EncodeSettings;
+use crate::media::encode::encoder::{EncodeSettings, TABLE};
 use crate::media::pipeline::bus_errors::explain;
+use crate::media::pipeline::small::SmallRenditionPipeline;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::planner::Planner;
 use crate::stream::Fanout;
@@ -52,6 +53,29 @@ fn a_forced_key_frame_comes_long_before_the_interval() {
         assert!(pipeline.force_key_frame());
         await_key_frame(&events);
     }
+}
+
+/// The small rendition's watch sees what its encoder is offered, not what the full one's is.
+#[test]
+fn an_encoder_of_the_small_rendition_that_hangs_is_told_of() {
+    static BOARD: EncoderSpec = TABLE[1].on_board();
+    let plan = plan(EncoderChoice::X264);
+    let fanout_sink = FanoutSink::new(Fanout::default());
+    let (full, events) = start(&plan, &Fanout::default());
+    await_key_frame(&events);
+    let (sender, small_events) = mpsc::channel();
+    let small = SmallRenditionPipeline::start(
+        &full,
+        &Plan { encoder: Some(&BOARD), ..plan },
+        &Arc::new(fanout_sink.small_rendition()),
+        move |event| drop(sender.send(event)),
+    )
+    .unwrap();
+    await_key_frame(&small_events);
+    small.swallow_pictures();
+    let hangs = |event: &PipelineEvent| matches!(event, PipelineEvent::EncoderHangs(_));
+    while !hangs(&small_events.recv_timeout(PATIENCE).unwrap()) {}
+    assert!(!events.try_iter().any(|event| hangs(&event)), "the full one is not concerned");
 }
 
 #[test]

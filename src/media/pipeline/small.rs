@@ -83,7 +83,9 @@ impl SmallRenditionPipeline {
         let size = gst::Caps::builder("video/x-raw")
             .field("width", as_i32(settings.width))
             .field("height", as_i32(settings.height));
-        let mut elements = vec![source.clone().upcast(), scale, filter(size.build())?];
+        // Its encoder may be another one than what the pictures were negotiated with.
+        let convert = make("videoconvert", "gstreamer1.0-plugins-base")?;
+        let mut elements = vec![source.clone().upcast(), scale, filter(size.build())?, convert];
         let chain = spec.build(&settings)?;
         elements.extend(chain.elements);
         elements.extend(parse_chain()?);
@@ -100,8 +102,9 @@ impl SmallRenditionPipeline {
             pipeline.set_base_time(base_time);
         }
         let (reporter, fed_by) = (report.clone(), source.upcast_ref());
-        let hangs = move |error| reporter(PipelineEvent::Failed { error, by_encoder: true });
-        encoder_watch::watch(spec, &chain.encoder, Some(fed_by), hangs);
+        encoder_watch::watch(spec, &chain.encoder, Some(fed_by), move |trouble| {
+            reporter(trouble.into());
+        });
         listen(&pipeline, plan.device.clone(), Some((spec, chain.encoder.clone())), report);
         let mut running = Self {
             elements: pipeline,
@@ -121,6 +124,13 @@ impl SmallRenditionPipeline {
     /// Asks for a key frame.
     pub fn force_key_frame(&self) -> bool {
         self.key_frames.force()
+    }
+
+    /// Has its encoder give nothing any more.
+    #[cfg(test)]
+    pub fn swallow_pictures(&self) {
+        let pad = self.encoder.encoder.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Handled);
     }
 
     /// Changes its bit rate; `is_halved` leaves every other picture out.

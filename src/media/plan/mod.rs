@@ -1,6 +1,7 @@
 //! From configuration, board, cameras and encoders to what the pipeline is built from.
 
 pub mod config;
+pub mod encoders;
 pub mod learnt;
 pub mod own_h264;
 pub mod planner;

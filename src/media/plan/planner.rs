@@ -14,12 +14,13 @@ use crate::media::capture::choice::DeviceChoice;
 use crate::media::capture::driver::shown;
 use crate::media::capture::find;
 use crate::media::capture::mode::{Handling, Rate};
-use crate::media::encode::choice::{EncoderChoice, EncoderKind, EncoderStatus};
-use crate::media::encode::encoder;
+use crate::media::encode::bitrate_limits::BitrateLimits;
+use crate::media::encode::choice::{EncoderKind, EncoderStatus};
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec, default_bitrate_kbps};
 use crate::media::error::MediaError;
 use crate::media::look::PictureLook;
 use crate::media::plan::config::MediaConfig;
+use crate::media::plan::encoders::Encoders;
 use crate::media::plan::learnt::Learnt;
 use crate::media::plan::own_h264::{OwnH264, OwnH264Verdict};
 use crate::media::plan::rank::{self, Wish};
@@ -28,7 +29,6 @@ use crate::media::plan::source::Source;
 use crate::media::plan::styling::{self, Styling};
 use crate::media::test_picture;
 use crate::stream::ProfileLevelId;
-use crate::stream::h264::Sps;
 
 /// Until something was probed: what the encoders of the table make.
 pub const USUAL_PROFILE: ProfileLevelId =
@@ -49,6 +49,10 @@ pub struct Plan {
     pub settings: EncodeSettings,
     /// What will come out; `None` when the privacy switch forbade to look.
     pub profile: Option<ProfileLevelId>,
+    /// What the encoder's driver takes as a bit rate, where it says so.
+    pub bitrate_limits: Option<BitrateLimits>,
+    /// Whether the camera's buffers go to the encoder as they are (dmabuf), which no part of a look can be drawn into.
+    pub is_shared: bool,
     /// How the picture is to look.
     pub styling: Styling,
     /// Why this mode and not a better one, in words for people, where something went wrong.
@@ -84,12 +88,7 @@ pub struct Planner {
     config: MediaConfig,
     board: BoardClass,
     cores: usize,
-    /// The first encoder of the table that worked.
-    encoder: Option<&'static EncoderSpec>,
-    /// Encoders that failed, in a probe or in use, with the reason.
-    bad_encoders: Vec<(&'static str, String)>,
-    /// What probes found, by what was asked.
-    probed: Vec<(&'static str, EncodeSettings, Sps)>,
+    encoders: Encoders,
     /// Verdicts on cameras' own H.264.
     own_h264: OwnH264,
     /// Modes that are not asked for.
@@ -103,23 +102,18 @@ impl Planner {
     pub fn new(config: MediaConfig) -> Self {
         let cores = board::cores();
         let board = board::classify(&board::board(), std::env::consts::ARCH, cores);
-        Self {
-            config,
-            board,
-            cores,
-            encoder: None,
-            bad_encoders: Vec::new(),
-            probed: Vec::new(),
-            own_h264: OwnH264::default(),
-            aside: SetAside::default(),
-            attachment: Attachment::default(),
-        }
+        let encoders = Encoders::new(config.encoder);
+        let (own_h264, aside) = (OwnH264::default(), SetAside::default());
+        Self { config, board, cores, encoders, own_h264, aside, attachment: Attachment::default() }
     }
 
     /// Looks at cameras and encoders and decides. `may_capture` says whether the privacy switch
     /// lets a camera run for a moment, to see what its H.264 is.
     pub fn plan(&mut self, may_capture: bool) -> Result<Plan, MediaError> {
-        let encoder = self.working_encoder();
+        let usual =
+            [EncoderKind::Hardware, EncoderKind::Software].map(|kind| (kind, self.usual_settings(kind)));
+        let of = |kind| if kind == usual[0].0 { usual[0].1 } else { usual[1].1 };
+        let encoder = self.encoders.working(of);
         let kind = encoder.as_ref().map_or(EncoderKind::Software, |spec| spec.kind);
         let wish = self.wish(kind);
         let found = self.find_camera(&wish);
@@ -161,6 +155,8 @@ impl Planner {
             encoder: None,
             settings,
             profile: None,
+            bitrate_limits: None,
+            is_shared: false,
             styling: Styling::default(),
             note: None,
             could_encode: false,
@@ -202,22 +198,17 @@ impl Planner {
 
     /// What another planner need not find out again.
     pub fn learnt(&self) -> Learnt {
-        let (bad_encoders, probed) = (self.bad_encoders.clone(), self.probed.clone());
-        Learnt { bad_encoders, probed, aside: self.aside.clone() }
+        Learnt { encoders: self.encoders.tried.clone(), aside: self.aside.clone() }
     }
 
     /// Begins with what another planner has found out.
     pub fn learn(&mut self, learnt: Learnt) {
-        let Learnt { bad_encoders, probed, aside } = learnt;
-        (self.bad_encoders, self.probed, self.aside) = (bad_encoders, probed, aside);
+        (self.encoders.tried, self.aside) = (learnt.encoders, learnt.aside);
     }
 
     /// The encoder that would be used, and what it makes, while there is no plan.
     pub fn encoder(&self) -> Option<(EncoderStatus, ProfileLevelId)> {
-        let spec = self.encoder?;
-        let (_, _, sps) = self.probed.iter().find(|probe| probe.0 == spec.name)?;
-        let status = EncoderStatus { name: spec.name.into(), kind: spec.kind };
-        Some((status, sps.profile.as_offered()))
+        self.encoders.outlook()
     }
 
     /// Whether the device of `plan` is still where the configuration means it.
@@ -240,13 +231,23 @@ impl Planner {
         }
     }
 
+    /// The encoder does not take the camera's own buffers: from the next plan on they are copied.
+    pub fn give_up_sharing(&mut self, plan: &Plan, reason: &str) {
+        if let (Source::Camera { mode }, Some(camera)) = (&plan.source, &plan.camera) {
+            tracing::info!(
+                device = plan.device,
+                reason,
+                "the encoder cannot take the camera's buffers; they are copied"
+            );
+            self.aside.unshareable(camera, mode);
+        }
+    }
+
     /// `plan` failed to start again and again: the next plan tries another encoder or mode.
     pub fn demote(&mut self, plan: &Plan, by_encoder: bool, reason: &str) {
         match (plan.encoder, &plan.source) {
             (Some(spec), source) if by_encoder || source.is_test() => {
-                tracing::warn!(encoder = spec.name, reason, "encoder given up, trying the next one");
-                self.bad_encoders.push((spec.name, reason.to_owned()));
-                self.encoder = None;
+                self.encoders.give_up(spec, reason);
             }
             (_, Source::Camera { mode }) => {
                 tracing::warn!(device = plan.device, %mode, reason, "mode given up, trying the next one");
@@ -258,61 +259,25 @@ impl Planner {
         }
     }
 
-    fn working_encoder(&mut self) -> Result<&'static EncoderSpec, MediaError> {
-        if let Some(spec) = self.encoder {
-            return Ok(spec);
+    /// Tries what would follow `plan`'s encoder, so that nothing is left to be tried should that have to be replaced.
+    pub fn prepare_other(&mut self, plan: &Plan) {
+        let others: Vec<_> =
+            self.encoders.left().into_iter().filter(|spec| Some(*spec) != plan.encoder).collect();
+        let works = others.into_iter().find(|spec| {
+            let usual = self.usual_settings(spec.kind);
+            self.encoders.probe(spec, &usual).is_ok()
+        });
+        let (Some(spec), Some(camera)) = (works, &plan.camera) else { return };
+        // Of another kind it may be asked for another size.
+        let wish = self.wish(spec.kind);
+        let ranked = styling::fitting(rank::rank(&camera.modes, &wish), &self.config.look, camera);
+        let mode = ranked.map(|ranked| self.aside.left(camera, &ranked).into_iter().next());
+        if let Ok(Some(mode)) = mode.map(|mode| mode.filter(|mode| mode.handling != Handling::PassThrough)) {
+            let (width, height) = plan.styling.pipeline_turn().size((mode.width, mode.height));
+            let settings = self.settings(width, height, mode.rate.unwrap_or(Rate::whole(wish.fps)));
+            // That it does not work is said when it is needed.
+            let _ = self.encoders.probe(spec, &settings);
         }
-        for attempt in 0..2 {
-            for spec in encoder::order(self.config.encoder) {
-                if self.bad_encoders.iter().any(|(name, _)| *name == spec.name) {
-                    continue;
-                }
-                let (width, height, fps) = rank::default_wish(self.board, spec.kind);
-                let (width, height) = self.config.size_or((width, height));
-                let rate = Rate::whole(self.config.fps.unwrap_or(fps));
-                match self.probe(spec, &self.settings(width & !1, height & !1, rate)) {
-                    Ok(_) => {
-                        tracing::info!(encoder = spec.name, kind = ?spec.kind, "encoder chosen");
-                        self.encoder = Some(spec);
-                        return Ok(spec);
-                    }
-                    Err(error @ (MediaError::MissingElement { .. } | MediaError::NoSuchDevice { .. }))
-                        if self.config.encoder == EncoderChoice::Auto =>
-                    {
-                        // Most machines lack some of the table; only a choice that is not met
-                        // deserves a warning.
-                        tracing::info!(%error, "encoder not available, trying the next");
-                        self.bad_encoders.push((spec.name, error.to_string()));
-                    }
-                    Err(error) => {
-                        tracing::warn!(encoder = spec.name, %error, "encoder does not work, trying the next");
-                        self.bad_encoders.push((spec.name, error.to_string()));
-                    }
-                }
-            }
-            // All have failed at some time: what failed in use may work by now.
-            if attempt == 0 && self.probed.is_empty() {
-                break;
-            }
-            if attempt == 0 {
-                self.bad_encoders.clear();
-            }
-        }
-        let tried: Vec<&str> = self.bad_encoders.iter().map(|(_, why)| why.as_str()).collect();
-        let error = MediaError::NoEncoder { tried: tried.join("; ") };
-        // Looked at afresh next time: a package may have been installed meanwhile.
-        self.bad_encoders.clear();
-        Err(error)
-    }
-
-    fn probe(&mut self, spec: &'static EncoderSpec, settings: &EncodeSettings) -> Result<Sps, MediaError> {
-        let is_same = |probe: &&(&str, EncodeSettings, Sps)| probe.0 == spec.name && probe.1 == *settings;
-        if let Some((_, _, sps)) = self.probed.iter().find(is_same) {
-            return Ok(*sps);
-        }
-        let sps = spec.probe(*settings)?;
-        self.probed.push((spec.name, *settings, sps));
-        Ok(sps)
     }
 
     fn settings(&self, width: u32, height: u32, rate: Rate) -> EncodeSettings {
@@ -356,14 +321,16 @@ impl Planner {
         let styling = Styling::new(&self.config.look, None, !encodes_itself);
         let (width, height) = styling.pipeline_turn().size((wish.width, wish.height));
         let settings = self.settings(width, height, Rate::whole(wish.fps));
-        let sps = self.probe(spec, &settings)?;
+        let probed = self.encoders.probe(spec, &settings)?;
         Ok(Plan {
             source: if encodes_itself { Source::TestH264(spec) } else { Source::Test },
             device: "test".into(),
             camera: None,
             encoder: (!encodes_itself).then_some(spec),
             settings,
-            profile: Some(sps.profile.as_offered()),
+            profile: Some(probed.sps.profile.as_offered()),
+            bitrate_limits: probed.bitrate_limits,
+            is_shared: false,
             styling,
             note: None,
             could_encode: !encodes_itself,
@@ -391,11 +358,11 @@ impl Planner {
             let size = (mode.width, mode.height);
             let (width, height) = if is_encoded_here { styling.pipeline_turn().size(size) } else { size };
             let settings = self.settings(width, height, rate);
-            let (encoder, profile) = if mode.handling == Handling::PassThrough {
+            let (encoder, profile, bitrate_limits) = if mode.handling == Handling::PassThrough {
                 let is_there = || find::is_there(&self.config.device, &camera);
                 match self.own_h264.look(&camera, &mode, &settings, may_capture, is_there)? {
-                    OwnH264Verdict::Fits(profile) => (None, Some(profile)),
-                    OwnH264Verdict::Unknown => (None, None),
+                    OwnH264Verdict::Fits(profile) => (None, Some(profile), None),
+                    OwnH264Verdict::Unknown => (None, None, None),
                     OwnH264Verdict::Unfit => continue,
                     OwnH264Verdict::NotStarted(reason) => {
                         tracing::warn!(device, %mode, reason, "mode given up, trying the next one");
@@ -405,10 +372,12 @@ impl Planner {
                 }
             } else {
                 let spec = encoder.clone()?;
-                (Some(spec), Some(self.probe(spec, &settings)?.profile.as_offered()))
+                let probed = self.encoders.probe(spec, &settings)?;
+                (Some(spec), Some(probed.sps.profile.as_offered()), probed.bitrate_limits)
             };
             let note = self.aside.note(&camera, &mode);
-            tracing::info!(device, card = camera.card, %mode, note, "camera mode chosen");
+            let is_shared = self.aside.can_share(&camera, &mode, encoder, &styling);
+            tracing::info!(device, card = camera.card, %mode, note, copies = !is_shared, "camera mode chosen");
             if let Some(words) = styling.problem() {
                 tracing::warn!(device, "{words}");
             }
@@ -420,6 +389,8 @@ impl Planner {
                 encoder,
                 settings,
                 profile,
+                bitrate_limits,
+                is_shared,
                 styling,
                 note,
                 could_encode,

@@ -29,6 +29,19 @@ fn a_configured_encoder_that_does_not_work_is_replaced_by_the_next() {
 }
 
 #[test]
+fn what_would_follow_is_tried_before_it_is_needed() {
+    gst::init().unwrap();
+    let mut planner = Planner::new(MediaConfig { encoder: EncoderChoice::X264, ..test_config() });
+    let plan = planner.plan(true).unwrap();
+    let tried =
+        |planner: &Planner, name: &str| planner.encoders.tried.probed.iter().any(|(of, ..)| *of == name);
+    assert!(!tried(&planner, "openh264enc"));
+    planner.prepare_other(&plan);
+    assert!(tried(&planner, "openh264enc"));
+    assert_eq!(planner.plan(true).unwrap().encoder, plan.encoder, "it may not come to that");
+}
+
+#[test]
 fn the_profile_of_a_plan_is_that_of_the_size_to_be_used() {
     gst::init().unwrap();
     for (width, height, fps, profile) in [(640, 480, 30, "42e01e"), (1280, 720, 30, "42e01f")] {

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::media::capture::camera::CameraInfo;
+use crate::media::capture::camera::{CameraInfo, CaptureApi};
 use crate::media::capture::mode::{Handling, ModeChoice};
+use crate::media::encode::encoder::EncoderSpec;
+use crate::media::plan::styling::Styling;
 use crate::stream::ProfileLevelId;
 
 /// Modes that are not asked for, and why.
@@ -15,6 +17,8 @@ pub struct SetAside {
     failed: Vec<Failed>,
     /// Cameras whose own H.264 somebody cannot show.
     unplayable: Vec<Unplayable>,
+    /// Cameras whose buffers the encoder does not take, by mode: it wants rows and lines laid out in its own way.
+    unshareable: Vec<(String, ModeChoice)>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +66,31 @@ impl SetAside {
             let camera = camera.bus_info.clone();
             self.unplayable.push(Unplayable { camera, profile, is_turned });
         }
+    }
+
+    /// The encoder failed on this camera's own buffers.
+    pub fn unshareable(&mut self, camera: &CameraInfo, mode: &ModeChoice) {
+        if !self.is_unshareable(camera, mode) {
+            self.unshareable.push((camera.bus_info.clone(), mode.clone()));
+        }
+    }
+
+    fn is_unshareable(&self, camera: &CameraInfo, mode: &ModeChoice) -> bool {
+        self.unshareable.iter().any(|(of, failed)| (of, failed) == (&camera.bus_info, mode))
+    }
+
+    /// Whether the camera's buffers can go to `encoder` without a copy: both know how, and nothing is to be drawn into them.
+    pub fn can_share(
+        &self,
+        camera: &CameraInfo,
+        mode: &ModeChoice,
+        encoder: Option<&EncoderSpec>,
+        styling: &Styling,
+    ) -> bool {
+        encoder.is_some_and(|spec| spec.takes_buffers_of(&mode.format, mode.width, mode.height))
+            && camera.api == CaptureApi::V4l2
+            && !styling.is_drawn()
+            && !self.is_unshareable(camera, mode)
     }
 
     /// What of `ranked` is left. Where every mode failed, all begin anew; where none can be encoded, the camera's own H.264 stays.
@@ -120,7 +149,9 @@ pub fn can_encode(modes: &[ModeChoice]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::capture::camera::CaptureApi;
+    use crate::media::encode::encoder::TABLE;
+    use crate::media::look::PictureLook;
+    use crate::media::look::area::Area;
 
     const HIGH: ProfileLevelId = ProfileLevelId { profile_idc: 0x64, profile_iop: 0, level_idc: 0x28 };
 
@@ -167,6 +198,30 @@ mod tests {
         }
         let other = CameraInfo { bus_info: "usb-2".into(), ..camera.clone() };
         assert_eq!((aside.left(&other, &modes), aside.note(&other, &modes[0])), (modes.clone(), None));
+    }
+
+    #[test]
+    fn only_what_nobody_draws_into_goes_to_the_boards_encoder_without_a_copy() {
+        let (mut aside, camera, modes) = (SetAside::default(), camera(), modes());
+        let plain = Styling::new(&PictureLook::default(), Some(&camera), true);
+        let masked = PictureLook { masks: vec![Area::ALL], ..PictureLook::default() };
+        let masked = Styling::new(&masked, Some(&camera), true);
+        let (board, software) = (Some(&TABLE[0]), Some(&TABLE[1]));
+        assert!(aside.can_share(&camera, &modes[2], board, &plain));
+        assert!(!aside.can_share(&camera, &modes[2], board, &masked));
+        assert!(!aside.can_share(&camera, &modes[2], software, &plain));
+        assert!(!aside.can_share(&camera, &modes[1], board, &plain), "it is decoded first");
+        assert!(!aside.can_share(&camera, &modes[0], None, &plain));
+        for (width, height) in [(640, 360), (1920, 1080), (848, 480), (160, 120)] {
+            let odd = ModeChoice { width, height, ..modes[2].clone() };
+            assert!(!aside.can_share(&camera, &odd, board, &plain), "its rows are laid out in another way");
+        }
+        let other = CameraInfo { api: CaptureApi::Libcamera, ..camera.clone() };
+        assert!(!aside.can_share(&other, &modes[2], board, &plain));
+        aside.unshareable(&camera, &modes[2]);
+        assert!(!aside.can_share(&camera, &modes[2], board, &plain));
+        let taller = ModeChoice { height: 720, ..modes[2].clone() };
+        assert!(aside.can_share(&camera, &taller, board, &plain), "its lines may fit");
     }
 
     #[test]

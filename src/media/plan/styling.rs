@@ -63,6 +63,11 @@ impl Styling {
         self.left_out.clone().or_else(by_viewers)
     }
 
+    /// Whether the pipeline changes the pictures.
+    pub fn is_drawn(&self) -> bool {
+        self.look.needs_raw() || !self.pipeline_turn().is_identity()
+    }
+
     /// What the camera's controls are to be, where they are not left alone.
     pub fn flips(&self) -> Vec<(&'static str, i32)> {
         if !self.sets_flips {
