@@ -136,7 +136,7 @@ mod tests {
         fs::create_dir_all(&successor).unwrap();
         fs::remove_dir_all(&device).unwrap();
         fs::rename(&successor, &device).unwrap();
-        let seen = looks(&mut attachment, Duration::from_secs(60));
+        let seen = looks(&mut attachment, Duration::from_mins(1));
         assert!(seen.iter().all(|error| matches!(error, MediaError::NoCamera)), "{seen:?}");
     }
 
