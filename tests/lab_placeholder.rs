@@ -38,8 +38,9 @@ const GROWTH_KIB: u64 = 12 * 1024;
 struct Seen {
     counter: Counter,
     shown: Vec<Instant>,
-    last_timestamp: Option<u32>,
-    /// RTP timestamps that went back.
+    /// Sequence number and timestamp of the newest packet.
+    newest: Option<(u16, u32)>,
+    /// RTP timestamps that went back, in the order of sending.
     backward: usize,
 }
 
@@ -80,9 +81,13 @@ impl PacketSink for Sink {
         let mut seen = self.seen();
         let Received { sequence, timestamp, marker, payload } = packet;
         seen.counter.packet(now, CountedPacket { sequence, timestamp, marker, payload });
-        let step = seen.last_timestamp.map_or(0, |last| timestamp.wrapping_sub(last).cast_signed());
-        seen.backward += usize::from(step < 0);
-        seen.last_timestamp = Some(timestamp);
+        // What is sent again comes late.
+        let is_newer = |last: u16| sequence.wrapping_sub(last).cast_signed() > 0;
+        if seen.newest.is_none_or(|(last, _)| is_newer(last)) {
+            let step = seen.newest.map_or(0, |(_, last)| timestamp.wrapping_sub(last).cast_signed());
+            seen.backward += usize::from(step < 0);
+            seen.newest = Some((sequence, timestamp));
+        }
         self.look(now, seen);
     }
 }
