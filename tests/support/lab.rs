@@ -66,6 +66,12 @@ impl Lab {
         self.run(held).lines().map(str::to_owned).collect()
     }
 
+    /// Starts a shell command in the guest, whose output is read while it runs.
+    pub fn started(&self, command: &str) -> Child {
+        let mut command = self.command(&["run", command]);
+        command.env("LAB_SECONDS", "1800").stdout(Stdio::piped()).spawn().expect("run lab.sh")
+    }
+
     /// Runs a shell command in the guest.
     pub fn run(&self, command: &str) -> String {
         self.must(&["run", command])

@@ -38,6 +38,12 @@ impl Viewer {
         Self { id: id.to_owned(), client }
     }
 
+    /// The same at another address than 127.0.0.1.
+    pub async fn at(host: &str, port: u16, id: &str) -> Self {
+        let topics = [format!("porthole/{DEVICE}/signal/{id}/down")];
+        Self { id: id.to_owned(), client: Client::open(host, port, id, &topics, None).await }
+    }
+
     /// Publishes bytes as they are.
     pub async fn raw(&self, payload: impl Into<Vec<u8>>) {
         self.client.publish(&format!("porthole/{DEVICE}/signal/{}/up", self.id), payload).await;
