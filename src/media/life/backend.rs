@@ -12,6 +12,7 @@ use crate::media::look::PictureLook;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::Plan;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{ProfileLevelId, Rendition};
 
@@ -76,8 +77,8 @@ pub trait CaptureBackend {
     /// `plan` fails to start again and again: the next one is to try another encoder or mode.
     fn give_up(&mut self, plan: &Plan, by_encoder: bool, reason: &str);
 
-    /// Somebody who wants to watch cannot play what `plan` passes through: the next one is to encode.
-    fn encode_instead(&mut self, plan: &Plan);
+    /// What `plan` passes through does not do: the next one is to encode.
+    fn encode_instead(&mut self, plan: &Plan, why: WhyEncoded);
 
     /// What was found out about cameras and encoders, those given up among them.
     fn learnt(&self) -> Learnt {

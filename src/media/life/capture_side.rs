@@ -22,6 +22,8 @@ use crate::media::still::queue::{Reply, SnapshotQueue};
 use crate::media::still::snapshot::Snapshot;
 use crate::stream::{KeyFrameReason, Rendition};
 
+mod other_plan;
+
 /// Figures of a live stream are published this often.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -112,8 +114,8 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             && !self.backend.request(Rendition::Full, PipelineRequest::KeyFrame)
         {
             tracing::debug!("nobody to ask for a key frame; the camera's own interval must do");
-            self.limiter.reset();
         }
+        self.watch_rare_key_frames();
         self.feed(Input::Tick);
         self.leave_pictures_out(now);
         self.tend_small();
@@ -210,57 +212,6 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         }
     }
 
-    fn failed(&mut self, error: &MediaError, by_encoder: bool) {
-        tracing::warn!(%error, "the pipeline failed");
-        let was_live = self.life.state() == CameraState::Live;
-        if self.camera.is_gone(&self.backend) {
-            // Unplugged: lost, not broken.
-            self.look();
-            return;
-        }
-        if by_encoder && self.camera.encoder_failed(&mut self.backend, &error.to_string()) {
-            self.replace_encoder(error);
-            return;
-        }
-        self.feed(Input::Failed(error.into()));
-        let is_refused = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
-        if !was_live && !is_refused {
-            self.start_failed(by_encoder, &error.to_string());
-        }
-    }
-
-    /// Another encoder takes over without a wait. Nobody is told of an error first: whoever waits for a first picture would be
-    /// sent away.
-    fn replace_encoder(&mut self, error: &MediaError) {
-        let run = self.run;
-        let is_other_plan = self.look();
-        if self.run == run {
-            // It did not run yet, or there is no other.
-            self.feed(if is_other_plan { Input::Restart } else { Input::Failed(error.into()) });
-        }
-    }
-
-    /// A viewer who needs a key frame would wait for the interval of an encoder that hears no requests.
-    fn watch_deaf_encoder(&mut self) {
-        if self.is_up
-            && self.limiter.is_ignored(self.backend.last_picture())
-            && let Some(spec) = self.camera.board_encoder()
-        {
-            let reason = "it gives no key frame when asked for one".into();
-            self.failed(&MediaError::Encoder { encoder: spec.name, reason }, true);
-        }
-    }
-
-    fn start_failed(&mut self, by_encoder: bool, reason: &str) {
-        let before = self.camera.plan().map(|plan| plan.source.clone());
-        if self.camera.start_failed(&mut self.backend, by_encoder, reason) {
-            self.look();
-            if self.camera.is_second_choice(before.as_ref()) {
-                self.feed(Input::Restart);
-            }
-        }
-    }
-
     /// The system tells of a device that came or went.
     pub fn device_changed(&mut self) {
         self.camera.watch.changed(self.backend.now());
@@ -341,15 +292,6 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             self.backend.request(Rendition::Full, PipelineRequest::PictureCopy);
         }
         self.feed(Input::Snapshot(self.snapshots.need_camera()));
-    }
-
-    /// Somebody who wants to watch cannot play the camera's own H.264.
-    pub fn encode_instead(&mut self) {
-        if self.camera.encode_instead(&mut self.backend) {
-            self.look();
-            // Waited for by that viewer.
-            self.publish();
-        }
     }
 
     /// The privacy switch.

@@ -16,6 +16,7 @@ use crate::media::life::device_watch::DeviceWatch;
 use crate::media::life::lifecycle::DeviceCondition;
 use crate::media::look::PictureLook;
 use crate::media::plan::planner::{Plan, Source};
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::plan::styling::FLIPS;
 
 /// What a look for the camera brought.
@@ -131,10 +132,10 @@ impl PlannedCamera {
         self.plan.as_ref().is_some_and(|plan| plan.note.is_some() && Some(&plan.source) != before)
     }
 
-    /// Somebody cannot play what the camera encodes. Whether another look is due.
-    pub fn encode_instead(&mut self, backend: &mut impl CaptureBackend) -> bool {
+    /// What the camera encodes does not do. Whether another look is due.
+    pub fn encode_instead(&mut self, backend: &mut impl CaptureBackend, why: WhyEncoded) -> bool {
         let passed_through = self.plan.as_ref().filter(|plan| plan.encoder.is_none() && plan.could_encode);
-        passed_through.inspect(|plan| backend.encode_instead(plan)).is_some()
+        passed_through.inspect(|plan| backend.encode_instead(plan, why)).is_some()
     }
 
     /// The encoder of the board, where one is planned.

@@ -6,6 +6,15 @@ use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::mode::{Handling, ModeChoice};
 use crate::stream::ProfileLevelId;
 
+/// Why what a camera encodes itself is not passed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyEncoded {
+    /// Somebody who wants to watch cannot play its profile.
+    Unplayable,
+    /// Its key frames are so far apart that somebody would wait long for a picture, and it cannot be asked for one.
+    RareKeyFrames,
+}
+
 /// Modes that are not asked for, and why.
 #[derive(Clone, Debug, Default)]
 pub struct SetAside {
@@ -13,8 +22,8 @@ pub struct SetAside {
     node: Option<PathBuf>,
     /// Modes that did not start, each with the reason.
     failed: Vec<Failed>,
-    /// Cameras whose own H.264 somebody cannot play, and its profile.
-    unplayable: Vec<(String, ProfileLevelId)>,
+    /// Cameras whose own H.264 is not passed through: why, and its profile.
+    own_h264: Vec<(String, WhyEncoded, ProfileLevelId)>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,17 +57,17 @@ impl SetAside {
         }
     }
 
-    /// Somebody who wants to watch cannot play the camera's own H.264, which has this profile.
-    pub fn unplayable(&mut self, camera: &CameraInfo, profile: ProfileLevelId) {
-        if self.unplayable_profile(camera).is_none() {
-            self.unplayable.push((camera.bus_info.clone(), profile));
+    /// The camera's own H.264, which has this profile, does not do.
+    pub fn encode_instead(&mut self, camera: &CameraInfo, why: WhyEncoded, profile: ProfileLevelId) {
+        if self.why_encoded(camera).is_none() {
+            self.own_h264.push((camera.bus_info.clone(), why, profile));
         }
     }
 
     /// What of `ranked` is left. Where every mode failed, all begin anew; where none can be encoded, the camera's own H.264 stays.
     pub fn left(&mut self, camera: &CameraInfo, ranked: &[ModeChoice]) -> Vec<ModeChoice> {
         let mut playable: Vec<ModeChoice> = ranked.to_vec();
-        if self.unplayable_profile(camera).is_some() && can_encode(ranked) {
+        if self.why_encoded(camera).is_some() && can_encode(ranked) {
             playable.retain(|mode| mode.handling != Handling::PassThrough);
         }
         if playable.iter().all(|mode| self.is_failed(camera, mode)) {
@@ -82,10 +91,16 @@ impl SetAside {
                 "the camera does not start in {failed} ({reason}): {mode} is taken until it is plugged in anew"
             ));
         }
-        let profile = self.unplayable_profile(camera).filter(|_| mode.handling != Handling::PassThrough)?;
-        Some(format!(
-            "somebody who watches cannot play the camera's own H.264 (profile {profile}): {mode} is encoded here instead"
-        ))
+        let (why, profile) = self.why_encoded(camera).filter(|_| mode.handling != Handling::PassThrough)?;
+        Some(match why {
+            WhyEncoded::Unplayable => format!(
+                "somebody who watches cannot play the camera's own H.264 (profile {profile}): {mode} is encoded here instead"
+            ),
+            WhyEncoded::RareKeyFrames => format!(
+                "the key frames of the camera's own H.264 are so far apart that whoever comes would wait for a picture: {mode} is \
+                 encoded here instead; camera.format = \"h264\" keeps the camera's own"
+            ),
+        })
     }
 
     fn failures<'a>(&'a self, camera: &'a CameraInfo) -> impl Iterator<Item = &'a Failed> {
@@ -96,8 +111,8 @@ impl SetAside {
         self.failures(camera).any(|failed| failed.mode == *mode)
     }
 
-    fn unplayable_profile(&self, camera: &CameraInfo) -> Option<ProfileLevelId> {
-        self.unplayable.iter().find(|(of, _)| *of == camera.bus_info).map(|(_, profile)| *profile)
+    fn why_encoded(&self, camera: &CameraInfo) -> Option<(WhyEncoded, ProfileLevelId)> {
+        self.own_h264.iter().find(|(of, ..)| *of == camera.bus_info).map(|(_, why, profile)| (*why, *profile))
     }
 }
 
@@ -186,7 +201,7 @@ mod tests {
     #[test]
     fn no_mode_with_the_cameras_own_encoder_is_left_where_somebody_cannot_play_it() {
         let (mut aside, camera, modes) = (SetAside::default(), camera(), modes());
-        aside.unplayable(&camera, HIGH);
+        aside.encode_instead(&camera, WhyEncoded::Unplayable, HIGH);
         assert_eq!(aside.left(&camera, &modes), modes[1..]);
         let note = aside.note(&camera, &modes[1]).unwrap();
         assert!(note.contains("profile 640028") && note.contains("MJPG 1280x720 is encoded"), "{note}");
@@ -198,5 +213,19 @@ mod tests {
         aside.found(None);
         aside.found(Some(Path::new("/dev/video2")));
         assert_eq!(aside.left(&camera, &modes), modes[1..], "whoever cannot play it may still watch");
+    }
+
+    #[test]
+    fn a_camera_whose_key_frames_are_rare_is_encoded_and_the_owner_told_how_not() {
+        let (mut aside, camera, modes) = (SetAside::default(), camera(), modes());
+        aside.encode_instead(&camera, WhyEncoded::RareKeyFrames, HIGH);
+        aside.encode_instead(&camera, WhyEncoded::Unplayable, HIGH);
+        assert_eq!(aside.left(&camera, &modes), modes[1..]);
+        let note = aside.note(&camera, &modes[1]).unwrap();
+        for part in ["key frames", "MJPG 1280x720 is encoded", "camera.format = \"h264\""] {
+            assert!(note.contains(part), "{note}");
+        }
+        assert_eq!(aside.left(&camera, &modes[..1]), modes[..1], "there is nothing else");
+        assert_eq!(aside.note(&camera, &modes[0]), None);
     }
 }
