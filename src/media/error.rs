@@ -149,6 +149,17 @@ pub enum MediaError {
         /// Why.
         reason: String,
     },
+    /// The device is there, and its driver gives an error where it is opened.
+    #[error(
+        "the camera {device} does not open: {reason}; it is tried again, and should that not help, plug it out and in, or try \
+         another port or cable"
+    )]
+    DeviceFails {
+        /// The device's path.
+        device: String,
+        /// The system's words.
+        reason: String,
+    },
     /// Another program has the device.
     #[error("the camera {device} is in use by another program; `fuser -v {device}` names it")]
     DeviceBusy {
@@ -259,7 +270,7 @@ impl MediaError {
             Self::DeviceBusy { device } => CameraTrouble::Busy { device: device.clone() },
             Self::Encoder { .. } | Self::NoEncoder { .. } => CameraTrouble::Encoder,
             Self::Hung { .. } => CameraTrouble::Hung,
-            Self::Pipeline { .. } => CameraTrouble::Silent,
+            Self::Pipeline { .. } | Self::DeviceFails { .. } => CameraTrouble::Silent,
             _ => CameraTrouble::Unusable,
         }
     }

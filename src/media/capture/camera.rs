@@ -130,7 +130,11 @@ pub fn video_nodes() -> Result<Vec<PathBuf>, MediaError> {
 pub fn inspect(path: &Path, size: Option<(u32, u32)>) -> Result<CameraInfo, MediaError> {
     let unusable = |reason: String| MediaError::NotACamera { device: shown(path), reason };
     let device = Device::with_path(path).map_err(|error| refused(path, &error))?;
-    let caps = guarded(|| device.query_caps()).map_err(|error| unusable(error.to_string()))?;
+    let caps = guarded(|| device.query_caps()).map_err(|error| match error.raw_os_error() {
+        // ENOTTY, EINVAL: it knows no such question.
+        None | Some(25 | 22) => unusable(error.to_string()),
+        Some(_) => refused(path, &error),
+    })?;
     // `v4l` gives `device_caps`: what this very node can, not the whole device.
     // An output besides is no reason to refuse: v4l2loopback has both.
     let m2m = Flags::VIDEO_M2M | Flags::VIDEO_M2M_MPLANE;
@@ -168,7 +172,8 @@ fn refused(path: &Path, error: &io::Error) -> MediaError {
             // ENXIO, ENODEV: the node is still there but its device is going.
             MediaError::DeviceMissing { device }
         }
-        _ => MediaError::NotACamera { device, reason: error.to_string() },
+        // EIO, ETIMEDOUT, EPROTO and their like: a camera all the same.
+        _ => MediaError::DeviceFails { device, reason: error.to_string() },
     }
 }
 
@@ -310,6 +315,11 @@ mod tests {
     fn something_that_is_no_camera_is_refused_in_words() {
         let missing = inspect(Path::new("/dev/video-that-is-not-there"), None).unwrap_err();
         assert!(matches!(missing, MediaError::DeviceMissing { .. }), "{missing}");
+        for (code, reason) in [(5, "Input/output error"), (110, "timed out")] {
+            let fails = refused(Path::new("/dev/video0"), &io::Error::from_raw_os_error(code));
+            assert!(matches!(fails, MediaError::DeviceFails { .. }), "{fails}");
+            assert!(fails.to_string().contains(reason), "{fails}");
+        }
         let null = inspect(Path::new("/dev/null"), None).unwrap_err();
         assert!(matches!(null, MediaError::NotACamera { .. }), "{null}");
     }

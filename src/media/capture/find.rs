@@ -48,7 +48,11 @@ fn first(size: Option<(u32, u32)>) -> Result<CameraInfo, MediaError> {
         match camera::inspect(&node, size) {
             Ok(info) if info.is_usable() => return Ok(info),
             // A node that may not be opened or is going away says more than "none found".
-            Err(error @ (MediaError::DeviceDenied { .. } | MediaError::DeviceBusy { .. })) => {
+            Err(
+                error @ (MediaError::DeviceDenied { .. }
+                | MediaError::DeviceBusy { .. }
+                | MediaError::DeviceFails { .. }),
+            ) => {
                 refusal.get_or_insert(error);
             }
             Ok(info) => {

@@ -12,6 +12,7 @@ use crate::media::look::PictureLook;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::Plan;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{ProfileLevelId, Rendition};
 
@@ -82,8 +83,8 @@ pub trait CaptureBackend {
     /// `plan`'s encoder does not take the camera's own buffers: the next one is to copy them.
     fn give_up_sharing(&mut self, _plan: &Plan, _reason: &str) {}
 
-    /// Somebody who wants to watch cannot play what `plan` passes through: the next one is to encode.
-    fn encode_instead(&mut self, plan: &Plan);
+    /// What `plan` passes through does not do: the next one is to encode.
+    fn encode_instead(&mut self, plan: &Plan, why: WhyEncoded);
 
     /// What was found out about cameras and encoders, those given up among them.
     fn learnt(&self) -> Learnt {

@@ -18,11 +18,15 @@ use crate::media::life::status_report::{StatusFacts, StatusPublisher};
 use crate::media::look::PictureLook;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::plan::config::MediaConfig;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::status::{CameraState, MediaStatus};
 use crate::media::still::queue::{Reply, SnapshotQueue};
 use crate::media::still::snapshot::Snapshot;
 use crate::stream::{KeyFrameReason, Rendition};
 
+/// Somebody may wait so long for a key frame of a camera that encodes itself and cannot be asked for one; where they are further apart, it
+/// is encoded here. Most cameras have one each second or two.
+const RARE_KEY_FRAMES: Duration = Duration::from_secs(3);
 /// Figures of a live stream are published this often.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -113,8 +117,8 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             && !self.backend.request(Rendition::Full, PipelineRequest::KeyFrame)
         {
             tracing::debug!("nobody to ask for a key frame; the camera's own interval must do");
-            self.limiter.reset();
         }
+        self.watch_rare_key_frames();
         self.feed(Input::Tick);
         self.leave_pictures_out(now);
         self.tend_small();
@@ -226,7 +230,11 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             return;
         }
         self.feed(Input::Failed(error.into()));
-        let is_refused = matches!(error, MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. });
+        // Another mode would not be opened either.
+        let is_refused = matches!(
+            error,
+            MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. } | MediaError::DeviceFails { .. }
+        );
         if !was_live && !is_refused {
             self.start_failed(by_encoder, &error.to_string());
         }
@@ -248,6 +256,23 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         let deafness = self.is_up.then(|| self.camera.deafness(&mut self.backend, &self.limiter)).flatten();
         if let Some(error) = deafness {
             self.failed(&error, true, true);
+        }
+    }
+
+    /// A viewer who needs a key frame would wait for that of a camera which encodes itself.
+    fn watch_rare_key_frames(&mut self) {
+        let waited = self.limiter.waited_for(self.backend.last_picture());
+        if self.is_up && waited.is_some_and(|waited| waited >= RARE_KEY_FRAMES) {
+            self.encode_instead(WhyEncoded::RareKeyFrames);
+        }
+    }
+
+    /// The camera's own H.264 does not do.
+    pub fn encode_instead(&mut self, why: WhyEncoded) {
+        if self.camera.encode_instead(&mut self.backend, why) {
+            self.look();
+            // Waited for by a viewer.
+            self.publish();
         }
     }
 
@@ -343,15 +368,6 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
             self.backend.request(Rendition::Full, PipelineRequest::PictureCopy);
         }
         self.feed(Input::Snapshot(self.snapshots.need_camera()));
-    }
-
-    /// Somebody who wants to watch cannot play the camera's own H.264.
-    pub fn encode_instead(&mut self) {
-        if self.camera.encode_instead(&mut self.backend) {
-            self.look();
-            // Waited for by that viewer.
-            self.publish();
-        }
     }
 
     /// The privacy switch.

@@ -23,6 +23,7 @@ use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::config::MediaConfig;
 use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::{Plan, Planner};
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::still::snapshot;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{Fanout, ProfileLevelId, Rendition};
@@ -155,8 +156,8 @@ impl CaptureBackend for GstBackend {
         self.planner.give_up_sharing(plan, reason);
     }
 
-    fn encode_instead(&mut self, plan: &Plan) {
-        self.planner.encode_instead(plan);
+    fn encode_instead(&mut self, plan: &Plan, why: WhyEncoded) {
+        self.planner.encode_instead(plan, why);
     }
 
     fn learnt(&self) -> Learnt {

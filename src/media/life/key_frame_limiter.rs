@@ -69,6 +69,13 @@ impl KeyFrameLimiter {
         }
     }
 
+    /// How long those who wait for a key frame, where there are any and one came before, have seen pictures come without one, when the
+    /// last came out at `last_picture`.
+    pub fn waited_for(&self, last_picture: Instant) -> Option<Duration> {
+        self.pending?;
+        self.last_out.map(|at| last_picture.saturating_duration_since(at))
+    }
+
     /// The first picture of a run was none a decoder can start at (a camera's own stream).
     pub fn begins_without_key_frame(&mut self, now: Instant) {
         self.last_out = Some(now);

@@ -38,6 +38,64 @@ fn what_a_viewer_cannot_play_is_encoded_from_then_on() {
     assert_eq!(world.state(), CameraState::Starting);
 }
 
+/// A live camera that encodes itself and cannot be asked for a key frame.
+fn with_own_h264() -> World {
+    let mut world = World::new(Some(camera()), true);
+    world.machine.borrow_mut().passes_through = true;
+    world.tell(Message::Mode(None, None));
+    world.go_live();
+    key_frame(&mut world);
+    world
+}
+
+fn key_frame(world: &mut World) {
+    let (_, run) = *world.machine.borrow().runs.last().unwrap();
+    world.tell(Message::Pipeline(Rendition::Full, run, PipelineEvent::KeyFrame));
+}
+
+#[test]
+fn who_would_wait_long_for_a_cameras_own_key_frame_is_encoded_for() {
+    for reason in [KeyFrameReason::Join, KeyFrameReason::Loss] {
+        let mut world = with_own_h264();
+        let starts = world.machine.borrow().starts_at.len();
+        world.pass(ms(1000));
+        world.tell(Message::KeyFrame(Rendition::Full, reason));
+        world.pass(ms(1900));
+        assert_eq!(world.machine.borrow().starts_at.len(), starts, "one may come yet");
+        world.pass(ms(1200));
+        assert_eq!(world.machine.borrow().starts_at.len(), starts + 1, "{reason:?}");
+        assert!(!world.machine.borrow().passes_through);
+        assert_eq!(world.state(), CameraState::Starting, "nobody is told of an error");
+    }
+}
+
+#[test]
+fn whoever_comes_when_it_is_known_that_key_frames_are_rare_waits_no_more() {
+    let mut world = with_own_h264();
+    world.pass(ms(9000));
+    assert!(world.machine.borrow().passes_through, "nobody wants one");
+    world.tell(Message::KeyFrame(Rendition::Full, KeyFrameReason::Join));
+    world.pass(ms(40));
+    assert!(!world.machine.borrow().passes_through);
+}
+
+#[test]
+fn a_camera_with_a_key_frame_each_two_seconds_is_left_alone() {
+    let mut world = with_own_h264();
+    let starts = world.machine.borrow().starts_at.len();
+    for _ in 0..10 {
+        world.tell(Message::KeyFrame(Rendition::Full, KeyFrameReason::Join));
+        world.pass(ms(2000));
+        key_frame(&mut world);
+    }
+    // One that gives no pictures is not helped by an encoder.
+    world.machine.borrow_mut().gives_pictures = false;
+    world.tell(Message::KeyFrame(Rendition::Full, KeyFrameReason::Join));
+    world.pass(ms(2900));
+    assert!(world.machine.borrow().passes_through);
+    assert_eq!(world.machine.borrow().starts_at.len(), starts);
+}
+
 /// A world whose board has an encoder, and the failure of its pipeline.
 fn with_board_encoder() -> (World, impl Fn(u64) -> Message) {
     let mut world = World::new(Some(camera()), true);

@@ -17,6 +17,7 @@ use crate::media::life::key_frame_limiter::{Hearing, KeyFrameLimiter};
 use crate::media::life::lifecycle::DeviceCondition;
 use crate::media::look::PictureLook;
 use crate::media::plan::planner::Plan;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::plan::source::Source;
 use crate::media::plan::styling::FLIPS;
 
@@ -140,10 +141,10 @@ impl PlannedCamera {
         self.plan.as_ref().is_some_and(|plan| plan.note.is_some() && Some(&plan.source) != before)
     }
 
-    /// Somebody cannot play what the camera encodes. Whether another look is due.
-    pub fn encode_instead(&mut self, backend: &mut impl CaptureBackend) -> bool {
+    /// What the camera encodes does not do. Whether another look is due.
+    pub fn encode_instead(&mut self, backend: &mut impl CaptureBackend, why: WhyEncoded) -> bool {
         let passed_through = self.plan.as_ref().filter(|plan| plan.encoder.is_none() && plan.could_encode);
-        passed_through.inspect(|plan| backend.encode_instead(plan)).is_some()
+        passed_through.inspect(|plan| backend.encode_instead(plan, why)).is_some()
     }
 
     /// The encoder may have to be replaced.

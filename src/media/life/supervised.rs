@@ -24,6 +24,7 @@ use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::learnt::Learnt;
 use crate::media::plan::planner::Plan;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::still::snapshot::CapturedPicture;
 use crate::stream::{ProfileLevelId, Rendition};
 
@@ -335,11 +336,12 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> CaptureBackend for Supervise
         });
     }
 
-    fn encode_instead(&mut self, plan: &Plan) {
+    fn encode_instead(&mut self, plan: &Plan, why: WhyEncoded) {
         let plan = plan.clone();
         // The same.
-        let _ = self
-            .ask_and_know("another plan", self.limits.other, move |machine| machine.encode_instead(&plan));
+        let _ = self.ask_and_know("another plan", self.limits.other, move |machine| {
+            machine.encode_instead(&plan, why);
+        });
     }
 
     fn start(

@@ -76,7 +76,7 @@ impl CaptureBackend for Machine {
 
     fn give_up(&mut self, _plan: &Plan, _by_encoder: bool, _reason: &str) {}
 
-    fn encode_instead(&mut self, _plan: &Plan) {}
+    fn encode_instead(&mut self, _plan: &Plan, _why: WhyEncoded) {}
 
     fn learnt(&self) -> Learnt {
         Learnt::of_bad_encoder(&format!("of machine {}", self.0))

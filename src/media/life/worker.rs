@@ -9,6 +9,7 @@ use crate::media::life::capture_side::CaptureSide;
 use crate::media::life::inbox::{Inbox, InboxSender, Message};
 use crate::media::life::lifecycle::Input;
 use crate::media::plan::config::MediaConfig;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::status::MediaStatus;
 use crate::stream::Rendition;
 
@@ -80,7 +81,7 @@ impl<B: CaptureBackend + Gauges> Worker<B> {
                 tracing::info!("restart of the pipeline asked for");
                 capture.feed(Input::Restart);
             }
-            Message::EncodeInstead => capture.encode_instead(),
+            Message::EncodeInstead => capture.encode_instead(WhyEncoded::Unplayable),
             Message::Warm(duration) => capture.feed(Input::Warm(duration)),
             Message::Streaming(on) => capture.set_streaming(on),
             Message::DeviceChanged => capture.device_changed(),

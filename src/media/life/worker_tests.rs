@@ -17,6 +17,7 @@ use crate::media::life::status_report::first_status;
 use crate::media::pipeline::event::PipelineEvent;
 use crate::media::pipeline::timeline::StreamFigures;
 use crate::media::plan::planner::Plan;
+use crate::media::plan::set_aside::WhyEncoded;
 use crate::media::plan::source::Source;
 use crate::media::status::CameraState;
 use crate::media::still::snapshot::CapturedPicture;
@@ -155,7 +156,7 @@ impl CaptureBackend for Simulated {
         self.0.borrow_mut().is_shared = false;
     }
 
-    fn encode_instead(&mut self, plan: &Plan) {
+    fn encode_instead(&mut self, plan: &Plan, _why: WhyEncoded) {
         assert!(plan.encoder.is_none(), "it is encoded already");
         self.0.borrow_mut().passes_through = false;
     }
@@ -184,8 +185,9 @@ impl CaptureBackend for Simulated {
     }
 
     fn request(&mut self, rendition: Rendition, request: PipelineRequest) -> bool {
-        self.0.borrow_mut().requests.push((rendition, request));
-        true
+        let mut machine = self.0.borrow_mut();
+        machine.requests.push((rendition, request));
+        !(machine.passes_through && request == PipelineRequest::KeyFrame)
     }
 
     fn set_control(

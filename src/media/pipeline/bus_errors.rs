@@ -58,6 +58,9 @@ pub fn explain(device: &str, error: &glib::Error, debug: Option<&str>) -> MediaE
     if error.matches(gst::ResourceError::NotFound) || debug.contains("No such file") {
         return MediaError::DeviceMissing { device };
     }
+    if error.matches(gst::ResourceError::OpenReadWrite) || error.matches(gst::ResourceError::OpenRead) {
+        return MediaError::DeviceFails { device, reason: reason(error.message(), debug) };
+    }
     let words = start_refusal(debug).map_or_else(|| reason(error.message(), debug), ToOwned::to_owned);
     MediaError::Pipeline { device, reason: words }
 }

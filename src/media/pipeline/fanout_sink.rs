@@ -128,7 +128,7 @@ impl FanoutSink {
         let now = Instant::now();
         let kind = h264::picture_kind(&data);
         // Without a stamp: those of the camera's pipeline may go on meanwhile.
-        let media_time = lock(&self.timeline).media_time(None, now);
+        let media_time = lock(&self.timeline).media_time(None, now, now);
         if kind.key_frame {
             report(PipelineEvent::KeyFrame);
         }
@@ -140,12 +140,17 @@ impl FanoutSink {
         let now = Instant::now();
         let kind = h264::picture_kind(&data);
         let key_frame = kind.key_frame;
-        let captured_at = now.checked_sub(age).unwrap_or(now);
-        let media_time = match self.rendition {
-            Rendition::Full => lock(&self.timeline).media_time(stamp, captured_at),
-            Rendition::Small => lock(&self.timeline).same_time(stamp, captured_at),
+        let (media_time, captured_at) = {
+            let mut timeline = lock(&self.timeline);
+            let stamped_at = now.checked_sub(age).unwrap_or(now);
+            let media_time = match self.rendition {
+                Rendition::Full => timeline.media_time(stamp, stamped_at, now),
+                Rendition::Small => timeline.same_time(stamp, stamped_at, now),
+            };
+            (media_time, timeline.captured_at(media_time, now))
         };
-        self.meter().frame(now, data.len(), key_frame, age);
+        let latency = now.saturating_duration_since(captured_at);
+        self.meter().frame(now, data.len(), key_frame, latency);
         let since_epoch = now.saturating_duration_since(self.epoch).as_millis();
         self.last_picture_ms.store(u64::try_from(since_epoch).unwrap_or(0), Ordering::Relaxed);
         if first {

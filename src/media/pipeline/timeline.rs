@@ -7,10 +7,16 @@ use crate::media::latency::Latency;
 /// Smallest step of media time: above the 11 µs of a 90 kHz RTP clock.
 const MIN_STEP: Duration = Duration::from_micros(100);
 
+/// Stamps that say that a picture is older than this when it comes, or this far in the future, are not those of its capture: a camera's
+/// clock has jumped, or runs at another speed.
+const OLDEST: Duration = Duration::from_secs(5);
+const NEWEST: Duration = Duration::from_secs(1);
+
 /// Turns the time stamps of one pipeline run after another into one rising media time.
 ///
 /// Each run's stamps start near zero. The first picture of a run anchors it to the time since the
-/// process started; later pictures follow the stamps alone, so scheduling does not jitter them.
+/// process started; later pictures follow the stamps alone, so scheduling does not jitter them. Stamps are a camera's word: where
+/// they stand still, go back, or leave the time of arrival behind, they are anchored afresh to that.
 #[derive(Debug)]
 pub struct Timeline {
     epoch: Instant,
@@ -29,27 +35,43 @@ impl Timeline {
         self.anchor = None;
     }
 
-    /// Media time of a picture with `stamp` (its running time, if the source gives one) that was
-    /// captured at `captured_at`.
-    pub fn media_time(&mut self, stamp: Option<Duration>, captured_at: Instant) -> Duration {
-        let since_epoch = captured_at.saturating_duration_since(self.epoch);
-        let time = match (stamp, self.anchor) {
-            (Some(stamp), Some((from, at))) => (at + stamp).checked_sub(from).unwrap_or(since_epoch),
-            (Some(stamp), None) => {
-                self.anchor = Some((stamp, since_epoch));
-                since_epoch
-            }
-            (None, _) => since_epoch,
-        };
+    /// Media time of a picture with `stamp` (its running time, if the source gives one) that came at `now`, and that was captured
+    /// at `captured_at` if the stamp is right.
+    pub fn media_time(&mut self, stamp: Option<Duration>, captured_at: Instant, now: Instant) -> Duration {
+        let stamped = self.stamped(stamp, captured_at, now).filter(|time| *time > self.last);
+        let time = stamped.unwrap_or_else(|| self.since_epoch(now));
         self.last = time.max(self.last + MIN_STEP);
+        if let Some(stamp) = stamp
+            && (stamped.is_none() || self.anchor.is_none())
+        {
+            self.anchor = Some((stamp, self.last));
+        }
         self.last
     }
 
     /// The time that [`Self::media_time`] gives, or gave, a picture of this run with the same stamp; for another rendition
     /// of the pictures.
-    pub fn same_time(&self, stamp: Option<Duration>, captured_at: Instant) -> Duration {
-        let anchored = stamp.zip(self.anchor).and_then(|(stamp, (from, at))| (at + stamp).checked_sub(from));
-        anchored.unwrap_or_else(|| captured_at.saturating_duration_since(self.epoch))
+    pub fn same_time(&self, stamp: Option<Duration>, captured_at: Instant, now: Instant) -> Duration {
+        self.stamped(stamp, captured_at, now).unwrap_or_else(|| self.since_epoch(now))
+    }
+
+    /// When a picture of this media time was captured, where it came at `now`.
+    pub fn captured_at(&self, media_time: Duration, now: Instant) -> Instant {
+        (self.epoch + media_time).min(now)
+    }
+
+    /// The time by the stamp, where that can be.
+    fn stamped(&self, stamp: Option<Duration>, captured_at: Instant, now: Instant) -> Option<Duration> {
+        let time = match (stamp?, self.anchor) {
+            (stamp, Some((from, at))) => (at + stamp).checked_sub(from)?,
+            (_, None) => self.since_epoch(captured_at),
+        };
+        let came = self.since_epoch(now);
+        (time + OLDEST >= came && time <= came + NEWEST).then_some(time)
+    }
+
+    fn since_epoch(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.epoch)
     }
 }
 
@@ -148,28 +170,75 @@ mod tests {
     fn media_time_follows_the_stamps_and_never_jumps_back() {
         let epoch = Instant::now();
         let mut timeline = Timeline::new(epoch);
-        assert_eq!(timeline.media_time(Some(ms(5)), epoch + ms(1000)), ms(1000));
+        let at = |ms_after| epoch + ms(ms_after);
+        assert_eq!(timeline.media_time(Some(ms(5)), at(1000), at(1040)), ms(1000));
         // The second picture was handled late; its stamp says when it was taken.
-        assert_eq!(timeline.media_time(Some(ms(38)), epoch + ms(1050)), ms(1033));
+        assert_eq!(timeline.media_time(Some(ms(38)), at(1050), at(1090)), ms(1033));
         // Another rendition was encoded later or earlier, and does not move the time of this one.
-        assert_eq!(timeline.same_time(Some(ms(38)), epoch + ms(1090)), ms(1033));
-        assert_eq!(timeline.same_time(Some(ms(72)), epoch + ms(1060)), ms(1067));
-        assert_eq!(timeline.media_time(Some(ms(72)), epoch + ms(1110)), ms(1067));
+        assert_eq!(timeline.same_time(Some(ms(38)), at(1090), at(1130)), ms(1033));
+        assert_eq!(timeline.same_time(Some(ms(72)), at(1060), at(1100)), ms(1067));
+        assert_eq!(timeline.media_time(Some(ms(72)), at(1110), at(1150)), ms(1067));
+        assert_eq!(timeline.captured_at(ms(1067), at(1150)), at(1067));
         timeline.start_run();
-        assert_eq!(timeline.media_time(Some(ms(0)), epoch + ms(3000)), ms(3000));
-        assert_eq!(timeline.media_time(Some(ms(33)), epoch + ms(3033)), ms(3033));
+        assert_eq!(timeline.media_time(Some(ms(0)), at(3000), at(3040)), ms(3000));
+        assert_eq!(timeline.media_time(Some(ms(33)), at(3033), at(3073)), ms(3033));
     }
 
     #[test]
     fn a_repeated_or_missing_stamp_still_rises() {
         let epoch = Instant::now();
         let mut timeline = Timeline::new(epoch);
-        let first = timeline.media_time(Some(ms(0)), epoch + ms(10));
-        let second = timeline.media_time(Some(ms(0)), epoch + ms(10));
-        let third = timeline.media_time(None, epoch);
+        let first = timeline.media_time(Some(ms(0)), epoch + ms(10), epoch + ms(10));
+        let second = timeline.media_time(Some(ms(0)), epoch + ms(10), epoch + ms(10));
+        let third = timeline.media_time(None, epoch, epoch);
         assert!(first < second && second < third);
         timeline.start_run();
-        assert!(timeline.media_time(Some(ms(0)), epoch) > third);
+        assert!(timeline.media_time(Some(ms(0)), epoch, epoch) > third);
+    }
+
+    /// Media time at 30 pictures a second for ten seconds of right stamps and ten seconds of those that `lie` makes of them: how far
+    /// it is off the time of arrival at most, and its longest step.
+    fn under(lie: impl Fn(Duration) -> Duration) -> (Duration, Duration) {
+        let epoch = Instant::now();
+        let (mut timeline, mut last) = (Timeline::new(epoch), None);
+        let (mut error, mut step) = (Duration::ZERO, Duration::ZERO);
+        for number in 0..600_u64 {
+            let right = ms(60_000 + number * 33);
+            let stamp = if number < 300 { right } else { lie(right) };
+            let now = epoch + right + ms(40);
+            let age = (right + ms(40)).saturating_sub(stamp);
+            let time = timeline.media_time(Some(stamp), now.checked_sub(age).unwrap(), now);
+            error = error.max(time.abs_diff(right));
+            assert!(last.is_none_or(|last| time > last), "time stands still at {number}");
+            step = step.max(last.map_or(Duration::ZERO, |last| time.saturating_sub(last)));
+            last = Some(time);
+        }
+        (error, step)
+    }
+
+    #[test]
+    fn time_goes_on_under_a_clock_that_lies() {
+        assert_eq!(under(|right| right), (ms(0), ms(33)));
+        let last_right = ms(60_000 + 299 * 33);
+        let stands = under(|_| last_right);
+        let lies = [
+            ("it jumps back by 3 s", under(|right| right.saturating_sub(ms(3000)))),
+            ("it jumps back by 8 s", under(|right| right.saturating_sub(ms(8000)))),
+            ("it jumps back by an hour", under(|right| right.saturating_sub(ms(3_600_000)))),
+            ("it jumps ahead by 3 s", under(|right| right + ms(3000))),
+            ("it jumps ahead by an hour", under(|right| right + ms(3_600_000))),
+            ("it stands still", stands),
+            (
+                "it jumps to and fro",
+                under(|right| right.saturating_sub(ms(u64::from(right.subsec_millis() % 2 * 4000)))),
+            ),
+        ];
+        for (lie, (error, step)) in lies {
+            assert!(error <= ms(50) && step <= ms(80), "{lie}: off by {error:?}, longest step {step:?}");
+        }
+        // What cannot be told from a camera that is late is bounded.
+        let (error, step) = under(|right| last_right + right.saturating_sub(last_right) / 2);
+        assert!(error < OLDEST + ms(50) && step < OLDEST + ms(50), "half as fast: {error:?}, {step:?}");
     }
 
     #[test]

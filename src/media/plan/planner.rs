@@ -24,7 +24,7 @@ use crate::media::plan::encoders::Encoders;
 use crate::media::plan::learnt::Learnt;
 use crate::media::plan::own_h264::{OwnH264, OwnH264Verdict};
 use crate::media::plan::rank::{self, Wish};
-use crate::media::plan::set_aside::{SetAside, can_encode};
+use crate::media::plan::set_aside::{OwnH264Fault, SetAside, WhyEncoded, can_encode};
 use crate::media::plan::source::Source;
 use crate::media::plan::styling::{self, Styling};
 use crate::media::test_picture;
@@ -176,13 +176,13 @@ impl Planner {
         self.aside.forget_failures();
     }
 
-    /// Somebody who wants to watch cannot play the camera's own H.264, or not turn it, which `plan` passes through: the next one
-    /// encodes, where the camera has something to encode.
-    pub fn encode_instead(&mut self, plan: &Plan) {
+    /// The camera's own H.264, which `plan` passes through, does not do: the next one encodes, where the camera has something to
+    /// encode.
+    pub fn encode_instead(&mut self, plan: &Plan, why: WhyEncoded) {
         if let (None, Some(camera), Some(profile)) = (plan.encoder, &plan.camera, plan.profile) {
             let is_turned = !plan.styling.viewers_turn().is_identity();
-            tracing::warn!(device = plan.device, %profile, is_turned, "a viewer cannot show the camera's own H.264");
-            self.aside.unplayable(camera, profile, is_turned);
+            tracing::warn!(device = plan.device, %profile, ?why, is_turned, "the camera's own H.264 is not passed through any more");
+            self.aside.encode_instead(camera, OwnH264Fault { why, profile, is_turned });
         }
     }
 

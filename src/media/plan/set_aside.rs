@@ -8,6 +8,26 @@ use crate::media::encode::encoder::EncoderSpec;
 use crate::media::plan::styling::Styling;
 use crate::stream::ProfileLevelId;
 
+/// Why what a camera encodes itself is not passed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyEncoded {
+    /// Somebody who wants to watch cannot play its profile.
+    Unplayable,
+    /// Its key frames are so far apart that somebody would wait long for a picture, and it cannot be asked for one.
+    RareKeyFrames,
+}
+
+/// What is wrong with what a camera encodes itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnH264Fault {
+    /// Why it is not passed through.
+    pub why: WhyEncoded,
+    /// Its profile.
+    pub profile: ProfileLevelId,
+    /// Viewers would have to turn it.
+    pub is_turned: bool,
+}
+
 /// Modes that are not asked for, and why.
 #[derive(Clone, Debug, Default)]
 pub struct SetAside {
@@ -15,8 +35,8 @@ pub struct SetAside {
     node: Option<PathBuf>,
     /// Modes that did not start, each with the reason.
     failed: Vec<Failed>,
-    /// Cameras whose own H.264 somebody cannot show.
-    unplayable: Vec<Unplayable>,
+    /// Cameras whose own H.264 is not passed through.
+    own_h264: Vec<(String, OwnH264Fault)>,
     /// Cameras whose buffers the encoder does not take, by mode: it wants rows and lines laid out in its own way.
     unshareable: Vec<(String, ModeChoice)>,
 }
@@ -26,14 +46,6 @@ struct Failed {
     camera: String,
     mode: ModeChoice,
     reason: String,
-}
-
-#[derive(Clone, Debug)]
-struct Unplayable {
-    camera: String,
-    profile: ProfileLevelId,
-    /// It was to be turned by whoever watches.
-    is_turned: bool,
 }
 
 impl SetAside {
@@ -60,11 +72,10 @@ impl SetAside {
         }
     }
 
-    /// Somebody who wants to watch cannot play the camera's own H.264, which has this profile, or cannot turn it, where he has to.
-    pub fn unplayable(&mut self, camera: &CameraInfo, profile: ProfileLevelId, is_turned: bool) {
-        if self.unplayable_by(camera).is_none() {
-            let camera = camera.bus_info.clone();
-            self.unplayable.push(Unplayable { camera, profile, is_turned });
+    /// The camera's own H.264 does not do.
+    pub fn encode_instead(&mut self, camera: &CameraInfo, fault: OwnH264Fault) {
+        if self.why_encoded(camera).is_none() {
+            self.own_h264.push((camera.bus_info.clone(), fault));
         }
     }
 
@@ -96,7 +107,7 @@ impl SetAside {
     /// What of `ranked` is left. Where every mode failed, all begin anew; where none can be encoded, the camera's own H.264 stays.
     pub fn left(&mut self, camera: &CameraInfo, ranked: &[ModeChoice]) -> Vec<ModeChoice> {
         let mut playable: Vec<ModeChoice> = ranked.to_vec();
-        if self.unplayable_by(camera).is_some() && can_encode(ranked) {
+        if self.why_encoded(camera).is_some() && can_encode(ranked) {
             playable.retain(|mode| mode.handling != Handling::PassThrough);
         }
         if playable.iter().all(|mode| self.is_failed(camera, mode)) {
@@ -120,12 +131,17 @@ impl SetAside {
                 "the camera does not start in {failed} ({reason}): {mode} is taken until it is plugged in anew"
             ));
         }
-        let unplayable = self.unplayable_by(camera).filter(|_| mode.handling != Handling::PassThrough)?;
-        let (profile, or_turn) =
-            (unplayable.profile, if unplayable.is_turned { " or cannot turn it" } else { "" });
-        Some(format!(
-            "somebody who watches cannot play the camera's own H.264 (profile {profile}){or_turn}: {mode} is encoded here instead"
-        ))
+        let fault = self.why_encoded(camera).filter(|_| mode.handling != Handling::PassThrough)?;
+        let (profile, or_turn) = (fault.profile, if fault.is_turned { " or cannot turn it" } else { "" });
+        Some(match fault.why {
+            WhyEncoded::Unplayable => format!(
+                "somebody who watches cannot play the camera's own H.264 (profile {profile}){or_turn}: {mode} is encoded here instead"
+            ),
+            WhyEncoded::RareKeyFrames => format!(
+                "the key frames of the camera's own H.264 are so far apart that whoever comes would wait for a picture: {mode} is \
+                 encoded here instead; camera.format = \"h264\" keeps the camera's own"
+            ),
+        })
     }
 
     fn failures<'a>(&'a self, camera: &'a CameraInfo) -> impl Iterator<Item = &'a Failed> {
@@ -136,8 +152,8 @@ impl SetAside {
         self.failures(camera).any(|failed| failed.mode == *mode)
     }
 
-    fn unplayable_by(&self, camera: &CameraInfo) -> Option<&Unplayable> {
-        self.unplayable.iter().find(|unplayable| unplayable.camera == camera.bus_info)
+    fn why_encoded(&self, camera: &CameraInfo) -> Option<OwnH264Fault> {
+        self.own_h264.iter().find(|(of, _)| *of == camera.bus_info).map(|(_, fault)| *fault)
     }
 }
 
@@ -253,9 +269,10 @@ mod tests {
     fn no_mode_with_the_cameras_own_encoder_is_left_where_somebody_cannot_play_it() {
         let (mut aside, camera, modes) = (SetAside::default(), camera(), modes());
         let mut turned = aside.clone();
-        turned.unplayable(&camera, HIGH, true);
+        let fault = OwnH264Fault { why: WhyEncoded::Unplayable, profile: HIGH, is_turned: true };
+        turned.encode_instead(&camera, fault);
         assert!(turned.note(&camera, &modes[1]).is_some_and(|note| note.contains("cannot turn it: MJPG")));
-        aside.unplayable(&camera, HIGH, false);
+        aside.encode_instead(&camera, OwnH264Fault { is_turned: false, ..fault });
         assert_eq!(aside.left(&camera, &modes), modes[1..]);
         let note = aside.note(&camera, &modes[1]).unwrap();
         assert!(note.contains("profile 640028") && note.contains("MJPG 1280x720 is encoded"), "{note}");
@@ -267,5 +284,20 @@ mod tests {
         aside.found(None);
         aside.found(Some(Path::new("/dev/video2")));
         assert_eq!(aside.left(&camera, &modes), modes[1..], "whoever cannot play it may still watch");
+    }
+
+    #[test]
+    fn a_camera_whose_key_frames_are_rare_is_encoded_and_the_owner_told_how_not() {
+        let (mut aside, camera, modes) = (SetAside::default(), camera(), modes());
+        let fault = OwnH264Fault { why: WhyEncoded::RareKeyFrames, profile: HIGH, is_turned: false };
+        aside.encode_instead(&camera, fault);
+        aside.encode_instead(&camera, OwnH264Fault { why: WhyEncoded::Unplayable, ..fault });
+        assert_eq!(aside.left(&camera, &modes), modes[1..]);
+        let note = aside.note(&camera, &modes[1]).unwrap();
+        for part in ["key frames", "MJPG 1280x720 is encoded", "camera.format = \"h264\""] {
+            assert!(note.contains(part), "{note}");
+        }
+        assert_eq!(aside.left(&camera, &modes[..1]), modes[..1], "there is nothing else");
+        assert_eq!(aside.note(&camera, &modes[0]), None);
     }
 }

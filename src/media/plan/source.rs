@@ -10,6 +10,9 @@ use crate::media::elements::{as_i32, bits_per_s, filter, make, set_v4l2_controls
 use crate::media::encode::encoder::{EncodeSettings, EncoderSpec};
 use crate::media::error::MediaError;
 
+/// A camera that cannot be asked for a key frame is to give one this often, in seconds.
+const UNASKED_KEY_FRAMES_S: u32 = 2;
+
 /// Where pictures come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -53,7 +56,7 @@ pub fn camera_elements(
         let wanted = [
             ("repeat_sequence_header", 1),
             ("h264_profile", 1), // constrained baseline: what every browser takes
-            ("h264_i_frame_period", as_i32(settings.keyframe_interval())),
+            ("h264_i_frame_period", as_i32(key_frame_interval(camera, settings))),
             // The Pi's default is 10 Mbit/s.
             ("video_bitrate", bits_per_s(settings.bitrate_kbps)),
         ];
@@ -63,6 +66,16 @@ pub fn camera_elements(
         set_v4l2_controls(&source, &controls);
     }
     Ok(vec![source, filter(camera_caps(mode))?])
+}
+
+/// Pictures from one key frame to the next. Where none can be asked for, whoever comes waits for it.
+fn key_frame_interval(camera: &CameraInfo, settings: &EncodeSettings) -> u32 {
+    let wanted = settings.keyframe_interval();
+    if camera.has_control("force_key_frame") {
+        return wanted;
+    }
+    let unasked = EncodeSettings { keyframe_interval_s: UNASKED_KEY_FRAMES_S, ..*settings };
+    wanted.min(unasked.keyframe_interval())
 }
 
 fn camera_caps(mode: &ModeChoice) -> gst::Caps {

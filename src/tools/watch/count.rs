@@ -10,6 +10,9 @@ const MAX_WAITING: usize = 1024;
 /// A jump this far is a new stream, not a loss.
 const MAX_JUMP: i64 = 4096;
 
+/// The clock of RTP time for video, RFC 6184.
+const RTP_HZ: f64 = 90_000.0;
+
 const NAL_IDR: u8 = 5;
 const NAL_SPS: u8 = 7;
 const NAL_STAP_A: u8 = 24;
@@ -37,6 +40,8 @@ pub struct ViewerFigures {
     pub shown: u64,
     /// Those with an IDR picture.
     pub key_frames: u64,
+    /// Those of them without parameter sets, at which no decoder can start.
+    pub bare_key_frames: u64,
     /// Access units that a lost packet spoilt.
     pub broken: u64,
     /// Packets that never came, not by retransmission either, or too late.
@@ -49,6 +54,10 @@ pub struct ViewerFigures {
     pub first_key_frame: Option<Instant>,
     /// The longest time between two whole access units, or from the last one to the end.
     pub longest_gap: Duration,
+    /// Access units whose RTP time is not after that of the one before.
+    pub backward: u64,
+    /// The most by which RTP time since the first access unit was ahead of the clock or behind it.
+    pub clock_error: Duration,
     /// Whole access units a second, between the first and the last.
     pub fps: f64,
     /// RTP payload bits a second, between the first and the last packet.
@@ -79,12 +88,22 @@ pub struct Counter {
     last_packet: Option<Instant>,
     first_frame: Option<Instant>,
     last_frame: Option<Instant>,
+    clock: MediaClock,
+}
+
+/// The RTP time of access units that came one after another.
+#[derive(Default)]
+struct MediaClock {
+    last: Option<u32>,
+    /// Since the first one, in ticks of [`RTP_HZ`].
+    ticks: i64,
 }
 
 /// The access unit that is being put together.
 struct Unit {
     timestamp: u32,
     key: bool,
+    has_sets: bool,
     broken: bool,
 }
 
@@ -205,9 +224,15 @@ impl Counter {
         // Unless a key frame begins, it cannot be told whether the lost packet belonged to this unit or ended the one
         // before; a whole unit is not claimed.
         let broken = after_loss && !packet.starts_key_frame;
-        let unit = self.unit.get_or_insert(Unit { timestamp: packet.timestamp, key: false, broken });
+        let unit = self.unit.get_or_insert(Unit {
+            timestamp: packet.timestamp,
+            key: false,
+            has_sets: false,
+            broken,
+        });
         unit.broken |= broken;
         unit.key |= packet.key;
+        unit.has_sets |= packet.starts_key_frame;
         if packet.marker {
             self.end_unit(now, false);
         }
@@ -223,6 +248,7 @@ impl Counter {
         self.figures.frames += 1;
         if unit.key {
             self.figures.key_frames += 1;
+            self.figures.bare_key_frames += u64::from(!unit.has_sets);
             self.figures.first_key_frame.get_or_insert(now);
             self.decodes = true;
         }
@@ -230,8 +256,25 @@ impl Counter {
         if let Some(last) = self.last_frame {
             self.figures.longest_gap = self.figures.longest_gap.max(now.saturating_duration_since(last));
         }
-        self.first_frame.get_or_insert(now);
         self.last_frame = Some(now);
+        let since = now.saturating_duration_since(*self.first_frame.get_or_insert(now));
+        self.figures.backward += u64::from(!self.clock.advance(unit.timestamp));
+        self.figures.clock_error = self.figures.clock_error.max(self.clock.error(since));
+    }
+}
+
+impl MediaClock {
+    /// Takes the next unit's RTP timestamp. Whether time goes forward.
+    fn advance(&mut self, timestamp: u32) -> bool {
+        let Some(last) = self.last.replace(timestamp) else { return true };
+        let step = timestamp.wrapping_sub(last).cast_signed();
+        self.ticks += i64::from(step);
+        step > 0
+    }
+
+    /// How far it is from the time that has passed since the first unit.
+    fn error(&self, since: Duration) -> Duration {
+        Duration::from_secs_f64((self.ticks as f64 / RTP_HZ - since.as_secs_f64()).abs())
     }
 }
 
@@ -261,156 +304,5 @@ fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = u8> + '_ {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SLICE: &[u8] = &[0x61, 1, 2];
-    const IDR: &[u8] = &[0x65, 1, 2];
-    /// SPS and PPS in one STAP-A.
-    const SETS: &[u8] = &[0x78, 0, 2, 0x67, 1, 0, 1, 0x68];
-    const FRAME: Duration = Duration::from_millis(40);
-
-    /// A stream whose units have three packets each, the first unit being a key frame.
-    fn packet(n: u16) -> CountedPacket<'static> {
-        let unit = n / 3;
-        CountedPacket {
-            sequence: n.wrapping_add(65_530),
-            timestamp: u32::from(unit) * 3600,
-            marker: n % 3 == 2,
-            payload: if unit == 0 { IDR } else { SLICE },
-        }
-    }
-
-    fn at(start: Instant, n: u16) -> Instant {
-        start + FRAME * u32::from(n / 3)
-    }
-
-    fn feed(counter: &mut Counter, start: Instant, packets: impl IntoIterator<Item = u16>) {
-        for n in packets {
-            counter.packet(at(start, n), packet(n));
-        }
-    }
-
-    #[test]
-    fn a_clean_stream_is_counted_across_the_wrap() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, 0..30);
-        let figures = counter.finish(start + FRAME * 9);
-        assert_eq!((figures.frames, figures.key_frames, figures.broken, figures.lost), (10, 1, 0, 0));
-        assert_eq!(figures.first_key_frame, Some(start));
-        assert_eq!((figures.longest_gap, figures.fps), (FRAME, 25.0));
-        assert!((figures.bits_per_second - 30.0 * 3.0 * 8.0 / 0.36).abs() < 1.0);
-    }
-
-    #[test]
-    fn overtaken_and_retransmitted_packets_are_no_loss() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, [0, 1, 2, 4, 3, 5, 6, 8, 9, 10, 11]);
-        counter.packet(start + FRAME * 4, packet(7));
-        // Twice, as retransmissions come.
-        counter.packet(start + FRAME * 4, packet(7));
-        let figures = counter.finish(start + FRAME * 4);
-        assert_eq!((figures.frames, figures.lost, figures.broken, figures.late), (4, 0, 0, 2));
-        // The units behind the missing packet could only be shown when it had come.
-        assert_eq!(figures.longest_gap, FRAME * 3);
-    }
-
-    #[test]
-    fn a_packet_that_never_comes_spoils_its_unit_only() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, (0..60).filter(|n| *n != 7));
-        let figures = counter.finish(at(start, 59));
-        assert_eq!((figures.frames, figures.lost, figures.broken), (19, 1, 1));
-    }
-
-    #[test]
-    fn a_lost_marker_spoils_no_more_than_two_units() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, (0..60).filter(|n| *n != 8));
-        let figures = counter.finish(at(start, 59));
-        assert_eq!((figures.lost, figures.frames + figures.broken), (1, 20));
-        assert_eq!(figures.frames, 18);
-    }
-
-    #[test]
-    fn what_is_overdue_is_given_up_by_time_alone() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, [0, 1, 2, 6, 7, 8]);
-        assert_eq!(counter.finish(start).frames, 1);
-        counter.tick(start + REPAIR + FRAME * 2);
-        let figures = counter.finish(start + REPAIR + FRAME * 2);
-        assert_eq!((figures.frames, figures.lost, figures.broken), (1, 3, 1));
-    }
-
-    #[test]
-    fn a_spoilt_key_frame_is_not_the_first_frame() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, [0, 2]);
-        feed(&mut counter, start + REPAIR, 3..30);
-        let figures = counter.finish(at(start, 29));
-        assert_eq!((figures.key_frames, figures.first_key_frame), (0, None));
-    }
-
-    #[test]
-    fn a_restarted_sender_is_no_loss() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, 0..6);
-        for n in 0..6 {
-            counter.packet(start + FRAME * 3, CountedPacket { sequence: 20_000 + n, ..packet(n) });
-        }
-        let figures = counter.finish(start + FRAME * 3);
-        assert_eq!((figures.frames, figures.key_frames, figures.lost), (4, 2, 0));
-    }
-
-    #[test]
-    fn silence_to_the_end_is_a_gap() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, 0..6);
-        assert_eq!(counter.finish(start + Duration::from_secs(3)).longest_gap, Duration::from_millis(2960));
-    }
-
-    #[test]
-    fn a_whole_key_frame_waits_for_nothing_before_it() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        // Unit 1 lacks a packet, unit 2 refers to it, unit 3 is a key frame of its own.
-        let mut send = |numbers: std::ops::Range<u16>| {
-            for n in numbers.filter(|n| *n != 4) {
-                let payload = if n == 9 { SETS } else { packet(n).payload };
-                let payload = if n == 10 { IDR } else { payload };
-                counter.packet(start, CountedPacket { payload, ..packet(n) });
-            }
-            let figures = counter.finish(start);
-            (figures.shown, figures.frames, figures.key_frames, figures.broken, figures.lost)
-        };
-        assert_eq!(send(0..9), (1, 1, 1, 0, 0));
-        assert_eq!(send(9..11), (1, 1, 1, 0, 0), "not whole yet");
-        assert_eq!(send(11..12), (2, 3, 2, 1, 1));
-        assert_eq!(send(12..15), (3, 4, 2, 1, 1));
-    }
-
-    #[test]
-    fn what_refers_to_a_spoilt_unit_is_not_shown() {
-        let (mut counter, start) = (Counter::default(), Instant::now());
-        feed(&mut counter, start, (0..60).filter(|n| *n != 7));
-        let figures = counter.finish(at(start, 59));
-        assert_eq!((figures.shown, figures.frames), (2, 19));
-    }
-
-    #[test]
-    fn key_frames_are_told_by_their_nal_units() {
-        let holds_idr = |payload| holds(payload, NAL_IDR);
-        assert!(holds(SETS, NAL_SPS) && !holds(IDR, NAL_SPS));
-        assert!(holds_idr(IDR));
-        assert!(!holds_idr(SLICE));
-        assert!(!holds_idr(&[]));
-        // FU-A: indicator, then a header with the type.
-        assert!(holds_idr(&[0x7c, 0x85, 0]));
-        assert!(!holds_idr(&[0x7c, 0x81, 0]));
-        assert!(!holds_idr(&[0x7c]));
-        // STAP-A with SPS, PPS and an IDR slice; with SPS and PPS alone; cut short; with sizes of nothing.
-        assert!(holds_idr(&[0x78, 0, 2, 0x67, 1, 0, 1, 0x68, 0, 2, 0x65, 1]));
-        assert!(!holds_idr(&[0x78, 0, 2, 0x67, 1, 0, 1, 0x68]));
-        assert!(!holds_idr(&[0x78, 0xff, 0xff, 0x67]));
-        assert!(!holds_idr(&[0x78, 0, 0, 0, 0, 0, 0]));
-    }
-}
+#[path = "count_tests.rs"]
+mod tests;

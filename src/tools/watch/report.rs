@@ -150,11 +150,14 @@ fn row_json(row: &Row) -> Value {
         "frames": f.frames,
         "fps": tenths(Some(f.fps)),
         "key_frames": f.key_frames,
+        "bare_key_frames": f.bare_key_frames,
         "bitrate": rounded(Some(f.bits_per_second)),
         "lost": f.lost,
         "late": f.late,
         "broken": f.broken,
         "longest_gap_ms": rounded(Some(longest_gap_ms(row))),
+        "backward": f.backward,
+        "clock_error_ms": rounded(Some(f.clock_error.as_secs_f64() * 1000.0)),
     })
 }
 

@@ -36,7 +36,7 @@ static struct {
 	const uint8_t *picture;
 	size_t size, sent;
 	unsigned pictures, total, streams;
-	unsigned since_start; // pictures since the recording began again
+	double key_frame_at; // when the recording began again
 	bool odd; // the frame identifier bit
 	uint32_t stamp;
 } stream;
@@ -143,13 +143,14 @@ static void take(void) {
 	if (chosen.format == YUYV) {
 		draw();
 	} else {
-		// Its one key frame is at its start: ten seconds apart at each rate.
-		if (stream.next == 0 || (sparse() && (uint64_t)stream.since_start * chosen.interval >= 100000000))
-			stream.next = stream.since_start = 0;
+		// Its one key frame is at its start: ten seconds apart, however many pictures the host takes meanwhile.
+		if (stream.next == 0 || (sparse() && now() - stream.key_frame_at >= 10)) {
+			stream.next = 0;
+			stream.key_frame_at = now();
+		}
 		size_t end = after(from, stream.next);
 		stream.picture = from->data + stream.next;
 		stream.size = end - stream.next;
-		stream.since_start++;
 		if (sparse() && stream.pictures > 0)
 			without_parameter_sets();
 		stream.next = end < from->size ? end : 0;
