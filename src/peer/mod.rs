@@ -5,6 +5,7 @@
 //! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the receiver of `porthole watch`.
 
 mod bwe;
+pub(crate) mod channel;
 #[cfg(test)]
 mod client_hello_tests;
 mod connect;

@@ -5,6 +5,7 @@
 pub mod attacker;
 pub mod browser;
 pub mod certificates;
+pub mod channel_page;
 pub mod client;
 pub mod daemon;
 pub mod deb;
