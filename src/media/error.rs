@@ -10,6 +10,10 @@ pub enum CameraTrouble {
         /// The device's path.
         device: String,
     },
+    /// Its own privacy switch is on: a shutter, or a button.
+    Shuttered,
+    /// Somebody has switched it off on this machine.
+    SwitchedOff,
     /// Its owner has something to set right.
     Unusable,
     /// The encoder failed.
@@ -117,6 +121,24 @@ pub enum MediaError {
     #[error("the camera {device} is not there; plug it in or change camera.device")]
     DeviceMissing {
         /// The configured path.
+        device: String,
+    },
+    /// It is attached, and somebody has taken it from the system.
+    #[error(
+        "the camera {device} is attached, but somebody has switched it off on this machine: its driver was taken away, or its USB \
+         device is not allowed; load or bind the driver again, or write 1 to `authorized` of the USB device"
+    )]
+    SwitchedOff {
+        /// Where its node was.
+        device: String,
+    },
+    /// The camera's own privacy switch is on.
+    #[error(
+        "the privacy switch of the camera {device} itself is on; open its shutter, press its button, or set its control `privacy` \
+         to OFF"
+    )]
+    Shuttered {
+        /// The device's path.
         device: String,
     },
     /// The device is there but does not answer as a camera.
@@ -232,6 +254,8 @@ impl MediaError {
     pub fn trouble(&self) -> CameraTrouble {
         match self {
             Self::NoCamera | Self::DeviceMissing { .. } => CameraTrouble::Missing,
+            Self::SwitchedOff { .. } => CameraTrouble::SwitchedOff,
+            Self::Shuttered { .. } => CameraTrouble::Shuttered,
             Self::DeviceBusy { device } => CameraTrouble::Busy { device: device.clone() },
             Self::Encoder { .. } | Self::NoEncoder { .. } => CameraTrouble::Encoder,
             Self::Hung { .. } => CameraTrouble::Hung,

@@ -45,6 +45,8 @@ pub struct Media {
 struct Inner {
     inbox: InboxSender,
     status: watch::Receiver<MediaStatus>,
+    /// For a placeholder: what the viewers' networks let through, in kbit/s.
+    network_kbps: watch::Sender<Option<u32>>,
     /// What carries requests to the thread.
     tasks: TaskGroup,
 }
@@ -84,9 +86,15 @@ impl Media {
                 }
             }
         }
+        let network_kbps = watch::Sender::new(None);
         let sink = Arc::clone(fanout_sinks.of(Rendition::Full));
-        let (placeholder, key_frames) =
-            PlaceholderRunner::new(&config, fanout.clone(), sink, status_sender.clone());
+        let (placeholder, key_frames) = PlaceholderRunner::new(
+            &config,
+            fanout.clone(),
+            sink,
+            status_sender.clone(),
+            network_kbps.subscribe(),
+        );
         tasks.spawn("placeholder", placeholder.run(tasks.cancelled()));
         let inbox_of_requests = sender.clone();
         tasks.spawn(
@@ -109,7 +117,7 @@ impl Media {
             reason: error.to_string(),
         };
         thread::Builder::new().name(THREAD.into()).spawn(work).map_err(system)?;
-        Ok(Self { inner: Arc::new(Inner { inbox: sender, status, tasks }) })
+        Ok(Self { inner: Arc::new(Inner { inbox: sender, status, network_kbps, tasks }) })
     }
 
     /// The capture side's condition, updated on every change and once a second while live.
@@ -135,6 +143,7 @@ impl Media {
     /// Changes the encoder's bit rate, in kbit/s, without a key frame; more than the ceiling becomes the ceiling, and
     /// `None` asks for that. For whoever follows the network.
     pub fn set_bitrate_kbps(&self, bitrate_kbps: Option<u32>) {
+        let _ = self.inner.network_kbps.send_replace(bitrate_kbps);
         self.inner.send(Message::Bitrate(bitrate_kbps));
     }
 
@@ -283,6 +292,7 @@ fn follow_dev(tasks: &TaskGroup, inbox: InboxSender) -> io::Result<()> {
             };
             let Some(Ok(event)) = event else { break };
             if event.name.as_deref().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('v')) {
+                tracing::debug!(name = ?event.name, kind = ?event.mask, "a change under /dev");
                 inbox.send(Message::DeviceChanged);
             }
         }

@@ -112,7 +112,7 @@ pub struct MediaStatus {
     pub restarts: u64,
     /// Why the camera is not delivering, in words for people; `None` when all is well.
     pub error: Option<String>,
-    /// The same for those who watch.
+    /// The same for those who watch; also while something else takes over from what failed.
     pub trouble: Option<CameraTrouble>,
     /// Whether those who watch see words while the camera gives no picture: an encoder in software is there to make them.
     pub has_placeholder: bool,

@@ -1,7 +1,7 @@
 //! A viewer who cannot play what the camera itself encodes (the High profile in a Firefox, say): it is encoded here instead. Pure.
 
 use super::connect::offer::VideoOffer;
-use crate::media::{CameraState, MediaStatus, USUAL_PROFILE};
+use crate::media::{CameraState, MediaStatus, ProfileLevelId, USUAL_PROFILE};
 use crate::signaling::message::Refusal;
 
 /// Whether a viewer with this offer can be shown the camera, as it is encoded now or would be instead.
@@ -25,10 +25,16 @@ pub(super) fn needs_encoding(video: &VideoOffer, media: &MediaStatus) -> bool {
         && video.codec(USUAL_PROFILE).is_ok()
 }
 
+/// What a viewer with this offer is promised: words in our own encoders' profile, where what it cannot play is to be encoded and no
+/// camera is there yet to be asked for that.
+pub(super) fn promised(video: &VideoOffer, media: &MediaStatus) -> ProfileLevelId {
+    if needs_encoding(video, media) { USUAL_PROFILE } else { media.profile }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{EncoderKind, EncoderStatus, ProfileLevelId};
+    use crate::media::{EncoderKind, EncoderStatus};
     use crate::signaling::message::ErrorCode;
 
     const HIGH: ProfileLevelId = ProfileLevelId { profile_idc: 0x64, profile_iop: 0, level_idc: 0x28 };
@@ -67,6 +73,22 @@ mod tests {
         assert!(!needs_encoding(&chromium, &own) && can_be_shown(&chromium, &own).is_ok());
         let refusal = can_be_shown(&neither, &own).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::NoH264, "what we would make is as little use to it");
+    }
+
+    #[test]
+    fn who_cannot_play_a_camera_that_is_gone_is_promised_what_comes_in_its_place() {
+        let lost = MediaStatus {
+            state: CameraState::Lost,
+            ready: false,
+            has_placeholder: true,
+            ..camera(EncoderKind::Passthrough, true)
+        };
+        let (firefox, chromium) = (offer(&["42e01f"]), offer(&["42e01f", "64001f"]));
+        assert_eq!(promised(&firefox, &lost), USUAL_PROFILE);
+        assert!(firefox.codec(promised(&firefox, &lost)).is_ok(), "it sees the words, and then the camera");
+        assert_eq!(promised(&chromium, &lost), HIGH);
+        // One that joined while nothing was known of the camera, and sees it come.
+        assert!(needs_encoding(&firefox, &camera(EncoderKind::Passthrough, true)));
     }
 
     #[test]

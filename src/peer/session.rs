@@ -8,16 +8,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, sleep_until, timeout};
 
 use super::connect::negotiation::Negotiation;
-use super::connect::offer::AcceptedOffer;
+use super::connect::offer::{AcceptedOffer, VideoOffer};
 use super::driver::{Connection, PeerEvent};
 use super::error::PeerError;
 use super::factory::Factory;
-use super::own_h264::needs_encoding;
+use super::own_h264::{needs_encoding, promised};
 use super::stats::{EndReason, SessionStats, ms};
 use crate::access::identity::Identity;
 use crate::access::proof::Parties;
 use crate::base::text;
-use crate::media::{CameraState, MediaStatus};
+use crate::media::{CameraState, MediaStatus, ProfileLevelId};
 use crate::signaling::message::{AnswerIdentity, Candidate, Down, ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 use crate::stream::Fanout;
@@ -113,6 +113,8 @@ async fn connect(
     Ok(PeerSession {
         connection: connection.map_err(|error| EndReason::Refused(internal(&error)))?,
         payload_type: negotiation.codec.payload_type,
+        profile: negotiation.codec.profile,
+        video: new.offer.video.clone(),
         first: Some(negotiation),
         answered: None,
         remote_candidates: RemoteCandidates::default(),
@@ -131,7 +133,7 @@ async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
     }
     // What is not known by then a placeholder says to those who watch.
     if status.ready || status.has_placeholder {
-        Negotiation::new(video, status.profile, None)
+        Negotiation::new(video, promised(video, &status), None)
     } else {
         Err(camera_refusal(&status))
     }
@@ -187,6 +189,10 @@ struct PeerSession {
     connection: Connection,
     /// Of the picture.
     payload_type: u8,
+    /// What was promised of it.
+    profile: ProfileLevelId,
+    /// What the viewer can play, by its last offer.
+    video: VideoOffer,
     /// What the first offer led to, until it is answered.
     first: Option<Negotiation>,
     /// The last offer and its answer, for offers that come twice.
@@ -238,9 +244,18 @@ impl PeerSession {
                 changed = new.media.changed() => {
                     if changed.is_err() { return EndReason::Shutdown }
                     if let Some(end) = camera_never_came(new) { return end }
+                    self.watch_profile(new);
                 }
                 _ = stats.tick(), if self.connected => self.read_path(&new.live).await,
             }
+        }
+    }
+
+    /// Another camera may have come than the one that was promised, or the first at all.
+    fn watch_profile(&self, new: &NewSession) {
+        let needs_it = needs_encoding(&self.video, &new.media.borrow());
+        if needs_it {
+            new.fanout.request_encoding();
         }
     }
 
@@ -259,10 +274,15 @@ impl PeerSession {
             return;
         }
         let stream = new.media.borrow().profile;
-        let answered = match Negotiation::new(&accepted.video, stream, Some(self.payload_type)) {
+        // What was promised stays, whatever camera has come since.
+        let take = |profile| Negotiation::new(&accepted.video, profile, Some(self.payload_type));
+        let answered = match take(stream).or_else(|refusal| take(self.profile).map_err(|_| refusal)) {
             Ok(negotiation) => self.answer(new, accepted, negotiation).await,
             Err(refusal) => Err(refusal),
         };
+        if answered.is_ok() {
+            self.video.clone_from(&accepted.video);
+        }
         // A refused offer changes nothing: the session goes on as it was.
         if let Err(refusal) = answered {
             reply(new, Down::Error(refusal));

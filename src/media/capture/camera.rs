@@ -26,6 +26,8 @@ const DEV: &str = "/dev";
 /// of CSI data, which lists formats that no sensor behind it has.
 const NOT_CAMERAS: [&str; 6] =
     ["bcm2835-isp", "bcm2835-codec", "bcm2835-codec-decode", "pispbe", "rpivid", "rp1-cfe"];
+/// `V4L2_CID_PRIVACY`: while it is set the camera takes no picture, though it may deliver black ones.
+pub const PRIVACY_CONTROL: u32 = 0x009a_0910;
 /// Sizes picked out of a driver's "any size from … to …".
 const COMMON_SIZES: [(u32, u32); 9] = [
     (320, 240),
@@ -75,6 +77,12 @@ pub struct CameraInfo {
 }
 
 impl CameraInfo {
+    /// Whether its own privacy switch is on, a shutter or a button; `None` where it has none.
+    pub fn is_shuttered(&self) -> Option<bool> {
+        let switch = self.controls.iter().find(|control| control.id == PRIVACY_CONTROL)?;
+        Some(switch.value == Some(1))
+    }
+
     /// Whether it is reached through libcamera.
     pub(crate) fn is_libcamera(&self) -> bool {
         self.api == CaptureApi::Libcamera

@@ -1,5 +1,6 @@
 //! Which cameras there are, what they can do, and what can be adjusted on them.
 
+pub mod attachment;
 pub mod camera;
 pub mod choice;
 pub mod control;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::media::error::MediaError;
 use crate::media::life::backend::{CaptureBackend, Gauges, PipelineRequest};
 use crate::media::life::bitrate::BitrateControl;
+use crate::media::life::cause::Cause;
 use crate::media::life::inbox::{InboxSender, Message};
 use crate::media::life::key_frame_limiter::KeyFrameLimiter;
 use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineAction};
@@ -123,8 +124,8 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         }
         if self.is_up && now >= self.next_report {
             self.next_report = now + REPORT;
-            if self.life.state() == CameraState::Live {
-                self.camera.read_controls(&self.backend, now);
+            if self.life.state() == CameraState::Live && self.camera.read_controls(&self.backend, now) {
+                self.look();
             }
             self.publish();
         }
@@ -134,8 +135,8 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     pub fn feed(&mut self, input: Input) {
         let was_up = self.is_up && !matches!(input, Input::Failed(_));
         let actions = self.life.handle(self.backend.now(), input);
-        if actions.contains(&PipelineAction::Stop) {
-            // Said before it is done: what hangs takes its time.
+        if !actions.is_empty() {
+            // Said before it is done: a driver takes its time, or hangs.
             self.publish_changes();
         }
         for action in actions {
@@ -214,8 +215,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         tracing::warn!(%error, "the pipeline failed");
         let was_live = self.life.state() == CameraState::Live;
         if self.camera.is_gone(&self.backend) {
-            // Unplugged: lost, not broken.
-            self.look();
+            self.look(); // Unplugged: lost, not broken.
             return;
         }
         if by_encoder && self.camera.encoder_failed(&mut self.backend, &error.to_string()) {
@@ -229,10 +229,10 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         }
     }
 
-    /// Another encoder takes over without a wait. Nobody is told of an error first: whoever waits for a first picture would be
-    /// sent away.
+    /// Another encoder takes over without a wait, and without an error: whoever waits for a first picture would be sent away.
     fn replace_encoder(&mut self, error: &MediaError) {
         let run = self.run;
+        self.feed(Input::Replaced(error.into()));
         let is_other_plan = self.look();
         if self.run == run {
             // It did not run yet, or there is no other.
@@ -254,6 +254,7 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     fn start_failed(&mut self, by_encoder: bool, reason: &str) {
         let before = self.camera.plan().map(|plan| plan.source.clone());
         if self.camera.start_failed(&mut self.backend, by_encoder, reason) {
+            self.feed(Input::Replaced(Cause::of_start(by_encoder, reason)));
             self.look();
             if self.camera.is_second_choice(before.as_ref()) {
                 self.feed(Input::Restart);

@@ -11,6 +11,14 @@ pub struct Cause {
     pub trouble: CameraTrouble,
 }
 
+impl Cause {
+    /// A start that failed.
+    pub fn of_start(by_encoder: bool, reason: &str) -> Self {
+        let trouble = if by_encoder { CameraTrouble::Encoder } else { CameraTrouble::Silent };
+        Self { text: reason.to_owned(), trouble }
+    }
+}
+
 impl From<&MediaError> for Cause {
     fn from(error: &MediaError) -> Self {
         Self { text: error.to_string(), trouble: error.trouble() }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// How often a live camera's controls are read again, for changes that come from elsewhere.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
+/// The same of a camera with a privacy switch: those who watch are to know soon.
+const SWITCH_INTERVAL: Duration = Duration::from_millis(900);
 
 /// What is wanted, and which camera has it.
 #[derive(Debug, Default)]
@@ -42,11 +44,11 @@ impl ControlSettings {
         bus_info.is_some() && !self.wanted.is_empty()
     }
 
-    /// Whether a live camera's controls are to be read again. Saying yes counts as done.
-    pub fn poll_read(&mut self, now: Instant) -> bool {
+    /// Whether a live camera's controls, with or without a privacy switch, are to be read again. Saying yes counts as done.
+    pub fn poll_read(&mut self, now: Instant, has_switch: bool) -> bool {
         let is_due = self.next_read.is_none_or(|at| now >= at);
         if is_due {
-            self.next_read = Some(now + READ_INTERVAL);
+            self.next_read = Some(now + if has_switch { SWITCH_INTERVAL } else { READ_INTERVAL });
         }
         is_due
     }
@@ -71,8 +73,9 @@ mod tests {
     #[test]
     fn controls_are_read_now_and_then() {
         let (mut settings, now) = (ControlSettings::default(), Instant::now());
-        assert!(settings.poll_read(now));
-        assert!(!settings.poll_read(now + READ_INTERVAL / 2));
-        assert!(settings.poll_read(now + READ_INTERVAL));
+        assert!(settings.poll_read(now, false));
+        assert!(!settings.poll_read(now + READ_INTERVAL / 2, false));
+        assert!(settings.poll_read(now + READ_INTERVAL, true));
+        assert!(settings.poll_read(now + READ_INTERVAL + SWITCH_INTERVAL, true));
     }
 }

@@ -62,9 +62,11 @@ impl DeviceWatch {
     pub fn looked(&mut self, now: Instant, failure: Option<&MediaError>) -> DeviceCondition {
         let (condition, interval) = match failure {
             None => (DeviceCondition::Ready, self.interval(now, LOOK_READY)),
-            Some(error @ (MediaError::NoCamera | MediaError::DeviceMissing { .. })) => {
-                (DeviceCondition::Absent(error.into()), self.interval(now, LOOK_ABSENT))
-            }
+            Some(
+                error @ (MediaError::NoCamera
+                | MediaError::DeviceMissing { .. }
+                | MediaError::SwitchedOff { .. }),
+            ) => (DeviceCondition::Absent(error.into()), self.interval(now, LOOK_ABSENT)),
             Some(error) => (DeviceCondition::Unusable(error.into()), LOOK_UNUSABLE),
         };
         self.next_look = now + interval;

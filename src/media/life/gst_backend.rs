@@ -108,7 +108,7 @@ impl CaptureBackend for GstBackend {
     }
 
     fn plan(&mut self, may_capture: bool) -> Result<Plan, MediaError> {
-        self.planner.plan(may_capture)
+        timed("looking for the camera", || self.planner.plan(may_capture))
     }
 
     fn is_there(&self, plan: &Plan) -> bool {
@@ -169,7 +169,9 @@ impl CaptureBackend for GstBackend {
         let report = self.reporter(rendition, run);
         match rendition {
             Rendition::Full => {
-                let pipeline = Pipeline::start(plan, self.fanout_sinks.of(rendition), report)?;
+                let pipeline = timed("starting the pipeline", || {
+                    Pipeline::start(plan, self.fanout_sinks.of(rendition), report)
+                })?;
                 let camera = plan.camera.as_ref().filter(|camera| camera.is_libcamera());
                 for control in camera.iter().flat_map(|camera| &camera.controls) {
                     if let Some(value) = controls.get(&control.name) {
@@ -191,7 +193,7 @@ impl CaptureBackend for GstBackend {
 
     fn stop(&mut self, rendition: Rendition) {
         match rendition {
-            Rendition::Full => self.pipeline = None,
+            Rendition::Full => timed("ending the pipeline", || self.pipeline = None),
             Rendition::Small => self.small = None,
         }
     }
@@ -268,6 +270,14 @@ impl CaptureBackend for GstBackend {
         let encode = move || snapshot::encode(&picture, width);
         snapshot::on_its_thread(encode, move |result| inbox.send(Message::SnapshotEncoded(result)))
     }
+}
+
+/// Does it, and tells the log what it took: drivers differ.
+fn timed<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    tracing::debug!(ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), "{what}");
+    done
 }
 
 /// The camera's controls, with these values where there is one.

@@ -47,6 +47,8 @@ pub enum Input {
     Failed(Cause),
     /// Somebody wants the pipeline restarted now.
     Restart,
+    /// Something else is about to take over from what failed, and why it has to: the state says nothing of it, the picture does.
+    Replaced(Cause),
     /// Keep running for this long from now.
     Warm(Duration),
     /// Whether somebody waits for a still picture.
@@ -94,6 +96,8 @@ pub struct Lifecycle {
     backoff: Duration,
     /// Why the last run failed; cleared by the next first picture.
     failure: Option<Cause>,
+    /// Why something else takes over; cleared in the same way.
+    replaced: Option<Cause>,
     restarts: u64,
 }
 
@@ -111,6 +115,7 @@ impl Lifecycle {
             warm_until: None,
             backoff: MIN_BACKOFF,
             failure: None,
+            replaced: None,
             restarts: 0,
         }
     }
@@ -131,7 +136,7 @@ impl Lifecycle {
             Input::FirstFrame => {
                 if let Phase::Starting { .. } = self.phase {
                     self.phase = Phase::Live { since: now, last_frame: now };
-                    self.failure = None;
+                    (self.failure, self.replaced) = (None, None);
                 }
             }
             Input::FrameAt(at) => {
@@ -146,8 +151,9 @@ impl Lifecycle {
                     self.restarts += 1;
                 }
                 self.phase = Phase::Down;
-                self.forget_failure();
+                (self.failure, self.backoff) = (None, MIN_BACKOFF);
             }
+            Input::Replaced(cause) => self.replaced = Some(cause),
             // Not while the switch is off: turning it on must not start the camera by itself.
             Input::Warm(duration) if self.streaming => {
                 let until = now + duration;
@@ -181,7 +187,7 @@ impl Lifecycle {
     fn set_device(&mut self, device: DeviceCondition) {
         if device == DeviceCondition::Ready && self.device != DeviceCondition::Ready {
             self.backoff = MIN_BACKOFF;
-            self.failure = None;
+            (self.failure, self.replaced) = (None, None);
             if let Phase::Waiting { .. } = self.phase {
                 self.phase = Phase::Down;
             }
@@ -245,7 +251,7 @@ impl Lifecycle {
     }
 
     fn forget_failure(&mut self) {
-        self.failure = None;
+        (self.failure, self.replaced) = (None, None);
         self.backoff = MIN_BACKOFF;
     }
 
@@ -308,9 +314,9 @@ impl Lifecycle {
         self.cause().map(|cause| cause.text.as_str())
     }
 
-    /// The same for those who watch.
+    /// The same for those who watch, who see it until there is a picture again.
     pub fn trouble(&self) -> Option<&CameraTrouble> {
-        self.cause().map(|cause| &cause.trouble)
+        self.cause().or(self.replaced.as_ref()).map(|cause| &cause.trouble)
     }
 
     fn cause(&self) -> Option<&Cause> {

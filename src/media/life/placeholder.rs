@@ -4,8 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::media::status::CameraState;
-
 /// A camera that is known to give nothing is waited for so long: most restarts of a pipeline take less, and nobody wants a flicker.
 const KNOWN_AFTER: Duration = Duration::from_millis(500);
 /// The same where nothing is known to be wrong: while it starts, and where it just falls silent. With the time that a placeholder takes
@@ -21,8 +19,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct CameraFacts {
     /// Somebody watches, and the privacy switch lets them.
     pub is_wanted: bool,
-    /// What the capture side says of itself, which may be late.
-    pub camera: CameraState,
+    /// The capture side says what is wrong, which it may do late.
+    pub is_trouble_known: bool,
     /// When the camera's last picture came out.
     pub last_picture: Instant,
     /// Whether a placeholder that was started has given way to the camera's pictures.
@@ -89,10 +87,7 @@ impl Placeholder {
         if self.is_shown {
             return None;
         }
-        let patience = match facts.camera {
-            CameraState::Lost | CameraState::Error => KNOWN_AFTER,
-            _ => SILENT_AFTER,
-        };
+        let patience = if facts.is_trouble_known { KNOWN_AFTER } else { SILENT_AFTER };
         let since = self.wanted_since?.max(facts.last_picture);
         Some(self.not_before.map_or(since + patience, |at| at.max(since + patience)))
     }

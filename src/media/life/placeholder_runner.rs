@@ -64,6 +64,8 @@ pub struct PlaceholderRunner {
     fanout: Fanout,
     sink: Arc<FanoutSink>,
     status: watch::Sender<MediaStatus>,
+    /// What the viewers' networks let through, in kbit/s; `None` where nobody has measured it.
+    network_kbps: watch::Receiver<Option<u32>>,
     requests: mpsc::Receiver<KeyFrameReason>,
     reporter: mpsc::Sender<(u64, Report)>,
     reports: mpsc::Receiver<(u64, Report)>,
@@ -76,17 +78,21 @@ pub struct PlaceholderRunner {
     /// Its number; reports of others are of no interest.
     run: u64,
     said: Notice,
+    /// What its encoder was asked for last, in kbit/s.
+    asked_kbps: u32,
     /// Who holds the camera, and when that was looked up.
     holder: Option<(Instant, Option<String>)>,
 }
 
 impl PlaceholderRunner {
-    /// Nothing is shown. It tells in `status` whether there will be a placeholder.
+    /// Nothing is shown. It tells in `status` whether there will be a placeholder, and follows `network_kbps`: what the viewers'
+    /// networks let through, in kbit/s, where that is known.
     pub fn new(
         config: &MediaConfig,
         fanout: Fanout,
         sink: Arc<FanoutSink>,
         status: watch::Sender<MediaStatus>,
+        network_kbps: watch::Receiver<Option<u32>>,
     ) -> (Self, KeyFrameRequests) {
         let (request, requests) = mpsc::channel(MAX_WAITING);
         let (reporter, reports) = mpsc::channel(MAX_WAITING);
@@ -96,6 +102,7 @@ impl PlaceholderRunner {
             fanout,
             sink,
             status,
+            network_kbps,
             requests,
             reporter,
             reports,
@@ -106,6 +113,7 @@ impl PlaceholderRunner {
             running: None,
             run: 0,
             said: Notice::default(),
+            asked_kbps: 0,
             holder: None,
         };
         (runner, KeyFrameRequests(request))
@@ -137,6 +145,7 @@ impl PlaceholderRunner {
                 // The senders live as long as this does.
                 Ok(()) = status.changed() => {}
                 Ok(()) = demand.changed() => {}
+                Ok(()) = self.network_kbps.changed() => {}
                 Some(reason) = self.requests.recv() => self.limiter.request(reason),
                 Some((run, report)) = self.reports.recv() => self.take(run, report).await,
                 () = wait => {}
@@ -157,6 +166,7 @@ impl PlaceholderRunner {
             None => {}
         }
         self.say(status).await;
+        self.follow_network(status);
         let Some(running) = &self.running else {
             self.limiter.reset();
             return self.machine.deadline(&self.facts(status));
@@ -170,7 +180,7 @@ impl PlaceholderRunner {
     fn facts(&self, status: &MediaStatus) -> CameraFacts {
         CameraFacts {
             is_wanted: self.fanout.demands() > 0 && status.state != CameraState::Off,
-            camera: status.state,
+            is_trouble_known: status.trouble.is_some(),
             last_picture: self.sink.last_picture(),
             has_given_way: self.running.as_ref().is_some_and(PlaceholderPipeline::has_given_way),
         }
@@ -180,7 +190,9 @@ impl PlaceholderRunner {
         self.look_up_holder(status).await;
         let notice = self.notice(status);
         let Some(encoder) = self.encoders.get(self.next_encoder % self.encoders.len()) else { return };
-        let order = PlaceholderOrder { settings: self.settings(status), notice: notice.clone(), encoder };
+        let settings = self.settings(status);
+        self.asked_kbps = settings.bitrate_kbps;
+        let order = PlaceholderOrder { settings, notice: notice.clone(), encoder };
         self.run += 1;
         let (run, sink) = (self.run, Arc::clone(&self.sink));
         let (reporter, over) = (self.reporter.clone(), self.reporter.clone());
@@ -267,16 +279,23 @@ impl PlaceholderRunner {
         self.holder = Some((now, name));
     }
 
+    fn follow_network(&mut self, status: &MediaStatus) {
+        let Some(running) = &self.running else { return };
+        let kbps = bitrate_kbps(*self.network_kbps.borrow(), status.target);
+        if kbps != self.asked_kbps {
+            running.encode_at(kbps);
+            self.asked_kbps = kbps;
+        }
+    }
+
     /// As large as the camera's picture is, or was, so that players need not change theirs.
     fn settings(&self, status: &MediaStatus) -> EncodeSettings {
         let (width, height) = size(status.width, status.height);
-        let (least, most) = BITRATE_KBPS;
-        let target_kbps = u32::try_from(status.target / 1000).unwrap_or(most);
         EncodeSettings {
             width,
             height,
             rate: RATE,
-            bitrate_kbps: if target_kbps == 0 { most } else { target_kbps.clamp(least, most) },
+            bitrate_kbps: bitrate_kbps(*self.network_kbps.borrow(), status.target),
             keyframe_interval_s: self.keyframe_interval_s,
             board: BoardClass::Medium,
             // One thread is enough, and one slice the smallest.
@@ -285,8 +304,36 @@ impl PlaceholderRunner {
     }
 }
 
+/// What its encoder is asked for, in kbit/s: what the networks let through, else what the camera's encoder was asked for last, in bit/s
+/// (0: nothing), within what such a picture needs.
+fn bitrate_kbps(network_kbps: Option<u32>, last_target: u64) -> u32 {
+    let (least, most) = BITRATE_KBPS;
+    let last_kbps = u32::try_from(last_target / 1000).ok().filter(|kbps| *kbps > 0);
+    network_kbps.or(last_kbps).unwrap_or(most).clamp(least, most)
+}
+
 /// Whoever is first starts GStreamer. Where it does not start, the worker says so.
 fn installed(choice: EncoderChoice) -> Vec<&'static EncoderSpec> {
     glib_messages::listen();
     gst::init().map(|()| encoders(choice)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_take_what_the_network_lets_through_within_what_they_need() {
+        let cases = [
+            ((None, 0), 200),
+            ((None, 2_500_000), 200),
+            ((None, 90_000), 90),
+            ((Some(90), 2_500_000), 90),
+            ((Some(3000), 90_000), 200),
+            ((Some(10), 0), 50),
+        ];
+        for ((network_kbps, last_target), expected) in cases {
+            assert_eq!(bitrate_kbps(network_kbps, last_target), expected, "{network_kbps:?} {last_target}");
+        }
+    }
 }

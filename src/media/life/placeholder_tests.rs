@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineAction};
+use crate::media::status::CameraState;
 use crate::stream::{AccessUnit, Fanout, Rendition};
 
 const fn ms(ms: u64) -> Duration {
@@ -35,6 +36,8 @@ enum Happening {
     Fails,
     /// Somebody asks for a restart, or another size is wanted.
     Restart,
+    /// Another encoder takes over.
+    Replaced,
     /// The worker is held up by a driver for so long.
     Hangs(Duration),
     /// The encoder hears no requests for key frames, or does.
@@ -52,6 +55,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<bool>().prop_map(Happening::Held),
         2 => Just(Happening::Fails),
         2 => Just(Happening::Restart),
+        1 => Just(Happening::Replaced),
         1 => (100_u64..9000).prop_map(|span| Happening::Hangs(ms(span))),
         1 => any::<bool>().prop_map(Happening::Deaf),
         1 => Just(Happening::PlaceholderFails),
@@ -169,6 +173,10 @@ impl World {
                 self.works_since = None;
                 self.waiting.push(Input::Restart);
             }
+            Happening::Replaced => {
+                self.works_since = None;
+                self.waiting.extend([Input::Replaced("the encoder failed".into()), Input::Restart]);
+            }
             Happening::Hangs(span) => self.hangs_until = self.now + span,
             Happening::Deaf(is_deaf) => self.is_deaf = is_deaf,
             Happening::PlaceholderFails => {
@@ -221,7 +229,7 @@ impl World {
     fn facts(&self) -> CameraFacts {
         CameraFacts {
             is_wanted: self.viewers > 0 && self.camera != CameraState::Off,
-            camera: self.camera,
+            is_trouble_known: self.life.trouble().is_some(),
             last_picture: self.last_picture,
             has_given_way: self.number.is_some_and(|number| !self.fanout.is_placeholder(number)),
         }

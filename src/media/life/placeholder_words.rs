@@ -10,7 +10,10 @@ const MAX_NAME: usize = 24;
 /// The words. `holder` is the program that has the camera, where it is known.
 pub fn notice(camera: CameraState, trouble: Option<&CameraTrouble>, holder: Option<&str>) -> Notice {
     let (headline, detail) = match (camera, trouble) {
-        (CameraState::Lost | CameraState::Error, Some(trouble)) => explain(trouble, holder),
+        // Until there is a picture: that something else starts in its place is no other news.
+        (CameraState::Lost | CameraState::Error | CameraState::Starting, Some(trouble)) => {
+            explain(trouble, holder)
+        }
         (CameraState::Starting | CameraState::Idle, _) => {
             ("The camera is starting".into(), "Its picture comes in a moment.")
         }
@@ -24,6 +27,14 @@ fn explain(trouble: &CameraTrouble, holder: Option<&str>) -> (String, &'static s
         CameraTrouble::Missing => {
             ("The camera is unplugged".into(), "The picture comes back once it is plugged in.")
         }
+        CameraTrouble::Shuttered => (
+            "The camera's own privacy switch is on".into(),
+            "The picture comes back once its shutter is opened.",
+        ),
+        CameraTrouble::SwitchedOff => (
+            "The camera is switched off".into(),
+            "Somebody took it from the system. The picture comes back once it is given back.",
+        ),
         CameraTrouble::Busy { .. } => {
             let name: Option<String> = holder.map(|name| name.chars().take(MAX_NAME).collect());
             let headline = match name {
@@ -60,6 +71,8 @@ mod tests {
         let reason = || "GStreamer's words".to_owned();
         let errors = [
             MediaError::DeviceMissing { device: device() },
+            MediaError::SwitchedOff { device: device() },
+            MediaError::Shuttered { device: device() },
             MediaError::DeviceBusy { device: device() },
             MediaError::DeviceDenied { device: device() },
             MediaError::Encoder { encoder: "x264enc", reason: reason() },
@@ -82,6 +95,13 @@ mod tests {
         assert_eq!(say(Some("ffmpeg")), "The camera is held by ffmpeg");
         assert_eq!(say(None), "Another program holds the camera");
         assert!(say(Some(&"x".repeat(10_000))).len() < 60);
+    }
+
+    #[test]
+    fn what_takes_over_from_something_that_failed_is_no_news_of_its_own() {
+        let say = |trouble: Option<&CameraTrouble>| notice(CameraState::Starting, trouble, None).headline;
+        assert_eq!(say(Some(&CameraTrouble::Encoder)), "The encoder is started anew");
+        assert_eq!(say(None), "The camera is starting");
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl PlannedCamera {
     /// Plans anew. `may_capture`: whether the privacy switch lets a camera run for a moment.
     pub fn look(&mut self, backend: &mut (impl CaptureBackend + Gauges), may_capture: bool) -> LookOutcome {
         let (plan, failure) = match backend.plan(may_capture) {
+            // Kept: its controls can still be set, that switch among them.
+            Ok(plan) if is_shuttered(&plan) => {
+                let device = plan.device.clone();
+                (Some(plan), Some(MediaError::Shuttered { device }))
+            }
             Ok(plan) => (Some(plan), None),
             Err(error) => (None, Some(error)),
         };
@@ -97,13 +102,14 @@ impl PlannedCamera {
         LookOutcome { condition: self.watch.looked(backend.now(), failure.as_ref()), is_other_plan }
     }
 
-    /// Checks that the device is in its place. Whether to look anew: it is not, or a camera may have come that the test
-    /// picture stands in for while nothing runs.
+    /// Checks that the device is in its place. Whether to look anew: it is not, its privacy switch was on, or a camera may have
+    /// come that the test picture stands in for while nothing runs.
     pub fn check(&mut self, backend: &(impl CaptureBackend + Gauges), is_up: bool) -> bool {
         let plan = self.plan.as_ref();
         let is_there = plan.is_some_and(|plan| backend.is_there(plan));
         let is_stand_in = plan.is_some_and(|plan| plan.source == Source::Test) && !is_up;
-        if !is_there || (is_stand_in && backend.has_device()) {
+        let is_shuttered = plan.is_some_and(is_shuttered);
+        if !is_there || is_shuttered || (is_stand_in && backend.has_device()) {
             return true;
         }
         self.watch.found_in_place(backend.now());
@@ -229,14 +235,17 @@ impl PlannedCamera {
         self.replace_controls(&camera, controls)
     }
 
-    /// Looks for changes from elsewhere, now and then.
-    pub fn read_controls(&mut self, backend: &impl CaptureBackend, now: Instant) {
-        if self.controls.poll_read(now)
-            && let Some(camera) = self.camera()
+    /// Looks for changes from elsewhere, now and then. Whether its privacy switch is on.
+    pub fn read_controls(&mut self, backend: &impl CaptureBackend, now: Instant) -> bool {
+        let camera = self.camera();
+        let has_switch = camera.as_ref().is_some_and(|camera| camera.is_shuttered().is_some());
+        if self.controls.poll_read(now, has_switch)
+            && let Some(camera) = camera
         {
             let controls = backend.read_controls(&camera);
             self.replace_controls(&camera, controls);
         }
+        self.plan.as_ref().is_some_and(is_shuttered)
     }
 
     fn camera(&self) -> Option<Arc<CameraInfo>> {
@@ -250,4 +259,8 @@ impl PlannedCamera {
         }
         is_other
     }
+}
+
+fn is_shuttered(plan: &Plan) -> bool {
+    plan.camera.as_ref().and_then(|camera| camera.is_shuttered()).unwrap_or(false)
 }

@@ -110,6 +110,7 @@ impl StatusPublisher {
         let status = self.status.borrow();
         status.state == life.state()
             && status.error.as_deref() == life.error()
+            && status.trouble.as_ref() == life.trouble()
             && status.restarts == life.restarts()
             && status.ready == is_ready
     }

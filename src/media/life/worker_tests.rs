@@ -54,8 +54,9 @@ struct Machine {
     /// The calls that matter to a look, in order.
     done: Vec<&'static str>,
     status: watch::Receiver<MediaStatus>,
-    /// What everybody saw while it was planned.
+    /// What everybody saw while it was planned, and when a pipeline was about to start.
     states_at_plans: Vec<CameraState>,
+    states_at_starts: Vec<CameraState>,
 }
 
 struct Simulated(Rc<RefCell<Machine>>);
@@ -154,6 +155,8 @@ impl CaptureBackend for Simulated {
         let mut machine = self.0.borrow_mut();
         let at = machine.now - machine.start;
         machine.starts_at.push(at);
+        let state = machine.status.borrow().state;
+        machine.states_at_starts.push(state);
         machine.runs.push((rendition, run));
         let reason = || "the device or the encoder refused to start".to_owned();
         let refused = || MediaError::Pipeline { device: "/dev/video0".into(), reason: reason() };
@@ -187,7 +190,8 @@ impl CaptureBackend for Simulated {
     }
 
     fn read_controls(&self, camera: &CameraInfo) -> Vec<ControlInfo> {
-        camera.controls.clone()
+        let machine = self.0.borrow();
+        machine.camera.as_ref().map_or_else(|| camera.controls.clone(), |camera| camera.controls.clone())
     }
 
     fn encode_snapshot(&mut self, _picture: CapturedPicture, _width: Option<u32>) -> Result<(), MediaError> {
@@ -273,6 +277,7 @@ impl World {
             done: Vec::new(),
             status: status.clone(),
             states_at_plans: Vec::new(),
+            states_at_starts: Vec::new(),
         }));
         let (sender, inbox) = channel();
         let backend = Simulated(Rc::clone(&machine));
@@ -416,3 +421,5 @@ fn a_silent_camera_is_restarted_after_three_seconds() {
 mod look;
 #[path = "other_plan_tests.rs"]
 mod other_plan;
+#[path = "worker_trouble_tests.rs"]
+mod trouble;

@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 
 use crate::media::encode::choice::{EncoderChoice, EncoderKind};
 use crate::media::encode::encoder::{self, EncodeSettings, EncoderSpec, parse_chain};
+use crate::media::encode::encoder_bitrate::EncoderBitrate;
 use crate::media::error::MediaError;
 use crate::media::pipeline::bus_errors::listen;
 use crate::media::pipeline::event::{EventReporter, PipelineEvent};
@@ -38,6 +39,7 @@ pub struct PlaceholderOrder {
 pub struct PlaceholderPipeline {
     elements: gst::Pipeline,
     key_frames: KeyFrameSource,
+    bitrate: EncoderBitrate,
     words: Arc<Mutex<Notice>>,
     feeder: Option<Feeder>,
     fanout_sink: Arc<FanoutSink>,
@@ -89,6 +91,7 @@ impl PlaceholderPipeline {
         let mut running = Self {
             elements: gst::Pipeline::new(),
             key_frames: KeyFrameSource::of(encoder, chain.encoder.clone()),
+            bitrate: EncoderBitrate::new(encoder, chain.encoder.clone()),
             words: Arc::clone(&words),
             feeder: None,
             fanout_sink: fanout_sink.clone(),
@@ -108,6 +111,11 @@ impl PlaceholderPipeline {
     /// Other words, from the next picture on.
     pub fn say(&self, notice: Notice) {
         *self.words.lock().unwrap_or_else(PoisonError::into_inner) = notice;
+    }
+
+    /// Another bit rate in kbit/s, from the next picture on.
+    pub fn encode_at(&self, bitrate_kbps: u32) {
+        self.bitrate.set(bitrate_kbps, false);
     }
 
     /// Whether the camera's pictures are back, and none of this is shown any more.
@@ -131,5 +139,35 @@ impl Drop for PlaceholderPipeline {
         if let Err(error) = self.elements.set_state(gst::State::Null) {
             tracing::warn!(%error, "the pipeline of the placeholder did not stop cleanly");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::board::BoardClass;
+    use crate::media::capture::mode::Rate;
+    use crate::stream::Fanout;
+
+    #[test]
+    fn one_that_runs_takes_another_bit_rate() {
+        gst::init().unwrap();
+        let settings = EncodeSettings {
+            width: 640,
+            height: 360,
+            rate: Rate::whole(4),
+            bitrate_kbps: 200,
+            keyframe_interval_s: 10,
+            board: BoardClass::Medium,
+            cores: 1,
+        };
+        let encoder = *encoders(EncoderChoice::X264).first().unwrap();
+        let order = PlaceholderOrder { settings, notice: Notice::default(), encoder };
+        let sink = Arc::new(FanoutSink::new(Fanout::default()));
+        let running = PlaceholderPipeline::start(order, &sink, |_| {}, || {}).unwrap();
+        let asked = |running: &PlaceholderPipeline| running.bitrate.encoder.property::<u32>("bitrate");
+        assert_eq!(asked(&running), 200);
+        running.encode_at(60);
+        assert_eq!(asked(&running), 60);
     }
 }

@@ -4,9 +4,11 @@
 //! between an offer and its first picture.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::media::board;
 use crate::media::board::BoardClass;
+use crate::media::capture::attachment::Attachment;
 use crate::media::capture::camera::CameraInfo;
 use crate::media::capture::choice::DeviceChoice;
 use crate::media::capture::driver::shown;
@@ -103,6 +105,8 @@ pub struct Planner {
     own_h264: OwnH264,
     /// Modes that are not asked for.
     aside: SetAside,
+    /// The camera that was there last.
+    attachment: Attachment,
 }
 
 impl Planner {
@@ -119,6 +123,7 @@ impl Planner {
             probed: Vec::new(),
             own_h264: OwnH264::default(),
             aside: SetAside::default(),
+            attachment: Attachment::default(),
         }
     }
 
@@ -130,11 +135,15 @@ impl Planner {
         let wish = self.wish(kind);
         let found = self.find_camera(&wish);
         match &found {
-            Ok(camera) => self.aside.found(camera.as_ref().map(|camera| camera.path.as_path())),
+            Ok(camera) => {
+                let node = camera.as_ref().map(|camera| camera.path.as_path());
+                self.aside.found(node);
+                self.attachment.found(node);
+            }
             Err(MediaError::NoCamera | MediaError::DeviceMissing { .. }) => self.aside.found(None),
             Err(_) => {}
         }
-        match found? {
+        match found.map_err(|error| self.attachment.explain(error, Instant::now()))? {
             None => self.plan_test(encoder?, &wish),
             Some(camera) => self.plan_camera(Arc::new(camera), &encoder, &wish, may_capture),
         }
