@@ -99,6 +99,7 @@ fn world() -> World {
         persist: Persist::start(&tasks),
         fps: None,
         picture: super::picture::ConfiguredPicture::default(),
+        restarted: None,
     };
     let router = Router {
         sessions,

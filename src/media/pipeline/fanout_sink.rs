@@ -25,6 +25,8 @@ pub struct FanoutSink {
     meter: Mutex<Meter>,
     /// Time of the last picture in milliseconds since `epoch`.
     last_picture_ms: AtomicU64,
+    /// The same of the last one that went to viewers.
+    last_on_air_ms: AtomicU64,
     /// The pipeline whose pictures count.
     run: AtomicU64,
     /// Has a test hold up the thread of a run.
@@ -47,6 +49,7 @@ impl FanoutSink {
             timeline: Arc::new(Mutex::new(Timeline::new(epoch))),
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
+            last_on_air_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
             #[cfg(test)]
             gate: Mutex::default(),
@@ -62,6 +65,7 @@ impl FanoutSink {
             timeline: Arc::clone(&self.timeline),
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
+            last_on_air_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
             #[cfg(test)]
             gate: Mutex::default(),
@@ -71,6 +75,11 @@ impl FanoutSink {
     /// When the last picture came out.
     pub fn last_picture(&self) -> Instant {
         self.epoch + Duration::from_millis(self.last_picture_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the last picture went to viewers: after a placeholder those before a key frame do not.
+    pub fn last_on_air(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.last_on_air_ms.load(Ordering::Relaxed))
     }
 
     /// The figures of the stream.
@@ -137,7 +146,8 @@ impl FanoutSink {
         };
         self.meter().frame(now, data.len(), key_frame, age);
         let since_epoch = now.saturating_duration_since(self.epoch).as_millis();
-        self.last_picture_ms.store(u64::try_from(since_epoch).unwrap_or(0), Ordering::Relaxed);
+        let since_epoch_ms = u64::try_from(since_epoch).unwrap_or(0);
+        self.last_picture_ms.store(since_epoch_ms, Ordering::Relaxed);
         if first {
             report(PipelineEvent::FirstPicture { key_frame });
         }
@@ -146,8 +156,10 @@ impl FanoutSink {
             // the other way round it would get none.
             report(PipelineEvent::KeyFrame);
         }
-        self.fanout
-            .publish_to(self.rendition, &AccessUnit::of_kind(data, media_time, captured_at, now, kind));
+        let unit = AccessUnit::of_kind(data, media_time, captured_at, now, kind);
+        if self.fanout.publish_to(self.rendition, &unit) {
+            self.last_on_air_ms.store(since_epoch_ms, Ordering::Relaxed);
+        }
     }
 }
 
