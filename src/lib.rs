@@ -57,6 +57,12 @@
 //!    the answer; `access::identity` signs it; it leaves by `sessions::outbox`, the only way out for
 //!    a running session's messages, which is shut when a successor begins.
 //!
+//! # One request on a data channel, to its answer
+//!
+//! `peer::driver::channel` reads it from the library, as far as [`peer`]'s bounds allow, and `app::channels` parses it with `dashboard::channel`
+//! and looks up the rights of the session's grant. A command goes to `app::gateway::commands`, which carries out what dashboards ask too;
+//! its answer goes back by `peer::channel`, where what waits for a slow reader is bounded.
+//!
 //! # Invariants
 //!
 //! - Only `media` names gstreamer and v4l; only `peer` names webrtc and rtc; only `signaling::mqtt` names rumqttc; only `broker` names

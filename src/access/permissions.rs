@@ -1,7 +1,7 @@
 //! What each right opens: topics of the built-in broker, commands, HTTP. The one table; whoever decides asks it. Pure.
 //!
 //! With a broker of one's own that broker's rules decide over topics, and `[dashboard] commands` over commands; offers and HTTP
-//! are decided here in any case. There is no data channel in this release.
+//! are decided here in any case, and what viewers ask by their data channels.
 
 use super::grant::{Right, Rights};
 

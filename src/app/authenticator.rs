@@ -7,10 +7,10 @@ use tokio::sync::watch;
 use crate::access::clock::Clock;
 use crate::access::grant::{Grant, GrantStatus};
 use crate::access::offer_authorizer::{self, AccessMode};
-use crate::access::permissions::Privilege;
+use crate::access::permissions::{self, Privilege};
 use crate::broker::{AuthFailure, ClientAuthenticator, ClientRights, OpenAccess};
 use crate::http::RequestAuthorizer;
-use crate::signaling::message::Refusal;
+use crate::signaling::message::{ErrorCode, Refusal};
 use crate::signaling::topic::Id;
 
 /// Knows clients by their grants: over HTTP by the bearer token alone; at the broker the user name is the grant's name, and the
@@ -31,6 +31,21 @@ impl GrantAuthenticator {
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = grants;
         // After the change: whoever sees the new number finds the new grants.
         self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// Whether a session of `grant` may have this wish now; without a grant access is open.
+    pub(super) fn permit(&self, grant: Option<&Id>, wish: Privilege<'_>) -> Result<(), Refusal> {
+        let Some(name) = grant else { return Ok(()) };
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let known = grants.iter().find(|grant| grant.name == *name);
+        let good = known.filter(|grant| grant.status(Clock::read()) == GrantStatus::Good);
+        let Some(good) = good else {
+            return Err(Refusal::new(ErrorCode::Unauthorized, "the invitation is not good any more"));
+        };
+        permissions::permit(&good.rights, wish).map_err(|missing| {
+            let words = format!("this invitation does not allow it: it needs {}", missing.words());
+            Refusal::new(ErrorCode::Forbidden, words)
+        })
     }
 
     /// Why who bears this token is not let in.

@@ -8,6 +8,7 @@ pub mod address;
 mod ailment;
 mod authenticator;
 mod bind;
+mod channels;
 mod error;
 mod gateway;
 mod grants_watch;

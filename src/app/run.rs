@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::ailment::Ailment;
 use super::authenticator::GrantAuthenticator;
 use super::bind::{Bound, page_info};
+use super::channels::ChannelServer;
 use super::error::AppError;
 use super::gateway::{self, Gateway, GatewayParts, Settings};
 use super::grants_watch::GrantsWatch;
@@ -32,6 +33,9 @@ use crate::stream::Fanout;
 
 /// Events about sessions that may wait to be published: as many sessions as there can be may begin and end at once.
 const EVENT_QUEUE: usize = 2048;
+
+/// What viewers say on their data channels, and wait to be read.
+const CHANNEL_QUEUE: usize = 256;
 
 /// What a start has brought about.
 pub(super) struct Running {
@@ -62,7 +66,8 @@ pub(super) fn run(
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
-    let factory = Arc::new(factory(config, &fanout, &groups.all)?);
+    let (channel_tx, channel_events) = mpsc::channel(CHANNEL_QUEUE);
+    let factory = Arc::new(factory(config, &fanout, &groups.all)?.with_channels(channel_tx));
     let parts = SessionParts {
         max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
@@ -98,6 +103,8 @@ pub(super) fn run(
         ailment,
     };
     let gateway = connection.serve(parts, &groups.gateway);
+    let channels = ChannelServer::new(channel_events, &state, &media, &gateway.handle(), &authenticator);
+    groups.watch.spawn_loop("channels", channels.run());
     let watch = GrantsWatch {
         store,
         stamp,
@@ -109,9 +116,7 @@ pub(super) fn run(
         is_lost: false,
     };
     groups.watch.spawn_loop("grants", watch.run());
-    let floor = config.video.min_bitrate;
-    groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
-    groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
+    follow_demand(config, &sessions, &media, &fanout, groups);
     let health_check = watch_over(&sessions, &media, &gateway, (factory, fanout.clone()), told, groups);
     let mut running = Running { page, broker, sessions, media, gateway, http: None, health_check };
     running.http = listener.map(|listener| {
@@ -140,6 +145,13 @@ fn media(
 fn keep_used(persist: Persist, file: DurableFile) -> Box<dyn Fn(String) + Send> {
     // Trouble with the disk is said in the log.
     Box::new(move |text| drop(persist.save(&file, text, Manner::AtOnce)))
+}
+
+/// Follows what viewers want, and what their paths carry.
+fn follow_demand(config: &Config, sessions: &Sessions, media: &Media, fanout: &Fanout, groups: &Groups) {
+    let floor = config.video.min_bitrate;
+    groups.watch.spawn_loop("adapt", adapt::run(sessions.clone(), media.clone(), fanout.clone(), floor));
+    groups.watch.spawn_loop("memory", memory_trimmer::run(fanout.clone()));
 }
 
 fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factory, AppError> {

@@ -18,7 +18,7 @@ use crate::signaling::topic::Id;
 /// The longest command payload that is read, in bytes.
 const MAX_COMMAND_BYTES: usize = 4096;
 /// The longest `id` that is repeated, in bytes as JSON.
-const MAX_ID_BYTES: usize = 200;
+pub const MAX_ID_BYTES: usize = 200;
 /// The longest value of a camera control: the text of a menu entry has at most 31.
 const MAX_VALUE_CHARS: usize = 64;
 /// What `do/warm` keeps warm without a number, and at most.
@@ -107,7 +107,7 @@ impl fmt::Display for Resolution {
 /// How far whoever commands is trusted, and what that depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// `[dashboard] commands`; everything is allowed to whoever did not come over the broker.
+    /// `[dashboard] commands`; everything to whoever needs no broker's word.
     pub commands: Commands,
     /// `[dashboard] snapshots`.
     pub snapshots: bool,

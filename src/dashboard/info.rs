@@ -50,8 +50,8 @@ pub fn info(device: &DeviceInfo, media: &MediaStatus) -> Value {
 
 fn features(device: &DeviceInfo) -> Vec<&'static str> {
     let mut features = vec![
-        "trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings", "rotate", "mirror", "crop",
-        "mask", "overlay",
+        "trickle", "rtx", "ice-full", "privacy", "warm", "snapshot", "settings", "channel", "rotate",
+        "mirror", "crop", "mask", "overlay",
     ];
     if !device.scenes.is_empty() {
         features.push("scene");

@@ -1,5 +1,6 @@
-//! What MQTT dashboards see and may ask (protocol.md sections 3 and 4).
+//! What dashboards see and may ask (protocol.md sections 3 and 4), and viewers on their data channel (section 6).
 
+pub mod channel;
 pub mod coalesce;
 pub mod command;
 pub mod events;

@@ -66,16 +66,7 @@ impl StateWriter {
             "time": rfc3339(parts.time),
             "uptime": parts.uptime.as_secs(),
             "streaming": if parts.streaming { "ON" } else { "OFF" },
-            "camera": {
-                "state": media.state,
-                "device": media.device,
-                "width": media.width,
-                "height": media.height,
-                "fps": round1(media.fps),
-                "error": media.error,
-                "note": media.note,
-                "since": rfc3339(media.since),
-            },
+            "camera": camera(media),
             "picture": look::document(media),
             "encoder": media.encoder.as_ref().map(|encoder| json!({
                 "name": encoder.name,
@@ -161,7 +152,22 @@ fn rounded(latency: Latency) -> Latency {
     Latency { p50_ms: round1(latency.p50_ms), p95_ms: round1(latency.p95_ms) }
 }
 
-fn controls(media: &MediaStatus) -> Value {
+/// What is told of the camera.
+pub fn camera(media: &MediaStatus) -> Value {
+    json!({
+        "state": media.state,
+        "device": media.device,
+        "width": media.width,
+        "height": media.height,
+        "fps": round1(media.fps),
+        "error": media.error,
+        "note": media.note,
+        "since": rfc3339(media.since),
+    })
+}
+
+/// What the camera's controls are set to.
+pub fn controls(media: &MediaStatus) -> Value {
     let controls = media.camera.iter().flat_map(|camera| &camera.controls);
     Value::Object(controls.map(|control| (control.name.clone(), json!(control.value))).collect())
 }

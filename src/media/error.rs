@@ -261,6 +261,11 @@ pub enum MediaError {
 }
 
 impl MediaError {
+    /// Whether another mode of the camera, or another encoder, would do no better: it cannot be opened.
+    pub fn is_of_any_mode(&self) -> bool {
+        matches!(self, Self::DeviceBusy { .. } | Self::DeviceDenied { .. } | Self::DeviceFails { .. })
+    }
+
     /// The same for those who watch.
     pub fn trouble(&self) -> CameraTrouble {
         match self {

@@ -8,9 +8,11 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::certificate::RTCCertificate;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, SettingEngineBuilder};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
+use tokio::sync::mpsc;
 
+use super::channel::{ChannelEvent, MAX_MESSAGE_BYTES};
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
@@ -34,6 +36,8 @@ const ICE_KEEPALIVE: Duration = Duration::from_secs(2);
 const ICE_CHECK_EVERY: Duration = Duration::from_millis(20);
 /// The library's 1 s for addresses that only packets tell, and 2 s for relays, would be most of the time to a first picture.
 const NO_WAIT: Option<Duration> = Some(Duration::ZERO);
+/// What a viewer may send on its data channel before it has been read: a few of the longest messages.
+const SCTP_RECEIVE_BUFFER_BYTES: u32 = 4 * MAX_MESSAGE_BYTES;
 /// Checks of one pair before it is given up: as long as a session may take to connect.
 const ICE_CHECKS: u16 = 500;
 
@@ -45,6 +49,7 @@ pub struct Factory {
     /// `None`: each connection makes its own.
     certificate: Option<RTCCertificate>,
     playout_delay_ms: u32,
+    channels: Option<mpsc::Sender<ChannelEvent>>,
 }
 
 impl Factory {
@@ -67,13 +72,20 @@ impl Factory {
         let listeners = ice.tcp_port.map(tcp_port::bind).transpose()?.unwrap_or_default();
         let driver =
             Driver::start(ice.clone(), listeners, look_up, &tasks.child()).map_err(PeerError::Thread)?;
-        Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0 })
+        Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0, channels: None })
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
     #[must_use]
     pub fn with_playout_delay_ms(mut self, playout_delay_ms: u32) -> Self {
         self.playout_delay_ms = playout_delay_ms;
+        self
+    }
+
+    /// The same with data channels for viewers that offer one; what they say goes to `channels`.
+    #[must_use]
+    pub fn with_channels(mut self, channels: mpsc::Sender<ChannelEvent>) -> Self {
+        self.channels = Some(channels);
         self
     }
 
@@ -113,7 +125,9 @@ impl Factory {
             None => self.fanout.clone(),
         };
         let (public_ip, playout_delay_ms) = (self.ice.public_ip, self.playout_delay_ms);
-        self.driver.open(PeerParts { pc, track, keys, fanout, live, public_ip, playout_delay_ms }).await
+        let channels = self.channels.clone();
+        let parts = PeerParts { pc, track, keys, fanout, live, channels, public_ip, playout_delay_ms };
+        self.driver.open(parts).await
     }
 
     fn peer_connection(
@@ -139,6 +153,8 @@ impl Factory {
             .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
             // It knows one hash, and one fingerprint of an offer: the driver compares.
             .with_disable_certificate_fingerprint_verification(true)
+            .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_BYTES))
+            .with_sctp_max_receive_buffer_size(SCTP_RECEIVE_BUFFER_BYTES)
             .with_crypto_provider(Arc::new(KeyProvider::new(keys.clone())?))
             .build();
         let mut pc = RTCPeerConnectionBuilder::new()

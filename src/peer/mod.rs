@@ -1,10 +1,11 @@
 //! One viewer: its peer connection, its sender, its feedback. The only folder that names webrtc and rtc.
 //!
 //! Rooms, each of which knows only those after it: `driver` (the one thread that all connections live on), `connect` (how a connection
-//! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `net`
+//! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `channel` (what is said beside the picture), `net`
 //! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the receiver of `porthole watch`.
 
 mod bwe;
+pub(crate) mod channel;
 #[cfg(test)]
 mod client_hello_tests;
 mod connect;

@@ -77,6 +77,7 @@ pub const INNER: &[(&str, &[&str])] = &[
     ("peer::rtp", &["base", "peer::error", "peer::net", "peer::bwe"]),
     ("peer::send", SEND),
     ("peer::connect", CONNECT),
+    ("peer::channel", &["peer::stats", "signaling::topic"]),
     ("peer::driver", DRIVER),
     (
         "broker",
@@ -143,7 +144,8 @@ const LIFE: &[&str] = &[
     "media::still",
     "media::test_picture",
 ];
-const CONNECT: &[&str] = &["base", "signaling::message", "access", "media", "peer::error", "peer::rtp"];
+const CONNECT: &[&str] =
+    &["base", "signaling::message", "access", "media", "peer::error", "peer::channel", "peer::rtp"];
 /// The thread of all connections, which knows neither sessions nor the viewer of `porthole watch`.
 const DRIVER: &[&str] = &[
     "base",
@@ -152,6 +154,7 @@ const DRIVER: &[&str] = &[
     "config",
     "peer::error",
     "peer::stats",
+    "peer::channel",
     "peer::net",
     "peer::bwe",
     "peer::rtp",

@@ -6,6 +6,7 @@ pub mod attacker;
 pub mod board;
 pub mod browser;
 pub mod certificates;
+pub mod channel_page;
 pub mod client;
 pub mod daemon;
 pub mod deb;

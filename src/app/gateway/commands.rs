@@ -2,14 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use serde_json::Value;
 
 use super::controlled::Controlled;
+use super::handle::ChannelCommand;
 use super::picture::{self, ConfiguredPicture, MASKS};
-use super::publisher::{Answer, Publisher};
+use super::publisher::{Answer, Asker, Publisher};
 use super::snapshots::SnapshotTaker;
 use crate::app::persist::{FileReading, Persist, SaveError, Saving};
 use crate::app::privacy::Look;
@@ -24,8 +26,6 @@ use crate::media::MediaError;
 use crate::signaling::mqtt::AnswerTo;
 use crate::signaling::topic::Inbound;
 
-/// Restarts of the pipeline are not worth more often than this.
-const RESTART_GAP: Duration = Duration::from_secs(1);
 /// Camera controls that may be set at the same time; a camera has a few dozen.
 const MAX_CONTROLS_UNDER_WAY: usize = 64;
 const SUPERSEDED: &str = "a later value came before it could be carried out";
@@ -63,19 +63,11 @@ pub(super) struct CommandExecutor {
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Controls among them.
     controls: usize,
-    restarted: Option<Instant>,
 }
 
 impl CommandExecutor {
     pub fn new(parts: Controlled, allowed: Commands) -> Self {
-        Self {
-            parts,
-            allowed,
-            settings: Coalescer::new(),
-            under_way: FuturesUnordered::new(),
-            controls: 0,
-            restarted: None,
-        }
+        Self { parts, allowed, settings: Coalescer::new(), under_way: FuturesUnordered::new(), controls: 0 }
     }
 
     /// Whether dashboards may command anything.
@@ -102,8 +94,32 @@ impl CommandExecutor {
         snapshots: &mut SnapshotTaker,
         publisher: &mut Publisher,
     ) {
+        self.asked(inbound, payload, None, Asker::Dashboard(to), snapshots, publisher).await;
+    }
+
+    /// What a viewer asks by its data channel.
+    pub async fn asked_by_viewer(
+        &mut self,
+        command: ChannelCommand,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
+        let ChannelCommand { channel, id, is_set, name, payload } = command;
+        let inbound = if is_set { Inbound::Set(&name) } else { Inbound::Do(&name) };
+        self.asked(&inbound, payload.as_bytes(), id, Asker::Viewer(channel), snapshots, publisher).await;
+    }
+
+    async fn asked(
+        &mut self,
+        inbound: &Inbound<'_>,
+        payload: &[u8],
+        own_id: Option<Value>,
+        to: Asker,
+        snapshots: &mut SnapshotTaker,
+        publisher: &mut Publisher,
+    ) {
         let policy = Policy {
-            commands: self.allowed,
+            commands: to.trust(self.allowed),
             snapshots: snapshots.is_allowed(),
             off_locally: self.parts.privacy.is_off_locally(),
         };
@@ -112,7 +128,7 @@ impl CommandExecutor {
             Inbound::Do(action) => command::action(action, payload, policy),
             _ => return,
         };
-        let answer = Answer { topic, id, to };
+        let answer = Answer { topic, id: own_id.or(id), to };
         match command {
             Ok(command) => self.begin(command, answer, snapshots, publisher).await,
             Err(error) => tell(answer, &Err(error), publisher),
@@ -154,12 +170,12 @@ impl CommandExecutor {
                 self.parts.fanout.request_key_frame();
                 Ok(())
             }
-            Command::Warm(time) => self.warm(time),
+            Command::Warm(time) => self.parts.warm(time),
             Command::Close { viewer, session } => {
                 self.parts.sessions.close(viewer, session).await;
                 Ok(())
             }
-            Command::Restart => self.restart(),
+            Command::Restart => self.parts.restart(),
         };
         tell(answer, &result, publisher);
     }
@@ -203,7 +219,7 @@ impl CommandExecutor {
             }
             // Turned off at the device while it waited: asked for again, it will be refused.
             Command::Streaming(true)
-                if self.parts.privacy.is_off_locally() && self.allowed != Commands::All =>
+                if self.parts.privacy.is_off_locally() && answer.to.trust(self.allowed) != Commands::All =>
             {
                 Err("streaming was turned off at the device".to_owned())
             }
@@ -291,8 +307,9 @@ impl CommandExecutor {
         publisher: &mut Publisher,
     ) {
         self.settings.finish(now(), &answer.topic);
+        let is_trusted = answer.to.trust(self.allowed) == Commands::All;
         let Controlled { picture, runtime_settings, media, persist, .. } = &mut self.parts;
-        let noted = picture.note(change, self.allowed == Commands::All, runtime_settings, media, persist);
+        let noted = picture.note(change, is_trusted, runtime_settings, media, persist);
         let saving = match noted {
             Ok(saving) => saving,
             Err(error) => return tell(answer, &Err(error), publisher),
@@ -405,24 +422,6 @@ impl CommandExecutor {
     /// What keeps what is set.
     pub fn persist(&self) -> &Persist {
         &self.parts.persist
-    }
-
-    fn warm(&self, time: Duration) -> Result<(), String> {
-        if !self.parts.privacy.is_on() {
-            return Err("the privacy switch is off".to_owned());
-        }
-        self.parts.media.warm(time);
-        Ok(())
-    }
-
-    fn restart(&mut self) -> Result<(), String> {
-        let now = now();
-        if self.restarted.is_some_and(|at| now.saturating_duration_since(at) < RESTART_GAP) {
-            return Err("it was restarted less than a second ago".to_owned());
-        }
-        self.restarted = Some(now);
-        self.parts.media.restart();
-        Ok(())
     }
 }
 

@@ -1,13 +1,18 @@
 //! What commands act on.
 
+use std::time::{Duration, Instant};
+
 use super::picture::ConfiguredPicture;
 use crate::app::persist::Persist;
 use crate::app::privacy::PrivacySwitch;
 use crate::app::runtime_settings::RuntimeSettings;
+use crate::base::clock::now;
 use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::stream::Fanout;
 
+/// Restarts of the pipeline are not worth more often than this.
+const RESTART_GAP: Duration = Duration::from_secs(1);
 /// What commands act on.
 pub(super) struct Controlled {
     pub sessions: Sessions,
@@ -21,4 +26,28 @@ pub(super) struct Controlled {
     pub fps: Option<u32>,
     /// How the picture is configured to look.
     pub picture: ConfiguredPicture,
+    /// When the pipeline was restarted last.
+    pub restarted: Option<Instant>,
+}
+
+impl Controlled {
+    /// Keeps the camera running for `time`.
+    pub fn warm(&self, time: Duration) -> Result<(), String> {
+        if !self.privacy.is_on() {
+            return Err("the privacy switch is off".to_owned());
+        }
+        self.media.warm(time);
+        Ok(())
+    }
+
+    /// Has the pipeline start anew.
+    pub fn restart(&mut self) -> Result<(), String> {
+        let now = now();
+        if self.restarted.is_some_and(|at| now.saturating_duration_since(at) < RESTART_GAP) {
+            return Err("it was restarted less than a second ago".to_owned());
+        }
+        self.restarted = Some(now);
+        self.media.restart();
+        Ok(())
+    }
 }

@@ -1,10 +1,13 @@
 //! How the rest of the daemon speaks with the task that routes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Commands, Config, Snapshots};
+use crate::peer::channel::ViewerChannel;
 use crate::signaling::mqtt::MqttClient;
 
 /// How the gateway is, for whoever watches over the daemon.
@@ -12,6 +15,7 @@ use crate::signaling::mqtt::MqttClient;
 pub(in crate::app) struct GatewayHandle {
     client: MqttClient,
     requests: mpsc::Sender<GatewayRequest>,
+    channel_commands: mpsc::Sender<ChannelCommand>,
     presence: watch::Receiver<Presence>,
 }
 
@@ -21,6 +25,18 @@ pub(super) enum GatewayRequest {
     Settings(Settings),
     /// Look whether the privacy switch was turned at the device.
     Privacy,
+}
+
+/// What a viewer asks by its data channel. It is owed one answer there.
+pub(in crate::app) struct ChannelCommand {
+    pub channel: Arc<ViewerChannel>,
+    /// Goes back with the answer.
+    pub id: Option<Value>,
+    /// `set/<name>`, or else `do/<name>`.
+    pub is_set: bool,
+    pub name: String,
+    /// As on that topic.
+    pub payload: String,
 }
 
 /// What can change while the gateway runs.
@@ -51,13 +67,19 @@ pub(in crate::app) enum Presence {
 }
 
 impl GatewayHandle {
-    /// `asks` and `presence` are the other ends of what the task that routes holds.
+    /// These are the other ends of what the task that routes holds.
     pub(super) fn new(
         client: MqttClient,
         requests: mpsc::Sender<GatewayRequest>,
+        channel_commands: mpsc::Sender<ChannelCommand>,
         presence: watch::Receiver<Presence>,
     ) -> Self {
-        Self { client, requests, presence }
+        Self { client, requests, channel_commands, presence }
+    }
+
+    /// Takes what viewers ask by their data channels.
+    pub fn channel_commands(&self) -> mpsc::Sender<ChannelCommand> {
+        self.channel_commands.clone()
     }
 
     /// Whether the task that routes answers: resolves when it has, and with false when it is gone.

@@ -41,11 +41,14 @@ use crate::stream::Fanout;
 use announcer::Announcer;
 use commands::CommandExecutor;
 use controlled::Controlled;
-pub(super) use handle::{GatewayHandle, Presence, Settings};
+pub(super) use handle::{ChannelCommand, GatewayHandle, Presence, Settings};
 use picture::ConfiguredPicture;
 use publisher::{BrokerOutbox, Publisher};
 use router::{Inputs, Router};
 use snapshots::SnapshotTaker;
+
+/// Commands of viewers that may wait; whoever has one more is told so.
+const CHANNEL_COMMANDS: usize = 64;
 
 /// Everything the gateway serves.
 pub(super) struct GatewayParts {
@@ -168,14 +171,16 @@ impl BrokerClient {
         let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
         let GatewayParts { privacy, runtime_settings, persist, ailment, .. } = parts;
         let (requests, queue) = mpsc::channel(1);
+        let (channel_commands, from_viewers) = mpsc::channel(CHANNEL_COMMANDS);
         let (presence, watched) = watch::channel(Presence::Connecting);
-        let handle = GatewayHandle::new(client.clone(), requests, watched);
+        let handle = GatewayHandle::new(client.clone(), requests, channel_commands, watched);
         let to_broker = client.clone();
         let outbox = BrokerOutbox::new(move |message| to_broker.publish(message));
         let inputs = Inputs {
             mqtt_events: inbox,
             events,
             requests: queue,
+            channel_commands: from_viewers,
             media: media.status(),
             ended_early: tasks.ended_early(),
             ailment,
@@ -190,6 +195,7 @@ impl BrokerClient {
             persist,
             fps,
             picture,
+            restarted: None,
         };
         let router = Router {
             sessions,

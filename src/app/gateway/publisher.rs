@@ -11,11 +11,14 @@ use crate::app::address;
 use crate::app::state::StateSource;
 use crate::base::stats::SystemFigures;
 use crate::base::text;
+use crate::config::Commands;
+use crate::dashboard::channel::{self, ChannelError};
 use crate::dashboard::events;
 use crate::dashboard::info::{self, DeviceInfo};
 use crate::dashboard::schedule::PublishSchedule;
 use crate::dashboard::state;
 use crate::media::MediaStatus;
+use crate::peer::channel::ViewerChannel;
 use crate::sessions::SessionEvent;
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
 use crate::signaling::topic::Topics;
@@ -42,8 +45,26 @@ pub(super) struct Answer {
     pub topic: String,
     /// The `id` of the command's JSON.
     pub id: Option<Value>,
-    /// Where an answer was asked for, beside the event.
-    pub to: Option<AnswerTo>,
+    pub to: Asker,
+}
+
+/// Who has asked.
+pub(super) enum Asker {
+    /// A dashboard, by the broker. It hears of the outcome by an event, and where it has asked for that.
+    Dashboard(Option<AnswerTo>),
+    /// A viewer, by its data channel, which alone hears of it.
+    Viewer(Arc<ViewerChannel>),
+}
+
+impl Asker {
+    /// How far it is trusted, where dashboards are trusted as `dashboards` says. A viewer's offer was signed, so that it needs no
+    /// broker's word; in open access nothing is.
+    pub fn trust(&self, dashboards: Commands) -> Commands {
+        match self {
+            Self::Viewer(channel) if channel.live.grant.is_some() => Commands::All,
+            Self::Viewer(_) | Self::Dashboard(_) => dashboards,
+        }
+    }
 }
 
 /// Publishes what the device says, and knows when `state` is due.
@@ -184,6 +205,16 @@ impl Publisher {
     /// Tells the outcome of one command: by an event, and where an answer was asked for.
     pub fn answer(&mut self, answer: Answer, result: &Result<(), String>) {
         let Answer { topic, id, to } = answer;
+        let to = match to {
+            Asker::Dashboard(to) => to,
+            Asker::Viewer(channel) => {
+                let error =
+                    result.as_ref().err().map(|error| ChannelError { code: None, message: error.clone() });
+                channel.answer(channel::reply(id.as_ref(), error.as_ref().map_or(Ok(()), Err)));
+                self.changed();
+                return;
+            }
+        };
         let mut fields = Map::new();
         fields.insert("topic".to_owned(), topic.into());
         fields.insert("ok".to_owned(), result.is_ok().into());

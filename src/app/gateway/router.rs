@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 
 use super::announcer::Announcer;
 use super::commands::CommandExecutor;
-use super::handle::{GatewayRequest, Presence};
+use super::handle::{ChannelCommand, GatewayRequest, Presence};
 use super::publisher::Publisher;
 use super::snapshots::SnapshotTaker;
 use crate::app::ailment::Ailment;
@@ -44,6 +44,8 @@ pub(super) struct Inputs {
     pub events: mpsc::Receiver<SessionEvent>,
     /// From the rest of the daemon.
     pub requests: mpsc::Receiver<GatewayRequest>,
+    /// From the viewers' data channels.
+    pub channel_commands: mpsc::Receiver<ChannelCommand>,
     /// The capture side.
     pub media: watch::Receiver<MediaStatus>,
     /// A task that ended early.
@@ -71,6 +73,9 @@ impl Router {
                 Some(event) = self.inputs.events.recv() => self.publisher.session_event(&event),
                 Ok(()) = self.inputs.media.changed() => before = self.media_changed(before),
                 Some(request) = self.inputs.requests.recv() => self.request(request),
+                Some(command) = self.inputs.channel_commands.recv() => {
+                    self.commands.asked_by_viewer(command, &mut self.snapshots, &mut self.publisher).await;
+                }
                 Some(done) = self.commands.done() => {
                     self.commands.finish(done, &mut self.snapshots, &mut self.publisher).await;
                 }

@@ -99,6 +99,7 @@ fn world() -> World {
         persist: Persist::start(&tasks),
         fps: None,
         picture: super::picture::ConfiguredPicture::default(),
+        restarted: None,
     };
     let router = Router {
         sessions,
@@ -112,6 +113,7 @@ fn world() -> World {
             mqtt_events,
             events: happened,
             requests: queue,
+            channel_commands: mpsc::channel(1).1,
             media: watched,
             ended_early: tasks.ended_early(),
             ailment,
@@ -164,7 +166,8 @@ async fn a_router_that_is_gone_does_not_count_as_alive() {
     let config = MqttClientConfig::new("mqtt://127.0.0.1:1".parse().unwrap(), "cam");
     let (client, _mqtt_events) = mqtt::connect(config, &TaskGroup::new()).unwrap();
     let (requests, mut queue) = mpsc::channel(1);
-    let handle = GatewayHandle::new(client, requests, watch::Sender::new(Presence::Online).subscribe());
+    let presence = watch::Sender::new(Presence::Online).subscribe();
+    let handle = GatewayHandle::new(client, requests, mpsc::channel(1).0, presence);
     // It ends with the question in its hands, and then it is no longer there.
     let (answered, ()) = tokio::join!(handle.ping(), async { drop(queue.recv().await) });
     assert!(!answered);

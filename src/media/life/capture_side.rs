@@ -24,9 +24,6 @@ use crate::media::still::queue::{Reply, SnapshotQueue};
 use crate::media::still::snapshot::Snapshot;
 use crate::stream::{KeyFrameReason, Rendition};
 
-/// Somebody may wait so long for a key frame of a camera that encodes itself and cannot be asked for one; where they are further apart, it
-/// is encoded here. Most cameras have one each second or two.
-const RARE_KEY_FRAMES: Duration = Duration::from_secs(3);
 /// Figures of a live stream are published this often.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -76,12 +73,12 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
 
     /// The first look. An error: no video is possible in this process.
     pub fn begin(&mut self) -> Result<(), MediaError> {
-        if let Err(error) = self.backend.initialize() {
-            self.feed(Input::Device(DeviceCondition::Unusable((&error).into())));
-            return Err(error);
+        let begun = self.backend.initialize();
+        match &begun {
+            Ok(()) => _ = self.look(),
+            Err(error) => self.feed(Input::Device(DeviceCondition::Unusable(error.into()))),
         }
-        self.look();
-        Ok(())
+        begun
     }
 
     /// Why the camera does not deliver, if it does not.
@@ -99,10 +96,8 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         let look = self.backend.has_device().then(|| self.camera.watch.deadline());
         let report = self.is_up.then_some(self.next_report);
         let snapshot = self.snapshots.deadline(self.life.live_since());
-        [self.life.deadline(), self.limiter.deadline(), self.small.deadline(), look, report, snapshot]
-            .into_iter()
-            .flatten()
-            .min()
+        let parts = [self.life.deadline(), self.limiter.deadline(), self.small.deadline()];
+        parts.into_iter().chain([look, report, snapshot]).flatten().min()
     }
 
     /// Asks each part.
@@ -111,14 +106,13 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         if self.is_up {
             self.feed(Input::FrameAt(self.backend.last_picture()));
         }
-        self.watch_deaf_encoder();
+        self.watch_key_frames();
         if self.is_up
             && self.limiter.poll(now)
             && !self.backend.request(Rendition::Full, PipelineRequest::KeyFrame)
         {
             tracing::debug!("nobody to ask for a key frame; the camera's own interval must do");
         }
-        self.watch_rare_key_frames();
         self.feed(Input::Tick);
         self.leave_pictures_out(now);
         self.tend_small();
@@ -218,24 +212,18 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     }
 
     fn failed(&mut self, error: &MediaError, by_encoder: bool, is_silent: bool) {
-        let (was_live, is_gone) =
-            (self.life.state() == CameraState::Live, self.camera.is_gone(&self.backend));
+        let was_live = self.life.state() == CameraState::Live;
+        let is_gone = self.camera.is_gone(&self.backend);
         if !is_gone && self.camera.is_replaced(&mut self.backend, error, by_encoder, is_silent) {
             return self.replace_encoder(error);
         }
         tracing::warn!(%error, "the pipeline failed");
         if is_gone {
-            // Unplugged: lost, not broken.
-            self.look();
+            self.look(); // Unplugged: lost, not broken.
             return;
         }
         self.feed(Input::Failed(error.into()));
-        // Another mode would not be opened either.
-        let is_refused = matches!(
-            error,
-            MediaError::DeviceBusy { .. } | MediaError::DeviceDenied { .. } | MediaError::DeviceFails { .. }
-        );
-        if !was_live && !is_refused {
+        if !was_live && !error.is_of_any_mode() {
             self.start_failed(by_encoder, &error.to_string());
         }
     }
@@ -251,18 +239,14 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
         }
     }
 
-    /// A viewer who needs a key frame would wait for the interval of an encoder that hears no requests.
-    fn watch_deaf_encoder(&mut self) {
-        let deafness = self.is_up.then(|| self.camera.deafness(&mut self.backend, &self.limiter)).flatten();
-        if let Some(error) = deafness {
-            self.failed(&error, true, true);
+    /// A viewer who needs a key frame would wait for the interval of an encoder that hears no requests, the board's or the camera's.
+    fn watch_key_frames(&mut self) {
+        if !self.is_up {
+            return;
         }
-    }
-
-    /// A viewer who needs a key frame would wait for that of a camera which encodes itself.
-    fn watch_rare_key_frames(&mut self) {
-        let waited = self.limiter.waited_for(self.backend.last_picture());
-        if self.is_up && waited.is_some_and(|waited| waited >= RARE_KEY_FRAMES) {
+        if let Some(error) = self.camera.deafness(&mut self.backend, &self.limiter) {
+            self.failed(&error, true, true);
+        } else if self.limiter.are_key_frames_rare(self.backend.last_picture()) {
             self.encode_instead(WhyEncoded::RareKeyFrames);
         }
     }
@@ -271,7 +255,6 @@ impl<B: CaptureBackend + Gauges> CaptureSide<B> {
     pub fn encode_instead(&mut self, why: WhyEncoded) {
         if self.camera.encode_instead(&mut self.backend, why) {
             self.look();
-            // Waited for by a viewer.
             self.publish();
         }
     }

@@ -10,11 +10,13 @@ const LOSS_GAP: Duration = Duration::from_secs(1);
 /// Least time between two key frames when somebody waits for a first picture: only long enough to
 /// merge those who join together.
 const JOIN_GAP: Duration = Duration::from_millis(30);
+/// Somebody may wait so long for a key frame of a camera that encodes itself and cannot be asked for one; where they are further apart, it
+/// is encoded here. Most cameras have one each second or two.
+const RARE_AFTER: Duration = Duration::from_secs(3);
 /// A request that brought no key frame for this long is made again.
 const RETRY: Duration = Duration::from_secs(1);
 /// An encoder that gives pictures for this long after a request, and no key frame among them, does not hear requests.
 const DEAF_AFTER: Duration = Duration::from_millis(1900);
-
 /// And when it may not: a working one takes some 25 ms.
 const DOUBTFUL_AFTER: Duration = Duration::from_millis(900);
 
@@ -69,11 +71,11 @@ impl KeyFrameLimiter {
         }
     }
 
-    /// How long those who wait for a key frame, where there are any and one came before, have seen pictures come without one, when the
-    /// last came out at `last_picture`.
-    pub fn waited_for(&self, last_picture: Instant) -> Option<Duration> {
-        self.pending?;
-        self.last_out.map(|at| last_picture.saturating_duration_since(at))
+    /// Whether somebody has waited long for a key frame while pictures came, the last of them at `last_picture`, and it cannot be asked
+    /// for.
+    pub fn are_key_frames_rare(&self, last_picture: Instant) -> bool {
+        let waited = self.last_out.map(|at| last_picture.saturating_duration_since(at));
+        self.pending.is_some() && waited.is_some_and(|waited| waited >= RARE_AFTER)
     }
 
     /// The first picture of a run was none a decoder can start at (a camera's own stream).

@@ -21,7 +21,7 @@ pub struct CameraFacts {
     pub is_wanted: bool,
     /// The capture side says what is wrong, which it may do late.
     pub is_trouble_known: bool,
-    /// When the camera's last picture came out.
+    /// When the camera's last picture went to viewers. One that they cannot decode, for want of a key frame, does not count.
     pub last_picture: Instant,
     /// Whether a placeholder that was started has given way to the camera's pictures.
     pub has_given_way: bool,

@@ -181,7 +181,7 @@ impl PlaceholderRunner {
         CameraFacts {
             is_wanted: self.fanout.demands() > 0 && status.state != CameraState::Off,
             is_trouble_known: status.trouble.is_some(),
-            last_picture: self.sink.last_picture(),
+            last_picture: self.sink.last_on_air(),
             has_given_way: self.running.as_ref().is_some_and(PlaceholderPipeline::has_given_way),
         }
     }

@@ -96,7 +96,6 @@ struct World {
     waiting: Vec<Input>,
     /// What the capture side said last.
     camera: CameraState,
-    last_picture: Instant,
     number: Option<u64>,
     /// For what is promised.
     wanted_since: Option<Instant>,
@@ -126,7 +125,6 @@ impl World {
             hangs_until: start,
             waiting: vec![Input::Device(DeviceCondition::Ready)],
             camera: CameraState::Idle,
-            last_picture: start,
             number: None,
             wanted_since: None,
             last_shown: start,
@@ -159,6 +157,8 @@ impl World {
             }
             Happening::Plugged(is_plugged) => {
                 self.is_plugged = is_plugged;
+                // However soon it is put in again, it starts anew.
+                self.works_since = None;
                 let gone = || DeviceCondition::Absent("unplugged".into());
                 let condition = if is_plugged { DeviceCondition::Ready } else { gone() };
                 self.waiting.push(Input::Device(condition));
@@ -218,7 +218,6 @@ impl World {
         let is_first = !std::mem::replace(&mut run.has_pictures, true);
         // Asked for by the fan-out where it is needed; an encoder takes until the next picture.
         let is_key = is_first || !self.is_deaf;
-        self.last_picture = self.now;
         if self.fanout.publish_to(Rendition::Full, &self.unit(is_key)) {
             self.last_shown = self.now;
         }
@@ -230,7 +229,7 @@ impl World {
         CameraFacts {
             is_wanted: self.viewers > 0 && self.camera != CameraState::Off,
             is_trouble_known: self.life.trouble().is_some(),
-            last_picture: self.last_picture,
+            last_picture: self.last_shown,
             has_given_way: self.number.is_some_and(|number| !self.fanout.is_placeholder(number)),
         }
     }
@@ -360,6 +359,22 @@ fn fifty_times_unplugged_and_plugged_in_again() {
         world.pass(ms(3000));
         assert!(!world.placeholder.is_shown() && world.shows.len() == round);
     }
+}
+
+#[test]
+fn pictures_that_nobody_can_decode_do_not_keep_words_away() {
+    let mut world = World::new(ms(0));
+    world.happens(&Happening::Viewers(1));
+    world.pass(STEP * 2);
+    world.happens(&Happening::Deaf(true));
+    world.happens(&Happening::Delivers(false));
+    world.pass(ms(1600));
+    assert!(world.placeholder.is_shown());
+    // The camera goes on without the key frame that it would take, while the words fail.
+    world.happens(&Happening::Delivers(true));
+    world.happens(&Happening::PlaceholderFails);
+    world.pass(RETRY + SAID_WITHIN);
+    assert!(world.placeholder.is_shown());
 }
 
 #[test]

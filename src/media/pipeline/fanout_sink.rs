@@ -26,6 +26,8 @@ pub struct FanoutSink {
     meter: Mutex<Meter>,
     /// Time of the last picture in milliseconds since `epoch`.
     last_picture_ms: AtomicU64,
+    /// The same of the last one that went to viewers.
+    last_on_air_ms: AtomicU64,
     /// The pipeline whose pictures count.
     run: AtomicU64,
     /// Quarters clockwise that are left to viewers.
@@ -50,6 +52,7 @@ impl FanoutSink {
             timeline: Arc::new(Mutex::new(Timeline::new(epoch))),
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
+            last_on_air_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
             quarters: AtomicU8::new(0),
             #[cfg(test)]
@@ -66,6 +69,7 @@ impl FanoutSink {
             timeline: Arc::clone(&self.timeline),
             meter: Mutex::default(),
             last_picture_ms: AtomicU64::new(0),
+            last_on_air_ms: AtomicU64::new(0),
             run: AtomicU64::new(0),
             quarters: AtomicU8::new(0),
             #[cfg(test)]
@@ -76,6 +80,11 @@ impl FanoutSink {
     /// When the last picture came out.
     pub fn last_picture(&self) -> Instant {
         self.epoch + Duration::from_millis(self.last_picture_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the last picture went to viewers: after a placeholder those before a key frame do not.
+    pub fn last_on_air(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.last_on_air_ms.load(Ordering::Relaxed))
     }
 
     /// The figures of the stream.
@@ -152,7 +161,8 @@ impl FanoutSink {
         let latency = now.saturating_duration_since(captured_at);
         self.meter().frame(now, data.len(), key_frame, latency);
         let since_epoch = now.saturating_duration_since(self.epoch).as_millis();
-        self.last_picture_ms.store(u64::try_from(since_epoch).unwrap_or(0), Ordering::Relaxed);
+        let since_epoch_ms = u64::try_from(since_epoch).unwrap_or(0);
+        self.last_picture_ms.store(since_epoch_ms, Ordering::Relaxed);
         if first {
             report(PipelineEvent::FirstPicture { key_frame });
         }
@@ -163,7 +173,9 @@ impl FanoutSink {
         }
         let orientation = Orientation::of_quarters(self.quarters.load(Ordering::Relaxed));
         let unit = AccessUnit::of_kind(data, media_time, captured_at, now, kind).oriented(orientation);
-        self.fanout.publish_to(self.rendition, &unit);
+        if self.fanout.publish_to(self.rendition, &unit) {
+            self.last_on_air_ms.store(since_epoch_ms, Ordering::Relaxed);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::description::Section;
 use super::negotiation::Negotiation;
+use super::sctp;
 use super::track::Ssrcs;
 use crate::signaling::message::Candidate;
 
@@ -66,6 +67,8 @@ impl AnswerOrigin {
         for (at, section) in negotiation.description.sections.iter().enumerate() {
             if at == negotiation.video {
                 video(&mut sdp, negotiation, section, local, ssrcs);
+            } else if negotiation.data == Some(at) {
+                data(&mut sdp, negotiation, section, local);
             } else {
                 let port = if at == negotiation.carrier { 9 } else { 0 };
                 unused(&mut sdp, port, negotiation, section, local);
@@ -104,13 +107,18 @@ fn line(candidate: &Candidate) -> String {
 
 /// The sections that are taken, if they were offered as a bundle (RFC 9143 section 7.3).
 fn group(negotiation: &Negotiation) -> String {
-    let Negotiation { description, video, carrier, .. } = negotiation;
+    let Negotiation { description, video, carrier, data, .. } = negotiation;
     if description.group(*video).is_none() {
         return String::new();
     }
-    let first = Some(*carrier).filter(|carrier| carrier != video);
-    let taken = first.into_iter().chain([*video]);
-    let mids = taken.filter_map(|at| description.sections.get(at)?.mid.as_deref());
+    // The one that carries the transport is the first (RFC 9143 section 7.3.2).
+    let mut taken = vec![*carrier];
+    for at in [Some(*video), *data].into_iter().flatten() {
+        if !taken.contains(&at) {
+            taken.push(at);
+        }
+    }
+    let mids = taken.into_iter().filter_map(|at| description.sections.get(at)?.mid.as_deref());
     format!("a=group:BUNDLE {}\r\n", mids.collect::<Vec<_>>().join(" "))
 }
 
@@ -162,6 +170,15 @@ fn unused(sdp: &mut String, port: u16, negotiation: &Negotiation, section: &Sect
     if let Some(fmtp) = known.fmtp.as_ref().filter(|_| port != 0) {
         push(sdp, format_args!("a=fmtp:{format} {fmtp}"));
     }
+}
+
+/// The section of the data channel.
+fn data(sdp: &mut String, negotiation: &Negotiation, section: &Section, local: &LocalTransport) {
+    let formats = section.formats.join(" ");
+    push(sdp, format_args!("m={} 9 {} {formats}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
+    mid(sdp, section);
+    transport(sdp, negotiation, section, local);
+    push(sdp, format_args!("{}", sctp::answered()));
 }
 
 /// The section that the camera's picture is sent in.

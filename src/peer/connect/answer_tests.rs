@@ -145,6 +145,10 @@ fn check_taken(offered_session: &[&str], old: &Part<'_>, new: &Part<'_>) -> Resu
         _ => "passive",
     };
     must(new.one("setup:") == Some(setup), "the other role of the handshake (RFC 4145 section 4.1)")?;
+    if new.words[2].contains("SCTP") {
+        must(new.one("sctp-port:").is_some() && new.one("max-message-size:").is_some(), "SCTP is answered")?;
+        return must(!new.has("a=rtcp-mux") && !new.has("a=sendonly"), "data is no media");
+    }
     must(new.has("a=rtcp-mux"), "reports come over the same port")?;
     must(old.has("a=rtcp-rsize") || !new.has("a=rtcp-rsize"), "rtcp-rsize was not offered")?;
     for feedback in new.all("rtcp-fb:") {
@@ -188,7 +192,7 @@ fn without(sdp: &str, names: &[&str]) -> String {
     kept.flat_map(|line| [line.trim_end(), "\r\n"]).collect()
 }
 
-const CHANGES: [Change; 24] = [
+const CHANGES: [Change; 25] = [
     ("nothing", str::to_owned),
     ("line feeds alone", |sdp| sdp.replace("\r\n", "\n")),
     ("no bundle", |sdp| without(sdp, &["a=group"])),
@@ -219,6 +223,7 @@ const CHANGES: [Change; 24] = [
         without(sdp, &[])
             + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:e\r\na=sctp-port:5000\r\n"
     }),
+    ("data in the bundle", |sdp| with_data(sdp, false)),
     ("second video", |sdp| {
         without(sdp, &[])
             + "m=video 9 UDP/TLS/RTP/SAVPF 100\r\na=mid:two\r\na=rtcp-mux\r\na=rtpmap:100 H264/90000\r\na=fmtp:100 packetization-mode=1\r\n"
@@ -242,6 +247,54 @@ const CHANGES: [Change; 24] = [
         without(sdp, &[]) + &many
     }),
 ];
+
+/// `sdp` with a data section that is the last of the bundle, or the first.
+fn with_data(sdp: &str, is_first: bool) -> String {
+    const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:b\r\na=sctp-port:5000\r\n";
+    let lines = sdp.lines().map(|line| match line.trim_end().strip_prefix("a=group:BUNDLE ") {
+        Some(mids) if is_first => format!("a=group:BUNDLE b {mids}\r\n"),
+        Some(mids) => format!("a=group:BUNDLE {mids} b\r\n"),
+        None => format!("{}\r\n", line.trim_end()),
+    });
+    let sdp: String = lines.collect();
+    if is_first { sdp.replacen("m=", &format!("{DATA}m="), 1) } else { sdp + DATA }
+}
+
+#[test]
+fn data_is_taken_beside_the_picture_and_nowhere_else() {
+    let (client, offer) = RECORDED[1];
+    let offered = with_data(offer, false);
+    let answer = answered(client, &offered);
+    for part in [
+        "a=group:BUNDLE audio video b\r\n",
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n",
+        "a=sctp-port:5000\r\n",
+    ] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    let library = negotiate(&offered).unwrap().library_offer();
+    assert!(
+        library.contains("a=group:BUNDLE 0 1\r\n") && library.contains("a=mid:1\r\na=sctp-port:5000\r\n"),
+        "{library}"
+    );
+    // Where it is the first of the bundle its section carries the transport.
+    let first = answered(client, &with_data(offer, true));
+    assert!(first.contains("a=group:BUNDLE b video\r\n"), "{first}");
+    for (why, changed) in [
+        ("not bundled", offered.replace(" b\r\n", "\r\n")),
+        ("closed", offered.replace("a=sctp-port:5000", "a=sctp-port:0")),
+        (
+            "a transport of its own",
+            offered.clone() + "a=ice-ufrag:own\r\na=ice-pwd:0123456789012345678901\r\n",
+        ),
+        ("of old browsers", offered.replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")),
+        ("something else", offered.replace("webrtc-datachannel", "bfcp")),
+    ] {
+        let answer = answered(why, &changed);
+        assert!(answer.contains("m=application 0 "), "{why}: {answer}");
+        assert!(!negotiate(&changed).unwrap().library_offer().contains("m=application"), "{why}");
+    }
+}
 
 #[test]
 fn every_recorded_offer_gets_a_legal_answer_however_it_is_changed() {

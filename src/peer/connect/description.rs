@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::fingerprint::Fingerprint;
+use super::sctp::SctpAttributes;
 
 /// Lines of one description. Chromium with twenty transceivers stays below.
 const MAX_LINES: usize = 4096;
@@ -105,6 +106,7 @@ pub(super) struct Section {
     /// `a=rtcp-fb:*`.
     pub feedback: Vec<&'static str>,
     pub extensions: Vec<Extension>,
+    pub sctp: SctpAttributes,
     /// Without the `a=`.
     pub candidates: Vec<String>,
 }
@@ -287,6 +289,7 @@ impl Section {
             codecs: BTreeMap::new(),
             feedback: Vec::new(),
             extensions: Vec::new(),
+            sctp: SctpAttributes::default(),
             candidates: Vec::new(),
         })
     }
@@ -300,6 +303,7 @@ impl Section {
             "rtcp-mux" | "rtcp-mux-only" => self.rtcp_mux = true,
             "rtcp-rsize" => self.rtcp_rsize = true,
             "rtpmap" | "fmtp" | "rtcp-fb" => self.of_format(name, value),
+            "sctp-port" | "max-message-size" => self.sctp.attribute(name, value),
             "extmap" => add_extension(&mut self.extensions, value, known),
             "candidate" if self.candidates.len() < MAX_CANDIDATES => self.candidates.extend(candidate(value)),
             _ => match Direction::of(name) {
@@ -365,6 +369,13 @@ impl Section {
     pub fn is_rtp(&self) -> bool {
         let profile = self.protocol.rsplit("RTP/").next().unwrap_or_default();
         self.protocol.contains("RTP/") && matches!(profile, "SAVPF" | "SAVP" | "AVPF" | "AVP")
+    }
+
+    /// Whether it is for data channels, as browsers have offered them since 2018 (RFC 8841 section 4).
+    pub fn is_data_channel(&self) -> bool {
+        self.kind == "application"
+            && matches!(self.protocol.as_str(), "UDP/DTLS/SCTP" | "TCP/DTLS/SCTP")
+            && self.formats.iter().any(|format| format == "webrtc-datachannel")
     }
 
     /// Whether its transport is one of ICE and DTLS, for media or data: `DTLS/SCTP` of old browsers too.

@@ -11,4 +11,5 @@ pub mod extension_uri;
 pub mod fingerprint;
 pub mod negotiation;
 pub mod offer;
+mod sctp;
 pub mod track;

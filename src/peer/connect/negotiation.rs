@@ -1,6 +1,7 @@
 //! What an offer and this side agree on, and what the library is told of it. Pure.
 //!
-//! The library sees one offer only, of one video section that is always the same but for ICE: no text of a viewer reaches it.
+//! The library sees one offer only, of one video section that is always the same but for ICE, and of one for data where that is offered:
+//! no text of a viewer reaches it.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::extension_uri::{
 };
 use super::fingerprint::Fingerprint;
 use super::offer::{VideoOffer, carrier};
+use super::sctp::Sctp;
 use crate::media::ProfileLevelId;
 use crate::peer::rtp::rtp_header::{Extensions, Mid};
 use crate::signaling::message::Refusal;
@@ -25,6 +27,10 @@ pub(in crate::peer) struct Negotiation {
     pub(super) video: usize,
     /// The section whose transport it has.
     pub(super) carrier: usize,
+    /// The section of the data channel, if it is taken.
+    pub(super) data: Option<usize>,
+    /// How the viewer's end of the data channel is reached, by this offer or a former one.
+    pub sctp: Option<Sctp>,
     ufrag: String,
     pwd: String,
     /// Of the viewer's certificate.
@@ -44,11 +50,14 @@ impl Negotiation {
         let (video, codec) = offer.choose(stream, former)?;
         let carrier = carrier(&offer.description, video).unwrap_or(video);
         let transport = offer.description.transport(carrier);
+        let (data, sctp) = data_section(&offer.description, video, carrier).unzip();
         Ok(Self {
             codec,
             description: Arc::clone(&offer.description),
             video,
             carrier,
+            data,
+            sctp,
             ufrag: transport.ufrag.unwrap_or_default(),
             pwd: transport.pwd.unwrap_or_default(),
             fingerprints: transport.fingerprints,
@@ -120,19 +129,40 @@ impl Negotiation {
         // Who is who: the library takes the other role.
         let setup = if self.is_dtls_client { "passive" } else { "active" };
         let no_fingerprint = ["00"; 32].join(":");
+        let bundle = if self.sctp.is_some() { "0 1" } else { "0" };
+        let transport = format!(
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\na=fingerprint:sha-256 {no_fingerprint}\r\n\
+             a=setup:{setup}\r\n",
+            self.ufrag, self.pwd
+        );
         let mut sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{lite}a=group:BUNDLE 0\r\n\
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n{lite}a=group:BUNDLE {bundle}\r\n\
              m=video 9 UDP/TLS/RTP/SAVPF {payload_type}{rtx}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
-             a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\na=fingerprint:sha-256 {no_fingerprint}\r\n\
-             a=setup:{setup}\r\na=rtpmap:{payload_type} H264/90000\r\na=fmtp:{payload_type} {}\r\n",
-            self.ufrag,
-            self.pwd,
+             {transport}a=rtpmap:{payload_type} H264/90000\r\na=fmtp:{payload_type} {}\r\n",
             self.codec.fmtp()
         );
         if let Some(rtx) = rtx_payload_type {
             // Writing to memory does not fail.
             let _ = write!(sdp, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={payload_type}\r\n");
         }
+        if let Some(sctp) = self.sctp {
+            sdp.push_str(&sctp.library_section());
+            sdp.push_str(&transport);
+        }
         sdp
     }
+}
+
+/// The section for a data channel that shares the transport of `carrier` with the section `video`.
+fn data_section(description: &Description, video: usize, carrier: usize) -> Option<(usize, Sctp)> {
+    let group = description.group(video)?;
+    let carrying = description.sections.get(carrier)?;
+    let is_meant = |(at, section): &(usize, &Section)| {
+        let is_bundled = section.mid.as_ref().is_some_and(|mid| group.contains(mid));
+        let ufrag = &section.transport.ufrag;
+        let is_shared = ufrag.is_none() || *ufrag == carrying.transport.ufrag || section.port == 0;
+        section.is_data_channel() && is_bundled && is_shared && description.is_alive(*at)
+    };
+    let (at, section) = description.sections.iter().enumerate().find(is_meant)?;
+    Some((at, Sctp::of(section.sctp)?))
 }

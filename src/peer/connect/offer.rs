@@ -227,7 +227,7 @@ pub(super) fn carrier(description: &Description, at: usize) -> Option<usize> {
     let first = description.group(at).and_then(|group| description.named(group.first()?));
     let Some(first) = first.filter(|first| *first != at) else { return Some(at) };
     let tagged = description.sections.get(first)?;
-    let can_keep = tagged.port != 0 && tagged.is_rtp();
+    let can_keep = tagged.port != 0 && (tagged.is_rtp() || tagged.is_data_channel());
     let has_own = video.port != 0;
     let own = &video.transport.ufrag;
     let is_shared = own.is_none() || *own == tagged.transport.ufrag;

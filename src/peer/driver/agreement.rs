@@ -56,6 +56,8 @@ impl Agreement {
             return Err(PeerError::OtherHandshake);
         }
         new.is_dtls_client = former.is_dtls_client;
+        // The library's sections stay.
+        new.sctp = new.sctp.or(former.sctp);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::peer::stats::PathStats;
 use crate::signaling::message::Candidate;
 
 /// What the thread is asked.
-pub(super) enum DriverCommand {
+pub(in crate::peer) enum DriverCommand {
     /// Answer, as a sign of life.
     Ping(oneshot::Sender<()>),
     /// Have sockets for one more connection.
@@ -23,6 +23,8 @@ pub(super) enum DriverCommand {
     Offer(PeerId, oneshot::Sender<Result<(), PeerError>>),
     /// Take a candidate of the viewer.
     Candidate(PeerId, Candidate),
+    /// Send what waits for a viewer's data channel.
+    Channel(PeerId),
     /// Tell the selected path.
     Path(PeerId, oneshot::Sender<Option<PathStats>>),
     /// End a connection.

@@ -5,9 +5,11 @@
 
 mod agreement;
 mod cached_client_hello;
+mod channel;
 mod command;
 mod connect_times;
 mod connection;
+mod connectivity_checks;
 mod event;
 mod gather;
 mod mdns_candidates;
@@ -33,6 +35,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::sleep_until;
 
+use self::channel::ChannelStart;
 use self::command::DriverCommand;
 pub(in crate::peer) use self::connection::Connection;
 pub(in crate::peer) use self::event::PeerEvent;
@@ -115,6 +118,18 @@ impl Driver {
         count.await.unwrap_or_default()
     }
 
+    /// Has the thread look at a connection: something waits for its data channel.
+    fn waker(&self, peer_id: PeerId) -> Arc<dyn Fn() + Send + Sync> {
+        // Weak: it is held by the thread, too.
+        let commands = self.commands.downgrade();
+        Arc::new(move || {
+            // Without room the thread is busy. It looks again with the next datagram, or the next news.
+            if let Some(commands) = commands.upgrade() {
+                let _ = commands.try_send(DriverCommand::Channel(peer_id));
+            }
+        })
+    }
+
     /// Takes a connection.
     pub async fn open(&self, parts: PeerParts) -> Result<Connection, PeerError> {
         let peer_id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +137,13 @@ impl Driver {
         let feedback = parts.live.as_ref().map(|live| Arc::clone(&live.feedback)).unwrap_or_default();
         let media = MediaSender::new(peer_id, feedback, parts.fanout.clone());
         let span = tracing::Span::current();
-        let new = NewPeer { parts, media, events, span };
+        let channel = parts.live.as_ref().zip(parts.channels.clone());
+        let channel = channel.map(|(live, events)| ChannelStart {
+            live: Arc::clone(live),
+            events,
+            wake: self.waker(peer_id),
+        });
+        let new = NewPeer { parts, media, channel, events, span };
         let command = DriverCommand::Open(peer_id, Box::new(new));
         self.commands.send(command).await.map_err(|_| PeerError::Gone)?;
         Ok(Connection::new(peer_id, self.commands.clone(), reported))
@@ -247,6 +268,10 @@ impl Shared {
                         peer.add_remote_candidate(net, candidate.into(), now);
                     });
                 });
+            }
+            DriverCommand::Channel(peer_id) => {
+                // What waits is sent with all else that comes of an event.
+                self.with(|state| state.with(peer_id, now, |_, _| ()));
             }
             DriverCommand::Path(peer_id, reply) => {
                 let _ = reply.send(self.with(|state| state.path(peer_id, now)));

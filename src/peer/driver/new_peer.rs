@@ -7,7 +7,9 @@ use std::time::Instant;
 use rtc::peer_connection::RTCPeerConnection;
 use tokio::sync::mpsc;
 
+use super::channel::ChannelStart;
 use super::event::PeerEvent;
+use crate::peer::channel::ChannelEvent;
 use crate::peer::connect::track::Track;
 use crate::peer::rtp::keys::Keys;
 use crate::peer::send::media_sender::MediaSender;
@@ -24,6 +26,8 @@ pub(in crate::peer) struct PeerParts {
     pub fanout: Fanout,
     /// What is told of it; `None`: nothing is sent.
     pub live: Option<Arc<SessionStats>>,
+    /// Takes what viewers say on their data channels; `None`: nobody does, and they get none.
+    pub channels: Option<mpsc::Sender<ChannelEvent>>,
     /// Told with our candidates.
     pub public_ip: Option<IpAddr>,
     /// How long the viewer is asked to hold a picture.
@@ -43,6 +47,7 @@ impl PeerParts {
 pub(super) struct NewPeer {
     pub parts: PeerParts,
     pub media: MediaSender,
+    pub channel: Option<ChannelStart>,
     pub events: mpsc::Sender<PeerEvent>,
     pub span: tracing::Span,
 }

@@ -14,12 +14,13 @@ use tokio::task::AbortHandle;
 
 use super::agreement::Agreement;
 use super::cached_client_hello::{CachedClientHello, is_dtls};
+use super::channel::PeerChannel;
 use super::connect_times::{ConnectStep, ConnectTimes};
+use super::connectivity_checks::ConnectivityChecks;
 use super::event::PeerEvent;
 use super::gather::{self, Gathering};
 use super::mdns_candidates::MdnsCandidates;
 use super::new_peer::NewPeer;
-use super::nomination::{Nominations, nomination};
 use super::path;
 use crate::peer::connect::answer::LocalTransport;
 use crate::peer::connect::dtls_alert::ends_association;
@@ -27,7 +28,7 @@ use crate::peer::connect::dtls_handshake::{DtlsHandshake, FlightVerdict};
 use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::net::Net;
-use crate::peer::net::demux::{Class, PeerId, Stun, TransactionId, is_media, is_signed};
+use crate::peer::net::demux::{Class, PeerId, Stun, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
 use crate::peer::net::selected_path::SelectedPath;
 use crate::peer::stats::PathStats;
@@ -43,17 +44,13 @@ pub(super) struct Peer {
     pub new: NewPeer,
     pub agreement: Agreement,
     handshake: DtlsHandshake,
-    nominations: Nominations,
+    checks: ConnectivityChecks,
+    channel: PeerChannel,
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
     ufrag: Option<String>,
     mdns_candidates: MdnsCandidates,
     client_hello: CachedClientHello,
-    /// The last check that left, and when.
-    check: Option<(TransactionId, Instant)>,
-    /// Check that was answered last.
-    answered: Option<TransactionId>,
-    round_trip: Option<Duration>,
     /// Where the library sends its handshake.
     route: Option<TransportContext>,
     connect_times: ConnectTimes,
@@ -76,20 +73,18 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    pub fn new(id: PeerId, new: NewPeer) -> Self {
+    pub fn new(id: PeerId, mut new: NewPeer) -> Self {
         Self {
+            channel: PeerChannel::new(new.channel.take()),
             id,
             new,
             agreement: Agreement::default(),
             handshake: DtlsHandshake::default(),
-            nominations: Nominations::default(),
+            checks: ConnectivityChecks::default(),
             gathering: Gathering::default(),
             ufrag: None,
             mdns_candidates: MdnsCandidates::default(),
             client_hello: CachedClientHello::default(),
-            check: None,
-            answered: None,
-            round_trip: None,
             route: None,
             connect_times: ConnectTimes::default(),
             is_starting: false,
@@ -210,21 +205,15 @@ impl Peer {
             self.client_hello.cache(transport, datagram);
             return;
         }
-        let nominates = nomination(datagram);
-        self.answered = None;
+        self.checks.begin();
         self.read(message(datagram));
         self.pump(net, now);
-        if nominates.is_some() && self.answered != nominates {
-            self.nominations.keep(pair, datagram);
-        }
+        self.checks.end(pair, datagram);
         let Some(stun) = Stun::of(datagram).filter(|stun| stun.class == Class::Response) else { return };
         if is_signed(datagram) {
             net.checks.answered(self.id, transport.peer_addr, stun.transaction);
         }
-        if let Some((_, sent)) = self.check.take_if(|(transaction, _)| *transaction == stun.transaction) {
-            self.round_trip = Some(now.saturating_duration_since(sent));
-        }
-        if let Some(cached) = self.nominations.release(pair) {
+        if let Some(cached) = self.checks.succeed(pair, stun.transaction, now) {
             self.read(message(&cached));
             self.pump(net, now);
         }
@@ -284,7 +273,7 @@ impl Peer {
                 is_idle = false;
                 self.event(net, event, now);
             }
-            while self.new.parts.pc.poll_read().is_some() {}
+            is_idle &= !self.channel.pump(&mut self.new.parts.pc, now);
             if self.new.media.path.is_some() {
                 for (transport, message) in self.client_hello.take() {
                     is_idle = false;
@@ -300,10 +289,10 @@ impl Peer {
     fn transmit(&mut self, net: &mut Net, message: &TaggedBytesMut, now: Instant) {
         match Stun::of(&message.message) {
             Some(Stun { class: Class::Request, transaction }) => {
-                self.check = Some((transaction, now));
+                self.checks.send(transaction, now);
                 self.connect_times.mark(ConnectStep::FirstCheck, now);
             }
-            Some(Stun { class: Class::Response, transaction }) => self.answered = Some(transaction),
+            Some(Stun { class: Class::Response, transaction }) => self.checks.answer(transaction),
             Some(_) => {}
             None => {
                 if message.transport.transport_protocol == TransportProtocol::UDP {
@@ -334,6 +323,12 @@ impl Peer {
             }
             RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(_) => self.follow_path(net, now),
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => self.state(net, state, now),
+            RTCPeerConnectionEvent::OnDataChannel(event) => {
+                if !self.channel.event(&mut self.new.parts.pc, &event) {
+                    tracing::warn!("the viewer opens one data channel after the other; its session ends");
+                    self.forward(PeerEvent::Ended);
+                }
+            }
             _ => {}
         }
     }
@@ -405,7 +400,7 @@ impl Peer {
         #[cfg(test)]
         assert!(!self.is_broken, "on purpose");
         let pair = self.new.parts.track.selected_pair(&mut self.new.parts.pc)?;
-        Some(path::stats(&pair, self.round_trip))
+        Some(path::stats(&pair, self.checks.round_trip))
     }
 
     /// When [`Self::timeout`] is due.
@@ -414,8 +409,12 @@ impl Peer {
             let pause = if self.is_started { COARSE } else { Duration::from_millis(1) };
             at.max(now + pause)
         });
-        let others =
-            [self.handshake.poll_timeout(), self.gathering.poll_timeout(), net.relays.poll_timeout(self.id)];
+        let others = [
+            self.handshake.poll_timeout(),
+            self.gathering.poll_timeout(),
+            self.channel.poll_timeout(),
+            net.relays.poll_timeout(self.id),
+        ];
         others.into_iter().chain([library]).flatten().min()
     }
 
