@@ -1,5 +1,5 @@
 //! How a fleet gets the package: Debian's own cloud-init, as Raspberry Pi OS has it, installs it at a board's first start from the
-//! repository that `make repo` writes, and apt upgrades it from there. In the lab machine; the repository is served beside it.
+//! repository that `make repo` writes, and apt upgrades it from there. In the lab machine; the repository is folder beside it.
 
 mod support;
 
@@ -23,15 +23,15 @@ struct Repository {
 impl Repository {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let served = dir.path().join("repo");
-        std::fs::create_dir(&served).expect("a folder");
+        let folder = dir.path().join("repo");
+        std::fs::create_dir(&folder).expect("a folder");
         let made = "mkdir -m 700 gpg && gpg --batch --quiet --passphrase '' --quick-generate-key \"$1\" ed25519 sign never";
         let mut gpg = Command::new("sh");
         gpg.args(["-ec", made, "sh", KEY]).current_dir(dir.path()).env("GNUPGHOME", dir.path().join("gpg"));
         assert!(gpg.status().expect("run gpg").success());
         let arguments = ["-m", "http.server", "--bind", HOST, &PORT.to_string()];
         let mut server = Command::new("/usr/bin/python3");
-        server.args(arguments).current_dir(served).stdout(Stdio::null()).stderr(Stdio::null());
+        server.args(arguments).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
         Self { dir, server: server.spawn().expect("run Python's web server") }
     }
 

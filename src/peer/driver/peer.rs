@@ -323,11 +323,11 @@ impl Peer {
             }
             RTCPeerConnectionEvent::OnIceConnectionStateChangeEvent(_) => self.follow_path(net, now),
             RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => self.state(net, state, now),
-            RTCPeerConnectionEvent::OnDataChannel(event) => {
-                if !self.channel.event(&mut self.new.parts.pc, &event) {
-                    tracing::warn!("the viewer opens one data channel after the other; its session ends");
-                    self.forward(PeerEvent::Ended);
-                }
+            RTCPeerConnectionEvent::OnDataChannel(event)
+                if !self.channel.event(&mut self.new.parts.pc, &event) =>
+            {
+                tracing::warn!("the viewer opens one data channel after the other; its session ends");
+                self.forward(PeerEvent::Ended);
             }
             _ => {}
         }
