@@ -1,5 +1,5 @@
 //! How a fleet gets the package: Debian's own cloud-init, as Raspberry Pi OS has it, installs it at a board's first start from the
-//! repository that `make repo` writes, and apt upgrades it from there. In the lab machine; the repository is folder beside it.
+//! repository that `make repo` writes, and apt upgrades it from there. In the lab machine; the repository is served beside it.
 
 mod support;
 

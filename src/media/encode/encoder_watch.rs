@@ -29,7 +29,7 @@ const STEP: Duration = Duration::from_millis(300);
 
 /// What is to be thought of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum EncoderVerdict {
     /// Nothing that would be new.
     Fine,
     /// It is late by half of what it may be: time to look for another one. Said once until a picture comes.
@@ -53,7 +53,7 @@ struct Silence {
     /// Time that counts against the encoder.
     waited: Duration,
     offered: u32,
-    told: Verdict,
+    told: EncoderVerdict,
 }
 
 /// The longest that it took lately.
@@ -87,42 +87,42 @@ impl Pace {
 
 impl EncoderWatch {
     /// A picture was offered at `now`. What that says of the encoder.
-    pub fn offered(&mut self, now: Instant) -> Verdict {
+    pub fn offered(&mut self, now: Instant) -> EncoderVerdict {
         let fresh = Silence {
             since: now,
             last_offered: now,
             waited: Duration::ZERO,
             offered: 1,
-            told: Verdict::Fine,
+            told: EncoderVerdict::Fine,
         };
         let Some(silence) = &mut self.silence else {
             self.silence = Some(fresh);
-            return Verdict::Fine;
+            return EncoderVerdict::Fine;
         };
         let gap = now.saturating_duration_since(silence.last_offered);
         if gap >= SILENCE {
             // The camera stalled: what the encoder owes is counted anew.
             *silence = fresh;
-            return Verdict::Fine;
+            return EncoderVerdict::Fine;
         }
         silence.last_offered = now;
         silence.waited += gap.min(STEP);
         silence.offered = silence.offered.saturating_add(1);
         let limit = self.pace.limit();
         let verdict = if silence.offered >= OFFERED && silence.waited >= limit {
-            Verdict::Hangs(now.saturating_duration_since(silence.since))
+            EncoderVerdict::Hangs(now.saturating_duration_since(silence.since))
         } else if silence.waited >= limit / 2 {
-            Verdict::Late
+            EncoderVerdict::Late
         } else {
-            Verdict::Fine
+            EncoderVerdict::Fine
         };
         let is_new = match (silence.told, verdict) {
-            (Verdict::Fine, verdict) => verdict != Verdict::Fine,
-            (Verdict::Late, Verdict::Hangs(_)) => true,
+            (EncoderVerdict::Fine, verdict) => verdict != EncoderVerdict::Fine,
+            (EncoderVerdict::Late, EncoderVerdict::Hangs(_)) => true,
             _ => false,
         };
         if !is_new {
-            return Verdict::Fine;
+            return EncoderVerdict::Fine;
         }
         silence.told = verdict;
         verdict
@@ -150,9 +150,9 @@ pub fn watch(
     from.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         let verdict = state.lock().unwrap_or_else(PoisonError::into_inner).offered(Instant::now());
         match verdict {
-            Verdict::Fine => {}
-            Verdict::Late => report(EncoderTrouble::Late),
-            Verdict::Hangs(silence) => {
+            EncoderVerdict::Fine => {}
+            EncoderVerdict::Late => report(EncoderTrouble::Late),
+            EncoderVerdict::Hangs(silence) => {
                 let reason = format!("it gave no whole picture for {:.1} s", silence.as_secs_f32());
                 report(EncoderTrouble::Hangs(MediaError::Encoder { encoder: spec.name, reason }));
             }
@@ -192,9 +192,9 @@ mod tests {
         let (mut late, mut hangs) = (Vec::new(), Vec::new());
         for at in (0..end).step_by(gap) {
             match watch.offered(start + ms(at)) {
-                Verdict::Fine => {}
-                Verdict::Late => late.push(at),
-                Verdict::Hangs(_) => hangs.push(at),
+                EncoderVerdict::Fine => {}
+                EncoderVerdict::Late => late.push(at),
+                EncoderVerdict::Hangs(_) => hangs.push(at),
             }
         }
         (late, hangs)
@@ -204,7 +204,7 @@ mod tests {
     fn works(watch: &mut EncoderWatch, start: Instant, gap: u64, delay: u64, pictures: u64) -> Instant {
         for n in 0..pictures {
             let at = start + ms(n * gap);
-            assert_eq!(watch.offered(at), Verdict::Fine, "{gap} {delay} {n}");
+            assert_eq!(watch.offered(at), EncoderVerdict::Fine, "{gap} {delay} {n}");
             watch.gave(at + ms(delay));
         }
         start + ms(pictures * gap)
@@ -258,7 +258,7 @@ mod tests {
     fn one_that_keeps_pictures_back_works() {
         let (start, mut watch) = (Instant::now(), EncoderWatch::default());
         for n in 0..1000 {
-            assert_eq!(watch.offered(start + ms(n * 125)), Verdict::Fine);
+            assert_eq!(watch.offered(start + ms(n * 125)), EncoderVerdict::Fine);
             if n >= 3 {
                 watch.gave(start + ms(n * 125 + 20));
             }
@@ -270,12 +270,12 @@ mod tests {
         let (start, mut watch) = (Instant::now(), EncoderWatch::default());
         watch.offered(start);
         watch.gave(start + ms(20));
-        assert_eq!(watch.offered(start + ms(60_000)), Verdict::Fine);
+        assert_eq!(watch.offered(start + ms(60_000)), EncoderVerdict::Fine);
         watch.gave(start + ms(60_020));
-        assert_eq!(watch.offered(start + ms(60_033)), Verdict::Fine);
+        assert_eq!(watch.offered(start + ms(60_033)), EncoderVerdict::Fine);
         for n in 0..10 {
             let verdict = watch.offered(start + ms(90_000 + n * 33));
-            assert_eq!(verdict, Verdict::Fine, "it has had a third of a second");
+            assert_eq!(verdict, EncoderVerdict::Fine, "it has had a third of a second");
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
         watch.offered(silent);
         // What the driver kept meanwhile comes in one go, before what the encoder made of it.
         for n in 0..8 {
-            assert_eq!(watch.offered(silent + ms(1500 + n)), Verdict::Fine, "{n}");
+            assert_eq!(watch.offered(silent + ms(1500 + n)), EncoderVerdict::Fine, "{n}");
         }
     }
 

@@ -139,16 +139,17 @@ fn check_taken(offered_session: &[&str], old: &Part<'_>, new: &Part<'_>) -> Resu
     for needed in ["ice-ufrag:", "ice-pwd:", "fingerprint:", "setup:"] {
         must(new.all(needed).len() == 1, needed)?;
     }
+    // Its role is that of the section whose transport it has, which `check_for_webrtcbin` compares.
+    if new.words[2].contains("SCTP") {
+        must(new.one("sctp-port:").is_some() && new.one("max-message-size:").is_some(), "SCTP is answered")?;
+        return must(!new.has("a=rtcp-mux") && !new.has("a=sendonly"), "data is no media");
+    }
     let of_session = offered_session.iter().find_map(|line| line.strip_prefix("a=setup:"));
     let setup = match old.one("setup:").or(of_session).unwrap_or("active") {
         "actpass" | "passive" => "active",
         _ => "passive",
     };
     must(new.one("setup:") == Some(setup), "the other role of the handshake (RFC 4145 section 4.1)")?;
-    if new.words[2].contains("SCTP") {
-        must(new.one("sctp-port:").is_some() && new.one("max-message-size:").is_some(), "SCTP is answered")?;
-        return must(!new.has("a=rtcp-mux") && !new.has("a=sendonly"), "data is no media");
-    }
     must(new.has("a=rtcp-mux"), "reports come over the same port")?;
     must(old.has("a=rtcp-rsize") || !new.has("a=rtcp-rsize"), "rtcp-rsize was not offered")?;
     for feedback in new.all("rtcp-fb:") {
@@ -257,7 +258,14 @@ fn with_data(sdp: &str, is_first: bool) -> String {
         None => format!("{}\r\n", line.trim_end()),
     });
     let sdp: String = lines.collect();
-    if is_first { sdp.replacen("m=", &format!("{DATA}m="), 1) } else { sdp + DATA }
+    if !is_first {
+        return sdp + DATA;
+    }
+    let is_transport =
+        |line: &&str| ["a=ice-", "a=fingerprint", "a=setup"].iter().any(|name| line.starts_with(name));
+    let shared = sdp.lines().skip_while(|line| !line.starts_with("m=")).filter(is_transport).take(5);
+    let shared: String = shared.flat_map(|line| [line, "\r\n"]).collect();
+    sdp.replacen("m=", &format!("{DATA}{shared}m="), 1)
 }
 
 #[test]
@@ -285,7 +293,7 @@ fn data_is_taken_beside_the_picture_and_nowhere_else() {
         ("closed", offered.replace("a=sctp-port:5000", "a=sctp-port:0")),
         (
             "a transport of its own",
-            offered.clone() + "a=ice-ufrag:own\r\na=ice-pwd:0123456789012345678901\r\n",
+            offered.clone() + "a=ice-ufrag:owns\r\na=ice-pwd:0123456789012345678901\r\n",
         ),
         ("of old browsers", offered.replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")),
         ("something else", offered.replace("webrtc-datachannel", "bfcp")),
