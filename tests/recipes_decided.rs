@@ -80,7 +80,7 @@ const COMMANDS: &[Row] = &[
     (
         "docs/repository.md",
         "cp ",
-        NotHere("it wants a card; tests/lab_repository.rs has cloud-init read these files"),
+        NotHere("it wants a card; cloud-init read these files in the lab, by hand"),
     ),
     ("docs/repository.md", "printf ", Runs("apt_installs_from_it_and_upgrades")),
     ("docs/repository.md", "gpg --quick-generate-key ", Runs("apt_installs_from_it_and_upgrades")),
