@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::browser::Browser;
 use support::daemon::{DEVICE, Settings};
-use support::deb::package;
 use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, look, watch};
 use support::viewer::Dashboard;
 
@@ -21,10 +20,9 @@ fn a_real_camera_from_its_device_to_the_browser() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut lab = Lab::up();
+        let mut lab = Lab::installed();
         lab.must(&["camera", "on"]);
         lab.start_broker();
-        lab.install(&package());
         the_camera_is_listed(&lab);
         the_doctor_sees_it_and_who_has_it(&lab);
         let settings = Settings::new(&format!("mqtt://{HOST}:1883"))

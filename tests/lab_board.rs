@@ -10,7 +10,6 @@ use support::board::{
 };
 use support::browser::Browser;
 use support::daemon::DEVICE;
-use support::deb::package;
 use support::lab::{GUEST, HOST, Lab, assert_colour_bars_in_motion, in_namespace, watch};
 use support::relay::{CLEAN, Link};
 use support::remote::Remote;
@@ -27,11 +26,10 @@ fn the_boards_encoder_is_taken_and_obeys() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut lab = Lab::up();
+        let mut lab = Lab::installed();
         lab.must(&["camera", "on"]);
         lab.run("board on");
         lab.start_broker();
-        lab.install(&package());
         lab.configure(&settings());
         lab.run("systemctl restart porthole");
         let mut dashboard = Dashboard::open(HOST, 1883).await;
@@ -102,11 +100,10 @@ fn the_boards_encoder_makes_two_streams_and_is_handed_the_cameras_own_buffers() 
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut lab = Lab::up();
+        let mut lab = Lab::installed();
         lab.must(&["camera", "on"]);
         lab.run("board on");
         lab.start_broker();
-        lab.install(&package());
         let rates = settings().value("video.bitrate_kbps", 1500).value("video.min_bitrate_kbps", 150);
         lab.configure(&rates.value("video.tiers", 2));
         lab.run("systemctl restart porthole");

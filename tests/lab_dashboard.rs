@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use support::client::Client;
 use support::daemon::{DEVICE, Settings};
-use support::deb::package;
 use support::homeassistant::{assert_accepts, assert_valid, is_available, shown};
 use support::lab::{HOST, Lab, in_namespace};
 use support::viewer::Dashboard;
@@ -19,10 +18,9 @@ fn every_control_makes_its_round_trip_and_is_remembered() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut lab = Lab::up();
+        let mut lab = Lab::installed();
         lab.must(&["camera", "on"]);
         lab.start_broker();
-        lab.install(&package());
         let settings = Settings::new(&format!("mqtt://{HOST}:1883"))
             .text("camera.device", "auto")
             .value("camera.height", 360)

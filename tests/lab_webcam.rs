@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use support::daemon::Settings;
-use support::deb::package;
 use support::lab::{HOST, Lab, in_namespace, watch};
 use support::viewer::Dashboard;
 
@@ -31,10 +30,9 @@ fn a_usb_webcam_is_known_and_watched() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut lab = Lab::up();
+        let mut lab = Lab::installed();
         lab.must(&["webcam", "plug"]);
         lab.start_broker();
-        lab.install(&package());
         it_is_listed_with_all_it_has(&lab);
         let mut dashboard = Dashboard::open(HOST, 1883).await;
         for (format, fourcc) in [("mjpeg", "MJPG"), ("raw", "YUYV")] {

@@ -33,6 +33,14 @@ ready_inputs() {
   cat "$LAB_DIR/snapshot.sh" "$LAB_DIR/common.sh"
 }
 ready_folder() { echo "$(image_folder)/ready-$(ready_inputs | hash_of)"; }
+# The same machine with LAB_PACKAGE installed. It is inside of the other's folder, on whose disk it builds.
+installed_folder() { echo "$(ready_folder)/installed-$(hash_of <"$LAB_PACKAGE")"; }
+
+# What the guest does with a package on its standard input: apt takes care of what it needs, and the service starts. Its first start
+# lists GStreamer's plugins: seconds on a board, tens of them under emulation.
+# shellcheck disable=SC2034  # the other scripts run it
+INSTALL='cat >/root/porthole.deb && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes /root/porthole.deb 2>&1 &&
+  rm /root/porthole.deb && timeout 240 sh -c "until [ -s /var/lib/porthole/gstreamer-registry ]; do sleep 1; done"'
 
 # Everything that `up` needs, all of it named at once rather than one per attempt.
 missing() {
@@ -80,7 +88,7 @@ accelerator() {
   esac
 }
 
-# start_qemu STATE ACCEL DISK-OPTIONS [more...]: in the background, its pid in STATE/qemu.pid.
+# start_qemu STATE ACCEL DISK-OPTIONS [more...]: in the background, its pid in STATE/qemu.pid. The options name the disk's format.
 # Both a cold boot and a resume must build exactly this machine.
 start_qemu() {
   local state=$1 accel=$2 disk=$3 image
@@ -92,7 +100,7 @@ start_qemu() {
     -nodefaults -display none -no-reboot \
     -kernel "$image/vmlinuz" -initrd "$image/initrd" \
     -append "console=ttyS0 net.ifnames=0 quiet mitigations=off audit=0" \
-    -drive "$disk,if=none,id=disk,format=raw,cache=unsafe" -device virtio-blk-pci,drive=disk \
+    -drive "$disk,if=none,id=disk,cache=unsafe" -device virtio-blk-pci,drive=disk \
     -netdev tap,id=net,ifname=tap0,script=no,downscript=no \
     -device virtio-net-pci,netdev=net,mac=52:54:00:00:77:02,romfile= \
     -device virtio-rng-pci -serial "file:$state/serial.log" "$@" \

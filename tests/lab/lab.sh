@@ -21,7 +21,8 @@ lab.sh doctor               what this machine lacks for the lab
 
 `up` wants a network namespace of its own (unshare --net), which nothing leads out of; --here uses the present one all the same.
 Environment: LAB_STATE (a folder, required by all but doctor and prepare), LAB_OWNER (a pid: the guest ends with it),
-LAB_COLD=1 (boot instead of resuming), LAB_SECONDS, PORTHOLE_CACHE.
+LAB_COLD=1 (boot instead of resuming), LAB_PACKAGE (a package that `up` finds installed: made once and resumed), LAB_SECONDS,
+PORTHOLE_CACHE.
 Exit codes: 0, 1 failed, 64 wrong usage, 77 cannot run on this machine (the reason is printed), 124 took
 too long, 255 the guest cannot be reached; `run` gives the command's own.
 HELP
@@ -76,7 +77,7 @@ up() {
 start_guest() {
   local ready
   if [ -z "${LAB_COLD:-}" ] && ready=$("$LAB_DIR/snapshot.sh"); then
-    start_qemu "$LAB_STATE" "$(cat "$ready/accel")" "file=$ready/disk,snapshot=on" -incoming "exec:cat '$ready/ram'"
+    start_qemu "$LAB_STATE" "$(cat "$ready/accel")" "file=$ready/disk,format=qcow2,snapshot=on" -incoming "exec:cat '$ready/ram'"
     echo resumed >"$LAB_STATE/how"
     if connect 90; then return; fi
     say "the saved machine does not answer, booting it instead ($(tail -n 1 "$LAB_STATE/qemu.log"))"
@@ -84,9 +85,10 @@ start_guest() {
     # The next `prepare` makes another.
     mv "$ready" "$ready.broken" 2>/dev/null || true
   fi
-  start_qemu "$LAB_STATE" tcg "file=$(image_folder)/disk,snapshot=on"
+  start_qemu "$LAB_STATE" tcg "file=$(image_folder)/disk,format=raw,snapshot=on"
   echo cold >"$LAB_STATE/how"
   connect 600 || die "the guest does not answer: see serial.log in $LAB_STATE ($(tail -n 1 "$LAB_STATE/qemu.log"))"
+  [ -z "${LAB_PACKAGE:-}" ] || in_guest "$INSTALL" <"$LAB_PACKAGE" >&2 || die "$LAB_PACKAGE cannot be installed in the guest"
 }
 
 # One connection is made and kept, because a key exchange costs seconds under emulation.

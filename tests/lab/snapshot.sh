@@ -1,7 +1,8 @@
 #!/bin/bash
 # snapshot.sh: boots the guest once and saves the running machine beside its image, so that later runs
 # resume in seconds. Prints the folder: `disk` and `ram` belong together, `accel` says what made them.
-# The saved guest has booted, ssh answers, and no camera is there yet.
+# The saved guest has booted, ssh answers, and no camera is there yet. With LAB_PACKAGE it is saved a second time, when that
+# package is installed and its service runs; one such machine is kept.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -28,14 +29,43 @@ boot_any() {
   boot tcg 900
 }
 
-boot() { # ACCEL SECONDS
-  local deadline=$((SECONDS + $2))
-  cp --sparse=always "$(image_folder)/disk" "$work/disk"
+# overlay FORMAT: what the machine writes to its disk goes to `disk`, above the disk of the folder around, which has this format.
+overlay() {
+  local options bytes
+  bytes=$(stat -c %s "$(image_folder)/disk")
+  options='{"driver":"qcow2","file":"file","size":'$bytes',"backing-file":"../disk","backing-fmt":"'$1'"}'
+  : >"$work/disk"
+  coproc OVERLAY {
+    exec timeout 60 qemu-system-x86_64 -M none -nodefaults -display none -qmp stdio \
+      -blockdev "driver=file,node-name=file,filename=$work/disk" 2>&1
+  }
+  # shellcheck disable=SC2153  # coproc sets it
+  local pid=$OVERLAY_PID from=${OVERLAY[0]} to=${OVERLAY[1]} line
+  printf '%s\n' '{"execute":"qmp_capabilities"}' \
+    '{"execute":"blockdev-create","arguments":{"job-id":"create","options":'"$options"'}}' >&"$to"
+  while read -r line <&"$from" && [[ $line != *'"concluded"'* ]]; do
+    [[ $line != *'"error"'* ]] || say "QEMU: $line"
+  done
+  echo '{"execute":"quit"}' >&"$to"
+  wait "$pid"
+  [ -s "$work/disk" ] || { say "no disk: $line"; return 1; }
+}
+
+# start ACCEL [more...]: the machine that is to be saved, with a monitor.
+start() {
   rm -f "$work"/monitor.* "$work/serial.log"
   mkfifo "$work/monitor.in" "$work/monitor.out"
   ulimit -c 0 # a KVM that fails may take QEMU with it
   # Without its state in the file, a machine that was stopped to be saved runs when it is loaded.
-  start_qemu "$work" "$1" "file=$work/disk" -global migration.store-global-state=off -chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=control
+  start_qemu "$work" "$1" "file=$work/disk,format=qcow2" -global migration.store-global-state=off \
+    -chardev "pipe,id=monitor,path=$work/monitor" -mon chardev=monitor,mode=control "${@:2}"
+  echo "$1" >"$work/accel"
+}
+
+boot() { # ACCEL SECONDS
+  local deadline=$((SECONDS + $2))
+  overlay raw || return 1
+  start "$1"
   until grep -q LAB-READY "$work/serial.log" 2>/dev/null; do
     if [ $SECONDS -ge $deadline ] || ! qemu_alive "$work" || grep -q 'internal error' "$work/qemu.log"; then
       say "no boot with $1: $(tail -n 1 "$work/qemu.log")"
@@ -44,7 +74,33 @@ boot() { # ACCEL SECONDS
     fi
     sleep 0.5
   done
-  echo "$1" >"$work/accel"
+}
+
+# What runs in the guest before it is saved, bounded in time; its output is in the folder.
+in_guest() { # SECONDS COMMAND
+  timeout "$1" "${BASH_SOURCE[0]}" guest "$work" "$2" >"$work/guest.log" 2>&1
+}
+
+booted() {
+  local start=$SECONDS
+  say "booting the guest once, to save it (a minute or two, once)"
+  boot_any || die "the guest does not boot, its console is in $work/serial.log"
+  say "booted with $(cat "$work/accel") in $((SECONDS - start)) s"
+  in_guest 300 /usr/local/lib/lab-warm </dev/null || say "the warm-up failed, see $work/guest.log"
+}
+
+# The machine that was saved before, with the package installed.
+installed() {
+  local start=$SECONDS
+  say "installing $(basename "$LAB_PACKAGE") once, to save the machine with it"
+  overlay qcow2 || return 1
+  start "$(cat "$work/../accel")" -incoming "exec:cat '$work/../ram'"
+  if in_guest 90 "date -s @$EPOCHSECONDS" </dev/null && in_guest 600 "$INSTALL" <"$LAB_PACKAGE"; then
+    say "installed in $((SECONDS - start)) s"
+  else
+    say "it cannot be installed: $(tail -n 3 "$work/guest.log")"
+    return 1
+  fi
 }
 
 save() {
@@ -69,42 +125,45 @@ save() {
 
 # A saved machine that does not run costs each later run more than a boot.
 check() {
-  start_qemu "$work" "$(cat "$work/accel")" "file=$work/disk,snapshot=on" -incoming "exec:cat '$work/ram'"
-  timeout 120 "${BASH_SOURCE[0]}" guest "$work" 'sleep 5; camera on && camera off' >"$work/check.log" 2>&1
+  start_qemu "$work" "$(cat "$work/accel")" "file=$work/disk,format=qcow2,snapshot=on" -incoming "exec:cat '$work/ram'"
+  in_guest 120 'sleep 5; camera on && camera off' </dev/null
 }
 
-prepare() {
+prepare() { # booted|installed
   local attempt
+  network_up
+  trap 'stop_qemu "$work"' EXIT
   for attempt in 1 2 3; do
-    if prepare_once && check; then stop_qemu "$work"; return; fi
+    if prepare_once "$1" && check; then stop_qemu "$work"; return; fi
     stop_qemu "$work"
-    say "attempt $attempt: the saved machine does not run ($(tail -n 1 "$work/check.log" 2>/dev/null))"
+    say "attempt $attempt: the saved machine does not run ($(tail -n 1 "$work/guest.log" 2>/dev/null))"
   done
   return 1
 }
 
 prepare_once() {
-  local start=$SECONDS
-  say "booting the guest once, to save it (a minute or two, once)"
-  network_up
-  trap 'stop_qemu "$work"' EXIT
-  boot_any || die "the guest does not boot, its console is in $work/serial.log"
-  say "booted with $(cat "$work/accel") in $((SECONDS - start)) s"
-  timeout 300 "${BASH_SOURCE[0]}" guest "$work" /usr/local/lib/lab-warm >"$work/warm.log" 2>&1 || say "the warm-up failed, see $work/warm.log"
+  "$1" || return 1
   save || return 1
   stop_qemu "$work"
 }
 
+# make FOLDER booted|installed: in the place of others of its kind.
+make() {
+  rm -rf "${1%-*}"-*
+  mkdir -p "$1.part"
+  unshare --net "${BASH_SOURCE[0]}" prepare "$1.part" "$2" >&2
+  mv "$1.part" "$1"
+  say "saved, $(du -m "$1/ram" | cut -f1) MiB of memory"
+}
+
 main() {
   local folder
-  folder=$(ready_folder)
   lock_cache
-  if [ ! -e "$folder" ]; then
-    rm -rf "$(image_folder)"/ready-*
-    mkdir -p "$folder.part"
-    unshare --net "${BASH_SOURCE[0]}" prepare "$folder.part" >&2
-    mv "$folder.part" "$folder"
-    say "saved, $(du -m "$folder/ram" | cut -f1) MiB of memory"
+  folder=$(ready_folder)
+  [ -e "$folder" ] || make "$folder" booted
+  if [ -n "${LAB_PACKAGE:-}" ]; then
+    folder=$(installed_folder)
+    [ -e "$folder" ] || make "$folder" installed
   fi
   echo "$folder"
 }
@@ -112,6 +171,6 @@ main() {
 work=${2:-}
 case ${1:-} in
   '') main ;;
-  prepare) prepare ;;
+  prepare) prepare "$3" ;;
   guest) guest "$work" "${@:3}" ;;
 esac

@@ -28,10 +28,23 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// Without the daemon, for tests of how it is installed.
     pub fn up() -> Self {
+        Self::resumed(None)
+    }
+
+    /// With the package that `make test` packed installed, as by [`Self::install`], and its service running. The first to ask for it
+    /// has that done and the machine saved; it takes the others some seconds.
+    pub fn installed() -> Self {
+        Self::resumed(Some(&super::deb::package()))
+    }
+
+    fn resumed(package: Option<&Path>) -> Self {
         let state = tempfile::tempdir().expect("a directory for the lab");
         let lab = Self { state, broker: None };
-        lab.must(&["up"]);
+        let mut up = lab.command(&["up"]);
+        up.envs(package.map(|package| ("LAB_PACKAGE", package)));
+        succeed(&mut up);
         lab
     }
 
@@ -47,16 +60,7 @@ impl Lab {
 
     /// Runs a lab command that has to succeed and gives what it printed.
     pub fn must(&self, arguments: &[&str]) -> String {
-        let started = Instant::now();
-        let Output { status, stdout, stderr } = self.command(arguments).output().expect("run lab.sh");
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        assert!(
-            status.success(),
-            "lab.sh {arguments:?}: {status}\n{stdout}\n{}",
-            String::from_utf8_lossy(&stderr)
-        );
-        eprintln!("lab.sh {arguments:?}: {:.1} s", started.elapsed().as_secs_f32());
-        stdout
+        succeed(&mut self.command(arguments))
     }
 
     /// The programs in the guest that have its camera open, once for each descriptor.
@@ -126,6 +130,17 @@ impl Drop for Lab {
             let _ = broker.wait();
         }
     }
+}
+
+/// Runs a lab command that has to succeed and gives what it printed.
+fn succeed(command: &mut Command) -> String {
+    let started = Instant::now();
+    let Output { status, stdout, stderr } = command.output().expect("run lab.sh");
+    let (said, problem) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let arguments: Vec<_> = command.get_args().collect();
+    assert!(status.success(), "lab.sh {arguments:?}: {status}\n{said}\n{problem}");
+    eprintln!("lab.sh {arguments:?}: {:.1} s", started.elapsed().as_secs_f32());
+    said.into_owned()
 }
 
 /// Runs `test` again in a namespace of its own. Returns whether this already is that run.
