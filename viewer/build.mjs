@@ -9,7 +9,7 @@ await rm('dist', { recursive: true, force: true });
 await mkdir('dist');
 
 await build({
-  entryPoints: ['src/app.ts', 'src/app.css'],
+  entryPoints: ['src/page/app.ts', 'src/page/app.css'],
   outdir: 'dist',
   bundle: true,
   minify: true,
@@ -20,7 +20,7 @@ await build({
   banner: { js: '/* Porthole viewer, MIT OR Apache-2.0. Licences of what it contains: THIRD-PARTY.txt */' },
   logLevel: 'warning',
 });
-for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/${file}`, `dist/${file}`);
+for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/page/${file}`, `dist/${file}`);
 await writeFile('dist/THIRD-PARTY.txt', await thirdParty());
 
 for (const file of (await readdir('dist')).sort()) {

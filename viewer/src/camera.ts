@@ -1,7 +1,7 @@
 // What the element gives to the parts of its bar: one camera as somebody watches it. Types only.
 
-import type { Info, DeviceState } from './status.ts';
-import type { Say } from './words.ts';
+import type { Info, DeviceState } from './core/status.ts';
+import type { Say } from './core/words.ts';
 
 /** A right of a grant (docs/protocol.md, section 2.2). */
 export type Right = 'view' | 'control' | 'snapshot' | 'talk';

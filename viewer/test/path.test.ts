@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { createServer, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { Broker } from '../src/broker.ts';
-import type { Link } from '../src/link.ts';
-import type { BrokerTrouble } from '../src/state.ts';
+import { Broker } from '../src/net/broker.ts';
+import type { Link } from '../src/core/link.ts';
+import type { BrokerTrouble } from '../src/core/state.ts';
 import { did, World } from './world.ts';
 
 const ice = (world: World, state: RTCPeerConnectionState) => world.on({ type: 'ice', attempt: world.attempt, state });

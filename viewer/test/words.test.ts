@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Flaw } from '../src/link.ts';
-import { flawWords, say, sayFlaws, sayUninvited, when } from '../src/words.ts';
+import type { Flaw } from '../src/core/link.ts';
+import { flawWords, say, sayFlaws, sayUninvited, when } from '../src/core/words.ts';
 import { SESSION, World } from './world.ts';
 
 const CODES = [

@@ -1,8 +1,8 @@
 // The page around the video: writes sentences into it (always as text) and hears its buttons.
 
-import { signOf } from './signs.ts';
-import type { Turn } from './turn.ts';
-import type { Say } from './words.ts';
+import { signOf } from '../core/signs.ts';
+import type { Turn } from '../core/turn.ts';
+import type { Say } from '../core/words.ts';
 
 export interface Buttons {
   retry(): void;

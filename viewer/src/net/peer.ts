@@ -1,9 +1,9 @@
 // The browser's RTCPeerConnection, one for each attempt: makes the offer, takes the answer, counts frames.
 
-import { captureTime, DeviceClock, type Captured } from './delay.ts';
-import type { IceServer } from './link.ts';
-import { offersH264, type Candidate } from './signal.ts';
-import type { Event } from './state.ts';
+import { captureTime, DeviceClock, type Captured } from '../core/delay.ts';
+import type { IceServer } from '../core/link.ts';
+import { offersH264, type Candidate } from '../core/signal.ts';
+import type { Event } from '../core/state.ts';
 
 type Emit = (event: Event) => void;
 

@@ -1,9 +1,9 @@
 // The page: reads the link, starts the player or asks for what is missing, and passes on what happens to the browser.
 
-import { complete, lacksInvitation, merge, parseFragment, parseServed, retyped, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
-import { Player } from './player.ts';
+import { complete, lacksInvitation, merge, parseFragment, parseServed, retyped, toFragment, typedBroker, type Fields, type Flaw, type Link } from '../core/link.ts';
+import { Player } from '../element/player.ts';
 import { View } from './view.ts';
-import { sayFlaws, sayUninvited, type Say } from './words.ts';
+import { sayFlaws, sayUninvited, type Say } from '../core/words.ts';
 
 const SERVED_MS = 4_000;
 /** A clock that jumps this far between two looks was asleep. */

@@ -2,11 +2,11 @@
 // when there is a next one, so mqtt.js does not reconnect by itself.
 
 import mqtt, { type MqttClient } from 'mqtt';
-import { loginOf } from './access.ts';
-import type { Link } from './link.ts';
-import { encode, type Up } from './signal.ts';
-import type { BrokerTrouble } from './state.ts';
-import { BROKER_ANSWER_MS } from './timing.ts';
+import { loginOf } from '../core/access.ts';
+import type { Link } from '../core/link.ts';
+import { encode, type Up } from '../core/signal.ts';
+import type { BrokerTrouble } from '../core/state.ts';
+import { BROKER_ANSWER_MS } from '../core/timing.ts';
 
 export interface BrokerEvents {
   open(): void;

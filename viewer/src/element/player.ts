@@ -1,16 +1,16 @@
 // Joins the machine to its edges for one <video>: the clock, the broker connection and the peer connection.
 // It knows nothing of the page around the video, so that another host (a custom element) can use it as it is.
 
-import { Access, toBase64Url } from './access.ts';
-import { Broker } from './broker.ts';
-import type { IceServer, Link } from './link.ts';
-import { Machine } from './machine.ts';
-import { hasWebRtc, Peer, type Figures } from './peer.ts';
-import { parseDown } from './signal.ts';
-import type { Action, Event } from './state.ts';
-import { parseInfo, parsePresence, parseState } from './status.ts';
-import { turnHere, type Turn } from './turn.ts';
-import { say, type Say } from './words.ts';
+import { Access, toBase64Url } from '../core/access.ts';
+import { Broker } from '../net/broker.ts';
+import type { IceServer, Link } from '../core/link.ts';
+import { Machine } from '../core/machine.ts';
+import { hasWebRtc, Peer, type Figures } from '../net/peer.ts';
+import { parseDown } from '../core/signal.ts';
+import type { Action, Event } from '../core/state.ts';
+import { parseInfo, parsePresence, parseState } from '../core/status.ts';
+import { turnHere, type Turn } from '../core/turn.ts';
+import { say, type Say } from '../core/words.ts';
 
 const BEAT_MS = 250;
 
