@@ -54,7 +54,7 @@ export const isDamage = (flaw: Flaw): flaw is Damage => (DAMAGE as readonly Flaw
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 const ROOT = /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/;
-const FRAGMENT_FIELDS = ['broker', 'device', 'root', 'viewer', 'key', 'grant', 'secret'] as const;
+export const FRAGMENT_FIELDS = ['broker', 'device', 'root', 'viewer', 'key', 'grant', 'secret'] as const;
 const SAFETY_FIELDS: readonly string[] = ['key', 'grant', 'secret'];
 
 export const isId = (text: unknown): text is string => typeof text === 'string' && ID.test(text);
