@@ -21,6 +21,7 @@ await build({
   logLevel: 'warning',
 });
 for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/page/${file}`, `dist/${file}`);
+for (const file of await readdir('src/page/static')) await copyFile(`src/page/static/${file}`, `dist/${file}`);
 await writeFile('dist/THIRD-PARTY.txt', await thirdParty());
 
 for (const file of (await readdir('dist')).sort()) {

@@ -226,7 +226,7 @@ export function flawWords(flaw: Flaw): string {
     case 'no-grant':
       return 'It has a secret, but not the name of the invitation that the secret is for.';
     case 'no-secret':
-      return 'It names an invitation, but the secret for it is missing: maybe its end was cut off.';
+      return 'It names an invitation, but the secret for it is missing: maybe its end was cut off, or it was copied from the address bar, where no secret is.';
     case 'repeated':
       return 'It says the same thing twice; perhaps two links were pasted into one.';
   }

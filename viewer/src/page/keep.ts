@@ -45,12 +45,13 @@ export class Links {
     }
     // A damaged link stays as it is: there is nothing in it to be used, and much to be seen.
     const isWhole = cameras.every((camera) => !Array.isArray(complete({ broker: 'ws://h', device: 'd', ...camera })));
-    return isWhole && this.hold(cameras) ? { cameras, address: bare } : { cameras };
+    return isWhole ? { cameras, address: this.hold(cameras) } : { cameras };
   }
 
-  /** Puts the whole link where a reload of this tab finds it; false where nothing can be put. */
-  hold(cameras: readonly Fields[]): boolean {
-    return this.write(this.tab, TAB + bareOf(cameras), toCamerasFragment(cameras));
+  /** Puts the whole link where a reload of this tab finds it, and says what the address then is: all of it where nothing can be put. */
+  hold(cameras: readonly Fields[]): string {
+    const [bare, whole] = [bareOf(cameras), toCamerasFragment(cameras)];
+    return bare !== whole && this.write(this.tab, TAB + bare, whole) ? bare : whole;
   }
 
   kept(): Fields[] {
