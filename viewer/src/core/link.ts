@@ -41,6 +41,10 @@ export interface Link {
   grant?: string;
   secret?: string;
   iceServers: IceServer[];
+  /** `url` is a WHEP endpoint: there is no broker. */
+  whep?: true;
+  /** What is shown there: a grant's token. */
+  token?: string;
 }
 
 /** Why a link cannot be used; `words.ts` turns each into a sentence. */
