@@ -1,9 +1,12 @@
 // The page: reads the link, starts the player or asks for what is missing, and passes on what happens to the browser.
 
 import { complete, lacksInvitation, merge, parseServed, retyped, typedBroker, type Fields, type Flaw, type Link } from '../core/link.ts';
+import { bearerToken } from '../core/access.ts';
 import { Player } from '../element/player.ts';
+import { Fallback } from '../net/fallback.ts';
 import { Links } from './keep.ts';
 import { KeepButton } from './kept.ts';
+import { pageTexts } from './texts.ts';
 import { View } from './view.ts';
 import { sayFlaws, sayUninvited, type Say } from '../core/words.ts';
 
@@ -99,7 +102,9 @@ function askFor(flaws: Flaw[]): void {
 function watch(link: Link): void {
   let asked = false;
   const update = (): void => {
-    const say = started.say();
+    const said = started.say();
+    fallback.hear(said, started.attempt);
+    const say = fallback.over(said, pageTexts());
     show(say);
     view.turn(started.turn);
     view.showName(started.name);
@@ -112,6 +117,15 @@ function watch(link: Link): void {
     });
   };
   const started = new Player(link, view.video, update);
+  const fallback = new Fallback({
+    // Only the page's own origin gets the token: what a broker says of addresses is not to be trusted with it.
+    base: async () => ((await fetchServed()).device === link.device ? document.baseURI : undefined),
+    token: link.secret === undefined ? undefined : bearerToken(link.secret),
+    onPicture: (picture) => view.showPicture(picture),
+    retry: () => started.hear({ type: 'retry' }),
+    changed: () => update(),
+  });
+  document.addEventListener('visibilitychange', () => fallback.setHidden(document.hidden));
   player = started;
   listen(started);
   started.start();
