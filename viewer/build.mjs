@@ -55,11 +55,11 @@ for (const file of (await readdir('dist')).sort()) {
   console.log(`dist/${file}  ${((await stat(`dist/${file}`)).size / 1024).toFixed(1)} KiB`);
 }
 
-/** The licences of everything that can be in app.js: our dependencies and theirs, and what the bundle of mqtt adds. */
+/** The licences of everything that can be in the element's module: our dependencies and theirs. */
 async function thirdParty() {
   const allowed = /^(MIT|ISC|0BSD|BSD-[23]-Clause|Apache-2\.0)$/;
   const lock = JSON.parse(await readFile('package-lock.json', 'utf8'));
-  const parts = ['app.js contains MQTT.js, whose bundle contains parts of the packages below, and @noble/ed25519 and @noble/hashes.\n'];
+  const parts = ['porthole-camera.js contains parts of the packages below.\n'];
   for (const [path, { version, license, dev }] of Object.entries(lock.packages)) {
     const name = path.split('node_modules/').pop();
     if (path === '' || dev || name.startsWith('@types/') || name === 'undici-types') continue;
@@ -68,7 +68,6 @@ async function thirdParty() {
     const text = file ? await readFile(`${path}/${file}`, 'utf8') : `Licence: ${license}\n`;
     parts.push(`${name} ${version} (${license})\n\n${text.trim()}\n`);
   }
-  for (const file of (await readdir('licenses')).sort()) parts.push(await readFile(`licenses/${file}`, 'utf8'));
   return parts.join(`\n${'-'.repeat(80)}\n\n`);
 }
 

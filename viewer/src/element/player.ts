@@ -11,7 +11,7 @@ import type { Action, Event } from '../core/state.ts';
 import { parseInfo, parsePresence, parseState, type DeviceState, type Info } from '../core/status.ts';
 import { turnHere, type Turn } from '../core/turn.ts';
 import { say, type Say } from '../core/words.ts';
-import { Broker } from '../net/broker.ts';
+import { Broker, viewerOf } from '../net/broker.ts';
 import { Channel, NOT_CONNECTED, type Told } from '../net/channel.ts';
 import { hasWebRtc, Peer } from '../net/peer.ts';
 import type { Signaling } from '../net/signaling.ts';
@@ -58,9 +58,7 @@ export class Player {
     private readonly video: HTMLVideoElement,
     private readonly onChange: () => void,
   ) {
-    // A fresh id for each page load: a duplicated tab would copy a stored one, and two clients with one id throw
-    // each other off the broker for ever. Nothing outlives the page that would need the id again.
-    this.viewer = link.viewer ?? `web-${randomId()}`;
+    this.viewer = viewerOf(link);
     this.access = new Access(link, this.viewer, this.session, randomBytes);
     this.machine = new Machine(this.session, (answer) => this.access.judge(answer));
     this.iceServers = link.iceServers;
@@ -71,6 +69,7 @@ export class Player {
   start(): void {
     this.hear({ type: 'hidden', hidden: document.hidden });
     this.hear({ type: 'start' });
+    if (!navigator.onLine) this.hear({ type: 'network', up: false });
     this.timer = setInterval(() => void this.beat(), BEAT_MS);
   }
 
@@ -227,7 +226,7 @@ export class Player {
   }
 
   private connectBroker(): void {
-    this.signaling?.close();
+    this.signaling?.renounce();
     this.signaling = new Broker(this.link, this.viewer, this.session, {
       open: () => {
         this.timings.brokerConnected = performance.now();

@@ -18,4 +18,6 @@ export interface Signaling {
   /** The last word: nothing after it would be sent. */
   sendLast(message: Up): void;
   close(): void;
+  /** Closes one that may be dead without knowing it. */
+  renounce(): void;
 }
