@@ -61,7 +61,14 @@ export interface DeviceState {
   /** What the encoder may give at most, in kbit/s. */
   ceilingKbps?: number;
   /** How the picture is wanted to look: `state.picture`. */
-  picture?: { rotate?: number; mirror?: boolean; overlay?: string; scene?: string };
+  picture?: {
+    rotate?: number;
+    mirror?: boolean;
+    overlay?: string;
+    scene?: string;
+    /** The part of the whole that is shown, as `set/crop` takes it; absent: all of it. */
+    crop?: [x: number, y: number, width: number, height: number];
+  };
 }
 
 type Json = Record<string, unknown>;
@@ -153,6 +160,11 @@ function parsePicture(picture: Json): NonNullable<DeviceState['picture']> {
   if (rotate !== undefined) wanted.rotate = rotate;
   if (typeof picture['mirror'] === 'boolean') wanted.mirror = picture['mirror'];
   for (const field of ['overlay', 'scene'] as const) if (typeof picture[field] === 'string') wanted[field] = plain(picture[field], 100);
+  const crop = picture['crop'];
+  if (Array.isArray(crop) && crop.length === 4) {
+    const [x, y, width, height] = crop.map(number);
+    if (x !== undefined && y !== undefined && width !== undefined && height !== undefined) wanted.crop = [x, y, width, height];
+  }
   return wanted;
 }
 

@@ -23,7 +23,6 @@ const words: Texts['words'] = {
   retries: RETRIES,
   newLink: NEW_LINK,
   says: (message) => `Die Kamera sagt: ${message} `,
-  clockNotSet: 'Ihre Uhr ist nicht gestellt. ',
   why: {
     'no-webrtc': () => ['Dieser Browser kann kein Live-Video zeigen (er hat kein WebRTC).', 'Öffnen Sie die Seite in einem aktuellen Chrome, Edge, Safari oder Firefox, oder schalten Sie WebRTC ein.'],
     'no-h264': () => ['Dieser Browser kann kein H.264-Video abspielen, und das sendet die Kamera.', 'Firefox lädt H.264 innerhalb von Minuten nach dem ersten Start von selbst: versuchen Sie es dann wieder. Oder öffnen Sie die Seite in Chrome, Edge oder Safari.'],
@@ -101,7 +100,6 @@ const bar: Texts['bar'] = {
   resetZoom: 'Das ganze Bild zeigen',
   noPicture: 'Es gibt noch kein Bild zum Speichern.',
   saved: (file) => `Gespeichert als ${file}.`,
-  recording: (time) => `Aufnahme: ${time}`,
   recordingFull: (file) => `Länger darf eine Aufnahme nicht werden; sie ist gespeichert als ${file}. Starten Sie eine neue, um weiter aufzunehmen.`,
   recordingCut: (file) => `Das Bild brach ab; was bis dahin aufgenommen war, ist gespeichert als ${file}.`,
   recordingEmpty: 'Es wurde nichts aufgenommen: der Browser gab kein Bild. Versuchen Sie es noch einmal.',
@@ -111,8 +109,6 @@ const bar: Texts['bar'] = {
 };
 
 const settings: Texts['settings'] = {
-  on: 'Ein',
-  off: 'Aus',
   picture: 'Bild',
   camera: 'Kamera',
   bitrate: 'Bitrate, höchstens',
@@ -137,7 +133,6 @@ const settings: Texts['settings'] = {
   inactive: 'Das bestimmt gerade eine andere Einstellung, etwa eine automatische.',
   readOnly: 'Das sagt die Kamera; es lässt sich nicht einstellen.',
   noChannel: 'Gerade gibt es keine Verbindung für Einstellungen. Ändern lässt sich etwas, sobald das Bild live ist.',
-  noRight: 'Mit diesem Link können Sie zusehen, aber nichts ändern. Bitten Sie den Besitzer der Kamera um einen mit dem Recht zu steuern.',
   nothing: 'An dieser Kamera lässt sich nichts einstellen.',
   asking: (what) => `${what}: die Kamera wird gefragt…`,
   done: (what) => `${what}: erledigt.`,
@@ -174,6 +169,40 @@ const statistics: Texts['statistics'] = {
   lastMinute: 'Die Kurven zeigen die letzte Minute.',
 };
 
+const controls: Texts['controls'] = {
+  brightness: 'Helligkeit',
+  contrast: 'Kontrast',
+  saturation: 'Sättigung',
+  hue: 'Farbton',
+  gamma: 'Gamma',
+  gain: 'Verstärkung',
+  sharpness: 'Schärfe',
+  backlight_compensation: 'Gegenlichtausgleich',
+  white_balance_automatic: 'Weißabgleich, automatisch',
+  white_balance_temperature: 'Farbtemperatur',
+  power_line_frequency: 'Netzfrequenz',
+  auto_exposure: 'Belichtung, automatisch',
+  exposure_time_absolute: 'Belichtungszeit',
+  exposure_dynamic_framerate: 'Bildrate nach Belichtung',
+  focus_automatic_continuous: 'Fokus, automatisch',
+  focus_absolute: 'Fokus',
+  zoom_absolute: 'Zoom der Kamera',
+  pan_absolute: 'Schwenken',
+  tilt_absolute: 'Neigen',
+  horizontal_flip: 'Waagrecht spiegeln',
+  vertical_flip: 'Senkrecht spiegeln',
+};
+
+const element: Texts['element'] = {
+  nextTry: (seconds) => `Nächster Versuch in ${seconds} s`,
+  trying: 'Wird versucht…',
+  tryAgain: 'Noch einmal versuchen',
+  tryNow: 'Jetzt versuchen',
+  play: 'Abspielen',
+  delay: (ms) => `${ms} ms von der Kamera bis zum Bildschirm`,
+  livePicture: (camera) => `Live-Bild von ${camera}`,
+};
+
 const keys: Texts['keys'] = {
   f: 'Vollbild',
   p: 'Bild im Bild',
@@ -190,4 +219,4 @@ const keys: Texts['keys'] = {
   escapeKey: 'Esc',
 };
 
-export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, keys };
+export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, controls, keys, element };

@@ -27,7 +27,6 @@ const words = {
   newLink: NEW_LINK,
   /** The device's own words, which are English. */
   says: (message: string) => `The camera says: ${message} `,
-  clockNotSet: 'Its clock is not set. ',
   why: {
     'no-webrtc': (): Sentence => ['This browser cannot show live video (it has no WebRTC).', 'Open this page in a current Chrome, Edge, Safari or Firefox, or switch WebRTC on.'],
     'no-h264': (): Sentence => ['This browser cannot play H.264 video, which is what the camera sends.', 'Firefox fetches H.264 by itself within minutes of its first start: try again then. Or open this page in Chrome, Edge or Safari.'],
@@ -105,7 +104,6 @@ const bar = {
   resetZoom: 'Show all of the picture',
   noPicture: 'There is no picture to save yet.',
   saved: (file: string) => `Saved as ${file}.`,
-  recording: (time: string) => `Recording: ${time}`,
   recordingFull: (file: string) => `The recording has reached its longest and was saved as ${file}. Start another one to go on.`,
   recordingCut: (file: string) => `The picture broke off; what was recorded until then was saved as ${file}.`,
   recordingEmpty: 'Nothing was recorded: the browser gave no picture. Try again.',
@@ -115,8 +113,6 @@ const bar = {
 };
 
 const settings = {
-  on: 'On',
-  off: 'Off',
   picture: 'Picture',
   camera: 'Camera',
   bitrate: 'Bit rate, at most',
@@ -141,7 +137,6 @@ const settings = {
   inactive: 'Another setting decides this now, such as an automatic one.',
   readOnly: 'The camera tells this; it cannot be set.',
   noChannel: 'There is no connection for settings right now. They can be changed as soon as the picture is live.',
-  noRight: 'This link lets you watch, not change anything. Ask the owner of the camera for one with the right to control.',
   nothing: 'This camera has nothing to set.',
   asking: (what: string) => `${what}: asking the camera…`,
   done: (what: string) => `${what}: done.`,
@@ -179,7 +174,20 @@ const statistics = {
   lastMinute: 'The plots show the last minute.',
 };
 
-/** The keys are in the same order as `KEYS` of ui/keys.ts. */
+/** Controls of cameras by V4L2's name, where the name itself is not good enough. */
+const controls: Record<string, string> = {};
+
+/** Over the picture. */
+const element = {
+  nextTry: (seconds: number) => `Next try in ${seconds} s`,
+  trying: 'Trying…',
+  tryAgain: 'Try again',
+  tryNow: 'Try now',
+  play: 'Play',
+  delay: (ms: number) => `${ms} ms from the camera to the screen`,
+  livePicture: (camera: string) => `Live picture of ${camera}`,
+};
+
 const keys = {
   f: 'full screen',
   p: 'picture in picture',
@@ -196,5 +204,5 @@ const keys = {
   escapeKey: 'Esc',
 };
 
-export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, keys };
+export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element };
 export type Texts = typeof en;
