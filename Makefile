@@ -311,7 +311,7 @@ release: build-packages rust page ## the daemon with its page, small and fast: t
 viewer: build-packages page ## the page alone: viewer/dist
 page: viewer/dist/index.html
 
-viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src viewer/licenses -type f) viewer/build.mjs
+viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src -type f) viewer/build.mjs
 	@echo "make: building the page"
 	cd viewer
 	npm run --silent build

@@ -13,8 +13,8 @@ use support::browser::Browser;
 use support::fake_identity::{DEVICE_SEED, GRANT, GRANT_SEED, Proof, bearer_token, public_key, text};
 use support::mosquitto::{Mosquitto, Options};
 
-/// Watches everything that could give something away or let something in. `crypto.subtle` is taken away, as it is on
-/// a page that came over http from another host.
+/// Watches everything that could give something away or let something in. The tab's own storage holds the link, which a reload
+/// needs; all else is watched. `crypto.subtle` is taken away, as it is on a page that came over http from another host.
 const WITNESS: &str = "
     window.seen = { applied: [], peers: [], out: [] };
     const latin1 = (data) => typeof data === 'string' ? data
@@ -31,7 +31,7 @@ const WITNESS: &str = "
     for (const name of ['log', 'info', 'warn', 'error', 'debug']) spy(console, name, (...said) => seen.out.push(said.map(String).join(' ')));
     for (const name of ['pushState', 'replaceState']) spy(history, name, (...state) => seen.out.push(JSON.stringify(state)));
     spy(window, 'fetch', (what) => seen.out.push(String(what)));
-    for (const where of [localStorage, sessionStorage]) spy(Object.getPrototypeOf(where), 'setItem', (...item) => seen.out.push(item.join(' ')));
+    spy(Storage.prototype, 'setItem', function (...item) { if (this !== sessionStorage) seen.out.push(item.join(' ')); });
     Object.defineProperty(Crypto.prototype, 'subtle', { get() { throw new Error('not in an insecure context'); } });";
 
 struct World {

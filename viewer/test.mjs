@@ -14,7 +14,8 @@ await build({
   outdir: out,
   outExtension: { '.js': '.mjs' },
   bundle: true,
-  external: ['mqtt'], // CommonJS inside, which finds Node's own modules only by itself
+  external: ['mqtt-packet'], // CommonJS inside, which finds Node's own modules only by itself
+  loader: { '.css': 'text' },
   platform: 'node',
   format: 'esm',
   target: 'node18',

@@ -17,7 +17,8 @@ use rust_embed::RustEmbed;
 struct Dist;
 
 /// Sent with every file: the page needs its own scripts, its broker and nothing else. `worker-src blob:` is for mqtt.js,
-/// which keeps its keep-alive timer in a worker made from a blob, so that a tab in the background stays connected.
+/// which keeps its keep-alive timer in a worker made from a blob, so that a tab in the background stays connected; `'self'` is
+/// for the worker that keeps the page's files. `img-src blob:` is for still pictures.
 ///
 /// There is no `frame-ancestors` (and no `X-Frame-Options`): dashboards of any origin show the page in a frame
 /// (docs/dashboards). Nothing in it acts on the camera, so a click that a framing page lures out of somebody does no harm,
@@ -26,8 +27,8 @@ struct Dist;
 const HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; \
-         worker-src blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self' ws: wss:; \
+         worker-src 'self' blob:; manifest-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'",
     ),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { createHash, createPrivateKey, createPublicKey, hkdfSync, randomBytes, sign, verify, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
-import { Access, bearerToken, fromBase64Url, loginOf, toBase64Url } from '../src/access.ts';
-import type { Link } from '../src/link.ts';
+import { Access, bearerToken, fromBase64Url, loginOf, toBase64Url } from '../src/core/access.ts';
+import type { Link } from '../src/core/link.ts';
 
 const b64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url');
 const hash = (text: string): string => createHash('sha256').update(text, 'utf8').digest('base64url');

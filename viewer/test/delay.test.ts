@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { captureTime, DeviceClock } from '../src/delay.ts';
+import { captureTime, DeviceClock } from '../src/core/delay.ts';
 
 const DEVICE = 1_795_720_000_000;
 const SINCE_1900 = DEVICE + 2_208_988_800_000;

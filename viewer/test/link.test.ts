@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { complete, lacksInvitation, merge, parseFragment, parseIceServers, parseServed, retyped, toFragment, typedBroker, type Flaw, type Link } from '../src/link.ts';
+import { complete, lacksInvitation, merge, parseFragment, parseIceServers, parseServed, retyped, toFragment, typedBroker, type Flaw, type Link } from '../src/core/link.ts';
 
 const KEY = 'A'.repeat(42) + 'E';
 const SECRET = '-'.repeat(42) + '8';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backoffMs } from '../src/timing.ts';
+import { backoffMs } from '../src/core/timing.ts';
 import { candidate, did, sdp, SESSION, World } from './world.ts';
 
 const refuse = (code: string, retryAfterS?: number) => ({ type: 'error' as const, session: SESSION, code, message: '', ...(retryAfterS ? { retryAfterS } : {}) });

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { createServer, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { Broker } from '../src/broker.ts';
-import type { Link } from '../src/link.ts';
-import type { BrokerTrouble } from '../src/state.ts';
+import { Broker } from '../src/net/broker.ts';
+import type { Link } from '../src/core/link.ts';
+import type { BrokerTrouble } from '../src/core/state.ts';
+import './socket.ts';
 import { did, World } from './world.ts';
 
 const ice = (world: World, state: RTCPeerConnectionState) => world.on({ type: 'ice', attempt: world.attempt, state });
@@ -110,7 +111,7 @@ function lengthOf(bytes: Buffer): number | undefined {
 }
 
 function connect(port: number, opened: (broker: Broker) => void): Promise<BrokerTrouble> {
-  const link: Link = { url: `mqtt://127.0.0.1:${port}`, device: 'd', root: 'porthole', iceServers: [] };
+  const link: Link = { url: `ws://127.0.0.1:${port}`, device: 'd', root: 'porthole', iceServers: [] };
   return new Promise((closed) => {
     const broker: Broker = new Broker(link, 'viewer', 'session', { open: () => opened(broker), closed, message: () => undefined });
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { belongsTo, encode, offersH264, parseDown, plain, ufragOf, type Candidate } from '../src/signal.ts';
-import { parseInfo, parsePresence, parseState } from '../src/status.ts';
+import { belongsTo, encode, offersH264, parseDown, plain, ufragOf, type Candidate } from '../src/core/signal.ts';
+import { parseInfo, parsePresence, parseState } from '../src/core/status.ts';
 
 const down = (json: unknown) => parseDown(JSON.stringify(json));
 const candidate = (more: Partial<Candidate> = {}): Candidate => ({ candidate: 'candidate:1 1 udp 1 192.0.2.1 9 typ host', sdpMid: '0', sdpMLineIndex: 0, usernameFragment: null, ...more });

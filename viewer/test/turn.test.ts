@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseState } from '../src/status.ts';
-import { turnHere } from '../src/turn.ts';
+import { parseState } from '../src/core/status.ts';
+import { turnHere } from '../src/core/turn.ts';
 
 const KNOWS = 'v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=extmap:3 urn:3gpp:video-orientation\r\n';
 const KNOWS_NOT = 'v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=extmap:3 urn:ietf:params:rtp-hdrext:sdes:mid\r\n';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { signOf } from '../src/signs.ts';
-import { UNSEEN_MS } from '../src/timing.ts';
-import { forViewers } from '../src/words.ts';
+import { signOf } from '../src/core/signs.ts';
+import { UNSEEN_MS } from '../src/core/timing.ts';
+import { forViewers } from '../src/core/words.ts';
 import { did, SESSION, World } from './world.ts';
 
 const refuse = (code: string, message = '') => ({ type: 'error' as const, session: SESSION, code, message });

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import vectors from '../../tests/vectors/access.json';
-import { Access, bearerToken, fromBase64Url } from '../src/access.ts';
-import { complete, parseFragment } from '../src/link.ts';
+import { Access, bearerToken, fromBase64Url } from '../src/core/access.ts';
+import { complete, parseFragment } from '../src/core/link.ts';
 
 const { keys, link, offers, answers } = vectors;
 const seedOf = (key: string): string | undefined => keys.find((row) => row.key === key)?.seed;

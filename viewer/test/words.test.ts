@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Flaw } from '../src/link.ts';
-import { flawWords, say, sayFlaws, sayUninvited, when } from '../src/words.ts';
+import type { Flaw } from '../src/core/link.ts';
+import { flawWords, say, sayFlaws, sayUninvited, when } from '../src/core/words.ts';
 import { SESSION, World } from './world.ts';
 
 const CODES = [
@@ -85,7 +85,7 @@ test('every flaw of a link has a sentence', () => {
     'no-broker', 'no-device', 'bad-broker', 'bad-device', 'bad-viewer', 'bad-root', 'insecure',
     'bad-key', 'bad-grant', 'bad-secret', 'no-grant', 'no-secret', 'repeated',
   ];
-  assert.equal(new Set(flaws.map(flawWords)).size, flaws.length);
+  assert.equal(new Set(flaws.map((flaw) => flawWords(flaw))).size, flaws.length);
 });
 
 test('a damaged link is no reason to fill in a form', () => {

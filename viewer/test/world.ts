@@ -1,11 +1,11 @@
 // A machine with a clock of its own, and the common ways to bring it somewhere.
 
 import assert from 'node:assert/strict';
-import type { Trust } from '../src/access.ts';
-import { Machine } from '../src/machine.ts';
-import type { Candidate, Down } from '../src/signal.ts';
-import type { Action, Event } from '../src/state.ts';
-import { say, type Say } from '../src/words.ts';
+import type { Trust } from '../src/core/access.ts';
+import { Machine } from '../src/core/machine.ts';
+import type { Candidate, Down } from '../src/core/signal.ts';
+import type { Action, Event } from '../src/core/state.ts';
+import { say, type Say } from '../src/core/words.ts';
 
 export const SESSION = 'S';
 export const sdp = (ufrag: string): string => `v=0\r\na=ice-ufrag:${ufrag}\r\n`;

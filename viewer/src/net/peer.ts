@@ -1,14 +1,13 @@
 // The browser's RTCPeerConnection, one for each attempt: makes the offer, takes the answer, counts frames.
 
-import { captureTime, DeviceClock, type Captured } from './delay.ts';
-import type { IceServer } from './link.ts';
-import { offersH264, type Candidate } from './signal.ts';
-import type { Event } from './state.ts';
+import { captureTime, DeviceClock, type Captured } from '../core/delay.ts';
+import type { IceServer } from '../core/link.ts';
+import { offersH264, type Candidate } from '../core/signal.ts';
+import type { Figures } from '../core/samples.ts';
+import type { Event } from '../core/state.ts';
+import { LABEL } from './channel.ts';
 
 type Emit = (event: Event) => void;
-
-/** Figures of the running picture, flat and named as in WebRTC's statistics. */
-export type Figures = Record<string, number | string>;
 
 export const hasWebRtc = (): boolean => typeof RTCPeerConnection === 'function';
 
@@ -17,6 +16,8 @@ export class Peer {
   private published = false;
   private closed = false;
   private receiver: RTCRtpReceiver | undefined;
+  /** The data channel of this attempt; opens with the connection, or never where the device knows none. */
+  wire: RTCDataChannel | undefined;
   private readonly clock = new DeviceClock();
 
   constructor(
@@ -48,6 +49,7 @@ export class Peer {
       const transceiver = this.pc.addTransceiver('video', { direction: 'recvonly' });
       preferH264(transceiver);
       askForCaptureTime(transceiver);
+      this.wire = this.pc.createDataChannel(LABEL);
       const offer = await this.pc.createOffer();
       if (!offersH264(offer.sdp ?? '')) return this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-h264' });
       await this.pc.setLocalDescription(offer);
@@ -95,6 +97,7 @@ export class Peer {
     return undefined;
   }
 
+  /** Figures of the running picture, flat and named as in WebRTC's statistics. */
   async figures(): Promise<Figures> {
     const rows = await this.rows();
     const byId = new Map(rows.map((row) => [row['id'], row]));

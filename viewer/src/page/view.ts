@@ -1,8 +1,8 @@
 // The page around the video: writes sentences into it (always as text) and hears its buttons.
 
-import { signOf } from './signs.ts';
-import type { Turn } from './turn.ts';
-import type { Say } from './words.ts';
+import { signOf } from '../core/signs.ts';
+import type { Turn } from '../core/turn.ts';
+import type { Say } from '../core/words.ts';
 
 export interface Buttons {
   retry(): void;
@@ -14,6 +14,7 @@ const CONTROLS_STAY_MS = 3_000;
 
 export class View {
   readonly video = find<HTMLVideoElement>('video');
+  private readonly picture = find<HTMLImageElement>('picture');
   private readonly name = find('name');
   private readonly text = find('text');
   private readonly hint = find('hint');
@@ -38,6 +39,15 @@ export class View {
       document.addEventListener(type, () => this.stir(), { passive: true });
     }
     this.stir();
+  }
+
+  /** A single picture over the place of the video. */
+  showPicture(picture: Blob | undefined): void {
+    const before = this.picture.src;
+    if (picture) this.picture.src = URL.createObjectURL(picture);
+    else this.picture.removeAttribute('src');
+    this.picture.hidden = !picture;
+    if (before !== '') URL.revokeObjectURL(before);
   }
 
   showName(name: string): void {

@@ -1,18 +1,23 @@
 // Joins the machine to its edges for one <video>: the clock, the broker connection and the peer connection.
-// It knows nothing of the page around the video, so that another host (a custom element) can use it as it is.
+// It knows nothing of the page around the video. One player is one session: once it has left there is another one.
 
-import { Access, toBase64Url } from './access.ts';
-import { Broker } from './broker.ts';
-import type { IceServer, Link } from './link.ts';
-import { Machine } from './machine.ts';
-import { hasWebRtc, Peer, type Figures } from './peer.ts';
-import { parseDown } from './signal.ts';
-import type { Action, Event } from './state.ts';
-import { parseInfo, parsePresence, parseState } from './status.ts';
-import { turnHere, type Turn } from './turn.ts';
-import { say, type Say } from './words.ts';
+import { Access, toBase64Url } from '../core/access.ts';
+import type { Reply, Right, Sample } from '../camera.ts';
+import type { IceServer, Link } from '../core/link.ts';
+import { Machine } from '../core/machine.ts';
+import { sampleOf, withSample, type Figures } from '../core/samples.ts';
+import { parseDown } from '../core/signal.ts';
+import type { Action, Event } from '../core/state.ts';
+import { parseInfo, parsePresence, parseState, type DeviceState, type Info } from '../core/status.ts';
+import { turnHere, type Turn } from '../core/turn.ts';
+import { say, type Say } from '../core/words.ts';
+import { Broker, viewerOf } from '../net/broker.ts';
+import { Channel, NOT_CONNECTED, type Told } from '../net/channel.ts';
+import { hasWebRtc, Peer } from '../net/peer.ts';
+import type { Signaling } from '../net/signaling.ts';
 
 const BEAT_MS = 250;
+const SAMPLE_MS = 1_000;
 
 /** `performance.now()` at each step; those after `brokerConnected` are of the latest attempt. */
 export interface Timings {
@@ -28,11 +33,18 @@ export class Player {
   readonly viewer: string;
   readonly session = randomId();
   readonly timings: Timings = { pageStart: performance.now() };
-  name: string;
+  info: Info = {};
+  /** What the grant allows, once the device has said it. */
+  rights: ReadonlySet<Right> | undefined;
+  samples: readonly Sample[] = [];
   private readonly access: Access;
   private readonly machine: Machine;
-  private broker: Broker | undefined;
+  private signaling: Signaling | undefined;
   private peer: Peer | undefined;
+  private channel: Channel | undefined;
+  private told: Told = {};
+  private sampled: { figures: Figures; atMs: number } | undefined;
+  private readonly gone = new AbortController();
   private iceServers: IceServer[];
   /** The URL of the camera's own broker, where that is known. */
   ownBroker: string | undefined;
@@ -46,21 +58,32 @@ export class Player {
     private readonly video: HTMLVideoElement,
     private readonly onChange: () => void,
   ) {
-    // A fresh id for each page load: a duplicated tab would copy a stored one, and two clients with one id throw
-    // each other off the broker for ever. Nothing outlives the page that would need the id again.
-    this.viewer = link.viewer ?? `web-${randomId()}`;
+    this.viewer = viewerOf(link);
     this.access = new Access(link, this.viewer, this.session, randomBytes);
     this.machine = new Machine(this.session, (answer) => this.access.judge(answer));
-    this.name = link.name ?? link.device;
     this.iceServers = link.iceServers;
     // A live picture is never paused: a media key or a locked phone would leave a still that looks live.
-    video.addEventListener('pause', () => this.unpause());
+    video.addEventListener('pause', () => this.unpause(), { signal: this.gone.signal });
   }
 
   start(): void {
     this.hear({ type: 'hidden', hidden: document.hidden });
     this.hear({ type: 'start' });
+    if (!navigator.onLine) this.hear({ type: 'network', up: false });
     this.timer = setInterval(() => void this.beat(), BEAT_MS);
+  }
+
+  /** As the link or the device says it. */
+  get name(): string {
+    return this.info.name ?? this.link.name ?? this.link.device;
+  }
+
+  get deviceId(): string {
+    return this.link.device;
+  }
+
+  get device(): DeviceState {
+    return this.machine.state.device;
   }
 
   get attempt(): number {
@@ -83,7 +106,7 @@ export class Player {
       camera: this.name,
       broker: host,
       brokerIsElsewhere: hostname !== location.hostname,
-      brokerIsOwn: this.ownBroker !== undefined && new URL(this.ownBroker).host === host,
+      brokerIsOwn: this.ownBroker !== undefined && hostOf(this.ownBroker) === host,
       hasGrant: this.link.grant !== undefined,
       hasLogin: this.link.username !== undefined || this.link.grant !== undefined,
       loginIsGrant: this.link.username === undefined && this.link.grant !== undefined,
@@ -96,7 +119,21 @@ export class Player {
     return { framesDecoded: 0, ...(await this.peer?.figures()), ...(delay !== undefined && { glassToGlassMs: delay }) };
   }
 
+  /** Whether requests can be sent now. */
+  get canAsk(): boolean {
+    return this.channel?.isOpen ?? false;
+  }
+
+  set(name: string, value: unknown): Promise<Reply> {
+    return this.channel?.set(name, value) ?? Promise.resolve(NOT_CONNECTED);
+  }
+
+  do(action: string, fields?: Record<string, unknown>): Promise<Reply> {
+    return this.channel?.do(action, fields) ?? Promise.resolve(NOT_CONNECTED);
+  }
+
   hear(event: Event): void {
+    if (this.gone.signal.aborted) return;
     for (const action of this.machine.on(event, performance.now())) this.act(action);
     this.onChange();
   }
@@ -116,9 +153,13 @@ export class Player {
     this.unpause();
   }
 
+  /** Hangs up for good. */
   leave(): void {
     clearInterval(this.timer);
     this.hear({ type: 'leave' });
+    this.gone.abort();
+    this.signaling?.close();
+    this.video.srcObject = null;
   }
 
   private unpause(): void {
@@ -133,10 +174,19 @@ export class Player {
     try {
       const count = await peer?.framesDecoded();
       if (peer && count) this.onFrames(peer.attempt, count);
+      if (peer && performance.now() - (this.sampled?.atMs ?? 0) >= SAMPLE_MS) this.sample(await this.stats());
     } finally {
       this.beating = false;
       this.hear({ type: 'tick' });
     }
+  }
+
+  private sample(figures: Figures): void {
+    const atMs = performance.now();
+    const { encoder } = this.told;
+    const sample = sampleOf(figures, atMs, this.sampled);
+    this.samples = withSample(this.samples, { ...sample, ...(encoder !== undefined && { encoder }) });
+    this.sampled = { figures, atMs };
   }
 
   private onFrames(attempt: number, count: number): void {
@@ -149,17 +199,15 @@ export class Player {
       case 'connect-broker':
         return this.connectBroker();
       case 'close-broker':
-        this.broker?.close();
+        this.signaling?.close();
         return;
       case 'probe-broker':
-        this.broker?.probe();
+        this.signaling?.probe();
         return;
       case 'make-peer':
         return this.makePeer(action.attempt);
       case 'close-peer':
-        this.peer?.close();
-        this.peer = undefined;
-        return;
+        return this.closePeer();
       case 'publish-offer':
         return this.publishOffer();
       case 'apply-answer':
@@ -171,15 +219,15 @@ export class Player {
         void this.peer?.add(action.candidate);
         return;
       case 'send':
-        if (action.message.type === 'bye' && action.message.reason === 'left') this.broker?.sendLast(action.message);
-        else this.broker?.send(action.message);
+        if (action.message.type === 'bye' && action.message.reason === 'left') this.signaling?.sendLast(action.message);
+        else this.signaling?.send(action.message);
         return;
     }
   }
 
   private connectBroker(): void {
-    this.broker?.close();
-    const broker = new Broker(this.link, this.viewer, this.session, {
+    this.signaling?.renounce();
+    this.signaling = new Broker(this.link, this.viewer, this.session, {
       open: () => {
         this.timings.brokerConnected = performance.now();
         this.hear({ type: 'broker-open' });
@@ -187,7 +235,6 @@ export class Player {
       closed: (why) => this.hear({ type: 'broker-closed', why }),
       message: (topic, payload) => this.onMessage(topic, payload),
     });
-    this.broker = broker;
   }
 
   private onMessage(topic: string, payload: string): void {
@@ -197,7 +244,7 @@ export class Player {
       case 'state':
         return this.hear({ type: 'device', state: parseState(payload) });
       case 'info':
-        this.name = parseInfo(payload).name ?? this.name;
+        this.info = parseInfo(payload);
         return this.onChange();
       default: {
         const message = parseDown(payload);
@@ -207,8 +254,7 @@ export class Player {
   }
 
   private makePeer(attempt: number): void {
-    this.peer?.close();
-    this.peer = undefined;
+    this.closePeer();
     const { timings } = this;
     delete timings.offerPublished;
     delete timings.answerReceived;
@@ -218,17 +264,43 @@ export class Player {
       queueMicrotask(() => this.hear({ type: 'peer-broken', attempt, code: 'no-webrtc' }));
       return;
     }
-    this.peer = new Peer(attempt, this.iceServers, (event) => this.hear(event), (stream) => this.show(stream, attempt));
-    void this.peer.prepare();
+    const peer = new Peer(attempt, this.iceServers, (event) => this.hear(event), (stream) => this.show(stream, attempt));
+    this.peer = peer;
+    void peer.prepare().then(() => {
+      if (peer === this.peer && peer.wire) this.openChannel(peer.wire);
+    });
+  }
+
+  private closePeer(): void {
+    this.channel?.close();
+    this.channel = undefined;
+    this.peer?.close();
+    this.peer = undefined;
+    this.sampled = undefined;
+  }
+
+  private openChannel(wire: RTCDataChannel): void {
+    const learn = (news: Partial<DeviceState>): void => this.hear({ type: 'device', state: { ...this.device, ...news } });
+    this.channel = new Channel(wire, {
+      changed: () => this.onChange(),
+      stats: (told) => {
+        this.told = told;
+        if (told.rights) this.rights = told.rights;
+        if (told.ceilingKbps !== undefined && told.ceilingKbps !== this.device.ceilingKbps) learn({ ceilingKbps: told.ceilingKbps });
+        else this.onChange();
+      },
+      camera: learn,
+      control: (name, value) => learn({ controls: { ...this.device.controls, [name]: value } }),
+    });
   }
 
   private publishOffer(): void {
-    const { peer, broker, session } = this;
-    if (!peer || !broker) return;
+    const { peer, signaling, session } = this;
+    if (!peer || !signaling) return;
     const { sdp, gathered } = peer.takeOffer();
     const auth = this.access.sign(sdp);
-    broker.send({ type: 'offer', session, sdp, ...(auth && { auth }) });
-    if (gathered) broker.send({ type: 'candidate', session, candidate: null });
+    signaling.send({ type: 'offer', session, sdp, ...(auth && { auth }) });
+    if (gathered) signaling.send({ type: 'candidate', session, candidate: null });
     this.timings.offerPublished = performance.now();
   }
 
@@ -251,6 +323,15 @@ export class Player {
     };
     video.requestVideoFrameCallback(onShown);
     void this.play();
+  }
+}
+
+/** Undefined for what is no URL. */
+function hostOf(url: string): string | undefined {
+  try {
+    return new URL(url).host;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,16 +1,24 @@
 // The page: reads the link, starts the player or asks for what is missing, and passes on what happens to the browser.
 
-import { complete, lacksInvitation, merge, parseFragment, parseServed, retyped, toFragment, typedBroker, type Fields, type Flaw, type Link } from './link.ts';
-import { Player } from './player.ts';
+import { complete, lacksInvitation, merge, parseServed, retyped, typedBroker, type Fields, type Flaw, type Link } from '../core/link.ts';
+import { bearerToken } from '../core/access.ts';
+import { Player } from '../element/player.ts';
+import { Fallback } from '../net/fallback.ts';
+import { Links } from './keep.ts';
+import { KeepButton } from './kept.ts';
+import { pageTexts } from './texts.ts';
 import { View } from './view.ts';
-import { sayFlaws, sayUninvited, type Say } from './words.ts';
+import { sayFlaws, sayUninvited, type Say } from '../core/words.ts';
 
 const SERVED_MS = 4_000;
 /** A clock that jumps this far between two looks was asleep. */
 const JUMP_MS = 5_000;
 
 let player: Player | undefined;
-let fields: Fields = parseFragment(location.hash);
+const links = new Links(() => sessionStorage, () => localStorage);
+const opened = links.open(location.hash);
+let fields: Fields = opened.cameras[0]!;
+if (opened.address !== undefined) toAddress(opened.address);
 let shown: Say = { phase: 'starting', text: 'Starting.', hint: '', retry: false };
 const pageStart = performance.now();
 
@@ -19,8 +27,7 @@ const view = new View({
   play: () => void player?.play(),
   connect: (broker, device) => {
     const typed = retyped(fields, typedBroker(broker, location.protocol), device.trim());
-    // In place of what is there: no further copy of the link's secret in the history.
-    history.replaceState(null, '', toFragment(typed));
+    toAddress(links.hold([typed]));
     location.reload();
   },
 });
@@ -43,6 +50,13 @@ const porthole = {
 };
 Object.assign(window, { porthole });
 
+const keepButton = new KeepButton(document.getElementById('keep') as HTMLButtonElement, links, []);
+
+/** In place of what is there: no further copy of a link in the history. */
+function toAddress(hash: string): void {
+  if (hash !== location.hash) history.replaceState(history.state, '', hash);
+}
+
 function show(say: Say): void {
   shown = say;
   view.show(say);
@@ -54,6 +68,7 @@ async function main(): Promise<void> {
   if (lacksInvitation(fields)) return refuse();
   const link = complete(fields, location.protocol);
   if (Array.isArray(link)) return askFor(link);
+  keepButton.of([fields]);
   watch(link);
 }
 
@@ -87,7 +102,9 @@ function askFor(flaws: Flaw[]): void {
 function watch(link: Link): void {
   let asked = false;
   const update = (): void => {
-    const say = started.say();
+    const said = started.say();
+    fallback.hear(said, started.attempt);
+    const say = fallback.over(said, pageTexts());
     show(say);
     view.turn(started.turn);
     view.showName(started.name);
@@ -100,9 +117,19 @@ function watch(link: Link): void {
     });
   };
   const started = new Player(link, view.video, update);
+  const fallback = new Fallback({
+    // Only the page's own origin gets the token: what a broker says of addresses is not to be trusted with it.
+    base: async () => ((await fetchServed()).device === link.device ? document.baseURI : undefined),
+    token: link.secret === undefined ? undefined : bearerToken(link.secret),
+    onPicture: (picture) => view.showPicture(picture),
+    retry: () => started.hear({ type: 'retry' }),
+    changed: () => update(),
+  });
+  document.addEventListener('visibilitychange', () => fallback.setHidden(document.hidden));
   player = started;
   listen(started);
   started.start();
+  if (!navigator.onLine) started.hear({ type: 'network', up: false });
 }
 
 function listen(to: Player): void {

@@ -41,6 +41,10 @@ export interface Link {
   grant?: string;
   secret?: string;
   iceServers: IceServer[];
+  /** `url` is a WHEP endpoint: there is no broker. */
+  whep?: true;
+  /** What is shown there: a grant's token. */
+  token?: string;
 }
 
 /** Why a link cannot be used; `words.ts` turns each into a sentence. */
@@ -54,7 +58,7 @@ export const isDamage = (flaw: Flaw): flaw is Damage => (DAMAGE as readonly Flaw
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 const ROOT = /^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/;
-const FRAGMENT_FIELDS = ['broker', 'device', 'root', 'viewer', 'key', 'grant', 'secret'] as const;
+export const FRAGMENT_FIELDS = ['broker', 'device', 'root', 'viewer', 'key', 'grant', 'secret'] as const;
 const SAFETY_FIELDS: readonly string[] = ['key', 'grant', 'secret'];
 
 export const isId = (text: unknown): text is string => typeof text === 'string' && ID.test(text);

@@ -1,0 +1,56 @@
+// What an element's attributes and properties say, made into a link that can be used or into words for what is wrong with it. Pure.
+
+import { complete, isDamage, lacksInvitation, parseFragment, type Fields, type IceServer, type Link } from '../core/link.ts';
+import { flawWords, sayFlaws, sayUninvited, type Say } from '../core/words.ts';
+
+/** The attributes that say where the camera is; each has a property of its name. */
+export const PLACE = ['broker', 'device', 'root', 'key', 'grant', 'secret', 'name', 'link', 'whep', 'token'] as const;
+
+export type Place = { [Attribute in (typeof PLACE)[number]]?: string };
+
+/** What only properties can say. */
+export interface Further {
+  iceServers?: IceServer[];
+  /** The camera asks for an invitation, as the daemon's viewer.json says. */
+  invitesOnly?: boolean;
+}
+
+export type Source = { link: Link; say?: never } | { link?: never; say: Say };
+
+/** `protocol` and `base` are those of the page, which decides which brokers its browser lets it reach. */
+export function sourceOf(place: Place, further: Further, protocol: string, base: string): Source {
+  if (place.whep !== undefined) return whepSource(place, further, base);
+  const { link, name } = place;
+  const fields: Fields = link === undefined ? { ...further } : { ...further, ...parseFragment(link.slice(link.indexOf('#') + 1)) };
+  if (link === undefined) {
+    for (const field of ['broker', 'device', 'root', 'key', 'grant', 'secret'] as const) {
+      const value = place[field];
+      // A key that is there and empty has been lost on the way: it must not pass for none.
+      if (value !== undefined && (value !== '' || field === 'key' || field === 'grant' || field === 'secret')) fields[field] = value;
+    }
+  }
+  if (name) fields.name = name;
+  if (lacksInvitation(fields)) return { say: sayUninvited(fields.name ?? fields.device ?? 'This camera') };
+  const made = complete(fields, protocol);
+  if (!Array.isArray(made)) return { link: made };
+  const say = sayFlaws(made);
+  return { say: made.some(isDamage) ? say : { ...say, hint: made.map((flaw) => flawWords(flaw)).join(' ') } };
+}
+
+function whepSource({ whep, token, name }: Place, { iceServers = [] }: Further, base: string): Source {
+  const url = parseUrl(whep ?? '', base);
+  if (!url) {
+    const say = sayFlaws(['no-device']);
+    return { say: { ...say, code: 'bad-whep', hint: 'The WHEP address has to begin with http:// or https://, for example http://192.168.1.10:8080/whep.' } };
+  }
+  return { link: { url, whep: true, device: name ?? new URL(url).hostname, root: 'porthole', iceServers, ...(name && { name }), ...(token && { token }) } };
+}
+
+function parseUrl(text: string, base: string): string | undefined {
+  try {
+    const url = new URL(text, base);
+    return text !== '' && (url.protocol === 'http:' || url.protocol === 'https:') ? url.href : undefined;
+  } catch {
+    return undefined;
+  }
+}

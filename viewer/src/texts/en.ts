@@ -1,0 +1,208 @@
+// Every English text of the element and the page. `core/words.ts` decides which sentence is said when.
+
+import type { Flaw } from '../core/link.ts';
+
+/** What happened, and either what happens next by itself or what the person can do. */
+export type Sentence = [text: string, hint: string];
+
+const RETRIES = 'The page tries again by itself.';
+const NEW_LINK = 'Ask the owner of the camera for a new link.';
+
+const words = {
+  starting: 'Starting.',
+  live: 'Live',
+  paused: ['Paused while this tab is in the background.', 'The picture starts by itself when you come back.'] as Sentence,
+  opening: (camera: string) => `${camera} answered. Opening the picture…`,
+  networkLost: ['This device has no network.', 'The picture comes back by itself when the network does.'] as Sentence,
+  connectingBroker: 'Connecting to the message broker…',
+  reconnectingBroker: 'Reconnecting to the message broker…',
+  offline: (camera: string, since: string): Sentence => [`${camera} is offline.${since && ` It was last heard from ${since}.`}`, 'Check that it has power and network. The picture starts by itself when it is back.'],
+  reconnecting: (camera: string) => `Reconnecting to ${camera}…`,
+  waitingFor: (camera: string) => `Waiting for ${camera}…`,
+  stalled: ['The picture has stopped.', 'If it does not go on in a few seconds, the page reconnects by itself.'] as Sentence,
+  brokerGone: 'The message broker is out of reach. The picture goes on without it.',
+  deviceBrokerGone: (camera: string) => `${camera} has lost its message broker. The picture goes on without it.`,
+  tapToPlay: (camera: string): Sentence => [`${camera} is ready.`, 'Your browser does not start video by itself: press Play.'],
+  retries: RETRIES,
+  newLink: NEW_LINK,
+  /** The device's own words, which are English. */
+  says: (message: string) => `The camera says: ${message} `,
+  why: {
+    'no-webrtc': (): Sentence => ['This browser cannot show live video (it has no WebRTC).', 'Open this page in a current Chrome, Edge, Safari or Firefox, or switch WebRTC on.'],
+    'no-h264': (): Sentence => ['This browser cannot play H.264 video, which is what the camera sends.', 'Firefox fetches H.264 by itself within minutes of its first start: try again then. Or open this page in Chrome, Edge or Safari.'],
+    busy: (camera: string): Sentence => [`${camera} already has as many viewers as it can serve.`, 'You get in as soon as a place is free; the page keeps asking.'],
+    'rate-limited': (camera: string): Sentence => [`${camera} was asked too often in a short time.`, 'The page pauses, then tries again by itself.'],
+    privacy: (camera: string): Sentence => [`${camera} is switched off for privacy.`, 'The picture starts by itself when it is switched on again.'],
+    'camera-unavailable': (camera: string, said: string): Sentence => [`${camera} is reachable, but its camera gives no picture.`, `${said}Check that the camera is plugged in and not used by another program. ${RETRIES}`],
+    unauthorized: (): Sentence => ['This link does not open this camera.', `It may have been withdrawn, or be for another camera. ${NEW_LINK}`],
+    expired: (): Sentence => ['This link has expired.', NEW_LINK],
+    clock: (camera: string, said: string): Sentence => [`${camera} cannot tell yet whether this link is still valid.`, `${said || 'Its clock is not set. '}That usually takes a minute or two after it was switched on. ${RETRIES}`],
+    forbidden: (): Sentence => ['This link does not include the right to watch.', NEW_LINK],
+    'answer-unsigned': (camera: string): Sentence => [`What answered did not prove that it is ${camera}.`, 'The proof may have been removed on the way, so no picture is shown: it could be somebody else\'s. Try again; if it stays like this, tell the owner of the camera and ask for a new link.'],
+    'answer-changed': (camera: string, _said: string, broker: string): Sentence => [`Someone between you and ${camera} has changed its answer.`, `They could watch with you or show you something else, so no picture is shown. The message broker ${broker} is not to be trusted as it is: tell the owner of the camera, and ask for a new link.`],
+    'other-device': (camera: string): Sentence => ['The device that answered has another key than this link.', `Either ${camera} was set up anew, or another device answers in its name. No picture is shown. ${NEW_LINK}`],
+    'unsupported-version': (camera: string): Sentence => [`This page and ${camera} speak different versions.`, 'Reload the page. If that does not help, update the camera\'s software.'],
+    'no-answer': (camera: string): Sentence => [`${camera} does not answer.`, `It may be starting, or the link may name the wrong camera. ${RETRIES}`],
+    'no-path': (camera: string): Sentence => [`${camera} answered, but no way through the network to it was found.`, `Is this device on the same network, or a VPN or firewall in between? From elsewhere the camera needs a TURN server. ${RETRIES}`],
+    'no-picture': (camera: string): Sentence => [`${camera} is connected, but sends no picture.`, RETRIES],
+    'connection-lost': (camera: string): Sentence => [`The connection to ${camera} was lost.`, RETRIES],
+    bye: (camera: string, said: string): Sentence => [`${camera} ended the session.`, `${said}${RETRIES}`],
+    'bad-message': (camera: string, said: string): Sentence => [`${camera} did not understand this browser.`, `${said}${RETRIES}`],
+    'no-offer': (): Sentence => ['This browser and the camera could not agree on a video connection.', RETRIES],
+    internal: (camera: string, said: string): Sentence => [`Something went wrong in ${camera}.`, `${said}${RETRIES}`],
+  },
+  linkWithoutInvitation: 'The link of this page has no invitation in it; maybe its end was cut off. ',
+  uninvited: (camera: string, why: string): Sentence => [`${camera} can only be watched with a link from its owner.`, `${why}Ask the owner of the camera for a link. If it is yours, run on it: sudo porthole grant NAME, and open the link that this prints.`],
+  broker: {
+    clock: (): Sentence => ['The camera cannot tell yet whether this link is still good.', `The link has an end, and the camera's clock is not set yet. It works as soon as the camera has reached a time server. ${RETRIES}`],
+    notReady: (broker: string): Sentence => [`The message broker at ${broker} is not ready.`, RETRIES],
+    ended: (): Sentence => ['This link has expired.', 'Ask the owner of the camera for a new one.'],
+    withdrawn: (): Sentence => ['This link does not open this camera.', 'It was withdrawn, or is for another camera: ask the owner of the camera for a new link. The page asks again now and then.'],
+    linkRefused: (broker: string): Sentence => [`The message broker at ${broker} does not accept this link.`, 'It may have been withdrawn or have expired: ask the owner of the camera for a new one. The page asks again now and then.'],
+    nobody: (broker: string): Sentence => [`The message broker at ${broker} refused this page.`, `The link has neither an invitation nor a user name in it; maybe its end was cut off. Ask the owner of the camera for a new link. ${RETRIES}`],
+    password: (broker: string): Sentence => [`The message broker at ${broker} refused this page.`, `The link's user name or password is wrong. ${RETRIES}`],
+    notAllowed: (broker: string): Sentence => [`The message broker at ${broker} does not let this page listen to the camera.`, `Its access rules have to allow it. ${RETRIES}`],
+    lost: (broker: string): Sentence => [`The connection to the message broker at ${broker} was lost.`, RETRIES],
+    unreachable: (broker: string, guarded: boolean): Sentence => [`The message broker at ${broker} cannot be reached.`, `Is it running, and is this device on the right network?${guarded ? ' If the browser asks whether this page may reach your local network, allow it.' : ''} ${RETRIES}`],
+  },
+  flaw: {
+    'no-broker': 'The address of the MQTT broker is missing.',
+    'no-device': 'The id of the camera is missing.',
+    'bad-broker': 'The broker\'s address has to begin with ws:// or wss://, for example ws://192.168.1.10:9001/mqtt.',
+    'bad-device': 'The camera\'s id may only have letters, digits, - and _, at most 64 of them.',
+    'bad-viewer': 'The link\'s viewer id may only have letters, digits, - and _, at most 64 of them.',
+    'bad-root': 'The link\'s root has characters that a topic cannot have.',
+    insecure: 'This page came over https, so the browser only allows a broker with wss://, not ws://.',
+    'bad-key': 'The camera\'s key in it is not whole.',
+    'bad-grant': 'The name of the invitation in it is not whole or has characters that it cannot have.',
+    'bad-secret': 'The secret in it is not whole.',
+    'no-grant': 'It has a secret, but not the name of the invitation that the secret is for.',
+    'no-secret': 'It names an invitation, but the secret for it is missing: maybe its end was cut off.',
+    repeated: 'It says the same thing twice; perhaps two links were pasted into one.',
+  } as Record<Flaw, string>,
+  damaged: (flaws: string): Sentence => ['This link is damaged.', `${flaws} Copy the whole link again, to its last character, or ask the owner of the camera for a new one.`],
+  incomplete: (flaws: string): Sentence => ['This page does not know yet where the camera is.', `${flaws} Open the camera's link again, or fill this in:`],
+  at: (time: string) => `at ${time}`,
+  onDayAt: (day: string, time: string) => `on ${day} at ${time}`,
+};
+
+const bar = {
+  controls: 'Controls of the camera',
+  fullscreen: 'Full screen',
+  leaveFullscreen: 'Leave full screen',
+  pip: 'Picture in picture',
+  snapshot: 'Save a snapshot',
+  record: 'Record',
+  stopRecording: 'Stop recording',
+  sound: 'Sound on',
+  mute: 'Sound off',
+  settings: 'Settings',
+  statistics: 'Statistics',
+  keys: 'Keys',
+  close: 'Close',
+  zoomedIn: (factor: string) => `Enlarged ${factor} times`,
+  resetZoom: 'Show all of the picture',
+  noPicture: 'There is no picture to save yet.',
+  saved: (file: string) => `Saved as ${file}.`,
+  recordingFull: (file: string) => `The recording has reached its longest and was saved as ${file}. Start another one to go on.`,
+  recordingCut: (file: string) => `The picture broke off; what was recorded until then was saved as ${file}.`,
+  recordingEmpty: 'Nothing was recorded: the browser gave no picture. Try again.',
+  recordingFailed: 'This browser could not record the picture. Try again, or use another browser.',
+  pipFailed: 'This browser did not open picture in picture. Try again once the picture is live.',
+  fullscreenFailed: 'This browser did not open full screen. A page that shows this one in a frame has to allow it.',
+};
+
+const settings = {
+  picture: 'Picture',
+  camera: 'Camera',
+  bitrate: 'Bit rate, at most',
+  automatic: 'As configured',
+  now: (value: string) => `${value} (now)`,
+  resolution: 'Resolution',
+  rotate: 'Turn',
+  degrees: (n: number) => `${n}°`,
+  mirror: 'Mirror',
+  overlay: 'Text in the picture',
+  apply: 'Apply',
+  scene: 'Scene',
+  noScene: 'None',
+  crop: 'Part that is shown to everybody',
+  cropHere: 'Only what is enlarged here',
+  cropAll: 'All of the picture',
+  privacy: 'Privacy',
+  switchOff: 'Switch the camera off',
+  question: 'The picture ends for everybody who watches, and the camera is closed. It is switched on again at the device or from a dashboard, not from here.',
+  yes: 'Switch off',
+  cancel: 'Cancel',
+  inactive: 'Another setting decides this now, such as an automatic one.',
+  readOnly: 'The camera tells this; it cannot be set.',
+  noChannel: 'There is no connection for settings right now. They can be changed as soon as the picture is live.',
+  nothing: 'This camera has nothing to set.',
+  asking: (what: string) => `${what}: asking the camera…`,
+  done: (what: string) => `${what}: done.`,
+  failed: (what: string, why: string) => `${what}: not changed. ${why}`,
+  errors: {
+    forbidden: 'This link does not allow it: it needs the right to control.',
+    unauthorized: 'The invitation is not valid any more. Ask the owner of the camera for a new link.',
+    'rate-limited': 'That was too much at once. Wait a moment and try again.',
+    unsupported: 'This camera cannot do that.',
+    'bad-message': 'The camera did not understand the value. Try another one.',
+    timeout: 'The camera did not answer. Try again.',
+    closed: 'The connection was lost before the camera answered. Try again when the picture is live.',
+  } as Record<string, string>,
+  says: (message: string) => `The camera says: ${message}`,
+};
+
+const statistics = {
+  latency: 'Camera to screen',
+  bitrate: 'Bit rate',
+  fps: 'Pictures',
+  perSecond: 'a second',
+  loss: 'Lost packets',
+  rtt: 'Way there and back',
+  path: 'Path',
+  encoder: 'Encoder',
+  size: 'Size',
+  unknown: 'not known',
+  direct: 'direct',
+  directNat: 'direct, through a router',
+  relay: 'through a relay (TURN)',
+  over: (path: string, protocol: string) => `${path}, over ${protocol}`,
+  /** In place of the plot, for who cannot see it. */
+  minute: (least: string, most: string, last: string) => `In the last minute from ${least} to ${most}, now ${last}`,
+  noMinute: 'Nothing measured yet',
+  lastMinute: 'The plots show the last minute.',
+};
+
+/** Controls of cameras by V4L2's name, where the name itself is not good enough. */
+const controls: Record<string, string> = {};
+
+/** Over the picture. */
+const element = {
+  nextTry: (seconds: number) => `Next try in ${seconds} s`,
+  trying: 'Trying…',
+  tryAgain: 'Try again',
+  tryNow: 'Try now',
+  play: 'Play',
+  delay: (ms: number) => `${ms} ms from the camera to the screen`,
+  livePicture: (camera: string) => `Live picture of ${camera}`,
+};
+
+const keys = {
+  f: 'full screen',
+  p: 'picture in picture',
+  s: 'save a snapshot',
+  r: 'record, and stop',
+  m: 'sound on and off',
+  e: 'settings',
+  i: 'statistics',
+  zoom: 'enlarge, reduce, show all',
+  arrows: 'move the enlarged picture',
+  help: 'this list',
+  escape: 'close what is open',
+  arrowKeys: 'Arrow keys',
+  escapeKey: 'Esc',
+};
+
+export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element };
+export type Texts = typeof en;
