@@ -6,6 +6,7 @@ import type { Figures } from '../core/samples.ts';
 import type { DeviceState, Info } from '../core/status.ts';
 import type { Say } from '../core/words.ts';
 import { NOT_CONNECTED } from '../net/channel.ts';
+import { mountBar } from '../ui/bar.ts';
 import { watchLife, type LifeEvent } from './life.ts';
 import { Player, type Timings } from './player.ts';
 import { Screen } from './screen.ts';
@@ -44,6 +45,7 @@ export class PortholeCamera extends HTMLElement {
   private leaving: ReturnType<typeof setTimeout> | undefined;
   private isStale = false;
   private unwatch: (() => void) | undefined;
+  private bar: ReturnType<typeof mountBar> | undefined;
   private readonly listeners = new Set<() => void>();
   /** The camera as it is watched here: what the bar is given, and the page may use. */
   readonly camera: Camera = this.asCamera();
@@ -64,6 +66,7 @@ export class PortholeCamera extends HTMLElement {
     clearTimeout(this.leaving);
     for (const name of PLACE) this.takeOver(name);
     this.unwatch ??= watchLife((event) => this.onLife(event));
+    this.showBar();
     if (!this.player) this.start();
   }
 
@@ -80,12 +83,22 @@ export class PortholeCamera extends HTMLElement {
     this.leaving = setTimeout(() => {
       this.unwatch?.();
       this.unwatch = undefined;
+      this.showBar();
       this.stop();
     }, MOVED_MS);
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
-    if (before !== after && name !== 'controls') this.startAnew();
+    if (name === 'controls') this.showBar();
+    else if (before !== after) this.startAnew();
+  }
+
+  private showBar(): void {
+    const isWanted = this.isConnected && this.hasAttribute('controls');
+    if (isWanted) this.bar ??= mountBar(this.screen.bar, this.camera);
+    if (isWanted || !this.bar) return;
+    this.bar.unmount();
+    this.bar = undefined;
   }
 
   /** At the end of what the page does now: of several attributes that are set one after another only the last counts. */
@@ -180,7 +193,7 @@ export class PortholeCamera extends HTMLElement {
     return {
       ...this.shown,
       attempt: player?.attempt ?? 0,
-      device: player?.deviceId ?? this.getAttribute('device') ?? undefined,
+      device: player?.deviceId ?? this.getAttribute('device') ?? this.further.device,
       name: this.camera.name,
       viewer: player?.viewer,
       session: player?.session,
@@ -199,6 +212,12 @@ export class PortholeCamera extends HTMLElement {
   set iceServers(iceServers: IceServer[] | undefined) {
     const { iceServers: _, ...rest } = this.further;
     this.further = iceServers === undefined ? rest : { ...rest, iceServers };
+    this.startAnew();
+  }
+
+  /** A whole link at once, which the attributes don't show: nobody reads its secret in the markup. */
+  set fields(fields: Further) {
+    this.further = fields;
     this.startAnew();
   }
 
@@ -255,7 +274,7 @@ export class PortholeCamera extends HTMLElement {
         return element.video;
       },
       get name() {
-        return element.player?.name ?? (element.getAttribute('name') || element.getAttribute('device') || 'Camera');
+        return element.player?.name ?? (element.getAttribute('name') || element.further.name || element.getAttribute('device') || element.further.device || 'Camera');
       },
       get info() {
         return element.player?.info ?? NO_INFO;

@@ -1,6 +1,6 @@
 // What an element's attributes and properties say, made into a link that can be used or into words for what is wrong with it. Pure.
 
-import { complete, isDamage, lacksInvitation, parseFragment, type Fields, type IceServer, type Link } from '../core/link.ts';
+import { complete, isDamage, lacksInvitation, parseFragment, type Fields, type Link } from '../core/link.ts';
 import { flawWords, sayFlaws, sayUninvited, type Say } from '../core/words.ts';
 
 /** The attributes that say where the camera is; each has a property of its name. */
@@ -8,12 +8,8 @@ export const PLACE = ['broker', 'device', 'root', 'key', 'grant', 'secret', 'nam
 
 export type Place = { [Attribute in (typeof PLACE)[number]]?: string };
 
-/** What only properties can say. */
-export interface Further {
-  iceServers?: IceServer[];
-  /** The camera asks for an invitation, as the daemon's viewer.json says. */
-  invitesOnly?: boolean;
-}
+/** What only properties can say: ICE servers, that the camera asks for an invitation, or a whole link. */
+export type Further = Fields;
 
 export type Source = { link: Link; say?: never } | { link?: never; say: Say };
 
