@@ -118,6 +118,11 @@ export function forViewers(message: string): string {
   return (first < 0 ? parts : parts.slice(0, first)).join('; ');
 }
 
+export const sayStarting = (texts: Texts): Say => plainly('starting', texts.words.starting, '');
+
+/** The person has hung up. */
+export const sayByHand = (texts: Texts): Say => ({ ...plainly('paused', ...texts.element.paused), code: 'by-hand' });
+
 /** A page that was opened by its bare address, of a camera that lets in only who was invited. */
 export function sayUninvited(camera: string, texts: Texts = en): Say {
   return { ...plainly('refused', ...texts.words.uninvited(camera, '')), code: 'no-invitation' };

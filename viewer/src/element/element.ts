@@ -4,8 +4,9 @@ import type { Camera, Reply, Sample } from '../camera.ts';
 import type { IceServer } from '../core/link.ts';
 import type { Figures } from '../core/samples.ts';
 import type { DeviceState, Info } from '../core/status.ts';
-import type { Say } from '../core/words.ts';
+import { sayByHand, sayStarting, type Say } from '../core/words.ts';
 import { NOT_CONNECTED } from '../net/channel.ts';
+import { textsFor } from '../texts/index.ts';
 import { mountBar } from '../ui/bar.ts';
 import { watchLife, type LifeEvent } from './life.ts';
 import { Player, type Timings } from './player.ts';
@@ -15,9 +16,6 @@ import { stillOf, type StillType } from './still.ts';
 
 /** An element that was taken out of the page is waited for this long: moving one is taking it out and putting it in. */
 const MOVED_MS = 5_000;
-
-const STARTING: Say = { phase: 'starting', text: 'Starting.', hint: '', retry: false };
-const PAUSED: Say = { phase: 'paused', text: 'Paused.', hint: 'Press Play to watch again.', retry: false, code: 'by-hand' };
 
 /** What the `state` event tells, and the property of that name. */
 export interface CameraState extends Say {
@@ -30,7 +28,7 @@ export interface CameraState extends Say {
 }
 
 export class PortholeCamera extends HTMLElement {
-  static readonly observedAttributes = [...PLACE, 'controls'];
+  static readonly observedAttributes = [...PLACE, 'controls', 'lang'];
 
   /** For a page that has something else to show: gives what is said instead. */
   interpose: ((say: Say, attempt: number) => Say) | undefined;
@@ -38,7 +36,9 @@ export class PortholeCamera extends HTMLElement {
   private readonly screen: Screen;
   private player: Player | undefined;
   private isPaused = false;
-  private shown: Say = STARTING;
+  /** In the language of the place where the element is. */
+  private texts = textsFor();
+  private shown: Say = sayStarting(this.texts);
   private told = '';
   private toldCamera: unknown[] = [];
   private further: Further = {};
@@ -53,7 +53,7 @@ export class PortholeCamera extends HTMLElement {
 
   constructor() {
     super();
-    this.screen = new Screen(this.attachShadow({ mode: 'open' }), {
+    this.screen = new Screen(this.attachShadow({ mode: 'open' }), this.texts, {
       retry: () => this.retry(),
       play: () => void this.play(),
     });
@@ -66,6 +66,7 @@ export class PortholeCamera extends HTMLElement {
     clearTimeout(this.leaving);
     for (const name of PLACE) this.takeOver(name);
     this.unwatch ??= watchLife((event) => this.onLife(event));
+    this.speak();
     this.showBar();
     if (!this.player) this.start();
   }
@@ -90,7 +91,25 @@ export class PortholeCamera extends HTMLElement {
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (name === 'controls') this.showBar();
+    else if (name === 'lang') this.speakAgain();
     else if (before !== after) this.startAnew();
+  }
+
+  /** Takes the language of its place; gives whether that is another one. */
+  private speak(): boolean {
+    const before = this.texts;
+    this.texts = this.screen.texts = textsFor(this);
+    return this.texts !== before;
+  }
+
+  private speakAgain(): void {
+    if (!this.isConnected || !this.speak()) return;
+    this.bar?.unmount();
+    this.bar = undefined;
+    this.showBar();
+    // What is wrong with a link is said when it is read.
+    if (this.player || this.isPaused) this.update();
+    else this.startAnew();
   }
 
   private showBar(): void {
@@ -119,7 +138,7 @@ export class PortholeCamera extends HTMLElement {
       const value = this.getAttribute(name)?.trim();
       if (value !== undefined) place[name] = value;
     }
-    const source = sourceOf(place, this.further, location.protocol, document.baseURI);
+    const source = sourceOf(place, this.further, location.protocol, document.baseURI, this.texts);
     if (source.link === undefined) {
       this.shown = source.say;
       return this.update();
@@ -133,7 +152,7 @@ export class PortholeCamera extends HTMLElement {
   private stop(): void {
     const { player } = this;
     this.player = undefined;
-    this.shown = STARTING;
+    this.shown = sayStarting(this.texts);
     player?.leave();
   }
 
@@ -157,7 +176,7 @@ export class PortholeCamera extends HTMLElement {
   /** Everything that can be seen or asked has perhaps changed. */
   update(): void {
     const { player, screen } = this;
-    const said = this.isPaused ? PAUSED : (player?.say() ?? this.shown);
+    const said = this.isPaused ? sayByHand(this.texts) : (player?.say(this.texts) ?? this.shown);
     this.shown = this.interpose?.(said, player?.attempt ?? 0) ?? said;
     screen.show(this.shown);
     screen.showName(this.camera.name, player?.glassToGlassMs);
