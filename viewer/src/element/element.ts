@@ -97,15 +97,16 @@ export class PortholeCamera extends HTMLElement {
 
   /** Takes the language of its place; gives whether that is another one. */
   private speak(): boolean {
-    const before = this.texts;
-    this.texts = this.screen.texts = textsFor(this);
-    return this.texts !== before;
+    const texts = textsFor(this);
+    if (texts === this.texts) return false;
+    this.texts = this.screen.texts = texts;
+    this.bar?.unmount();
+    this.bar = undefined;
+    return true;
   }
 
   private speakAgain(): void {
     if (!this.isConnected || !this.speak()) return;
-    this.bar?.unmount();
-    this.bar = undefined;
     this.showBar();
     // What is wrong with a link is said when it is read.
     if (this.player || this.isPaused) this.update();
