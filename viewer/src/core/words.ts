@@ -32,6 +32,8 @@ export interface Names {
   brokerIsElsewhere?: boolean;
   /** The broker is the camera's own, so it tells an expired link from a withdrawn one. */
   brokerIsOwn?: boolean;
+  /** There is no broker: it is the camera itself that is asked, at that address. */
+  brokerIsCamera?: boolean;
   /** The link carries a grant, so a refusal is about that grant. */
   hasGrant?: boolean;
   /** … and it is also what the page logs in to the broker with. */
@@ -143,7 +145,7 @@ function brokerTrouble(why: string, names: Names, texts: Texts): Sentence {
     case 'lost':
       return t.lost(names.broker);
     default:
-      return t.unreachable(names.broker, names.brokerIsElsewhere ?? false);
+      return (names.brokerIsCamera ? t.cameraUnreachable : t.unreachable)(names.broker, names.brokerIsElsewhere ?? false);
   }
 }
 

@@ -109,7 +109,8 @@ export class Player {
       broker: host,
       brokerIsElsewhere: hostname !== location.hostname,
       brokerIsOwn: this.ownBroker !== undefined && hostOf(this.ownBroker) === host,
-      hasGrant: this.link.grant !== undefined,
+      brokerIsCamera: this.link.whep === true,
+      hasGrant: this.link.grant !== undefined || this.link.token !== undefined,
       hasLogin: this.link.username !== undefined || this.link.grant !== undefined,
       loginIsGrant: this.link.username === undefined && this.link.grant !== undefined,
     };

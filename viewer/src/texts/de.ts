@@ -59,6 +59,7 @@ const words: Texts['words'] = {
     password: (broker) => [`Der Message-Broker auf ${broker} hat diese Seite abgewiesen.`, `Benutzername oder Passwort des Links ist falsch. ${RETRIES}`],
     notAllowed: (broker) => [`Der Message-Broker auf ${broker} lässt diese Seite die Kamera nicht hören.`, `Seine Zugriffsregeln müssen es erlauben. ${RETRIES}`],
     lost: (broker) => [`Die Verbindung zum Message-Broker auf ${broker} ist verloren gegangen.`, RETRIES],
+    cameraUnreachable: (camera, guarded) => [`Die Kamera auf ${camera} ist nicht erreichbar.`, `Hat sie Strom, und ist dieses Gerät im richtigen Netz?${guarded ? ' Fragt der Browser, ob diese Seite auf Ihr lokales Netz zugreifen darf, erlauben Sie es.' : ''} ${RETRIES}`],
     unreachable: (broker, guarded) => [`Der Message-Broker auf ${broker} ist nicht erreichbar.`, `Läuft er, und ist dieses Gerät im richtigen Netz?${guarded ? ' Fragt der Browser, ob diese Seite auf Ihr lokales Netz zugreifen darf, erlauben Sie es.' : ''} ${RETRIES}`],
   },
   flaw: {

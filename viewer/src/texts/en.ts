@@ -63,6 +63,7 @@ const words = {
     password: (broker: string): Sentence => [`The message broker at ${broker} refused this page.`, `The link's user name or password is wrong. ${RETRIES}`],
     notAllowed: (broker: string): Sentence => [`The message broker at ${broker} does not let this page listen to the camera.`, `Its access rules have to allow it. ${RETRIES}`],
     lost: (broker: string): Sentence => [`The connection to the message broker at ${broker} was lost.`, RETRIES],
+    cameraUnreachable: (camera: string, guarded: boolean): Sentence => [`The camera at ${camera} cannot be reached.`, `Does it have power, and is this device on the right network?${guarded ? ' If the browser asks whether this page may reach your local network, allow it.' : ''} ${RETRIES}`],
     unreachable: (broker: string, guarded: boolean): Sentence => [`The message broker at ${broker} cannot be reached.`, `Is it running, and is this device on the right network?${guarded ? ' If the browser asks whether this page may reach your local network, allow it.' : ''} ${RETRIES}`],
   },
   flaw: {
