@@ -74,7 +74,7 @@ const words: Texts['words'] = {
     'bad-grant': 'Der Name der Einladung darin ist nicht vollständig oder hat Zeichen, die er nicht haben kann.',
     'bad-secret': 'Das Geheimnis darin ist nicht vollständig.',
     'no-grant': 'Er hat ein Geheimnis, aber nicht den Namen der Einladung dazu.',
-    'no-secret': 'Er nennt eine Einladung, aber das Geheimnis dazu fehlt: vielleicht wurde sein Ende abgeschnitten.',
+    'no-secret': 'Er nennt eine Einladung, aber das Geheimnis dazu fehlt: vielleicht wurde sein Ende abgeschnitten, oder er wurde aus der Adresszeile kopiert, in der kein Geheimnis steht.',
     repeated: 'Er sagt dasselbe zweimal; vielleicht wurden zwei Links in einen kopiert.',
   },
   damaged: (flaws) => ['Dieser Link ist beschädigt.', `${flaws} Kopieren Sie den ganzen Link noch einmal, bis zum letzten Zeichen, oder bitten Sie den Besitzer der Kamera um einen neuen.`],
@@ -223,4 +223,26 @@ const keys: Texts['keys'] = {
   escapeKey: 'Esc',
 };
 
-export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, controls, keys, element };
+const page: Texts['page'] = {
+  keep: 'Diese Kamera auf diesem Gerät behalten',
+  forget: 'Diese Kamera auf diesem Gerät vergessen',
+  keepAll: 'Diese Kameras auf diesem Gerät behalten',
+  forgetAll: 'Diese Kameras auf diesem Gerät vergessen',
+  picturesText: 'Einzelne Bilder, etwa eines in der Sekunde.',
+  picturesAgain: 'Live-Video wird von selbst wieder versucht.',
+  noRight: 'Dieser Link hat auch kein Recht auf einzelne Bilder.',
+  tooOften: 'Einzelne Bilder wurden zu oft verlangt; das nächste kommt gleich.',
+  noPictures: 'Auch einzelne Bilder kommen nicht an.',
+  localAsk: 'Ihr Browser fragt, bevor eine Seite Geräte in Ihrem Netz erreichen darf: Drücken Sie den Knopf und erlauben Sie es.',
+  localDenied: 'Ihr Browser lässt diese Seite keine Geräte in Ihrem Netz erreichen: Erlauben Sie es in den Website-Einstellungen, hinter dem Zeichen neben der Adresse, und laden Sie die Seite neu.',
+  localButton: 'Lokales Netz erlauben',
+  cameras: 'Kameras',
+  looking: 'Kameras werden gesucht…',
+  noCameras: (broker) => [`Keine Kamera beim Message-Broker ${broker} hat dieser Seite etwas gesagt.`, 'Kommt eine dazu, erscheint sie von selbst. Vielleicht darf dieser Zugang nur eine davon sehen: Öffnen Sie deren Link.'],
+  isOffline: 'Nicht erreichbar',
+  still: 'Bild, nicht live',
+  open: (camera) => `${camera} groß zeigen`,
+  back: 'Zurück zu allen Kameras',
+};
+
+export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, controls, keys, element, page };

@@ -78,7 +78,7 @@ const words = {
     'bad-grant': 'The name of the invitation in it is not whole or has characters that it cannot have.',
     'bad-secret': 'The secret in it is not whole.',
     'no-grant': 'It has a secret, but not the name of the invitation that the secret is for.',
-    'no-secret': 'It names an invitation, but the secret for it is missing: maybe its end was cut off.',
+    'no-secret': 'It names an invitation, but the secret for it is missing: maybe its end was cut off, or it was copied from the address bar, where no secret is.',
     repeated: 'It says the same thing twice; perhaps two links were pasted into one.',
   } as Record<Flaw, string>,
   damaged: (flaws: string): Sentence => ['This link is damaged.', `${flaws} Copy the whole link again, to its last character, or ask the owner of the camera for a new one.`],
@@ -208,5 +208,28 @@ const keys = {
   escapeKey: 'Esc',
 };
 
-export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element };
+/** What the page says beside its cameras. */
+const page = {
+  keep: 'Keep this camera on this device',
+  forget: 'Forget this camera on this device',
+  keepAll: 'Keep these cameras on this device',
+  forgetAll: 'Forget these cameras on this device',
+  picturesText: 'Single pictures, about one a second.',
+  picturesAgain: 'Live video is tried again by itself.',
+  noRight: 'This link has no right to single pictures either.',
+  tooOften: 'Single pictures were asked for too often; the next one comes in a moment.',
+  noPictures: 'Single pictures do not come through either.',
+  localAsk: 'Your browser asks before a page may reach devices in your network: press the button and allow it.',
+  localDenied: 'Your browser does not let this page reach devices in your network: allow it in the site settings, behind the sign beside the address, and reload the page.',
+  localButton: 'Allow local network',
+  cameras: 'Cameras',
+  looking: 'Looking for cameras…',
+  noCameras: (broker: string): Sentence => [`No camera on the message broker at ${broker} has said anything to this page.`, 'Those that are there appear by themselves. Maybe this login may only see one of them: open its link.'],
+  isOffline: 'Offline',
+  still: 'Picture, not live',
+  open: (camera: string) => `Show ${camera} large`,
+  back: 'Back to all cameras',
+};
+
+export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element, page };
 export type Texts = typeof en;
