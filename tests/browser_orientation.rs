@@ -28,7 +28,7 @@ async fn set(dashboard: &mut Dashboard, topic: &str, payload: &str) {
 async fn looks(browser: &Browser, what: &str, script: &str) {
     let script = format!(
         "for (let n = 0; n < 600; n++) {{
-             const video = document.querySelector('video');
+             const video = inPage('video');
              const mean = (x, y) => {{
                  const data = window.grab().getImageData(x * video.videoWidth - 4, y * video.videoHeight - 4, 8, 8).data;
                  let sum = 0;
@@ -38,7 +38,7 @@ async fn looks(browser: &Browser, what: &str, script: &str) {
              if (video.videoWidth && ({script})) return 'seen';
              await new Promise((done) => setTimeout(done, 50));
          }}
-         const video = document.querySelector('video');
+         const video = inPage('video');
          return `${{video.videoWidth}}x${{video.videoHeight}}`;"
     );
     assert_eq!(browser.run_async(&script).await, "seen", "{what}");
@@ -111,7 +111,7 @@ async fn a_browser_turns_what_the_camera_encoded() {
 const NOTHING: [i8; 4] = [1, 0, 0, 1];
 /// How the page shows its video: what is left of turning it, and where it then stands.
 const SHOWN: &str = "
-    const video = document.querySelector('video');
+    const video = inPage('video');
     const { a, b, c, d } = new DOMMatrix(getComputedStyle(video).transform);
     const box = video.getBoundingClientRect();
     const fills = Math.abs(box.width - innerWidth) < 2 && Math.abs(box.height - innerHeight) < 2 && Math.abs(box.x) < 2 && Math.abs(box.y) < 2;

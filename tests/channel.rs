@@ -77,7 +77,8 @@ async fn who_may_only_watch_is_told_so_and_is_told_how_things_are() {
         assert_eq!((&refused["ok"], &refused["error"]), (&json!(false), &json!("forbidden")), "{wish}");
         assert!(refused["message"].as_str().is_some_and(|words| words.contains("control")), "{refused}");
     }
-    told(&browser, "m.type === 'stats'").await;
+    let stats = told(&browser, "m.type === 'stats'").await;
+    assert_eq!(stats["rights"], json!(["view"]), "{stats:#}");
     assert_eq!(ask(&browser, &json!({"type": "ping", "t": null})).await["type"], "pong");
     let state = world.dashboard.new_state("a state", |_| true).await;
     assert_eq!((&state["streaming"], &state["viewers"]["count"]), (&json!("ON"), &json!(1)), "{state:#}");

@@ -106,6 +106,18 @@ async fn the_page_has_one_policy_and_may_be_framed() {
     assert_eq!(page.header("x-frame-options"), "");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_any_origin_may_import_the_element_and_nothing_else() {
+    let Some(world) = world(|settings| settings).await else { return };
+    let element = world.site.get("/porthole-camera.js").await;
+    assert_eq!((element.status, element.header("access-control-allow-origin")), (200, "*"));
+    assert_eq!(element.header("content-type"), "text/javascript");
+    assert_eq!((element.header("cache-control"), element.header("etag").is_empty()), ("no-cache", false));
+    for path in ["/", "/app.js", "/viewer.json"] {
+        assert_eq!(world.site.get(path).await.header("access-control-allow-origin"), "", "{path}");
+    }
+}
+
 /// The size that a JPEG says it has, if it is whole.
 fn jpeg_size(bytes: &[u8]) -> Option<(u16, u16)> {
     if !bytes.starts_with(&[0xff, 0xd8, 0xff]) || !bytes.ends_with(&[0xff, 0xd9]) {

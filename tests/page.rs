@@ -244,7 +244,7 @@ async fn the_page_knows_how_old_a_picture_is_when_it_is_shown() {
     browser.open(&link(&daemon, &broker).await).await;
     assert_live_picture(&browser).await;
     browser.delay_fits_the_picture().await;
-    let title = browser.run("return document.getElementById('name').title").await;
+    let title = browser.run("return inPage('.name').title").await;
     let ms: f64 = title
         .as_str()
         .and_then(|title| title.strip_suffix(" ms from the camera to the screen"))

@@ -112,7 +112,7 @@ impl World {
             assert!(said.contains(part), "{part:?} is not in: {said}");
         }
         assert_eq!(self.applied().await, [""; 0]);
-        let fed = self.browser.run("return document.querySelector('video').srcObject !== null").await;
+        let fed = self.browser.run("return inPage('video').srcObject !== null").await;
         assert_eq!(fed, false);
         self.keep_screenshot(code).await;
     }

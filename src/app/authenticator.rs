@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use crate::access::clock::Clock;
-use crate::access::grant::{Grant, GrantStatus};
+use crate::access::grant::{Grant, GrantStatus, Rights};
 use crate::access::offer_authorizer::{self, AccessMode};
 use crate::access::permissions::{self, Privilege};
 use crate::broker::{AuthFailure, ClientAuthenticator, ClientRights, OpenAccess};
@@ -46,6 +46,15 @@ impl GrantAuthenticator {
             let words = format!("this invitation does not allow it: it needs {}", missing.words());
             Refusal::new(ErrorCode::Forbidden, words)
         })
+    }
+
+    /// What a session of `grant` may do now; without a grant access is open.
+    pub(super) fn rights(&self, grant: Option<&Id>) -> Rights {
+        let Some(name) = grant else { return Rights::all() };
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let known = grants.iter().find(|grant| grant.name == *name);
+        let good = known.filter(|grant| grant.status(Clock::read()) == GrantStatus::Good);
+        good.map_or_else(Rights::none, |grant| grant.rights.clone())
     }
 
     /// Why who bears this token is not let in.

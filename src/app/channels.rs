@@ -161,7 +161,8 @@ impl ChannelServer {
         let state = self.state.latest(now());
         for open in self.open.values() {
             let live = &open.channel.live;
-            if let Some(stats) = channel::stats(&state, &live.viewer, &live.session) {
+            let rights = self.authenticator.rights(live.grant.as_ref());
+            if let Some(stats) = channel::stats(&state, &live.viewer, &live.session, &rights) {
                 open.channel.tell(About::Stats, stats);
             }
         }

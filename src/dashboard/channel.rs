@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::command::MAX_ID_BYTES;
+use crate::access::grant::Rights;
 use crate::base::text;
 use crate::signaling::topic::Id;
 
@@ -127,16 +128,16 @@ pub fn pong(id: Option<&Value>, t: &Value, time_ms: u64) -> String {
     pong.to_string()
 }
 
-/// How a session is doing, out of `state`; `None`: it is not there yet.
-pub fn stats(state: &Value, viewer: &Id, session: &Id) -> Option<String> {
+/// How a session is doing, out of `state`, and what it may do; `None`: it is not there yet.
+pub fn stats(state: &Value, viewer: &Id, session: &Id, rights: &Rights) -> Option<String> {
     let rows = state.pointer("/viewers/sessions")?.as_array()?;
     let row =
         rows.iter().find(|row| row["viewer"] == viewer.as_str() && row["session"] == session.as_str())?;
     let [time, encoder, latency] = ["time", "encoder", "latency"].map(|of| &state[of]);
-    Some(
-        json!({ "type": "stats", "time": time, "session": row, "encoder": encoder, "latency": latency })
-            .to_string(),
-    )
+    let told = json!({
+        "type": "stats", "time": time, "session": row, "encoder": encoder, "latency": latency, "rights": rights
+    });
+    Some(told.to_string())
 }
 
 /// What is told of the camera.
@@ -234,10 +235,12 @@ mod tests {
             "time": "T", "encoder": {"name": "x264enc"}, "latency": {"send": null}, "system": {},
             "viewers": {"sessions": [row("other"), row("own")]}
         });
-        let of = |viewer: &str| stats(&state, &Id::new(viewer).unwrap(), &Id::new("s").unwrap());
+        let rights: Rights = "control,view".parse().unwrap();
+        let of = |viewer: &str| stats(&state, &Id::new(viewer).unwrap(), &Id::new("s").unwrap(), &rights);
         let told: Value = serde_json::from_str(&of("own").unwrap()).unwrap();
         let expected = json!({
-            "type": "stats", "time": "T", "session": row("own"), "encoder": {"name": "x264enc"}, "latency": {"send": null}
+            "type": "stats", "time": "T", "session": row("own"), "encoder": {"name": "x264enc"}, "latency": {"send": null},
+            "rights": ["view", "control"]
         });
         assert_eq!(told, expected);
         assert_eq!(of("nobody"), None);

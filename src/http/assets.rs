@@ -16,8 +16,8 @@ use rust_embed::RustEmbed;
 #[allow_missing = true]
 struct Dist;
 
-/// Sent with every file: the page needs its own scripts, its broker and nothing else. `worker-src blob:` is for mqtt.js,
-/// which keeps its keep-alive timer in a worker made from a blob, so that a tab in the background stays connected; `'self'` is
+/// Sent with every file: the page needs its own scripts, its broker and nothing else. `worker-src blob:` is for the
+/// clock that runs in a worker made from a blob, so that a tab in the background stays connected to its broker; `'self'` is
 /// for the worker that keeps the page's files. `img-src blob:` is for still pictures.
 ///
 /// There is no `frame-ancestors` (and no `X-Frame-Options`): dashboards of any origin show the page in a frame
@@ -36,12 +36,17 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::VARY, "accept-encoding"),
 ];
 
+/// The element's module, which pages of any origin may import: there is nothing in it that not everybody may read.
+const ELEMENT: &str = "porthole-camera.js";
+const ANY_ORIGIN: (HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+
 /// One file of the page.
 pub(super) struct Asset {
     mime: String,
     etag: String,
     plain: Bytes,
     gzip: Bytes,
+    is_for_any_origin: bool,
 }
 
 /// Whether the binary was built before the page was.
@@ -73,6 +78,7 @@ impl Asset {
             etag: format!("\"{tag:032x}\""),
             plain,
             gzip: gzip.into(),
+            is_for_any_origin: path == ELEMENT,
         })
     }
 
@@ -82,13 +88,14 @@ impl Asset {
             request.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(text))
         };
         let own = [(header::CONTENT_TYPE, self.mime.clone()), (header::ETAG, self.etag.clone())];
+        let any_origin = self.is_for_any_origin.then_some([ANY_ORIGIN]);
         if says(header::IF_NONE_MATCH, &self.etag) {
-            return (StatusCode::NOT_MODIFIED, own, HEADERS).into_response();
+            return (StatusCode::NOT_MODIFIED, any_origin, own, HEADERS).into_response();
         }
         if says(header::ACCEPT_ENCODING, "gzip") {
             let encoding = [(header::CONTENT_ENCODING, "gzip")];
-            return (own, HEADERS, encoding, self.gzip.clone()).into_response();
+            return (own, HEADERS, any_origin, encoding, self.gzip.clone()).into_response();
         }
-        (own, HEADERS, self.plain.clone()).into_response()
+        (own, HEADERS, any_origin, self.plain.clone()).into_response()
     }
 }

@@ -77,8 +77,10 @@ const DRIVER: &str = "/usr/bin/chromedriver";
 
 /// What every page here can be asked for, beside what it offers itself.
 const HELPERS: &str = "
+    // In the page itself or within its camera.
+    window.inPage = (selector) => document.querySelector(selector) ?? document.querySelector('porthole-camera')?.shadowRoot?.querySelector(selector) ?? null;
     window.grab = (selector = 'video') => {
-        const video = document.querySelector(selector);
+        const video = inPage(selector);
         if (!video || !video.videoWidth) return null;
         const canvas = document.createElement('canvas');
         canvas.width = video.videoWidth; canvas.height = video.videoHeight;
@@ -235,7 +237,7 @@ impl Browser {
 
     /// What a person reads on the page.
     pub async fn words(&self) -> String {
-        self.run("return document.querySelector('main').innerText")
+        self.run("return (inPage('.words') ?? document.querySelector('main')).innerText")
             .await
             .as_str()
             .unwrap_or_default()
@@ -296,7 +298,7 @@ impl Browser {
     pub async fn delay_fits_the_picture(&self) {
         let script = format!(
             "const read = () => {{ {TIME_BLOCKS} }};
-             const shown = new Promise((done) => document.querySelector('video').requestVideoFrameCallback(
+             const shown = new Promise((done) => inPage('video').requestVideoFrameCallback(
                  (_, {{ expectedDisplayTime }}) => done([read(), performance.timeOrigin + expectedDisplayTime, window.porthole.stats()])));
              const [blocks, at, stats] = await shown;
              return {{ blocks, captured: at - (await stats).glassToGlassMs }};"

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Flaw } from '../src/core/link.ts';
 import { flawWords, say, sayFlaws, sayUninvited, when } from '../src/core/words.ts';
+import { de } from '../src/texts/de.ts';
+import { en } from '../src/texts/en.ts';
 import { SESSION, World } from './world.ts';
 
 const CODES = [
@@ -55,6 +57,17 @@ test('the broker\'s troubles are told apart', () => {
     return world.say().text;
   });
   assert.equal(new Set(texts).size, 4);
+});
+
+test('a camera that is asked without a broker is no broker', () => {
+  const names = { camera: 'Door', broker: 'camera:8080', brokerIsCamera: true };
+  const world = new World().start();
+  world.on({ type: 'broker-closed', why: 'unreachable' });
+  for (const texts of [en, de]) {
+    const { text, hint } = say(world.state, names, world.now, texts);
+    assert.match(text, /camera:8080/);
+    assert.doesNotMatch(text + hint, /broker/i);
+  }
 });
 
 test('offline says since when, if the device has said', () => {

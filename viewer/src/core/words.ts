@@ -32,6 +32,8 @@ export interface Names {
   brokerIsElsewhere?: boolean;
   /** The broker is the camera's own, so it tells an expired link from a withdrawn one. */
   brokerIsOwn?: boolean;
+  /** There is no broker: it is the camera itself that is asked, at that address. */
+  brokerIsCamera?: boolean;
   /** The link carries a grant, so a refusal is about that grant. */
   hasGrant?: boolean;
   /** … and it is also what the page logs in to the broker with. */
@@ -118,6 +120,11 @@ export function forViewers(message: string): string {
   return (first < 0 ? parts : parts.slice(0, first)).join('; ');
 }
 
+export const sayStarting = (texts: Texts): Say => plainly('starting', texts.words.starting, '');
+
+/** The person has hung up. */
+export const sayByHand = (texts: Texts): Say => ({ ...plainly('paused', ...texts.element.paused), code: 'by-hand' });
+
 /** A page that was opened by its bare address, of a camera that lets in only who was invited. */
 export function sayUninvited(camera: string, texts: Texts = en): Say {
   return { ...plainly('refused', ...texts.words.uninvited(camera, '')), code: 'no-invitation' };
@@ -138,7 +145,7 @@ function brokerTrouble(why: string, names: Names, texts: Texts): Sentence {
     case 'lost':
       return t.lost(names.broker);
     default:
-      return t.unreachable(names.broker, names.brokerIsElsewhere ?? false);
+      return (names.brokerIsCamera ? t.cameraUnreachable : t.unreachable)(names.broker, names.brokerIsElsewhere ?? false);
   }
 }
 

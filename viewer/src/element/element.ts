@@ -4,8 +4,10 @@ import type { Camera, Reply, Sample } from '../camera.ts';
 import type { IceServer } from '../core/link.ts';
 import type { Figures } from '../core/samples.ts';
 import type { DeviceState, Info } from '../core/status.ts';
-import type { Say } from '../core/words.ts';
+import { sayByHand, sayStarting, type Say } from '../core/words.ts';
 import { NOT_CONNECTED } from '../net/channel.ts';
+import { textsFor } from '../texts/index.ts';
+import { mountBar } from '../ui/bar.ts';
 import { watchLife, type LifeEvent } from './life.ts';
 import { Player, type Timings } from './player.ts';
 import { Screen } from './screen.ts';
@@ -14,9 +16,6 @@ import { stillOf, type StillType } from './still.ts';
 
 /** An element that was taken out of the page is waited for this long: moving one is taking it out and putting it in. */
 const MOVED_MS = 5_000;
-
-const STARTING: Say = { phase: 'starting', text: 'Starting.', hint: '', retry: false };
-const PAUSED: Say = { phase: 'paused', text: 'Paused.', hint: 'Press Play to watch again.', retry: false, code: 'by-hand' };
 
 /** What the `state` event tells, and the property of that name. */
 export interface CameraState extends Say {
@@ -29,7 +28,7 @@ export interface CameraState extends Say {
 }
 
 export class PortholeCamera extends HTMLElement {
-  static readonly observedAttributes = [...PLACE, 'controls'];
+  static readonly observedAttributes = [...PLACE, 'controls', 'lang'];
 
   /** For a page that has something else to show: gives what is said instead. */
   interpose: ((say: Say, attempt: number) => Say) | undefined;
@@ -37,13 +36,16 @@ export class PortholeCamera extends HTMLElement {
   private readonly screen: Screen;
   private player: Player | undefined;
   private isPaused = false;
-  private shown: Say = STARTING;
+  /** In the language of the place where the element is. */
+  private texts = textsFor();
+  private shown: Say = sayStarting(this.texts);
   private told = '';
   private toldCamera: unknown[] = [];
   private further: Further = {};
   private leaving: ReturnType<typeof setTimeout> | undefined;
   private isStale = false;
   private unwatch: (() => void) | undefined;
+  private bar: ReturnType<typeof mountBar> | undefined;
   private readonly listeners = new Set<() => void>();
   /** The camera as it is watched here: what the bar is given, and the page may use. */
   readonly camera: Camera = this.asCamera();
@@ -51,7 +53,7 @@ export class PortholeCamera extends HTMLElement {
 
   constructor() {
     super();
-    this.screen = new Screen(this.attachShadow({ mode: 'open' }), {
+    this.screen = new Screen(this.attachShadow({ mode: 'open' }), this.texts, {
       retry: () => this.retry(),
       play: () => void this.play(),
     });
@@ -64,6 +66,8 @@ export class PortholeCamera extends HTMLElement {
     clearTimeout(this.leaving);
     for (const name of PLACE) this.takeOver(name);
     this.unwatch ??= watchLife((event) => this.onLife(event));
+    this.speak();
+    this.showBar();
     if (!this.player) this.start();
   }
 
@@ -80,12 +84,41 @@ export class PortholeCamera extends HTMLElement {
     this.leaving = setTimeout(() => {
       this.unwatch?.();
       this.unwatch = undefined;
+      this.showBar();
       this.stop();
     }, MOVED_MS);
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
-    if (before !== after && name !== 'controls') this.startAnew();
+    if (name === 'controls') this.showBar();
+    else if (name === 'lang') this.speakAgain();
+    else if (before !== after) this.startAnew();
+  }
+
+  /** Takes the language of its place; gives whether that is another one. */
+  private speak(): boolean {
+    const texts = textsFor(this);
+    if (texts === this.texts) return false;
+    this.texts = this.screen.texts = texts;
+    this.bar?.unmount();
+    this.bar = undefined;
+    return true;
+  }
+
+  private speakAgain(): void {
+    if (!this.isConnected || !this.speak()) return;
+    this.showBar();
+    // What is wrong with a link is said when it is read.
+    if (this.player || this.isPaused) this.update();
+    else this.startAnew();
+  }
+
+  private showBar(): void {
+    const isWanted = this.isConnected && this.hasAttribute('controls');
+    if (isWanted) this.bar ??= mountBar(this.screen.bar, this.camera);
+    if (isWanted || !this.bar) return;
+    this.bar.unmount();
+    this.bar = undefined;
   }
 
   /** At the end of what the page does now: of several attributes that are set one after another only the last counts. */
@@ -106,7 +139,7 @@ export class PortholeCamera extends HTMLElement {
       const value = this.getAttribute(name)?.trim();
       if (value !== undefined) place[name] = value;
     }
-    const source = sourceOf(place, this.further, location.protocol, document.baseURI);
+    const source = sourceOf(place, this.further, location.protocol, document.baseURI, this.texts);
     if (source.link === undefined) {
       this.shown = source.say;
       return this.update();
@@ -120,7 +153,7 @@ export class PortholeCamera extends HTMLElement {
   private stop(): void {
     const { player } = this;
     this.player = undefined;
-    this.shown = STARTING;
+    this.shown = sayStarting(this.texts);
     player?.leave();
   }
 
@@ -144,7 +177,7 @@ export class PortholeCamera extends HTMLElement {
   /** Everything that can be seen or asked has perhaps changed. */
   update(): void {
     const { player, screen } = this;
-    const said = this.isPaused ? PAUSED : (player?.say() ?? this.shown);
+    const said = this.isPaused ? sayByHand(this.texts) : (player?.say(this.texts) ?? this.shown);
     this.shown = this.interpose?.(said, player?.attempt ?? 0) ?? said;
     screen.show(this.shown);
     screen.showName(this.camera.name, player?.glassToGlassMs);
@@ -180,7 +213,7 @@ export class PortholeCamera extends HTMLElement {
     return {
       ...this.shown,
       attempt: player?.attempt ?? 0,
-      device: player?.deviceId ?? this.getAttribute('device') ?? undefined,
+      device: player?.deviceId ?? this.getAttribute('device') ?? this.further.device,
       name: this.camera.name,
       viewer: player?.viewer,
       session: player?.session,
@@ -199,6 +232,12 @@ export class PortholeCamera extends HTMLElement {
   set iceServers(iceServers: IceServer[] | undefined) {
     const { iceServers: _, ...rest } = this.further;
     this.further = iceServers === undefined ? rest : { ...rest, iceServers };
+    this.startAnew();
+  }
+
+  /** A whole link at once, which the attributes don't show: nobody reads its secret in the markup. */
+  set fields(fields: Further) {
+    this.further = fields;
     this.startAnew();
   }
 
@@ -255,7 +294,7 @@ export class PortholeCamera extends HTMLElement {
         return element.video;
       },
       get name() {
-        return element.player?.name ?? (element.getAttribute('name') || element.getAttribute('device') || 'Camera');
+        return element.player?.name ?? (element.getAttribute('name') || element.further.name || element.getAttribute('device') || element.further.device || 'Camera');
       },
       get info() {
         return element.player?.info ?? NO_INFO;

@@ -14,7 +14,9 @@ import { say, type Say } from '../core/words.ts';
 import { Broker, viewerOf } from '../net/broker.ts';
 import { Channel, NOT_CONNECTED, type Told } from '../net/channel.ts';
 import { hasWebRtc, Peer } from '../net/peer.ts';
-import type { Signaling } from '../net/signaling.ts';
+import type { Signaling, SignalingEvents } from '../net/signaling.ts';
+import { Whep } from '../net/whep.ts';
+import type { Texts } from '../texts/index.ts';
 
 const BEAT_MS = 250;
 const SAMPLE_MS = 1_000;
@@ -100,18 +102,19 @@ export class Player {
     return turnHere(device.turn, attempt.answer);
   }
 
-  say(): Say {
+  say(texts: Texts): Say {
     const { host, hostname } = new URL(this.link.url);
     const names = {
       camera: this.name,
       broker: host,
       brokerIsElsewhere: hostname !== location.hostname,
       brokerIsOwn: this.ownBroker !== undefined && hostOf(this.ownBroker) === host,
-      hasGrant: this.link.grant !== undefined,
+      brokerIsCamera: this.link.whep === true,
+      hasGrant: this.link.grant !== undefined || this.link.token !== undefined,
       hasLogin: this.link.username !== undefined || this.link.grant !== undefined,
       loginIsGrant: this.link.username === undefined && this.link.grant !== undefined,
     };
-    return say(this.machine.state, names, performance.now());
+    return say(this.machine.state, names, performance.now(), texts);
   }
 
   async stats(): Promise<Figures> {
@@ -227,14 +230,16 @@ export class Player {
 
   private connectBroker(): void {
     this.signaling?.renounce();
-    this.signaling = new Broker(this.link, this.viewer, this.session, {
+    const events: SignalingEvents = {
       open: () => {
         this.timings.brokerConnected = performance.now();
         this.hear({ type: 'broker-open' });
       },
       closed: (why) => this.hear({ type: 'broker-closed', why }),
       message: (topic, payload) => this.onMessage(topic, payload),
-    });
+    };
+    const { link, viewer, session } = this;
+    this.signaling = link.whep ? new Whep(link, session, events) : new Broker(link, viewer, session, events);
   }
 
   private onMessage(topic: string, payload: string): void {

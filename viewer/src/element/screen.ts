@@ -3,6 +3,7 @@
 import { signOf } from '../core/signs.ts';
 import type { Turn } from '../core/turn.ts';
 import type { Say } from '../core/words.ts';
+import type { Texts } from '../texts/index.ts';
 import css from './element.css';
 import { adopt } from './sheet.ts';
 
@@ -28,7 +29,7 @@ export class Screen {
   private readonly retryButton = make('button', 'retry');
   private idleTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(root: ShadowRoot, buttons: Buttons) {
+  constructor(root: ShadowRoot, public texts: Texts, buttons: Buttons) {
     adopt(root, css);
     const { video } = this;
     video.muted = video.autoplay = video.playsInline = true;
@@ -48,24 +49,25 @@ export class Screen {
 
   show(say: Say): void {
     const { dataset } = this.stage;
+    const t = this.texts.element;
     if (dataset['phase'] !== say.phase) dataset['phase'] = say.phase;
     const sign = signOf(say) ?? '';
     if (this.sign.getAttribute('d') !== sign) this.sign.setAttribute('d', sign);
     write(this.text, say.text);
     write(this.hint, say.hint);
-    write(this.countdown, say.seconds === undefined ? '' : say.seconds > 0 ? `Next try in ${say.seconds} s` : 'Trying…');
+    write(this.countdown, say.seconds === undefined ? '' : say.seconds > 0 ? t.nextTry(say.seconds) : t.trying);
     this.retryButton.hidden = !say.retry;
-    write(this.retryButton, say.phase === 'refused' ? 'Try again' : 'Try now');
+    write(this.retryButton, say.phase === 'refused' ? t.tryAgain : t.tryNow);
     this.playButton.hidden = say.phase !== 'tap-to-play' && say.code !== 'by-hand';
-    write(this.playButton, 'Play');
+    write(this.playButton, t.play);
   }
 
   /** `ms`: from the camera to the screen; behind the name, for those who look for it. */
   showName(name: string, ms: number | undefined): void {
     write(this.name, name);
-    const title = ms === undefined ? '' : `${Math.round(ms)} ms from the camera to the screen`;
+    const title = ms === undefined ? '' : this.texts.element.delay(Math.round(ms));
     if (this.name.title !== title) this.name.title = title;
-    const label = `Live picture of ${name}`;
+    const label = this.texts.element.livePicture(name);
     if (this.video.getAttribute('aria-label') !== label) this.video.setAttribute('aria-label', label);
   }
 

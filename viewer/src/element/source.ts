@@ -1,25 +1,22 @@
 // What an element's attributes and properties say, made into a link that can be used or into words for what is wrong with it. Pure.
 
-import { complete, isDamage, lacksInvitation, parseFragment, type Fields, type IceServer, type Link } from '../core/link.ts';
+import { complete, isDamage, lacksInvitation, parseFragment, type Fields, type Link } from '../core/link.ts';
 import { flawWords, sayFlaws, sayUninvited, type Say } from '../core/words.ts';
+import { en, type Texts } from '../texts/en.ts';
 
 /** The attributes that say where the camera is; each has a property of its name. */
 export const PLACE = ['broker', 'device', 'root', 'key', 'grant', 'secret', 'name', 'link', 'whep', 'token'] as const;
 
 export type Place = { [Attribute in (typeof PLACE)[number]]?: string };
 
-/** What only properties can say. */
-export interface Further {
-  iceServers?: IceServer[];
-  /** The camera asks for an invitation, as the daemon's viewer.json says. */
-  invitesOnly?: boolean;
-}
+/** What only properties can say: ICE servers, that the camera asks for an invitation, or a whole link. */
+export type Further = Fields;
 
 export type Source = { link: Link; say?: never } | { link?: never; say: Say };
 
 /** `protocol` and `base` are those of the page, which decides which brokers its browser lets it reach. */
-export function sourceOf(place: Place, further: Further, protocol: string, base: string): Source {
-  if (place.whep !== undefined) return whepSource(place, further, base);
+export function sourceOf(place: Place, further: Further, protocol: string, base: string, texts: Texts = en): Source {
+  if (place.whep !== undefined) return whepSource(place, further, base, texts);
   const { link, name } = place;
   const fields: Fields = link === undefined ? { ...further } : { ...further, ...parseFragment(link.slice(link.indexOf('#') + 1)) };
   if (link === undefined) {
@@ -30,18 +27,18 @@ export function sourceOf(place: Place, further: Further, protocol: string, base:
     }
   }
   if (name) fields.name = name;
-  if (lacksInvitation(fields)) return { say: sayUninvited(fields.name ?? fields.device ?? 'This camera') };
+  if (lacksInvitation(fields)) return { say: sayUninvited(fields.name ?? fields.device ?? texts.element.thisCamera, texts) };
   const made = complete(fields, protocol);
   if (!Array.isArray(made)) return { link: made };
-  const say = sayFlaws(made);
-  return { say: made.some(isDamage) ? say : { ...say, hint: made.map((flaw) => flawWords(flaw)).join(' ') } };
+  const say = sayFlaws(made, texts);
+  return { say: made.some(isDamage) ? say : { ...say, hint: made.map((flaw) => flawWords(flaw, texts)).join(' ') } };
 }
 
-function whepSource({ whep, token, name }: Place, { iceServers = [] }: Further, base: string): Source {
+function whepSource({ whep, token, name }: Place, { iceServers = [] }: Further, base: string, texts: Texts): Source {
   const url = parseUrl(whep ?? '', base);
   if (!url) {
-    const say = sayFlaws(['no-device']);
-    return { say: { ...say, code: 'bad-whep', hint: 'The WHEP address has to begin with http:// or https://, for example http://192.168.1.10:8080/whep.' } };
+    const say = sayFlaws(['no-device'], texts);
+    return { say: { ...say, code: 'bad-whep', hint: texts.element.badWhep } };
   }
   return { link: { url, whep: true, device: name ?? new URL(url).hostname, root: 'porthole', iceServers, ...(name && { name }), ...(token && { token }) } };
 }

@@ -1,6 +1,7 @@
 // Single pictures in place of live video: when they are wanted, and what is said meanwhile. Live video is tried again all the while.
 
 import type { Say } from '../core/words.ts';
+import type { Texts } from '../texts/index.ts';
 import { Pictures, type PictureTrouble } from './pictures.ts';
 
 /** So many attempts in a row found no way through the network before pictures are fetched. */
@@ -30,13 +31,6 @@ export function tallied(before: Tally, { phase, code }: Pick<Say, 'phase' | 'cod
   if (code !== 'no-path' || attempt === before.attempt) return before;
   const noPath = before.noPath + 1;
   return { noPath, attempt, wanted: before.wanted || noPath >= NO_PATH_ATTEMPTS };
-}
-
-/** The sentences that go with pictures; `trouble` gives what there is to add for a code, if anything. */
-export interface FallbackTexts {
-  picturesText: string;
-  picturesAgain: string;
-  picturesTrouble(code: string): string;
 }
 
 export interface FallbackOptions {
@@ -78,10 +72,10 @@ export class Fallback {
   }
 
   /** What is said in place of `say`. */
-  over(say: Say, texts: FallbackTexts): Say {
+  over(say: Say, texts: Texts['page']): Say {
     if (!this.tally.wanted || !this.pictures) return say;
     if (this.hasPicture) return { ...say, phase: 'pictures', text: texts.picturesText, hint: `${say.text} ${texts.picturesAgain}`, retry: true };
-    const more = this.trouble ? texts.picturesTrouble(this.trouble.code) : '';
+    const more = this.trouble ? troubleWords(this.trouble.code, texts) : '';
     return more === '' ? say : { ...say, hint: `${say.hint} ${more}` };
   }
 
@@ -120,5 +114,17 @@ export class Fallback {
     this.hasPicture = picture !== undefined;
     this.options.onPicture(picture);
     this.options.changed();
+  }
+}
+
+function troubleWords(code: string, texts: Texts['page']): string {
+  switch (code) {
+    case 'unauthorized':
+    case 'forbidden':
+      return texts.noRight;
+    case 'rate-limited':
+      return texts.tooOften;
+    default:
+      return code === 'no-pictures' ? '' : texts.noPictures;
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Fields } from '../core/link.ts';
 import type { Links } from './keep.ts';
-import { pageTexts } from './texts.ts';
+import { textsFor } from '../texts/index.ts';
 
 export class KeepButton {
   constructor(
@@ -31,7 +31,7 @@ export class KeepButton {
 
   private show(): void {
     const kept = this.links.isKept(this.cameras);
-    const text = pageTexts()[kept ? 'forget' : 'keep'];
+    const text = textsFor().page[kept ? 'forget' : 'keep'];
     this.button.hidden = this.cameras.length === 0 || this.cameras.some(({ device, broker }) => !device || !broker);
     this.button.setAttribute('aria-pressed', String(kept));
     this.button.setAttribute('aria-label', text);

@@ -59,6 +59,7 @@ const words: Texts['words'] = {
     password: (broker) => [`Der Message-Broker auf ${broker} hat diese Seite abgewiesen.`, `Benutzername oder Passwort des Links ist falsch. ${RETRIES}`],
     notAllowed: (broker) => [`Der Message-Broker auf ${broker} lässt diese Seite die Kamera nicht hören.`, `Seine Zugriffsregeln müssen es erlauben. ${RETRIES}`],
     lost: (broker) => [`Die Verbindung zum Message-Broker auf ${broker} ist verloren gegangen.`, RETRIES],
+    cameraUnreachable: (camera, guarded) => [`Die Kamera auf ${camera} ist nicht erreichbar.`, `Hat sie Strom, und ist dieses Gerät im richtigen Netz?${guarded ? ' Fragt der Browser, ob diese Seite auf Ihr lokales Netz zugreifen darf, erlauben Sie es.' : ''} ${RETRIES}`],
     unreachable: (broker, guarded) => [`Der Message-Broker auf ${broker} ist nicht erreichbar.`, `Läuft er, und ist dieses Gerät im richtigen Netz?${guarded ? ' Fragt der Browser, ob diese Seite auf Ihr lokales Netz zugreifen darf, erlauben Sie es.' : ''} ${RETRIES}`],
   },
   flaw: {
@@ -73,7 +74,7 @@ const words: Texts['words'] = {
     'bad-grant': 'Der Name der Einladung darin ist nicht vollständig oder hat Zeichen, die er nicht haben kann.',
     'bad-secret': 'Das Geheimnis darin ist nicht vollständig.',
     'no-grant': 'Er hat ein Geheimnis, aber nicht den Namen der Einladung dazu.',
-    'no-secret': 'Er nennt eine Einladung, aber das Geheimnis dazu fehlt: vielleicht wurde sein Ende abgeschnitten.',
+    'no-secret': 'Er nennt eine Einladung, aber das Geheimnis dazu fehlt: vielleicht wurde sein Ende abgeschnitten, oder er wurde aus der Adresszeile kopiert, in der kein Geheimnis steht.',
     repeated: 'Er sagt dasselbe zweimal; vielleicht wurden zwei Links in einen kopiert.',
   },
   damaged: (flaws) => ['Dieser Link ist beschädigt.', `${flaws} Kopieren Sie den ganzen Link noch einmal, bis zum letzten Zeichen, oder bitten Sie den Besitzer der Kamera um einen neuen.`],
@@ -198,6 +199,9 @@ const element: Texts['element'] = {
   trying: 'Wird versucht…',
   tryAgain: 'Noch einmal versuchen',
   tryNow: 'Jetzt versuchen',
+  paused: ['Angehalten.', 'Drücken Sie auf Abspielen, um wieder zuzusehen.'],
+  thisCamera: 'Diese Kamera',
+  badWhep: 'Die WHEP-Adresse muss mit http:// oder https:// beginnen, zum Beispiel http://192.168.1.10:8080/whep.',
   play: 'Abspielen',
   delay: (ms) => `${ms} ms von der Kamera bis zum Bildschirm`,
   livePicture: (camera) => `Live-Bild von ${camera}`,
@@ -219,4 +223,26 @@ const keys: Texts['keys'] = {
   escapeKey: 'Esc',
 };
 
-export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, controls, keys, element };
+const page: Texts['page'] = {
+  keep: 'Diese Kamera auf diesem Gerät behalten',
+  forget: 'Diese Kamera auf diesem Gerät vergessen',
+  keepAll: 'Diese Kameras auf diesem Gerät behalten',
+  forgetAll: 'Diese Kameras auf diesem Gerät vergessen',
+  picturesText: 'Einzelne Bilder, etwa eines in der Sekunde.',
+  picturesAgain: 'Live-Video wird von selbst wieder versucht.',
+  noRight: 'Dieser Link hat auch kein Recht auf einzelne Bilder.',
+  tooOften: 'Einzelne Bilder wurden zu oft verlangt; das nächste kommt gleich.',
+  noPictures: 'Auch einzelne Bilder kommen nicht an.',
+  localAsk: 'Ihr Browser fragt, bevor eine Seite Geräte in Ihrem Netz erreichen darf: Drücken Sie den Knopf und erlauben Sie es.',
+  localDenied: 'Ihr Browser lässt diese Seite keine Geräte in Ihrem Netz erreichen: Erlauben Sie es in den Website-Einstellungen, hinter dem Zeichen neben der Adresse, und laden Sie die Seite neu.',
+  localButton: 'Lokales Netz erlauben',
+  cameras: 'Kameras',
+  looking: 'Kameras werden gesucht…',
+  noCameras: (broker) => [`Keine Kamera beim Message-Broker ${broker} hat dieser Seite etwas gesagt.`, 'Kommt eine dazu, erscheint sie von selbst. Vielleicht darf dieser Zugang nur eine davon sehen: Öffnen Sie deren Link.'],
+  isOffline: 'Nicht erreichbar',
+  still: 'Bild, nicht live',
+  open: (camera) => `${camera} groß zeigen`,
+  back: 'Zurück zu allen Kameras',
+};
+
+export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, controls, keys, element, page };

@@ -63,6 +63,7 @@ const words = {
     password: (broker: string): Sentence => [`The message broker at ${broker} refused this page.`, `The link's user name or password is wrong. ${RETRIES}`],
     notAllowed: (broker: string): Sentence => [`The message broker at ${broker} does not let this page listen to the camera.`, `Its access rules have to allow it. ${RETRIES}`],
     lost: (broker: string): Sentence => [`The connection to the message broker at ${broker} was lost.`, RETRIES],
+    cameraUnreachable: (camera: string, guarded: boolean): Sentence => [`The camera at ${camera} cannot be reached.`, `Does it have power, and is this device on the right network?${guarded ? ' If the browser asks whether this page may reach your local network, allow it.' : ''} ${RETRIES}`],
     unreachable: (broker: string, guarded: boolean): Sentence => [`The message broker at ${broker} cannot be reached.`, `Is it running, and is this device on the right network?${guarded ? ' If the browser asks whether this page may reach your local network, allow it.' : ''} ${RETRIES}`],
   },
   flaw: {
@@ -77,7 +78,7 @@ const words = {
     'bad-grant': 'The name of the invitation in it is not whole or has characters that it cannot have.',
     'bad-secret': 'The secret in it is not whole.',
     'no-grant': 'It has a secret, but not the name of the invitation that the secret is for.',
-    'no-secret': 'It names an invitation, but the secret for it is missing: maybe its end was cut off.',
+    'no-secret': 'It names an invitation, but the secret for it is missing: maybe its end was cut off, or it was copied from the address bar, where no secret is.',
     repeated: 'It says the same thing twice; perhaps two links were pasted into one.',
   } as Record<Flaw, string>,
   damaged: (flaws: string): Sentence => ['This link is damaged.', `${flaws} Copy the whole link again, to its last character, or ask the owner of the camera for a new one.`],
@@ -183,6 +184,9 @@ const element = {
   trying: 'Trying…',
   tryAgain: 'Try again',
   tryNow: 'Try now',
+  paused: ['Paused.', 'Press Play to watch again.'] as Sentence,
+  thisCamera: 'This camera',
+  badWhep: 'The WHEP address has to begin with http:// or https://, for example http://192.168.1.10:8080/whep.',
   play: 'Play',
   delay: (ms: number) => `${ms} ms from the camera to the screen`,
   livePicture: (camera: string) => `Live picture of ${camera}`,
@@ -204,5 +208,28 @@ const keys = {
   escapeKey: 'Esc',
 };
 
-export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element };
+/** What the page says beside its cameras. */
+const page = {
+  keep: 'Keep this camera on this device',
+  forget: 'Forget this camera on this device',
+  keepAll: 'Keep these cameras on this device',
+  forgetAll: 'Forget these cameras on this device',
+  picturesText: 'Single pictures, about one a second.',
+  picturesAgain: 'Live video is tried again by itself.',
+  noRight: 'This link has no right to single pictures either.',
+  tooOften: 'Single pictures were asked for too often; the next one comes in a moment.',
+  noPictures: 'Single pictures do not come through either.',
+  localAsk: 'Your browser asks before a page may reach devices in your network: press the button and allow it.',
+  localDenied: 'Your browser does not let this page reach devices in your network: allow it in the site settings, behind the sign beside the address, and reload the page.',
+  localButton: 'Allow local network',
+  cameras: 'Cameras',
+  looking: 'Looking for cameras…',
+  noCameras: (broker: string): Sentence => [`No camera on the message broker at ${broker} has said anything to this page.`, 'Those that are there appear by themselves. Maybe this login may only see one of them: open its link.'],
+  isOffline: 'Offline',
+  still: 'Picture, not live',
+  open: (camera: string) => `Show ${camera} large`,
+  back: 'Back to all cameras',
+};
+
+export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element, page };
 export type Texts = typeof en;

@@ -160,7 +160,7 @@ class Bar {
     show('sound', hasSound, camera.video.muted ? t.sound : t.mute, camera.video.muted ? ICONS.sound : ICONS.mute);
     show('settings', mayChange(camera) || this.panels.settings.isOpen, t.settings, ICONS.settings);
     show('statistics', true, t.statistics, ICONS.statistics);
-    show('keys', matchMedia('(any-hover: hover)').matches, t.keys, ICONS.keys);
+    show('keys', !matchMedia('(pointer: coarse)').matches, t.keys, ICONS.keys);
     setTo(buttons.record, 'data-recording', recording !== undefined);
     for (const name of ['pip', 'snapshot', 'record'] as const) buttons[name].disabled = !live && !(name === 'record' && recording);
     setTo(this.root, 'data-away', !live && !this.openPanel() && !recording);

@@ -2,7 +2,7 @@
 // picture, no answer of the device, and no link, whose fragment no request has.
 
 const CACHE = 'porthole-page-1';
-const FILES = ['./', 'app.js', 'app.css', 'favicon.svg', 'porthole.webmanifest', 'icon-192.png'];
+const FILES = ['./', 'app.js', 'porthole-camera.js', 'app.css', 'favicon.svg', 'porthole.webmanifest', 'icon-192.png'];
 /** A network that says nothing for this long is none. */
 const PATIENCE_MS = 3_000;
 
