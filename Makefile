@@ -121,6 +121,8 @@ test: test-packages test-deb peers ## installs what is missing, runs every test
 	failed=0
 	echo "make: the page's types and tests"
 	(cd viewer && npm run --silent check && npm test --silent) 2>&1 | tee $(LOGS)/viewer || failed=1
+	echo "make: the tests of Home Assistant's integration"
+	tests/homeassistant/run.sh 2>&1 | tee $(LOGS)/homeassistant || failed=1
 	echo "make: the daemon's tests"
 	if cargo nextest --version >/dev/null 2>&1; then
 	  rm -f target/nextest/default/junit.xml # always below the workspace, wherever cargo builds
@@ -141,14 +143,14 @@ test: test-packages test-deb peers ## installs what is missing, runs every test
 # cargo test shows what passing tests said, for the sake of those that were skipped; nobody wants to read it.
 HIDE_SUCCESSES := /^successes:$$/,/^test result:\|^failures:/{/^test result:\|^failures:/!d}
 
-# One sum over what node --test, nextest (junit) and cargo test wrote. A test that could not run here says
+# One sum over what node --test, tests/homeassistant/run.sh, nextest (junit) and cargo test wrote. A test that could not run here says
 # SKIPPED: and passes; it is counted as skipped and its reason repeated.
 define COUNT_TESTS
 function skip(reason) { if (!said) { said = 1; skipped++; passed--; reasons[reason]++ } }
 /^(#|ℹ) pass [0-9]+/ { passed += $$3 }
 /^(#|ℹ) fail [0-9]+/ { failed += $$3 }
 /^(#|ℹ) (skipped|todo) [0-9]+/ { skipped += $$3 }
-FNR == 1 { junit = /^<[?]xml/ }
+FNR == 1 { junit = /^<[?]xml/; said = 0 }
 !junit && /^test result:/ { passed += $$4; failed += $$6; skipped += $$8 }
 /<testcase |^---- .* stdout ----/ { said = 0 }
 junit && /<testcase / { passed++ }

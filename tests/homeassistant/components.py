@@ -1,0 +1,23 @@
+"""Prints what the components that the tests use, and those that they depend on, need from the Python registry."""
+
+import json
+from pathlib import Path
+
+import homeassistant.components
+
+USED = (
+    "auth backup camera config diagnostics frontend history image logbook lovelace mqtt onboarding recorder repairs search"
+    " sensor stream switch web_rtc websocket_api"
+)
+
+folder = Path(homeassistant.components.__file__).parent
+waiting, seen, requirements = USED.split(), set(), set()
+while waiting:
+    name = waiting.pop()
+    if name in seen:
+        continue
+    seen.add(name)
+    manifest = json.loads((folder / name / "manifest.json").read_text())
+    waiting += manifest.get("dependencies", [])
+    requirements |= set(manifest.get("requirements", []))
+print("\n".join(sorted(requirements)))
