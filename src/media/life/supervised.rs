@@ -34,6 +34,8 @@ const THREAD: &str = "media-device";
 const MAX_HUNG: usize = 3;
 /// One that hangs for this long, while the camera cannot be started beside it, ends the process too: it still has the device.
 const HUNG_FOR_GOOD: Duration = Duration::from_mins(1);
+/// A pipeline whose last picture is no older works. Whatever else finds out that one hangs takes longer.
+const AT_WORK: Duration = Duration::from_millis(800);
 
 /// How long calls may take.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +44,16 @@ pub struct CallLimits {
     pub plan: Duration,
     /// Starting a pipeline.
     pub start: Duration,
-    /// Stopping it, and whatever is asked of a running one or of the device. Shorter than the end of the daemon waits.
+    /// Stopping one that gave pictures until now: nothing is known to hang, and a slow board closes it slowly while others work on it.
+    pub end: Duration,
+    /// Stopping one that gave none, and whatever is asked of a running one or of the device. Shorter than the end of the daemon waits.
     pub other: Duration,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self { plan: Duration::from_secs(100), start: Duration::from_secs(15), other: Duration::from_secs(2) }
+        let [plan, start, end, other] = [100, 15, 10, 2].map(Duration::from_secs);
+        Self { plan, start, end, other }
     }
 }
 
@@ -364,8 +369,10 @@ impl<B: CaptureBackend + Send + 'static, G: Gauges> CaptureBackend for Supervise
     }
 
     fn stop(&mut self, rendition: Rendition) {
+        let silent = self.gauges.now().saturating_duration_since(self.gauges.last_picture());
+        let limit = if silent < AT_WORK { self.limits.end } else { self.limits.other };
         // One that hangs is left alone, which is the end of it here.
-        let _ = self.ask("its end", self.limits.other, move |machine| machine.stop(rendition));
+        let _ = self.ask("its end", limit, move |machine| machine.stop(rendition));
     }
 
     fn request(&mut self, rendition: Rendition, request: PipelineRequest) -> bool {

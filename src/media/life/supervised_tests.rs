@@ -7,9 +7,8 @@ use crate::media::life::inbox::{Inbox, channel};
 
 /// Long enough for a call that does not hang.
 const LIMIT: Duration = Duration::from_millis(500);
-const LIMITS: CallLimits =
-    CallLimits { plan: Duration::from_mins(1), start: Duration::from_mins(1), other: LIMIT };
 const PATIENCE: Duration = Duration::from_mins(1);
+const LIMITS: CallLimits = CallLimits { plan: PATIENCE, start: PATIENCE, end: PATIENCE, other: LIMIT };
 
 /// What all machines of a test have in common.
 #[derive(Default)]
@@ -19,6 +18,8 @@ struct Bench {
     is_held: Mutex<bool>,
     released: Condvar,
     drops: Mutex<u32>,
+    /// Whether pictures come all the time.
+    is_at_work: Mutex<bool>,
     /// What each machine was told by its predecessor.
     learnt: Mutex<Vec<String>>,
 }
@@ -135,7 +136,8 @@ impl Gauges for Needles {
     }
 
     fn last_picture(&self) -> Instant {
-        Instant::now()
+        let is_at_work = *self.0.is_at_work.lock().unwrap();
+        Instant::now() - if is_at_work { Duration::ZERO } else { AT_WORK * 2 }
     }
 
     fn figures(&self, _rendition: Rendition, _now: Instant) -> Option<StreamFigures> {
@@ -206,6 +208,32 @@ fn what_hangs_is_left_alone_and_a_new_machine_knows_what_was_wanted() {
 }
 
 #[test]
+fn one_that_gave_pictures_until_now_may_take_its_time_to_stop() {
+    let tasks = TaskGroup::new();
+    let (mut supervised, bench, _inbox) =
+        supervised_within(CallLimits { other: Duration::ZERO, ..LIMITS }, &tasks);
+    *bench.is_at_work.lock().unwrap() = true;
+    bench.hold(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let is_stopping = || bench.calls.lock().unwrap().iter().any(|call| call == "1 stop");
+            while !is_stopping() {
+                thread::yield_now();
+            }
+            // For longer than whatever else may take.
+            thread::sleep(Duration::from_millis(50));
+            bench.hold(false);
+        });
+        supervised.stop(Rendition::Full);
+    });
+    assert_eq!(
+        (supervised.count_hung(), *bench.machines.lock().unwrap()),
+        (0, 1),
+        "a slow one counts as hung"
+    );
+}
+
+#[test]
 fn of_many_that_hang_only_a_new_process_is_the_end() {
     let tasks = TaskGroup::new();
     let (mut supervised, bench, _inbox) = supervised(&tasks);
@@ -239,7 +267,7 @@ fn one_that_keeps_the_device_is_not_borne_for_ever() {
 fn a_panic_there_is_one_here() {
     let tasks = TaskGroup::new();
     // A panic takes its time: it is told with all that led there.
-    let limits = CallLimits { plan: PATIENCE, start: PATIENCE, other: PATIENCE };
+    let limits = CallLimits { other: PATIENCE, ..LIMITS };
     let (mut supervised, ..) = supervised_within(limits, &tasks);
     let asked =
         catch_unwind(AssertUnwindSafe(|| supervised.request(Rendition::Full, PipelineRequest::KeyFrame)));
