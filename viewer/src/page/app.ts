@@ -7,8 +7,10 @@ import { Links } from './keep.ts';
 import { KeepButton } from './kept.ts';
 import { fetchServed } from './served.ts';
 import { Single } from './single.ts';
+import { textsFor } from '../texts/index.ts';
 
 const pageStart = performance.now();
+document.documentElement.lang = textsFor().lang;
 const links = new Links(() => sessionStorage, () => localStorage);
 const opened = links.open(location.hash);
 let fields: Fields = opened.cameras[0]!;
