@@ -146,10 +146,10 @@ const settings = {
     forbidden: 'This link does not allow it: it needs the right to control.',
     unauthorized: 'The invitation is not valid any more. Ask the owner of the camera for a new link.',
     'rate-limited': 'That was too much at once. Wait a moment and try again.',
-    unsupported: 'This camera cannot do that.',
+    'too-large': 'That is more than the camera takes.',
     'bad-message': 'The camera did not understand the value. Try another one.',
-    timeout: 'The camera did not answer. Try again.',
-    closed: 'The connection was lost before the camera answered. Try again when the picture is live.',
+    'no-answer': 'The camera did not answer. Try again.',
+    'not-connected': 'The connection was lost before the camera answered. Try again when the picture is live.',
   } as Record<string, string>,
   says: (message: string) => `The camera says: ${message}`,
 };
