@@ -165,6 +165,11 @@ END {
 }
 endef
 
+.PHONY: screenshots
+screenshots: test-packages rust page ## the page in light and dark, on a phone and a wall, as pictures in target/screenshots
+	mkdir -p $(TARGET)/screenshots
+	PORTHOLE_TEST_SCREENSHOTS=$$(realpath $(TARGET)/screenshots) cargo test --locked --test page_accessible
+
 .PHONY: lint
 lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clippy, licences, types and shell scripts
 	@for component in rustfmt clippy; do

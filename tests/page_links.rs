@@ -43,7 +43,7 @@ async fn the_secret_leaves_the_address_bar_and_a_reload_still_shows_the_picture(
     assert!(!kept.contains(secret_of(&link)), "{kept}");
     assert!(kept.contains("grant="), "the rest of the address stays: {kept}");
 
-    browser.client.refresh().await.expect("a reload");
+    browser.reload().await;
     browser.phase("live").await;
     browser.frames_advance(10).await;
 
@@ -97,12 +97,12 @@ async fn a_camera_that_was_kept_opens_by_itself_until_it_is_forgotten_and_withou
     assert!(!told.contains("\u{fffd}\u{fffd}JFIF"), "a picture was kept");
 
     daemon.kill();
-    browser.client.refresh().await.expect("a page that was kept");
+    browser.reload().await;
     browser.phase("broker-waiting").await;
     let words = browser.words().await;
     assert!(words.contains("cannot be reached"), "{words}");
     browser.before_each_page("Object.defineProperty(navigator, 'onLine', { get: () => false });").await;
-    browser.client.refresh().await.expect("a page that was kept");
+    browser.reload().await;
     browser.phase("network-lost").await;
     let words = browser.words().await;
     assert!(words.contains("no network"), "{words}");

@@ -182,6 +182,12 @@ impl Browser {
         self.run(HELPERS).await;
     }
 
+    /// The same page, loaded anew.
+    pub async fn reload(&self) {
+        self.client.refresh().await.expect("a reload");
+        self.run(HELPERS).await;
+    }
+
     /// Opens a page in a tab of its own, which is the one that is asked from then on.
     pub async fn open_tab(&self, link: &str) {
         let tab = self.client.new_window(true).await.expect("a new tab");

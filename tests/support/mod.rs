@@ -10,6 +10,7 @@ pub mod channel_page;
 pub mod client;
 pub mod daemon;
 pub mod deb;
+pub mod element_page;
 pub mod eye;
 pub mod fake_identity;
 pub mod gst_player;

@@ -25,7 +25,8 @@ export function viewerOf(link: Link): string {
   return viewer;
 }
 
-function keyOf(link: Link): string {
+/** By which a connection is shared. */
+export function keyOf(link: Link): string {
   const { username, password } = loginOf(link);
   return JSON.stringify([link.url, username, password, link.viewer]);
 }

@@ -19,7 +19,8 @@ export interface User {
   readonly topics: readonly string[];
   /** Its topics are subscribed to; `granted` is whether the last one is. */
   subscribed(granted: boolean): void;
-  message(topic: string, payload: string): void;
+  /** `bytes` of what is no text. */
+  message(topic: string, payload: string, bytes?: Uint8Array): void;
   /** The broker said something. */
   heard(): void;
   ended(end: End): void;
@@ -119,7 +120,7 @@ export class Connection {
         return;
       case 'publish':
         if (packet.qos === 1) this.write(mqtt.puback(packet.id));
-        for (const user of [...this.users]) user.message(packet.topic, packet.payload);
+        for (const user of [...this.users]) user.message(packet.topic, packet.payload, packet.bytes);
         return;
       case 'suback': {
         const user = this.asked.get(packet.id);

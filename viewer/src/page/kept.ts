@@ -31,7 +31,7 @@ export class KeepButton {
 
   private show(): void {
     const kept = this.links.isKept(this.cameras);
-    const text = textsFor().page[kept ? 'forget' : 'keep'];
+    const text = textsFor().page[this.cameras.length > 1 ? (kept ? 'forgetAll' : 'keepAll') : kept ? 'forget' : 'keep'];
     this.button.hidden = this.cameras.length === 0 || this.cameras.some(({ device, broker }) => !device || !broker);
     this.button.setAttribute('aria-pressed', String(kept));
     this.button.setAttribute('aria-label', text);

@@ -19,6 +19,7 @@ export class Single {
     readonly fields: Fields,
     connect: (broker: string, device: string) => void,
   ) {
+    this.translate();
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
       const data = new FormData(this.form);
@@ -27,7 +28,7 @@ export class Single {
     const link = complete(fields, location.protocol);
     const fallback = Array.isArray(link) ? undefined : this.fallback(link.device, link.secret);
     // Beside the form there is more to say than the element can.
-    const flawed = Array.isArray(link) && !link.some(isDamage) ? sayFlaws(link) : undefined;
+    const flawed = Array.isArray(link) && !link.some(isDamage) ? sayFlaws(link, textsFor()) : undefined;
     camera.interpose = (said, attempt) => {
       if (flawed && said.phase === 'setup') return flawed;
       fallback?.hear(said, attempt);
@@ -37,6 +38,17 @@ export class Single {
     for (const type of ['state', 'camera']) camera.addEventListener(type, () => this.showName());
     camera.fields = fields;
     this.showName();
+  }
+
+  /** What the page's markup says in English. */
+  private translate(): void {
+    const t = textsFor().page;
+    const [broker, device] = this.form.querySelectorAll('label');
+    if (broker) broker.textContent = t.broker;
+    if (device) device.textContent = t.device;
+    (this.form.elements.namedItem('device') as HTMLInputElement).title = t.deviceTitle;
+    (this.form.querySelector('button') as HTMLButtonElement).textContent = t.watch;
+    this.picture.alt = t.picture;
   }
 
   private onState({ phase, code }: CameraState): void {

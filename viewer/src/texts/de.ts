@@ -142,10 +142,10 @@ const settings: Texts['settings'] = {
     forbidden: 'Dieser Link erlaubt es nicht: es braucht das Recht zu steuern.',
     unauthorized: 'Die Einladung gilt nicht mehr. Bitten Sie den Besitzer der Kamera um einen neuen Link.',
     'rate-limited': 'Das war zu viel auf einmal. Warten Sie einen Moment und versuchen Sie es noch einmal.',
-    unsupported: 'Das kann diese Kamera nicht.',
+    'too-large': 'Das ist mehr, als die Kamera annimmt.',
     'bad-message': 'Die Kamera hat den Wert nicht verstanden. Versuchen Sie einen anderen.',
-    timeout: 'Die Kamera hat nicht geantwortet. Versuchen Sie es noch einmal.',
-    closed: 'Die Verbindung brach ab, bevor die Kamera antwortete. Versuchen Sie es wieder, wenn das Bild live ist.',
+    'no-answer': 'Die Kamera hat nicht geantwortet. Versuchen Sie es noch einmal.',
+    'not-connected': 'Die Verbindung brach ab, bevor die Kamera antwortete. Versuchen Sie es wieder, wenn das Bild live ist.',
   },
   says: (message) => `Die Kamera sagt: ${message}`,
 };
@@ -224,6 +224,11 @@ const keys: Texts['keys'] = {
 };
 
 const page: Texts['page'] = {
+  broker: 'Adresse des MQTT-Brokers (WebSocket)',
+  device: 'Kennung der Kamera',
+  deviceTitle: 'Buchstaben, Ziffern, - und _',
+  watch: 'Ansehen',
+  picture: 'Bild der Kamera',
   keep: 'Diese Kamera auf diesem Gerät behalten',
   forget: 'Diese Kamera auf diesem Gerät vergessen',
   keepAll: 'Diese Kameras auf diesem Gerät behalten',

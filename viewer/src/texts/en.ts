@@ -146,10 +146,10 @@ const settings = {
     forbidden: 'This link does not allow it: it needs the right to control.',
     unauthorized: 'The invitation is not valid any more. Ask the owner of the camera for a new link.',
     'rate-limited': 'That was too much at once. Wait a moment and try again.',
-    unsupported: 'This camera cannot do that.',
+    'too-large': 'That is more than the camera takes.',
     'bad-message': 'The camera did not understand the value. Try another one.',
-    timeout: 'The camera did not answer. Try again.',
-    closed: 'The connection was lost before the camera answered. Try again when the picture is live.',
+    'no-answer': 'The camera did not answer. Try again.',
+    'not-connected': 'The connection was lost before the camera answered. Try again when the picture is live.',
   } as Record<string, string>,
   says: (message: string) => `The camera says: ${message}`,
 };
@@ -210,6 +210,12 @@ const keys = {
 
 /** What the page says beside its cameras. */
 const page = {
+  /** The form for what a link lacks. */
+  broker: 'Address of the MQTT broker (WebSocket)',
+  device: 'Id of the camera',
+  deviceTitle: 'Letters, digits, - and _',
+  watch: 'Watch',
+  picture: 'Picture of the camera',
   keep: 'Keep this camera on this device',
   forget: 'Forget this camera on this device',
   keepAll: 'Keep these cameras on this device',

@@ -125,7 +125,10 @@ class Bar {
     for (const type of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
       this.host.addEventListener(type, () => this.stir(), { signal, passive: true });
     }
-    this.host.addEventListener('dblclick', (event) => this.isPicture(event) && this.command('fullscreen'), { signal });
+    // Two taps enlarge; some browsers call them a double click, too.
+    let byMouse = true;
+    this.host.addEventListener('pointerdown', ({ pointerType }) => (byMouse = pointerType === 'mouse'), { signal, passive: true });
+    this.host.addEventListener('dblclick', (event) => byMouse && this.isPicture(event) && this.command('fullscreen'), { signal });
     document.addEventListener('keydown', (event) => this.onKey(event), { signal });
     for (const type of ['fullscreenchange', 'webkitfullscreenchange']) document.addEventListener(type, () => this.update(), { signal });
     for (const type of ['enterpictureinpicture', 'leavepictureinpicture', 'loadedmetadata', 'resize', 'volumechange']) {

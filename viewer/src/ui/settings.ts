@@ -179,7 +179,7 @@ export class Settings {
     try {
       reply = await this.camera.set(name, value);
     } catch {
-      reply = { ok: false, error: 'closed' };
+      reply = { ok: false, error: 'not-connected' };
     }
     // Of a slider's many only the last is told.
     if (this.asked.get(name) !== request) return reply;
@@ -210,5 +210,5 @@ export function errorWords({ error, message }: Reply, texts: Texts): string {
   const said = message ?? (known === undefined ? error : undefined);
   // `bad-message` alone says nothing of the value; the rest says it all, and in the reader's language.
   if (known !== undefined && (error !== 'bad-message' || !said)) return known;
-  return said ? t.says(said) : t.errors['timeout'] ?? '';
+  return said ? t.says(said) : t.errors['no-answer'] ?? '';
 }
