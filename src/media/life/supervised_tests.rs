@@ -137,7 +137,8 @@ impl Gauges for Needles {
 
     fn last_picture(&self) -> Instant {
         let is_at_work = *self.0.is_at_work.lock().unwrap();
-        Instant::now() - if is_at_work { Duration::ZERO } else { AT_WORK * 2 }
+        let ago = if is_at_work { Duration::ZERO } else { AT_WORK * 2 };
+        Instant::now().checked_sub(ago).expect("a machine that has been up for longer")
     }
 
     fn figures(&self, _rendition: Rendition, _now: Instant) -> Option<StreamFigures> {
