@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 NAME=porthole
-ICON=$CROSS_DIR/../viewer/src/favicon.svg
+ICON=$CROSS_DIR/../viewer/src/page/favicon.svg
 
 # Only what may stand in a URL as it is.
 encoded() {

@@ -56,6 +56,11 @@ impl Rights {
         self.0.contains(&right)
     }
 
+    /// As they are written, one by one.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|right| right.as_str()).collect()
+    }
+
     /// None at all.
     pub fn none() -> Self {
         Self(BTreeSet::new())

@@ -162,7 +162,7 @@ impl ChannelServer {
         for open in self.open.values() {
             let live = &open.channel.live;
             let rights = self.authenticator.rights(live.grant.as_ref());
-            if let Some(stats) = channel::stats(&state, &live.viewer, &live.session, &rights) {
+            if let Some(stats) = channel::stats(&state, &live.viewer, &live.session, &rights.names()) {
                 open.channel.tell(About::Stats, stats);
             }
         }
