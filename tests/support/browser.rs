@@ -330,6 +330,13 @@ impl Browser {
         self.client.issue_cmd(command).await.expect("the browser takes a script");
     }
 
+    /// What the person has said of a permission of this origin: `prompt`, `granted` or `denied`.
+    pub async fn permission(&self, origin: &str, name: &str, setting: &str) {
+        let params = json!({ "permission": { "name": name }, "setting": setting, "origin": origin });
+        let command = Devtools { name: "Browser.setPermission", params };
+        self.client.issue_cmd(command).await.expect("the browser takes a permission");
+    }
+
     /// Stops all of its processes where they are, as a machine that goes to sleep does.
     pub fn sleep(&self) {
         self.signal("-STOP");

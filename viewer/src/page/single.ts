@@ -5,6 +5,7 @@ import { complete, isDamage, type Fields } from '../core/link.ts';
 import { sayFlaws } from '../core/words.ts';
 import type { CameraState, PortholeCamera } from '../element/element.ts';
 import { Fallback } from '../net/fallback.ts';
+import { LocalNetwork } from './local.ts';
 import { fetchServed } from './served.ts';
 import { textsFor } from '../texts/index.ts';
 
@@ -27,12 +28,16 @@ export class Single {
     });
     const link = complete(fields, location.protocol);
     const fallback = Array.isArray(link) ? undefined : this.fallback(link.device, link.secret);
+    const local = Array.isArray(link)
+      ? undefined
+      : new LocalNetwork(document.getElementById('local') as HTMLButtonElement, link.url, () => camera.update(), () => camera.retry());
     // Beside the form there is more to say than the element can.
     const flawed = Array.isArray(link) && !link.some(isDamage) ? sayFlaws(link, textsFor()) : undefined;
     camera.interpose = (said, attempt) => {
       if (flawed && said.phase === 'setup') return flawed;
       fallback?.hear(said, attempt);
-      return fallback?.over(said, textsFor().page) ?? said;
+      const say = fallback?.over(said, textsFor().page) ?? said;
+      return local?.over(say) ?? say;
     };
     camera.addEventListener('state', (event) => this.onState((event as CustomEvent<CameraState>).detail));
     for (const type of ['state', 'camera']) camera.addEventListener(type, () => this.showName());
