@@ -316,7 +316,7 @@ release: build-packages rust page ## the daemon with its page, small and fast: t
 viewer: build-packages page ## the page alone: viewer/dist
 page: viewer/dist/index.html
 
-viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src -type f) viewer/build.mjs
+viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src viewer/npm -type f) viewer/build.mjs
 	@echo "make: building the page"
 	cd viewer
 	npm run --silent build
@@ -330,7 +330,7 @@ viewer/node_modules/.package-lock.json: viewer/package.json viewer/package-lock.
 
 .PHONY: clean
 clean: ## removes what was built here
-	@rm -rf $(TARGET) viewer/dist viewer/node_modules
+	@rm -rf $(TARGET) viewer/dist viewer/dist-npm viewer/node_modules
 
 .PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages image-packages card-packages \
 	repo-packages imager-packages
