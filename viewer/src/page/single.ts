@@ -20,12 +20,12 @@ export class Single {
     readonly fields: Fields,
     connect: (broker: string, device: string) => void,
   ) {
-    this.translate();
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
       const data = new FormData(this.form);
       connect(String(data.get('broker')), String(data.get('device')));
     });
+    this.write();
     const link = complete(fields, location.protocol);
     const fallback = Array.isArray(link) ? undefined : this.fallback(link.device, link.secret);
     const local = Array.isArray(link)
@@ -45,15 +45,17 @@ export class Single {
     this.showName();
   }
 
-  /** What the page's markup says in English. */
-  private translate(): void {
-    const t = textsFor().page;
-    const [broker, device] = this.form.querySelectorAll('label');
-    if (broker) broker.textContent = t.broker;
-    if (device) device.textContent = t.device;
-    (this.form.elements.namedItem('device') as HTMLInputElement).title = t.deviceTitle;
-    (this.form.querySelector('button') as HTMLButtonElement).textContent = t.watch;
-    this.picture.alt = t.picture;
+  /** The form and the picture, in the reader's language. */
+  private write(): void {
+    const { element, page } = textsFor();
+    for (const field of ['broker', 'device'] as const) this.form.querySelector(`label[for=${field}]`)!.textContent = page[`${field}Label`];
+    this.input('device').title = page.deviceRule;
+    this.form.querySelector('button')!.textContent = page.watch;
+    this.picture.alt = element.livePicture(this.fields.name ?? this.fields.device ?? '');
+  }
+
+  private input(field: 'broker' | 'device'): HTMLInputElement {
+    return this.form.elements.namedItem(field) as HTMLInputElement;
   }
 
   private onState({ phase, code }: CameraState): void {
@@ -74,7 +76,7 @@ export class Single {
 
   private fillForm(): void {
     for (const field of ['broker', 'device'] as const) {
-      const input = this.form.elements.namedItem(field) as HTMLInputElement;
+      const input = this.input(field);
       if (input.value === '') input.value = this.fields[field] ?? '';
     }
   }
