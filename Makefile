@@ -164,9 +164,12 @@ END {
 endef
 
 .PHONY: screenshots
-screenshots: test-packages rust page ## the page in light and dark, on a phone and a wall, as pictures in target/screenshots
+screenshots: test-packages rust page ## the page in light and dark, on a phone and a wall: all in target/screenshots, some in docs
 	mkdir -p $(TARGET)/screenshots
 	PORTHOLE_TEST_SCREENSHOTS=$$(realpath $(TARGET)/screenshots) cargo test --locked --test page_accessible
+	for name in settings-phone-light-en statistics-phone-dark-en statistics-wall-dark-en; do
+	  cp $(TARGET)/screenshots/page-$$name.png docs/
+	done
 
 .PHONY: lint
 lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clippy, licences, types and shell scripts
