@@ -56,6 +56,11 @@ impl Rights {
         self.0.contains(&right)
     }
 
+    /// Those that are among them, in the order in which they are written.
+    pub fn iter(&self) -> impl Iterator<Item = Right> {
+        self.0.iter().copied()
+    }
+
     /// None at all.
     pub fn none() -> Self {
         Self(BTreeSet::new())

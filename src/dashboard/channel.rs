@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::command::MAX_ID_BYTES;
-use crate::access::grant::Rights;
 use crate::base::text;
 use crate::signaling::topic::Id;
 
@@ -128,8 +127,8 @@ pub fn pong(id: Option<&Value>, t: &Value, time_ms: u64) -> String {
     pong.to_string()
 }
 
-/// How a session is doing, out of `state`, and what it may do; `None`: it is not there yet.
-pub fn stats(state: &Value, viewer: &Id, session: &Id, rights: &Rights) -> Option<String> {
+/// How a session is doing, out of `state`, and the `rights` that it has; `None`: it is not there yet.
+pub fn stats(state: &Value, viewer: &Id, session: &Id, rights: &[&str]) -> Option<String> {
     let rows = state.pointer("/viewers/sessions")?.as_array()?;
     let row =
         rows.iter().find(|row| row["viewer"] == viewer.as_str() && row["session"] == session.as_str())?;
@@ -235,7 +234,7 @@ mod tests {
             "time": "T", "encoder": {"name": "x264enc"}, "latency": {"send": null}, "system": {},
             "viewers": {"sessions": [row("other"), row("own")]}
         });
-        let rights: Rights = "control,view".parse().unwrap();
+        let rights = ["view", "control"];
         let of = |viewer: &str| stats(&state, &Id::new(viewer).unwrap(), &Id::new("s").unwrap(), &rights);
         let told: Value = serde_json::from_str(&of("own").unwrap()).unwrap();
         let expected = json!({
