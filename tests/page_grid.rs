@@ -71,7 +71,10 @@ async fn a_broker_without_a_device_shows_all_its_cameras_and_one_of_them_large()
     let covers = "const box = document.querySelector('.large porthole-camera').getBoundingClientRect();
                   return [Math.round(box.width), Math.round(box.height)].join() === [innerWidth, innerHeight].join()";
     assert_eq!(world.browser.run(covers).await, true);
-    world.browser.run("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape' }))").await;
+    world
+        .browser
+        .run("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))")
+        .await;
     let state = world.both_live().await;
     assert!(state["large"].is_null(), "{state:#}");
     // The one that was not live meanwhile had its last picture.

@@ -30,7 +30,8 @@ export class Grid {
     place.append(this.note, this.list);
     setInterval(() => this.look(), LOOK_MS);
     document.addEventListener('visibilitychange', () => this.look());
-    document.addEventListener('keydown', ({ key }) => key === 'Escape' && this.enlarge(undefined));
+    // After the bar, which closes its panel first.
+    window.addEventListener('keydown', ({ key, defaultPrevented }) => key === 'Escape' && !defaultPrevented && this.enlarge(undefined));
   }
 
   /** These cameras, each as its link says. */
