@@ -166,9 +166,12 @@ END {
 endef
 
 .PHONY: screenshots
-screenshots: test-packages rust page ## the page in light and dark, on a phone and a wall, as pictures in target/screenshots
+screenshots: test-packages rust page ## the page in light and dark, on a phone and a wall: all in target/screenshots, some in docs
 	mkdir -p $(TARGET)/screenshots
 	PORTHOLE_TEST_SCREENSHOTS=$$(realpath $(TARGET)/screenshots) cargo test --locked --test page_accessible
+	for name in settings-phone-light-en statistics-phone-dark-en statistics-wall-dark-en; do
+	  cp $(TARGET)/screenshots/page-$$name.png docs/
+	done
 
 .PHONY: lint
 lint: lint-packages rust viewer/node_modules/.package-lock.json ## format, clippy, licences, types and shell scripts
@@ -318,7 +321,7 @@ release: build-packages rust page ## the daemon with its page, small and fast: t
 viewer: build-packages page ## the page alone: viewer/dist
 page: viewer/dist/index.html
 
-viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src -type f) viewer/build.mjs
+viewer/dist/index.html: viewer/node_modules/.package-lock.json $(shell find viewer/src viewer/npm -type f) viewer/build.mjs
 	@echo "make: building the page"
 	cd viewer
 	npm run --silent build
@@ -332,7 +335,7 @@ viewer/node_modules/.package-lock.json: viewer/package.json viewer/package-lock.
 
 .PHONY: clean
 clean: ## removes what was built here
-	@rm -rf $(TARGET) viewer/dist viewer/node_modules
+	@rm -rf $(TARGET) viewer/dist viewer/dist-npm viewer/node_modules
 
 .PHONY: build-packages run-packages test-packages lab-packages lint-packages cross-packages image-packages card-packages \
 	repo-packages imager-packages

@@ -277,3 +277,32 @@ async fn a_page_over_https_shows_it_in_the_same_way() {
     daemon.assert_unharmed();
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_that_the_docs_print_shows_the_picture() {
+    let Some(world) = World::new().await else { return };
+    let Some(browser) = Browser::start().await else { return };
+    let block = |kind: &str| {
+        let text = include_str!("../docs/embedding.md");
+        text.split_once(&format!("```{kind}\n"))
+            .and_then(|(_, rest)| rest.split_once("```"))
+            .expect("a block")
+            .0
+    };
+    let site = world.daemon.page().await;
+    let link = format!("{site}#broker={}&amp;device={DEVICE}", world.broker.ws_url());
+    let page = block("html").replace("http://CAMERA:8080/", &site).replace("LINK", &link);
+    browser.open(&support::browser::site_of(format!("{page}<style>{}</style>", block("css"))).await).await;
+    browser
+        .run(
+            "window.camera = document.querySelector('porthole-camera');
+             window.porthole = { state: () => camera.state ?? {}, stats: () => camera.stats() }; return 0",
+        )
+        .await;
+    browser.phase("live").await;
+    browser.frames_advance(10).await;
+    let looks = "const part = (name) => getComputedStyle(camera.shadowRoot.querySelector(name));
+                 return [part('video').objectFit, part('header').display, camera.shadowRoot.querySelector('[part=controls]') !== null]";
+    assert_eq!(browser.run(looks).await, json!(["cover", "none", true]));
+    browser.close().await;
+}

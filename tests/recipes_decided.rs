@@ -127,6 +127,13 @@ const BLOCKS: &[Row] = &[
     ),
     ("docs/dashboards/whep.md", "streams:", Runs("players_play_by_their_recipes")),
     ("docs/dashboards/whep.md", "paths:", Runs("players_play_by_their_recipes")),
+    ("docs/embedding.md", "<!doctype html>", Runs("the_page_that_the_docs_print_shows_the_picture")),
+    ("docs/embedding.md", "porthole-camera {", Runs("the_page_that_the_docs_print_shows_the_picture")),
+    (
+        "docs/embedding.md",
+        "<iframe",
+        NotHere("Grafana itself is not run here; the page may be framed: tests/http.rs"),
+    ),
     ("docs/install.md", "[Service]", NotHere(SYSTEM)),
     ("docs/links.md", "http://CAMERA:8080/", Shown),
     ("docs/links.md", "porthole-offer-v1", Shown),

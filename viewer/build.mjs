@@ -1,4 +1,5 @@
-// Bundles the page into dist/, which the daemon's build embeds. Same input, same output: no dates, no paths.
+// Bundles the page into dist/, which the daemon's build embeds, and the element's npm package into dist-npm/ (or both into the folder
+// that is named). Same input, same output: no dates, no paths.
 
 import { build, transform } from 'esbuild';
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -24,8 +25,12 @@ const fromTheElement = {
 };
 
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
-await rm('dist', { recursive: true, force: true });
-await mkdir('dist');
+const into = process.argv[2] ?? '.';
+const [dist, npm] = [`${into}/dist`, `${into}/dist-npm`];
+for (const folder of [dist, npm]) {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+}
 
 const options = {
   bundle: true,
@@ -42,17 +47,21 @@ const shared = await importsOfThePage();
 await build({
   ...options,
   stdin: { contents: ["export * from './element/index.ts';", ...shared].join('\n'), resolveDir: 'src', loader: 'ts' },
-  outfile: `dist/${ELEMENT}`,
+  outfile: `${dist}/${ELEMENT}`,
   plugins: [styleTexts],
 });
-await build({ ...options, entryPoints: ['src/page/app.ts'], outdir: 'dist', plugins: [fromTheElement] });
-await build({ ...options, entryPoints: ['src/page/app.css'], outdir: 'dist' });
-for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/page/${file}`, `dist/${file}`);
-for (const file of await readdir('src/page/static')) await copyFile(`src/page/static/${file}`, `dist/${file}`);
-await writeFile('dist/THIRD-PARTY.txt', await thirdParty());
+await build({ ...options, entryPoints: ['src/page/app.ts'], outdir: dist, plugins: [fromTheElement] });
+await build({ ...options, entryPoints: ['src/page/app.css'], outdir: dist });
+for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/page/${file}`, `${dist}/${file}`);
+for (const file of await readdir('src/page/static')) await copyFile(`src/page/static/${file}`, `${dist}/${file}`);
+await writeFile(`${dist}/THIRD-PARTY.txt`, await thirdParty());
 
-for (const file of (await readdir('dist')).sort()) {
-  console.log(`dist/${file}  ${((await stat(`dist/${file}`)).size / 1024).toFixed(1)} KiB`);
+for (const file of [ELEMENT, 'THIRD-PARTY.txt']) await copyFile(`${dist}/${file}`, `${npm}/${file}`);
+for (const file of await readdir('npm')) await copyFile(`npm/${file}`, `${npm}/${file}`);
+await copyFile('../LICENSE', `${npm}/LICENSE`);
+
+for (const file of (await readdir(dist)).sort()) {
+  console.log(`dist/${file}  ${((await stat(`${dist}/${file}`)).size / 1024).toFixed(1)} KiB`);
 }
 
 /** The licences of everything that can be in the element's module: our dependencies and theirs. */

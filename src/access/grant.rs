@@ -56,9 +56,9 @@ impl Rights {
         self.0.contains(&right)
     }
 
-    /// As they are written, one by one.
-    pub fn names(&self) -> Vec<&'static str> {
-        self.0.iter().map(|right| right.as_str()).collect()
+    /// Those that are among them, in the order in which they are written.
+    pub fn iter(&self) -> impl Iterator<Item = Right> {
+        self.0.iter().copied()
     }
 
     /// None at all.

@@ -71,7 +71,11 @@ impl FromStr for ViewingLink {
         let (page, fragment) = text.trim().split_once('#').ok_or(InvalidLink("there is no # in it"))?;
         let mut fields = std::collections::HashMap::new();
         for (name, value) in url::form_urlencoded::parse(fragment.as_bytes()) {
-            fields.insert(name.into_owned(), value.into_owned());
+            if fields.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(InvalidLink(
+                    "it names several cameras, or is two links in one: give that of one camera",
+                ));
+            }
         }
         let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_empty());
         let id = |value: String, wrong| Id::new(&value).map_err(|_| InvalidLink(wrong));
@@ -121,9 +125,14 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/vectors/access.json")).unwrap();
         let text = vectors["link"].as_str().unwrap();
         assert!(text[..text.len() - 1].parse::<ViewingLink>().is_err());
-        for bad in
-            ["http://page/", "http://page/#", "#device=a/b", "#device=a&grant=b", "#device=a&key=short"]
-        {
+        for bad in [
+            "http://page/",
+            "http://page/#",
+            "#device=a/b",
+            "#device=a&grant=b",
+            "#device=a&key=short",
+            "#device=a&device=b",
+        ] {
             assert!(bad.parse::<ViewingLink>().is_err(), "{bad}");
         }
         let plain: ViewingLink = "#device=a&broker=ws://user:a%26b@host".parse().unwrap();

@@ -11,6 +11,7 @@ use tokio::time::sleep_until;
 use super::authenticator::GrantAuthenticator;
 use super::gateway::{ChannelCommand, GatewayHandle};
 use super::state::StateSource;
+use crate::access::grant::Right;
 use crate::access::permissions::Privilege;
 use crate::base::clock::now;
 use crate::base::limits::{TokenBucket, TokenRate};
@@ -162,7 +163,8 @@ impl ChannelServer {
         for open in self.open.values() {
             let live = &open.channel.live;
             let rights = self.authenticator.rights(live.grant.as_ref());
-            if let Some(stats) = channel::stats(&state, &live.viewer, &live.session, &rights.names()) {
+            let rights: Vec<_> = rights.iter().map(Right::as_str).collect();
+            if let Some(stats) = channel::stats(&state, &live.viewer, &live.session, &rights) {
                 open.channel.tell(About::Stats, stats);
             }
         }

@@ -127,7 +127,7 @@ pub fn pong(id: Option<&Value>, t: &Value, time_ms: u64) -> String {
     pong.to_string()
 }
 
-/// How a session is doing, out of `state`, and what it may do (the rights by their names); `None`: it is not there yet.
+/// How a session is doing, out of `state`, and the `rights` that it has; `None`: it is not there yet.
 pub fn stats(state: &Value, viewer: &Id, session: &Id, rights: &[&str]) -> Option<String> {
     let rows = state.pointer("/viewers/sessions")?.as_array()?;
     let row =
@@ -234,9 +234,8 @@ mod tests {
             "time": "T", "encoder": {"name": "x264enc"}, "latency": {"send": null}, "system": {},
             "viewers": {"sessions": [row("other"), row("own")]}
         });
-        let of = |viewer: &str| {
-            stats(&state, &Id::new(viewer).unwrap(), &Id::new("s").unwrap(), &["view", "control"])
-        };
+        let rights = ["view", "control"];
+        let of = |viewer: &str| stats(&state, &Id::new(viewer).unwrap(), &Id::new("s").unwrap(), &rights);
         let told: Value = serde_json::from_str(&of("own").unwrap()).unwrap();
         let expected = json!({
             "type": "stats", "time": "T", "session": row("own"), "encoder": {"name": "x264enc"}, "latency": {"send": null},

@@ -21,9 +21,9 @@ struct Dist;
 /// for the worker that keeps the page's files. `img-src blob:` is for still pictures.
 ///
 /// There is no `frame-ancestors` (and no `X-Frame-Options`): dashboards of any origin show the page in a frame
-/// (docs/dashboards). What it shows cannot be read from outside the frame, and what lets somebody watch or change anything is
-/// in the link's fragment, which the framing page has to know. Where access is open it needs to know nothing: there the page
-/// shows no settings in a frame of another origin, so that a click lured out of somebody does no harm.
+/// (docs/dashboards). What can be done in it to the camera is what the link in the fragment allows, and a framing page has to know
+/// that link: it could do the same without the frame. Of an open camera no settings are shown in a frame of another origin. What the
+/// frame shows cannot be read from outside.
 const HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,

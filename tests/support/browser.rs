@@ -56,16 +56,24 @@ pub const PLAYER_PAGE: &str = "
     } };
     return 0;";
 
-/// A site that has nothing but an empty page. An address of its own, because browsers trust pages without one less.
+/// A site that has nothing but an empty page.
 pub async fn elsewhere() -> String {
+    site_of("<!doctype html>".to_owned()).await
+}
+
+/// A site that has nothing but this page. An address of its own, because browsers trust pages without one less.
+pub async fn site_of(page: String) -> String {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 4096];
             let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
-            let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<!doctype html>";
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, page.as_bytes()).await;
+            let length = page.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}"
+            );
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await;
         }
     });
     format!("http://{address}/")
@@ -328,6 +336,13 @@ impl Browser {
         let command =
             Devtools { name: "Page.addScriptToEvaluateOnNewDocument", params: json!({ "source": source }) };
         self.client.issue_cmd(command).await.expect("the browser takes a script");
+    }
+
+    /// What the person has said of a permission of this origin: `prompt`, `granted` or `denied`.
+    pub async fn permission(&self, origin: &str, name: &str, setting: &str) {
+        let params = json!({ "permission": { "name": name }, "setting": setting, "origin": origin });
+        let command = Devtools { name: "Browser.setPermission", params };
+        self.client.issue_cmd(command).await.expect("the browser takes a permission");
     }
 
     /// Stops all of its processes where they are, as a machine that goes to sleep does.

@@ -208,6 +208,13 @@ export class PortholeCamera extends HTMLElement {
     return this.screen.video;
   }
 
+  get controls(): boolean {
+    return this.hasAttribute('controls');
+  }
+  set controls(isWanted: boolean) {
+    this.toggleAttribute('controls', isWanted);
+  }
+
   get state(): CameraState {
     const { player } = this;
     return {

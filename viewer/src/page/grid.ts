@@ -30,7 +30,8 @@ export class Grid {
     place.append(this.note, this.list);
     setInterval(() => this.look(), LOOK_MS);
     document.addEventListener('visibilitychange', () => this.look());
-    document.addEventListener('keydown', ({ key }) => key === 'Escape' && this.enlarge(undefined));
+    // After the bar, which closes its panel first.
+    window.addEventListener('keydown', ({ key, defaultPrevented }) => key === 'Escape' && !defaultPrevented && this.enlarge(undefined));
   }
 
   /** These cameras, each as its link says. */
@@ -126,13 +127,17 @@ export class Grid {
   }
 
   private look(): void {
-    const states = [...this.list.children].flatMap((item) => {
-      const found = [...this.tiles].find(([, tile]) => tile.item === item);
-      return found ? [found[1].stateAs(found[0], this.inView.get(item) ?? false)] : [];
-    });
+    const states = this.inOrder().map(([id, tile]) => tile.stateAs(id, this.inView.get(tile.item) ?? false));
     const large = [...this.tiles].find(([, tile]) => tile === this.large)?.[0];
     const live = whoIsLive(states, large, performance.now());
     for (const [id, tile] of this.tiles) tile.setLive(live.has(id));
+  }
+
+  /** As they stand on the page. */
+  private inOrder(): [string, Tile][] {
+    const all = [...this.tiles];
+    const items = [...this.list.children];
+    return all.sort(([, a], [, b]) => items.indexOf(a.item) - items.indexOf(b.item));
   }
 
   private say(text: string, hint: string): void {
@@ -143,6 +148,6 @@ export class Grid {
 
   /** For tests and for automation. */
   state(): object {
-    return { phase: 'grid', text: this.note.textContent, large: this.large?.device, cameras: [...this.tiles.values()].map((tile) => tile.told()) };
+    return { phase: 'grid', text: this.note.textContent, large: this.large?.device, cameras: this.inOrder().map(([, tile]) => tile.told()) };
   }
 }

@@ -5,6 +5,7 @@ import { complete, isDamage, type Fields } from '../core/link.ts';
 import { sayFlaws } from '../core/words.ts';
 import type { CameraState, PortholeCamera } from '../element/element.ts';
 import { Fallback } from '../net/fallback.ts';
+import { LocalNetwork } from './local.ts';
 import { fetchServed } from './served.ts';
 import { textsFor } from '../texts/index.ts';
 
@@ -19,20 +20,24 @@ export class Single {
     readonly fields: Fields,
     connect: (broker: string, device: string) => void,
   ) {
-    this.translate();
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
       const data = new FormData(this.form);
       connect(String(data.get('broker')), String(data.get('device')));
     });
+    this.write();
     const link = complete(fields, location.protocol);
     const fallback = Array.isArray(link) ? undefined : this.fallback(link.device, link.secret);
+    const local = Array.isArray(link)
+      ? undefined
+      : new LocalNetwork(document.getElementById('local') as HTMLButtonElement, link.url, () => camera.update(), () => camera.retry());
     // Beside the form there is more to say than the element can.
     const flawed = Array.isArray(link) && !link.some(isDamage) ? sayFlaws(link, textsFor()) : undefined;
     camera.interpose = (said, attempt) => {
       if (flawed && said.phase === 'setup') return flawed;
       fallback?.hear(said, attempt);
-      return fallback?.over(said, textsFor().page) ?? said;
+      const say = fallback?.over(said, textsFor().page) ?? said;
+      return local?.over(say) ?? say;
     };
     camera.addEventListener('state', (event) => this.onState((event as CustomEvent<CameraState>).detail));
     for (const type of ['state', 'camera']) camera.addEventListener(type, () => this.showName());
@@ -40,15 +45,17 @@ export class Single {
     this.showName();
   }
 
-  /** What the page's markup says in English. */
-  private translate(): void {
-    const t = textsFor().page;
-    const [broker, device] = this.form.querySelectorAll('label');
-    if (broker) broker.textContent = t.broker;
-    if (device) device.textContent = t.device;
-    (this.form.elements.namedItem('device') as HTMLInputElement).title = t.deviceTitle;
-    (this.form.querySelector('button') as HTMLButtonElement).textContent = t.watch;
-    this.picture.alt = t.picture;
+  /** The form and the picture, in the reader's language. */
+  private write(): void {
+    const { element, page } = textsFor();
+    for (const field of ['broker', 'device'] as const) this.form.querySelector(`label[for=${field}]`)!.textContent = page[`${field}Label`];
+    this.input('device').title = page.deviceRule;
+    this.form.querySelector('button')!.textContent = page.watch;
+    this.picture.alt = element.livePicture(this.fields.name ?? this.fields.device ?? '');
+  }
+
+  private input(field: 'broker' | 'device'): HTMLInputElement {
+    return this.form.elements.namedItem(field) as HTMLInputElement;
   }
 
   private onState({ phase, code }: CameraState): void {
@@ -69,7 +76,7 @@ export class Single {
 
   private fillForm(): void {
     for (const field of ['broker', 'device'] as const) {
-      const input = this.form.elements.namedItem(field) as HTMLInputElement;
+      const input = this.input(field);
       if (input.value === '') input.value = this.fields[field] ?? '';
     }
   }

@@ -224,11 +224,10 @@ const keys: Texts['keys'] = {
 };
 
 const page: Texts['page'] = {
-  broker: 'Adresse des MQTT-Brokers (WebSocket)',
-  device: 'Kennung der Kamera',
-  deviceTitle: 'Buchstaben, Ziffern, - und _',
+  brokerLabel: 'Adresse des MQTT-Brokers (WebSocket)',
+  deviceLabel: 'Kennung der Kamera',
+  deviceRule: 'Buchstaben, Ziffern, - und _',
   watch: 'Ansehen',
-  picture: 'Bild der Kamera',
   keep: 'Diese Kamera auf diesem Gerät behalten',
   forget: 'Diese Kamera auf diesem Gerät vergessen',
   keepAll: 'Diese Kameras auf diesem Gerät behalten',

@@ -211,11 +211,10 @@ const keys = {
 /** What the page says beside its cameras. */
 const page = {
   /** The form for what a link lacks. */
-  broker: 'Address of the MQTT broker (WebSocket)',
-  device: 'Id of the camera',
-  deviceTitle: 'Letters, digits, - and _',
+  brokerLabel: 'Address of the MQTT broker (WebSocket)',
+  deviceLabel: 'Id of the camera',
+  deviceRule: 'Letters, digits, - and _',
   watch: 'Watch',
-  picture: 'Picture of the camera',
   keep: 'Keep this camera on this device',
   forget: 'Forget this camera on this device',
   keepAll: 'Keep these cameras on this device',

@@ -214,7 +214,7 @@ class Bar {
     if (was) this.close(was === name);
     if (was === name) return;
     if (name === 'statistics') this.statistics.update();
-    if (name === 'settings') this.settings.update();
+    if (name === 'settings') this.settings.open();
     setTo(this.buttons[name], 'aria-expanded', 'true');
     this.panels[name].open();
     this.update();

@@ -32,6 +32,13 @@ export class Settings {
     this.element.append(this.notice, this.form, this.outcome);
   }
 
+  /** As it is when it is opened: nothing is asked and nothing said any more. */
+  open(): void {
+    this.shape = '';
+    write(this.outcome, '');
+    this.update();
+  }
+
   /** Shows what the device says now. */
   update(): void {
     const { info, device, canAsk } = this.camera;
