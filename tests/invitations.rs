@@ -30,6 +30,15 @@ async fn links_and_lists_say_what_is_so() {
     let (_, _, said) = run(&["grant", "carl", "--token", "--config", config]);
     assert!(!said.contains("9001"), "{said}");
 
+    // Home Assistant has a broker of its own, and shows stills too; what else it may do is said as for everybody.
+    let (_, printed, said) = run(&["grant", "home", "--for", "home-assistant", "--config", config]);
+    let pasted: ViewingLink = printed.trim_end().parse().expect("nothing but a link");
+    assert!(pasted.broker.is_none() && pasted.grant.is_some() && pasted.key.is_some(), "{printed}");
+    assert!(said.contains("Paste") && said.contains("view,snapshot") && !said.contains("9001"), "{said}");
+    let more = ["grant", "house", "--for", "home-assistant", "--rights", "view,control", "--config", config];
+    assert!(run(&more).2.contains("allows view,control"));
+    assert_ne!(run(&["grant", "x", "--for", "home-assistant", "--token", "--config", config]).0, Some(0));
+
     let (_, list, _) = run(&["grants", "--config", config]);
     let row_of = |name: &str| list.lines().find(|row| row.starts_with(name)).expect("a row").to_owned();
     assert!(row_of("anna").ends_with("no end") && !list.contains("revoked"), "{list}");

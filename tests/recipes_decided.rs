@@ -54,6 +54,7 @@ const COMMANDS: &[Row] = &[
     ("docs/configuration.md", "echo O", Runs("the_switch_at_the_device_is_the_printed_one")),
     ("docs/dashboards/README.md", "T=", Runs("the_shells_recipes_do_what_they_say")),
     ("docs/dashboards/README.md", "mosquitto_", Runs("the_shells_recipes_do_what_they_say")),
+    ("docs/dashboards/home-assistant.md", "sudo porthole grant ", Runs("invitations_are_made_as_printed")),
     ("docs/dashboards/prometheus.md", "sudo porthole grant ", Runs("invitations_are_made_as_printed")),
     ("docs/dashboards/whep.md", "gst-launch-1.0 ", Runs("players_play_by_their_recipes")),
     ("docs/dashboards/whep.md", "curl ", Runs("players_play_by_their_recipes")),
@@ -120,6 +121,11 @@ const COMMANDS: &[Row] = &[
 const BLOCKS: &[Row] = &[
     ("README.md", "[mqtt]", Runs("configurations_of_the_docs_are_taken")),
     ("docs/dashboards/README.md", "type: ", Runs("entities_of_the_recipes_are_announced")),
+    (
+        "docs/dashboards/home-assistant.md",
+        "type: picture-entity",
+        Runs("home_assistant_shows_the_camera_live_until_its_grant_is_revoked"),
+    ),
     (
         "docs/dashboards/prometheus.md",
         "scrape_configs:",

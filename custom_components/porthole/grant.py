@@ -31,7 +31,7 @@ class GrantWatch:
     """The issue of one entry."""
 
     def __init__(self, hass: HomeAssistant, entry: ConfigEntry, link: Link) -> None:
-        """Begin with what is in the registry: an issue outlives a restart only until it is raised again."""
+        """Begin with none known; there may be one in the registry."""
         self._hass = hass
         self._entry = entry
         self._link = link
@@ -62,8 +62,7 @@ class GrantWatch:
     @callback
     def works(self) -> None:
         """Take everything back: the device has answered, and its answer was good."""
-        if self.issue is None:
-            return
+        # Also what was raised before this entry was loaded anew, as it is for another link.
         self.issue = None
         ir.async_delete_issue(self._hass, DOMAIN, issue_id(self._entry))
         for flow in list(self._entry.async_get_active_flows(self._hass, {SOURCE_REAUTH})):

@@ -44,17 +44,43 @@ pub(super) struct LinkArgs {
 pub(super) struct GrantArgs {
     /// The grant's name: 1 to 64 letters, digits, - and _
     name: Id,
-    /// What it allows, separated by commas: view, control, snapshot, talk
-    #[arg(long, value_name = "RIGHTS", default_value = "view")]
-    rights: Rights,
+    /// What it allows, separated by commas: view, control, snapshot, talk. Without it, view, and what --for needs
+    #[arg(long, value_name = "RIGHTS")]
+    rights: Option<Rights>,
     /// How long it is good: 30min, 12h, 7d, 4weeks. Without it, until it is revoked
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
     /// Print the grant's bearer token instead of a link: for WHEP players, Prometheus and other programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "user")]
     token: bool,
+    /// Who uses it, to print what is to be pasted there and where
+    #[arg(long = "for", value_name = "WHAT")]
+    user: Option<GrantUser>,
     #[command(flatten)]
     link: LinkArgs,
+}
+
+/// What a grant is made for, where that is no browser.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum GrantUser {
+    /// The integration `custom_components/porthole`, which has a broker of its own.
+    HomeAssistant,
+}
+
+impl GrantUser {
+    /// What it needs: Home Assistant shows a still picture where there is no live one.
+    const fn rights(self) -> &'static str {
+        match self {
+            Self::HomeAssistant => "view,snapshot",
+        }
+    }
+}
+
+impl GrantArgs {
+    fn rights(&self) -> Rights {
+        let usual = self.user.map_or("view", GrantUser::rights);
+        self.rights.clone().or_else(|| usual.parse().ok()).unwrap_or_else(Rights::none)
+    }
 }
 
 #[derive(Args, Debug, Clone)]
@@ -139,11 +165,21 @@ fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
     let config = load(args.link.config.as_deref())?;
     let identity = Identity::load_or_make(&config.device.state_dir)?;
     let store = Store::of(&config.device.state_dir);
-    let (name, rights) = (args.name.clone(), args.rights.clone());
+    let (name, rights) = (args.name.clone(), args.rights());
     let (grant, seed) = store.add(name, rights, args.expires, SystemTime::now())?;
     let token = seed.bearer();
-    let link = link_of(&config, &args.link, &identity, Some((grant.name.clone(), seed)));
-    if args.token {
+    let mut link = link_of(&config, &args.link, &identity, Some((grant.name.clone(), seed)));
+    if args.user == Some(GrantUser::HomeAssistant) {
+        // It goes over the broker that it knows itself.
+        link.broker = None;
+        println!("{link}");
+        eprintln!(
+            "Paste this link in Home Assistant: Settings, Devices & services, where it has found the camera"
+        );
+        eprintln!(
+            "(or Add integration, Porthole). The integration is installed as docs/dashboards/home-assistant.md says."
+        );
+    } else if args.token {
         println!("{token}");
     } else {
         println!("{link}");
@@ -157,7 +193,7 @@ fn make_grant(args: &GrantArgs) -> Result<(), Failure> {
         "Whoever has this {} has the grant. It is shown only now; the device does not keep its secret.",
         if args.token { "token" } else { "link" }
     );
-    if !args.token {
+    if !args.token && args.user.is_none() {
         say_what_is_guessed(&config, &args.link, &link);
     }
     if config.access == AccessMode::Open {

@@ -60,6 +60,9 @@ python_packages() {
       tools/bin/uv pip install --quiet -r "$2"
       "$1/bin/python" components.py >"$1.txt"
       tools/bin/uv pip install --quiet -r "$2" -r "$1.txt"
+      # What was left out has to be there to be imported.
+      echo "MicroVad = None" >"$(echo "$1"/lib/python3.*)/site-packages/pymicro_vad.py"
+      echo "AudioProcessor = None" >"$(echo "$1"/lib/python3.*)/site-packages/pyspeex_noise.py"
     }
     make venv requirements-real.txt
     make fixtures requirements.txt

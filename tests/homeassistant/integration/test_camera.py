@@ -119,7 +119,11 @@ async def test_a_grant_that_is_not_good_is_an_issue_until_it_works_again(
     await again.offer(camera)
     device.signal({"type": "error", "code": code})
     assert (await again.next())["code"] == code
-    # It is made good on the device.
+    # It is made good on the device, and this camera was loaded anew meanwhile, as it is for another link.
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    device.say("availability", "online", retain=True)
+    entry.runtime_data._listening.set()
+    await hass.async_block_till_done()
     last = Viewer(await hass_ws_client(hass))
     await last.offer(camera)
     device.answer()
