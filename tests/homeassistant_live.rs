@@ -85,7 +85,7 @@ impl House {
         let began = Instant::now();
         let moved = house.run(&["move-in", &house.url, &port.to_string(), link]);
         eprintln!("Home Assistant was there after {:.1} s", began.elapsed().as_secs_f32());
-        house.token = moved["access_token"].as_str().expect("a token").to_owned();
+        moved["access_token"].as_str().expect("a token").clone_into(&mut house.token);
         assert_eq!(
             (&moved["title"], &moved["found"]["name"]),
             (&json!("Test camera"), &json!("Test camera"))
