@@ -27,6 +27,7 @@ pub mod relayed_browser;
 pub mod remote;
 pub mod setup;
 pub mod viewer;
+pub mod watcher;
 
 use std::time::Duration;
 
