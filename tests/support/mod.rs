@@ -28,6 +28,7 @@ pub mod remote;
 pub mod setup;
 pub mod viewer;
 pub mod watcher;
+pub mod webcam;
 
 use std::time::Duration;
 
