@@ -76,6 +76,13 @@ impl Lab {
         command.env("LAB_SECONDS", "1800").stdout(Stdio::piped()).spawn().expect("run lab.sh")
     }
 
+    /// The same with a command that reads what it is told.
+    pub fn told(&self, command: &str) -> Child {
+        let mut command = self.command(&["run", command]);
+        command.env("LAB_SECONDS", "1800").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().expect("run lab.sh")
+    }
+
     /// Runs a shell command in the guest.
     pub fn run(&self, command: &str) -> String {
         self.must(&["run", command])

@@ -28,6 +28,8 @@ pub mod relayed_browser;
 pub mod remote;
 pub mod setup;
 pub mod viewer;
+pub mod watcher;
+pub mod webcam;
 
 use std::time::Duration;
 

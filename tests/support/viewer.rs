@@ -179,14 +179,19 @@ impl Dashboard {
         }
     }
 
-    /// Waits for a `state` published after this call that fits.
-    pub async fn new_state(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    /// Forgets every `state` published until now.
+    pub fn forget_state(&mut self) {
         while let Some(message) = self.client.arrived() {
             if message.topic.ends_with("/event") {
                 self.events.push(message.json());
             }
         }
         self.state = None;
+    }
+
+    /// Waits for a `state` published after this call that fits.
+    pub async fn new_state(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.forget_state();
         self.state(what, fits).await
     }
 

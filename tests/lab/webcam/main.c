@@ -21,6 +21,7 @@ static const char help[] =
 	"webcam stall SECONDS         delivers nothing for so long\n"
 	"webcam cut N|garbage N       each N-th compressed picture ends in its middle, or is noise (0: none)\n"
 	"webcam first-garbage on|off  the first picture of each stream is noise\n"
+	"webcam wrong-size on|off     from the next start on: MJPEG pictures of 1280x720, whatever was agreed on\n"
 	"webcam clock SECONDS|still|run  PTS and SCR jump by so much, stand still, or are right again\n"
 	"webcam refuse WIDTH          sizes from this width on do not start: EIO (0: all do)\n"
 	"webcam full on|off           sizes from 1280 on find the bus full: ENOSPC (isoc only)\n"
@@ -70,6 +71,7 @@ static bool obey(const char *command, const char *value) {
 	if (strcmp(command, "cut") == 0) return faults.cut_every = atoi(value), true;
 	if (strcmp(command, "garbage") == 0) return faults.garbage_every = atoi(value), true;
 	if (strcmp(command, "first-garbage") == 0) return faults.first_is_garbage = on(value), true;
+	if (strcmp(command, "wrong-size") == 0) return faults.wrong_size = on(value), true;
 	if (strcmp(command, "clock") == 0) return clock_command(value);
 	if (strcmp(command, "refuse") == 0) return faults.refused_width = atoi(value), true;
 	if (strcmp(command, "full") == 0) return faults.no_bandwidth = on(value), true;

@@ -52,8 +52,9 @@ static const struct recording *recording(void) {
 	struct stat info;
 	int n, file;
 	bool other = chosen.format == H264 && faults.h264[0];
-	snprintf(name, sizeof name, "%dx%d%s%s.%s", chosen_size()->width, chosen_size()->height, other ? "-" : "",
-		 other ? faults.h264 : "", formats[chosen.format].name);
+	bool wrong = chosen.format == MJPG && faults.wrong_size;
+	snprintf(name, sizeof name, "%dx%d%s%s.%s", wrong ? 1280 : chosen_size()->width, wrong ? 720 : chosen_size()->height,
+		 other ? "-" : "", other ? faults.h264 : "", formats[chosen.format].name);
 	for (n = 0; n < 15 && known[n].data; n++)
 		if (strcmp(known[n].name, name) == 0)
 			return &known[n];

@@ -53,6 +53,7 @@ struct faults {
 	int cut_every;          // each n-th compressed picture ends in its middle; 0: none
 	int garbage_every;      // each n-th compressed picture is noise; 0: none
 	bool first_is_garbage;  // the first picture of each stream is noise
+	bool wrong_size;        // MJPEG pictures of 1280x720, whatever was agreed on; from the next start on
 	int64_t clock_shift_us; // added to PTS and SCR
 	bool clock_stands;      // PTS and SCR stay what they were
 	double stalled_until;   // nothing is sent before this time
