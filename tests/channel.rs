@@ -80,8 +80,8 @@ async fn who_may_only_watch_is_told_so_and_is_told_how_things_are() {
     let stats = told(&browser, "m.type === 'stats'").await;
     assert_eq!(stats["rights"], json!(["view"]), "{stats:#}");
     assert_eq!(ask(&browser, &json!({"type": "ping", "t": null})).await["type"], "pong");
-    let state = world.dashboard.new_state("a state", |_| true).await;
-    assert_eq!((&state["streaming"], &state["viewers"]["count"]), (&json!("ON"), &json!(1)), "{state:#}");
+    let whole = world.dashboard.new_state("a state", |_| true).await;
+    assert_eq!((&whole["streaming"], &whole["viewers"]["count"]), (&json!("ON"), &json!(1)), "{whole:#}");
     world.daemon.assert_unharmed();
     browser.close().await;
 }

@@ -128,7 +128,7 @@ impl SetAside {
         if let Some(reason) = self.reason(camera) {
             let failed = failed.join(", ");
             return Some(format!(
-                "the camera does not start in {failed} ({reason}): {mode} is taken until it is plugged in anew"
+                "{mode} is taken until the camera is plugged in anew, as it does not start in {failed}: {reason}"
             ));
         }
         let fault = self.why_encoded(camera).filter(|_| mode.handling != Handling::PassThrough)?;
@@ -209,6 +209,7 @@ mod tests {
         aside.failed(&camera, &modes[1], "its bus is full");
         assert_eq!(aside.left(&camera, &modes), modes[2..]);
         let note = aside.note(&camera, &modes[2]).unwrap();
+        assert!(note.starts_with("YUYV 640x480"), "what is taken outlives a note that is cut short: {note}");
         for part in ["H264 1280x720, MJPG 1280x720", "its bus is full", "YUYV 640x480 is taken"] {
             assert!(note.contains(part), "{note}");
         }
