@@ -202,11 +202,15 @@ async fn it_is_never_without_words_or_a_picture() {
     browser.run("document.body.replaceChildren(); return 0").await;
     add(&browser, &json!({ "link": format!("http://camera/#broker={broker}&device={DEVICE}") })).await;
     assert_live(&browser).await;
+    let before = world.daemon.count("connected to the broker");
     world.broker.kill();
     until(&browser, "words().includes('The picture goes on without it')", &json!(true)).await;
     browser.assert_test_picture_is_live().await;
     world.broker.start_again();
     until(&browser, "camera.state.brokerConnected", &json!(true)).await;
+    // Without a connection it leaves no will, and nobody would say that it is gone.
+    let is_back = |log: &str| (log.matches("connected to the broker").count() > before).then_some(());
+    world.daemon.find("the daemon at the new broker", is_back).await;
     world.daemon.kill();
     until(&browser, "camera.state.phase", &json!("device-offline")).await;
     assert!(browser.run("return words()").await.as_str().is_some_and(|words| words.contains("is offline")));

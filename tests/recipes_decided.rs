@@ -28,6 +28,7 @@ const SYSTEM: &str = "it changes the machine's service; tests/package.rs does so
 const PACKAGES: &str = "apt installs packages; tests/package.rs does so in a machine of its own";
 const LAB: &str = "it starts or talks to a virtual machine; tests/lab.rs does so";
 const SERVER: &str = "it wants a web server; tests/repository.rs has apt read the folder itself";
+const BUNDLER: &str = "it wants a bundler; viewer/test/package.test.ts installs the package, tests/element.rs uses the element so";
 const OTHER_MACHINE: &str =
     "it wants the broker's machine; tests/setup_mosquitto.rs runs what it carries there";
 
@@ -143,6 +144,18 @@ const BLOCKS: &[Row] = &[
     ("docs/install.md", "[Service]", NotHere(SYSTEM)),
     ("docs/links.md", "http://CAMERA:8080/", Shown),
     ("docs/links.md", "porthole-offer-v1", Shown),
+    ("docs/links.md", "…#broker=", Shown),
+    (
+        "docs/links.md",
+        "<iframe",
+        NotHere("a page of another site would have to be served; tests/page_local.rs has the permission"),
+    ),
+    ("viewer/npm/README.md", "<script", NotHere(BUNDLER)),
+    ("viewer/npm/README.md", "<porthole-camera", NotHere(BUNDLER)),
+    ("viewer/npm/README.md", "const camera", NotHere(BUNDLER)),
+    ("viewer/npm/README.md", "camera.addEventListener", NotHere(BUNDLER)),
+    ("viewer/npm/README.md", "await camera.set", NotHere(BUNDLER)),
+    ("viewer/npm/README.md", "const jpeg", NotHere(BUNDLER)),
     ("docs/protocol.md", "viewer  ", Shown),
     ("docs/protocol.md", "const me", Runs("the_viewer_that_the_protocol_prints_shows_the_picture")),
     ("docs/protocol.md", "{", Shown),

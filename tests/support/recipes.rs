@@ -110,8 +110,8 @@ pub fn documents() -> Vec<String> {
         for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
             let name = entry.file_name().into_string().expect("UTF-8");
             let kind = entry.file_type().expect("its kind");
-            let is_ours =
-                !name.starts_with('.') && !matches!(name.as_str(), "target" | "node_modules" | "dist");
+            let is_ours = !name.starts_with('.')
+                && !matches!(name.as_str(), "target" | "node_modules" | "dist" | "dist-npm");
             if kind.is_dir() && is_ours {
                 folders.push(entry.path());
             } else if kind.is_file() && entry.path().extension().is_some_and(|kind| kind == "md") {
