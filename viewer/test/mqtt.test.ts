@@ -63,6 +63,29 @@ test('what a broker says is understood, in whatever pieces it comes', () => {
   }
 });
 
+test('a megabyte of the shortest packets, or of one packet in small pieces, is copied a few times at most', () => {
+  let copied = 0;
+  const { set, slice } = Uint8Array.prototype;
+  Uint8Array.prototype.set = function (from: ArrayLike<number>, at?: number) { copied += from.length; return set.call(this, from, at); };
+  Uint8Array.prototype.slice = function (start?: number, end?: number) { const made = slice.call(this, start, end); copied += made.length; return made; };
+  try {
+    const megabyte = 1024 * 1024;
+    const short = new Uint8Array(megabyte).map((_, at) => (at % 2 === 0 ? 0xd0 : 0));
+    assert.equal(read(short)?.length, megabyte / 2);
+    assert.ok(copied <= 3 * megabyte, `${copied} bytes`);
+    copied = 0;
+    const long = mqtt.publish('t', 'x'.repeat(megabyte - 16));
+    copied = 0;
+    const reader = new mqtt.PacketReader();
+    let got = 0;
+    for (let at = 0; at < long.length; at += 61) got += reader.read(long.subarray(at, at + 61))!.length;
+    assert.equal(got, 1);
+    assert.ok(copied <= 3 * megabyte, `${copied} bytes`);
+  } finally {
+    Object.assign(Uint8Array.prototype, { set, slice });
+  }
+});
+
 test('what is too long, or no MQTT, ends it', () => {
   const body = mqtt.LONGEST_PACKET;
   const head = Uint8Array.of(0x30, (body & 0x7f) | 0x80, ((body >> 7) & 0x7f) | 0x80, body >> 14);

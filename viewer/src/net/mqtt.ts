@@ -49,22 +49,34 @@ export const subscribe = (id: number, filters: readonly string[]): Uint8Array =>
 
 export const unsubscribe = (id: number, filters: readonly string[]): Uint8Array => packet(0xa2, [uint16(id), ...filters.map(string)]);
 
-/** Puts the pieces in which bytes arrive together into packets. */
+/** Puts the pieces in which bytes arrive together into packets. However they are cut, each byte is copied a few times at most. */
 export class PacketReader {
-  private bytes: Uint8Array = NOTHING;
+  private pieces: Uint8Array[] = [];
+  private size = 0;
+  /** With fewer bytes than this there is nothing to be read. */
+  private needed = 2;
 
   /** The packets that are whole by now, or undefined when what came is no MQTT; then nothing after it can be read either. */
   read(bytes: Uint8Array): Packet[] | undefined {
-    this.bytes = this.bytes.length === 0 ? bytes : join([this.bytes, bytes]);
+    if (bytes.length > 0) this.pieces.push(bytes);
+    this.size += bytes.length;
+    if (this.size < this.needed) return [];
+    const all = this.pieces.length === 1 ? bytes : join(this.pieces);
     const packets: Packet[] = [];
-    for (;;) {
-      const length = lengthOf(this.bytes);
+    for (let at = 0; ; ) {
+      const rest = all.subarray(at);
+      const length = lengthOf(rest);
       if (length === 'bad' || (length !== undefined && length.end > LONGEST_PACKET)) return undefined;
-      if (length === undefined || this.bytes.length < length.end) return packets;
-      const packet = parse(this.bytes[0]!, this.bytes.subarray(length.start, length.end));
+      if (length === undefined || rest.length < length.end) {
+        this.pieces = rest.length > 0 ? [rest.slice()] : [];
+        this.size = rest.length;
+        this.needed = length?.end ?? rest.length + 1;
+        return packets;
+      }
+      const packet = parse(rest[0]!, rest.subarray(length.start, length.end));
       if (!packet) return undefined;
       packets.push(packet);
-      this.bytes = this.bytes.slice(length.end);
+      at += length.end;
     }
   }
 }
