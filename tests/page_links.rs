@@ -4,8 +4,10 @@ mod support;
 
 use serde_json::{Value, json};
 use support::browser::Browser;
-use support::daemon::Daemon;
-use support::free_ports;
+use support::daemon::{Daemon, Settings};
+use support::{free_ports, invited};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// Everything in which a browser keeps what a page gives it, as text, but for the tab's own storage.
 const KEPT_BY_THE_BROWSER: &str = "
@@ -54,6 +56,53 @@ async fn the_secret_leaves_the_address_bar_and_a_reload_still_shows_the_picture(
     assert_eq!(refused["code"], "no-secret", "{refused:#}");
     let words = browser.words().await;
     assert!(words.contains("address bar"), "{words}");
+    browser.close().await;
+}
+
+/// A page of another origin on the same host, which browsers give the same storage: with the camera's page in a frame.
+async fn framing(page: &str) -> String {
+    let body = format!("<!doctype html><iframe src={page:?} style='width:600px;height:400px'></iframe>");
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                // One that asks for nothing is answered nothing; one that hangs up is no matter.
+                if stream.read(&mut [0; 4096]).await.is_ok_and(|bytes| bytes > 0) {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    format!("http://{address}/")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_of_another_origin_is_shown_no_camera_that_was_kept() {
+    let Some(browser) = Browser::start().await else { return };
+    let ports: [u16; 2] = free_ports();
+    let [mqtt, websocket] = ports.map(|port| format!("127.0.0.1:{port}"));
+    let settings = Settings::new("embedded").text("access.mode", "grants");
+    let settings = settings.text("broker.listen", mqtt).text("broker.websocket", websocket);
+    let daemon = Daemon::run(settings);
+    let page = daemon.page().await;
+    let link = invited::grant(&daemon, "guest", &["--rights", "view,control"]).await;
+    let link = format!("{page}#{}", link.to_string().split_once('#').expect("a fragment").1);
+    browser.open(&link).await;
+    browser.phase("live").await;
+    press(&browser, "Keep this camera on this device").await;
+    browser.open_tab(&page).await;
+    browser.phase("live").await;
+    browser.open_tab(&framing(&page).await).await;
+    browser.client.enter_frame(0).await.expect("the frame");
+    let refused = browser.phase("refused").await;
+    assert_eq!(refused["code"], "no-invitation", "{refused:#}");
+    assert_eq!(browser.run("return document.getElementById('keep').hidden").await, true);
     browser.close().await;
 }
 

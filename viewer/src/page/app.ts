@@ -9,10 +9,11 @@ import { KeepButton } from './kept.ts';
 import { fetchServed } from './served.ts';
 import { Single } from './single.ts';
 import { textsFor } from '../texts/index.ts';
+import { isFramedByOthers } from '../ui/screen.ts';
 
 const pageStart = performance.now();
 document.documentElement.lang = textsFor().lang;
-const links = new Links(() => sessionStorage, () => localStorage);
+const links = new Links(() => sessionStorage, keptOnDevice);
 const opened = links.open(location.hash);
 let grid: Grid | undefined;
 let fields: Fields = opened.cameras[0]!;
@@ -29,6 +30,12 @@ const porthole = {
   },
 };
 Object.assign(window, { porthole });
+
+/** What is kept here opens for who opens the page, and not for another site that shows it in a frame. */
+function keptOnDevice(): Storage {
+  if (isFramedByOthers()) throw new Error('a frame of another site');
+  return localStorage;
+}
 
 /** In place of what is there: no further copy of a link in the history. */
 function toAddress(hash: string): void {

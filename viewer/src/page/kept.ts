@@ -3,6 +3,7 @@
 import type { Fields } from '../core/link.ts';
 import type { Links } from './keep.ts';
 import { textsFor } from '../texts/index.ts';
+import { isFramedByOthers } from '../ui/screen.ts';
 
 export class KeepButton {
   constructor(
@@ -32,7 +33,7 @@ export class KeepButton {
   private show(): void {
     const kept = this.links.isKept(this.cameras);
     const text = textsFor().page[this.cameras.length > 1 ? (kept ? 'forgetAll' : 'keepAll') : kept ? 'forget' : 'keep'];
-    this.button.hidden = this.cameras.length === 0 || this.cameras.some(({ device, broker }) => !device || !broker);
+    this.button.hidden = isFramedByOthers() || this.cameras.length === 0 || this.cameras.some(({ device, broker }) => !device || !broker);
     this.button.setAttribute('aria-pressed', String(kept));
     this.button.setAttribute('aria-label', text);
     this.button.title = text;

@@ -65,7 +65,8 @@ export function mayChange({ rights, info }: Camera): boolean {
   return (rights?.has('control') ?? false) && (info.access === 'grants' || !isFramedByOthers());
 }
 
-function isFramedByOthers(): boolean {
+/** Whether this is a frame of a page from another origin, which nobody may have meant to see. */
+export function isFramedByOthers(): boolean {
   try {
     return window.top !== window && window.top?.location.origin !== location.origin;
   } catch {
