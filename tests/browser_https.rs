@@ -4,19 +4,14 @@ mod support;
 
 use support::browser::Browser;
 use support::certificates::Certificates;
-use support::daemon::{DEVICE, Daemon, Settings};
+use support::daemon::{DEVICE, Daemon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_over_https_shows_the_picture() {
     let certificates = Certificates::new();
     // The certificate is not what is tested here; a browser does without mixing whatever signed it.
     let Some(browser) = Browser::start_with(&["--ignore-certificate-errors"]).await else { return };
-    let settings = Settings::new("embedded")
-        .text("broker.listen", "127.0.0.1:0")
-        .text("broker.websocket", "127.0.0.1:0")
-        .path("http.tls_cert_file", &certificates.path("server.pem"))
-        .path("http.tls_key_file", &certificates.path("server.key"));
-    let mut daemon = Daemon::run(settings);
+    let mut daemon = Daemon::run(certificates.settings());
     let page = daemon.page().await.replace("http://", "https://");
     browser.open(&format!("{page}#device={DEVICE}")).await;
     browser.phase("live").await;

@@ -261,12 +261,7 @@ async fn over_whep_it_needs_no_broker() {
 async fn a_page_over_https_shows_it_in_the_same_way() {
     let certificates = Certificates::new();
     let Some(browser) = Browser::start_with(&["--ignore-certificate-errors"]).await else { return };
-    let settings = Settings::new("embedded")
-        .text("broker.listen", "127.0.0.1:0")
-        .text("broker.websocket", "127.0.0.1:0")
-        .path("http.tls_cert_file", &certificates.path("server.pem"))
-        .path("http.tls_key_file", &certificates.path("server.key"));
-    let mut daemon = Daemon::run(settings);
+    let mut daemon = Daemon::run(certificates.settings());
     let site = daemon.page().await.replace("http://", "https://");
     prepare(&browser, &format!("{site}viewer.json"), &site).await;
     add(&browser, &json!({ "broker": "ws://192.0.2.1:9001/", "device": DEVICE })).await;

@@ -112,12 +112,7 @@ async fn read(stream: &mut TlsStream<TcpStream>, enough: impl Fn(&[u8]) -> bool)
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_broker_is_reached_through_the_page() {
     let certificates = Certificates::new();
-    let settings = Settings::new("embedded")
-        .text("broker.listen", "127.0.0.1:0")
-        .text("broker.websocket", "127.0.0.1:0")
-        .path("http.tls_cert_file", &certificates.path("server.pem"))
-        .path("http.tls_key_file", &certificates.path("server.key"));
-    let mut daemon = Daemon::run(settings);
+    let mut daemon = Daemon::run(certificates.settings());
     let site = Site::of(&daemon.page().await);
     let told = "GET /viewer.json HTTP/1.1\r\nHost: camera.local:8443\r\nConnection: close\r\n\r\n";
     let told = ask(&site, &certificates, told).await.expect("an answer").json();

@@ -7,9 +7,7 @@ mod support;
 use std::path::Path;
 
 use bar_page::World;
-use fantoccini::wd::WebDriverCompatibleCommand;
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const SIZES: [(&str, u32, u32); 2] = [("phone", 360, 740), ("wall", 2560, 1440)];
 /// The keys that open them.
@@ -67,12 +65,12 @@ async fn open(world: &World, key: &str) {
 /// A screen of this size, in light or dark.
 async fn look(world: &World, width: u32, height: u32, scheme: &str) {
     let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-    devtools(world, "Emulation.setDeviceMetricsOverride", size).await;
+    world.browser.devtools("Emulation.setDeviceMetricsOverride", size).await;
     let features = json!([
         {"name": "prefers-color-scheme", "value": scheme},
         {"name": "prefers-reduced-motion", "value": "reduce"},
     ]);
-    devtools(world, "Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    world.browser.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     world.browser.a_moment().await;
 }
 
@@ -81,24 +79,4 @@ async fn keep_screenshot(world: &World, name: &str) {
     let Some(directory) = std::env::var_os("PORTHOLE_TEST_SCREENSHOTS") else { return };
     let png = world.browser.client.screenshot().await.expect("a screenshot");
     std::fs::write(Path::new(&directory).join(format!("{name}.png")), png).expect("write the screenshot");
-}
-
-async fn devtools(world: &World, name: &'static str, params: Value) {
-    world.browser.client.issue_cmd(Devtools { name, params }).await.expect("the browser does it");
-}
-
-#[derive(Debug)]
-struct Devtools {
-    name: &'static str,
-    params: Value,
-}
-
-impl WebDriverCompatibleCommand for Devtools {
-    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
-    }
-
-    fn method_and_body(&self, _: &url::Url) -> (Method, Option<String>) {
-        (Method::POST, Some(json!({ "cmd": self.name, "params": self.params }).to_string()))
-    }
 }

@@ -333,16 +333,18 @@ impl Browser {
 
     /// Runs JavaScript in every page before the page's own.
     pub async fn before_each_page(&self, source: &str) {
-        let command =
-            Devtools { name: "Page.addScriptToEvaluateOnNewDocument", params: json!({ "source": source }) };
-        self.client.issue_cmd(command).await.expect("the browser takes a script");
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source })).await;
+    }
+
+    /// A command of Chromium's own.
+    pub async fn devtools(&self, name: &'static str, params: Value) {
+        self.client.issue_cmd(Devtools { name, params }).await.expect("the browser does it");
     }
 
     /// What the person has said of a permission of this origin: `prompt`, `granted` or `denied`.
     pub async fn permission(&self, origin: &str, name: &str, setting: &str) {
         let params = json!({ "permission": { "name": name }, "setting": setting, "origin": origin });
-        let command = Devtools { name: "Browser.setPermission", params };
-        self.client.issue_cmd(command).await.expect("the browser takes a permission");
+        self.devtools("Browser.setPermission", params).await;
     }
 
     /// Stops all of its processes where they are, as a machine that goes to sleep does.

@@ -6,6 +6,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 
+use super::daemon::Settings;
+
 /// PEM files in a directory of their own, removed on drop.
 pub struct Certificates {
     dir: tempfile::TempDir,
@@ -43,6 +45,15 @@ impl Certificates {
     /// One of `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// A daemon with its own broker, all of it behind `https` with the server's certificate.
+    pub fn settings(&self) -> Settings {
+        Settings::new("embedded")
+            .text("broker.listen", "127.0.0.1:0")
+            .text("broker.websocket", "127.0.0.1:0")
+            .path("http.tls_cert_file", &self.path("server.pem"))
+            .path("http.tls_key_file", &self.path("server.key"))
     }
 
     /// The directory.
