@@ -67,8 +67,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let _ = self.follower.kill();
-        let _ = self.follower.wait();
+        Lab::end(&mut self.follower);
     }
 }
 
@@ -100,8 +99,7 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
+        Lab::end(&mut self.shell);
     }
 }
 

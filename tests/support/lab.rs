@@ -1,5 +1,6 @@
 //! The lab machine, as a test uses it: a guest with cameras, in a network namespace of the test's own.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -73,14 +74,26 @@ impl Lab {
     /// Starts a shell command in the guest, whose output is read while it runs.
     pub fn started(&self, command: &str) -> Child {
         let mut command = self.command(&["run", command]);
-        command.env("LAB_SECONDS", "1800").stdout(Stdio::piped()).spawn().expect("run lab.sh")
+        command
+            .env("LAB_SECONDS", "1800")
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("run lab.sh")
     }
 
     /// The same with a command that reads what it is told.
     pub fn told(&self, command: &str) -> Child {
         let mut command = self.command(&["run", command]);
-        command.env("LAB_SECONDS", "1800").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env("LAB_SECONDS", "1800").stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         command.spawn().expect("run lab.sh")
+    }
+
+    /// Ends one of [`Self::started`] or [`Self::told`] with all that it has started here.
+    pub fn end(child: &mut Child) {
+        let group = format!("-{}", child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = child.wait();
     }
 
     /// Runs a shell command in the guest.
