@@ -9,7 +9,7 @@ use std::path::Path;
 use bar_page::World;
 use serde_json::json;
 
-const SIZES: [(&str, u32, u32); 2] = [("phone", 360, 740), ("wall", 2560, 1440)];
+const SIZES: [(&str, u32, u32); 3] = [("phone", 360, 740), ("low", 1000, 420), ("wall", 2560, 1440)];
 /// The keys that open them.
 const PANELS: [(&str, &str); 4] = [("", "picture"), ("e", "settings"), ("i", "statistics"), ("?", "keys")];
 const ESCAPE: &str = "\u{e00c}";
@@ -18,6 +18,14 @@ const ESCAPE: &str = "\u{e00c}";
 const AXE: &str = "
     const { violations } = await axe.run(document, { rules: { 'video-caption': { enabled: false } } });
     return violations.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => [html.slice(0, 200), failureSummary])]);";
+
+/// What lies over an open panel's button to close it, where a finger would touch it.
+const OVER_CLOSE: &str = "
+    const close = inBar('.ui-panel:not([hidden]) > header button');
+    if (!close) return null;
+    const { left, top, width, height } = close.getBoundingClientRect();
+    const over = document.elementFromPoint(left + width / 2, top + height / 2);
+    return over.shadowRoot ? null : over.outerHTML.slice(0, 200);";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_kept_out_by_how_the_page_is_made() {
@@ -39,6 +47,8 @@ async fn nobody_is_kept_out_by_how_the_page_is_made() {
                 look(&world, width, height, scheme).await;
                 for (key, panel) in PANELS {
                     open(&world, key).await;
+                    let over = world.browser.run(OVER_CLOSE).await;
+                    assert_eq!(over, json!(null), "over Close of {panel} on a {screen}");
                     let found = world.browser.run_async(AXE).await;
                     assert_eq!(found, json!([]), "{panel} on a {screen}, {scheme}, {language}: {found:#}");
                     keep_screenshot(&world, &format!("page-{panel}-{screen}-{scheme}-{language}")).await;
