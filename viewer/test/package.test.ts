@@ -70,7 +70,7 @@ test('the manifest knows each attribute, and what the element has is declared', 
   const manifest = JSON.parse(readFileSync('npm/custom-elements.json', 'utf8')) as { modules: { declarations: Record<string, { name: string }[]>[] }[] };
   const element = manifest.modules[0]!.declarations[0]!;
   assert.deepEqual(element['attributes']!.map(({ name }) => name).sort(), [...PLACE, 'controls'].sort());
-  const styles = readFileSync('src/element/element.css', 'utf8');
+  const styles = ['element/element.css', 'ui/bar.css'].map((file) => readFileSync(`src/${file}`, 'utf8')).join('\n');
   const properties = [...new Set([...styles.matchAll(/var\((--porthole-[a-z-]+)/g)].map(([, name]) => name!))].sort();
   assert.deepEqual(element['cssProperties']!.map(({ name }) => name).sort(), properties);
   const types = readFileSync('npm/porthole-camera.d.ts', 'utf8');
