@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod audio;
 mod broker;
 mod camera;
 mod dashboard;
@@ -37,7 +38,7 @@ use figment::Figment;
 use serde::Deserialize;
 
 use crate::access::offer_authorizer::AccessMode;
-use crate::media::MediaConfig;
+use crate::media::{AudioConfig, MediaConfig};
 pub use broker::Broker;
 pub use dashboard::{Commands, Dashboard, Snapshots};
 pub use device::Device;
@@ -71,6 +72,8 @@ pub struct Config {
     pub scenes: BTreeMap<String, Scene>,
     /// The rest of `[video]`
     pub video: Video,
+    /// `[audio]`
+    pub audio: AudioConfig,
     /// `[viewers]`
     pub viewers: Viewers,
     /// `[access] mode`
@@ -99,6 +102,7 @@ struct RawConfig {
     mqtt: mqtt::RawMqtt,
     camera: camera::RawCamera,
     video: video::RawVideo,
+    audio: audio::RawAudio,
     viewers: viewers::RawViewers,
     access: access::RawAccess,
     http: http::RawHttp,
@@ -120,6 +124,7 @@ impl RawConfig {
             media,
             scenes: scene::checked(&self.camera.scene)?,
             video,
+            audio: audio::checked(&self.audio)?,
             viewers,
             access,
             mqtt: mqtt::checked(self.mqtt, flavour, moved)?,

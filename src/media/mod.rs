@@ -15,6 +15,7 @@
 //! | `plan` | which camera, mode and encoder: one plan that the pipeline follows |
 //! | `still` | still pictures as JPEG |
 //! | `pipeline` | the running pipelines of both renditions, up to the fan-out |
+//! | `audio` | sound: the microphone to Opus, and what viewers say to the speaker |
 //! | `life` | when the camera runs, and the thread that owns everything that may block |
 //!
 //! [`Media`] is the handle. Decisions are pure functions and state machines that take the time as an argument.
@@ -23,6 +24,7 @@
     allow(clippy::disallowed_methods, reason = "a thread of its own, and drivers that block by nature")
 )]
 
+pub mod audio;
 pub mod board;
 mod capture;
 mod elements;
@@ -41,6 +43,7 @@ pub mod status;
 mod still;
 mod test_picture;
 
+pub use audio::{Audio, AudioConfig, AudioState, AudioStatus};
 pub use board::board;
 pub use capture::camera::{CameraInfo, CaptureApi};
 pub use capture::choice::{DeviceChoice, FormatChoice};
