@@ -264,5 +264,8 @@ impl MediaSender {
 }
 
 #[cfg(test)]
+#[path = "media_sender_audio_tests.rs"]
+mod audio_tests;
+#[cfg(test)]
 #[path = "media_sender_tests.rs"]
 mod tests;
