@@ -163,7 +163,6 @@ const statistics: Texts['statistics'] = {
   path: 'Weg',
   encoder: 'Encoder',
   size: 'Größe',
-  sound: 'Ton',
   audioBitrate: 'Bitrate des Tons',
   audioLoss: 'Verlorene Pakete des Tons',
   audioDelay: 'Ton wartet',
@@ -189,8 +188,8 @@ const sound: Texts['sound'] = {
 };
 
 const talk: Texts['talk'] = {
-  talk: 'Zum Sprechen halten',
-  stop: 'Nicht mehr sprechen',
+  talk: 'Sprechen',
+  hold: 'Zum Sprechen halten',
   starting: 'Einen Moment…',
   on: 'Man hört Sie.',
   busy: 'Jemand anderes spricht.',

@@ -167,7 +167,6 @@ const statistics = {
   path: 'Path',
   encoder: 'Encoder',
   size: 'Size',
-  sound: 'Sound',
   audioBitrate: 'Sound\'s bit rate',
   audioLoss: 'Sound\'s lost packets',
   audioDelay: 'Sound waits',
@@ -196,8 +195,8 @@ const sound = {
 
 /** Talking to the device's loudspeaker. */
 const talk = {
-  talk: 'Hold to talk',
-  stop: 'Stop talking',
+  talk: 'Talk',
+  hold: 'Hold to talk',
   starting: 'One moment…',
   on: 'You are heard.',
   busy: 'Somebody else is speaking.',

@@ -28,7 +28,7 @@ export class Statistics {
   private readonly path: HTMLElement;
   private readonly encoder: HTMLElement;
   private readonly size: HTMLElement;
-  private readonly sound: HTMLElement;
+  private readonly sound = make('p', { class: 'ui-quiet', part: 'sound-state' });
 
   constructor(private readonly camera: Camera, private readonly texts: Texts) {
     const t = texts.statistics;
@@ -56,8 +56,7 @@ export class Statistics {
     this.path = row(t.path);
     this.encoder = row(t.encoder);
     this.size = row(t.size);
-    this.sound = row(t.sound);
-    this.element.append(list, make('p', { class: 'ui-quiet' }, t.lastMinute));
+    this.element.append(list, this.sound, make('p', { class: 'ui-quiet' }, t.lastMinute));
   }
 
   update(now = performance.now()): void {
@@ -76,9 +75,7 @@ export class Statistics {
       setTo(svg, 'aria-label', known ? t.minute(say(known.least), say(known.most), say(known.last)) : t.noMinute);
     }
     const last = samples.at(-1);
-    const sound = microphoneWords(this.camera.info, this.camera.device, this.texts);
-    hideRow(this.sound, sound === undefined);
-    write(this.sound, sound ?? '');
+    write(this.sound, microphoneWords(this.camera.info, this.camera.device, this.texts) ?? '');
     write(this.path, this.pathWords(last));
     write(this.encoder, last?.encoder ?? t.unknown);
     write(this.size, last?.width && last.height ? `${last.width} × ${last.height}` : t.unknown);

@@ -44,9 +44,8 @@ export class TalkButton {
     const { state, can, trouble } = talking;
     const t = texts.talk;
     element.hidden = !can && state === 'off';
-    const label = state === 'off' ? t.talk : t.stop;
-    setTo(element, 'aria-label', label);
-    setTo(element, 'title', `${label} (${TALK_KEY.toUpperCase()})`);
+    setTo(element, 'aria-label', t.talk);
+    setTo(element, 'title', `${t.hold} (${TALK_KEY.toUpperCase()})`);
     setTo(element, 'aria-pressed', state === 'off' ? 'false' : 'true');
     setTo(element, 'data-talking', state === 'on');
     write(this.words, talkWords(talking, texts));
