@@ -161,7 +161,8 @@ test('how the microphone and the loudspeaker are is said in words', () => {
   for (const texts of [en, de]) {
     assert.match(troubleWords({ ok: false, error: 'insecure' }, texts), /https/);
     assert.equal(troubleWords({ ok: false, error: '__proto__' }, texts), texts.talk.trouble['no-answer']);
-    assert.match(troubleWords({ ok: false, error: 'x', message: 'a mouse is in it' }, texts), /a mouse is in it$/);
+    for (const error of ['x', 'unsupported']) assert.match(troubleWords({ ok: false, error, message: 'a mouse is in it' }, texts), /a mouse is in it$/);
+    assert.equal(troubleWords({ ok: false, error: 'busy', message: 'in English' }, texts), texts.talk.trouble['busy']);
   }
 });
 

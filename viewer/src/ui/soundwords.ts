@@ -32,6 +32,7 @@ export function talkWords({ state, busy }: Talking, { talk: t }: Texts): string 
 /** Why somebody could not talk, or was not heard any more. */
 export function troubleWords({ error, message }: Reply, { talk: t, settings }: Texts): string {
   const known = new Map(Object.entries(t.trouble)).get(error ?? '');
-  if (known !== undefined) return known;
+  // Of what does not work there the device knows more.
+  if (known !== undefined && !(error === 'unsupported' && message)) return known;
   return message ? settings.says(message) : (t.trouble['no-answer'] ?? '');
 }
