@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Right } from '../src/camera.ts';
 import { sampleOf } from '../src/core/samples.ts';
-import { lacksSound, soundOffered } from '../src/core/sound.ts';
+import { lacksSound, soundOffered, withStereo } from '../src/core/sound.ts';
 import { parseState } from '../src/core/status.ts';
 import { canSetVolume, setSound, setVolume } from '../src/element/sounding.ts';
 import { newsOf } from '../src/net/channel.ts';
@@ -40,6 +40,14 @@ test('an offer that is made anew is not sent before it is there, and one that is
   assert.deepEqual(did(live.on({ type: 'peer-outgrown', attempt: live.attempt })), ['make-peer']);
   const refused = new World().start();
   assert.deepEqual(did(refused.on({ type: 'peer-outgrown', attempt: refused.attempt })), [], 'its offer is not out');
+});
+
+test('both channels of Opus are asked for, once, and nothing else is changed', () => {
+  const offer = (fmtp: string) => `m=audio 9 X 111 63\r\na=rtpmap:111 opus/48000/2\r\n${fmtp}a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n`;
+  assert.equal(withStereo(offer('a=fmtp:111 minptime=10;useinbandfec=1\r\n')), offer('a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n'));
+  for (const fmtp of ['a=fmtp:111 stereo=1;useinbandfec=1\r\n', 'a=fmtp:111 useinbandfec=1;stereo=0\r\n', '']) assert.equal(withStereo(offer(fmtp)), offer(fmtp));
+  assert.match(withStereo(offer('a=fmtp:111 sprop-stereo=1\r\n')), /sprop-stereo=1;stereo=1\r\n/);
+  assert.equal(withStereo('m=video 9 X 96\r\n'), 'm=video 9 X 96\r\n');
 });
 
 interface FakeTransceiver {

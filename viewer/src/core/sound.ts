@@ -17,6 +17,13 @@ export function soundOffered(info: Info, rights: ReadonlySet<Right> | undefined,
   return info.audio === true || has('audio') ? 'recvonly' : undefined;
 }
 
+/** Says of each Opus in an offer that both channels are wanted: some browsers play one alone where it is not said (RFC 7587, section 6.1). */
+export function withStereo(sdp: string): string {
+  return [...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000\/2\r?$/gim)].reduce((text, [, type]) => (
+    text.replace(new RegExp(`^a=fmtp:${type} (?!(?:[^\\r\\n]*;)?\\s*stereo=)[^\\r\\n]+`, 'm'), (line) => `${line};stereo=1`)
+  ), sdp);
+}
+
 const WEIGHT = { recvonly: 1, sendrecv: 2 };
 
 /** Whether an offer with `has` lacks something of what is wanted. */

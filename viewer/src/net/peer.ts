@@ -4,7 +4,7 @@ import { captureTime, DeviceClock, type Captured } from '../core/delay.ts';
 import type { IceServer } from '../core/link.ts';
 import { offersH264, type Candidate } from '../core/signal.ts';
 import type { Figures } from '../core/samples.ts';
-import type { SoundOffered } from '../core/sound.ts';
+import { withStereo, type SoundOffered } from '../core/sound.ts';
 import type { Event } from '../core/state.ts';
 import { LABEL } from './channel.ts';
 
@@ -79,11 +79,24 @@ export class Peer {
       const offer = await this.pc.createOffer();
       if (isOld()) return;
       if (!offersH264(offer.sdp ?? '')) return this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-h264' });
-      await this.pc.setLocalDescription(offer);
+      await this.describe(offer);
       if (!isOld()) this.report({ type: 'peer-ready', attempt: this.attempt });
     } catch (error) {
       if (!isOld()) this.noOffer(error);
     }
+  }
+
+  /** With both channels, where the browser lets its offer be changed; else as it is. */
+  private async describe(offer: RTCSessionDescriptionInit): Promise<void> {
+    const sdp = withStereo(offer.sdp ?? '');
+    if (sdp !== offer.sdp) {
+      try {
+        return await this.pc.setLocalDescription({ type: 'offer', sdp });
+      } catch (error) {
+        console.debug('porthole: one channel of sound', error);
+      }
+    }
+    await this.pc.setLocalDescription(offer);
   }
 
   /** A section without a track: nothing is sent, and no microphone opened, before somebody speaks. */
