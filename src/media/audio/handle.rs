@@ -26,6 +26,7 @@ struct Inner {
 impl Audio {
     /// Starts it: the microphone runs while `fanout` has subscriptions, the speaker while `voices` come. An absent or busy card is no
     /// error: it is waited for. `is_on` is `set/audio` and the privacy switch together. Must be called inside a tokio runtime.
+    #[allow(clippy::unnecessary_wraps, reason = "what starts it can fail")]
     pub fn start(
         config: AudioConfig,
         fanout: AudioFanout,
