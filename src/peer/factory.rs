@@ -13,6 +13,7 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use tokio::sync::mpsc;
 
 use super::channel::{ChannelEvent, MAX_MESSAGE_BYTES};
+use super::connect::audio::AudioAbility;
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
@@ -21,9 +22,11 @@ use super::error::PeerError;
 use super::net::server_url::look_up;
 use super::net::tcp_port;
 use super::rtp::keys::{KeyProvider, Keys};
+use super::sound::AudioParts;
 use super::stats::SessionStats;
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
+use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 
 /// A peer that has been silent this long is `disconnected`; [`ICE_FAILED`] later it is gone.
@@ -50,6 +53,7 @@ pub struct Factory {
     certificate: Option<RTCCertificate>,
     playout_delay_ms: u32,
     channels: Option<mpsc::Sender<ChannelEvent>>,
+    audio: Option<AudioParts>,
 }
 
 impl Factory {
@@ -72,7 +76,7 @@ impl Factory {
         let listeners = ice.tcp_port.map(tcp_port::bind).transpose()?.unwrap_or_default();
         let driver =
             Driver::start(ice.clone(), listeners, look_up, &tasks.child()).map_err(PeerError::Thread)?;
-        Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0, channels: None })
+        Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0, channels: None, audio: None })
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
@@ -87,6 +91,22 @@ impl Factory {
     pub fn with_channels(mut self, channels: mpsc::Sender<ChannelEvent>) -> Self {
         self.channels = Some(channels);
         self
+    }
+
+    /// The same with sound, where viewers offer any.
+    #[must_use]
+    pub fn with_audio(mut self, audio: AudioParts) -> Self {
+        self.audio = Some(audio).filter(|audio| audio.has_microphone || audio.has_speaker);
+        self
+    }
+
+    /// What a session of `grant` can have of sound now.
+    pub(in crate::peer) fn audio_ability(&self, grant: Option<&Id>) -> AudioAbility {
+        self.audio.as_ref().map_or_else(AudioAbility::default, |audio| AudioAbility {
+            sends: audio.has_microphone,
+            is_stereo: audio.is_stereo,
+            receives: audio.has_speaker && (audio.may_talk)(grant),
+        })
     }
 
     /// The same with the certificate that `state_dir` keeps, made there at the first start.
@@ -125,8 +145,8 @@ impl Factory {
             None => self.fanout.clone(),
         };
         let (public_ip, playout_delay_ms) = (self.ice.public_ip, self.playout_delay_ms);
-        let channels = self.channels.clone();
-        let parts = PeerParts { pc, track, keys, fanout, live, channels, public_ip, playout_delay_ms };
+        let (channels, audio) = (self.channels.clone(), self.audio.clone());
+        let parts = PeerParts { pc, track, keys, fanout, live, channels, audio, public_ip, playout_delay_ms };
         self.driver.open(parts).await
     }
 

@@ -21,6 +21,7 @@ pub mod receiver;
 mod rtp;
 mod send;
 mod session;
+mod sound;
 mod stats;
 
 pub use bwe::control::ViewerControl;
@@ -32,4 +33,5 @@ pub(crate) use own_h264::can_be_shown;
 pub use send::packetizer::packetize;
 pub(crate) use session::camera_refusal;
 pub use session::{NewSession, Replies, SessionCommand, Signer, run};
+pub use sound::{AudioParts, MayTalk};
 pub use stats::{EndReason, PathStats, Sent, SessionStats};
