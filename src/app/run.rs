@@ -22,6 +22,7 @@ use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{adapt, address, memory_trimmer};
 use crate::access::offer_authorizer::OfferAuthorizer;
+use crate::access::permissions::Privilege;
 use crate::base::durable_file::DurableFile;
 use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
@@ -70,7 +71,8 @@ pub(super) fn run(
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
     let (channel_tx, channel_events) = mpsc::channel(CHANNEL_QUEUE);
-    let factory = Arc::new(factory(config, &fanout, &groups.all)?.with_channels(channel_tx));
+    let factory = factory(config, &fanout, &groups.all)?.with_channels(channel_tx);
+    let factory = Arc::new(with_sound(factory, &sound, &authenticator));
     let parts = SessionParts {
         max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
@@ -165,6 +167,16 @@ fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factor
     Ok(Factory::new(config.ice.clone(), fanout.clone(), tasks)?
         .with_playout_delay_ms(config.video.playout_delay_ms)
         .with_certificate_of(&config.device.state_dir)?)
+}
+
+/// The factory with sound, where there is any. Rights are looked up at each offer and packet of a voice.
+fn with_sound(factory: Factory, sound: &Sound, authenticator: &Arc<GrantAuthenticator>) -> Factory {
+    if !sound.is_configured() {
+        return factory;
+    }
+    let authenticator = Arc::clone(authenticator);
+    factory
+        .with_audio(sound.parts(Arc::new(move |grant| authenticator.permit(grant, Privilege::Talk).is_ok())))
 }
 
 /// Looks after the daemon's health from now on.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::base::tasks::{EndedEarly, TaskGroup};
 use crate::dashboard::sound::SoundState;
 use crate::media::{Audio, AudioConfig, AudioState, AudioStatus};
+use crate::peer::{AudioParts, MayTalk};
 use crate::stream::{AudioFanout, Speaker, SpokenPacket, Talk};
 
 /// What has to be on for a card to be opened.
@@ -39,7 +40,9 @@ struct Shared {
     status: watch::Receiver<AudioStatus>,
     ended_early: watch::Receiver<Option<EndedEarly>>,
     switches: watch::Sender<Switches>,
+    fanout: AudioFanout,
     talk: Talk,
+    is_stereo: bool,
     has_microphone: bool,
     has_speaker: bool,
 }
@@ -67,11 +70,26 @@ impl Sound {
             status,
             ended_early: tasks.ended_early(),
             switches: watch::Sender::new(switches),
+            fanout,
             talk,
+            is_stereo: config.channels == 2,
             has_microphone: config.has_microphone(),
             has_speaker: config.has_speaker(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// What connections need of it. `may_talk`: whether a session of this grant may talk now.
+    pub fn parts(&self, may_talk: MayTalk) -> AudioParts {
+        let Shared { fanout, talk, is_stereo, has_microphone, has_speaker, .. } = &*self.shared;
+        AudioParts {
+            fanout: fanout.clone(),
+            talk: talk.clone(),
+            has_microphone: *has_microphone,
+            is_stereo: *is_stereo,
+            has_speaker: *has_speaker,
+            may_talk,
+        }
     }
 
     /// The way to the speaker.
