@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { SOUND } from '../src/element/sounding.ts';
 import { PLACE } from '../src/element/source.ts';
 
 // The working directory is this package's (test.mjs).
@@ -48,6 +49,10 @@ test('the npm package has its files, and its types resolve', () => {
     const camera: PortholeCamera = document.createElement('porthole-camera');
     ${PLACE.map((name) => `camera.${name} = 'text'; camera.${name} = null;`).join('\n')}
     camera.controls = true;
+    camera.muted = false;
+    camera.volume = 0.5;
+    camera.addEventListener('talk', ({ detail }) => { const state: 'off' | 'starting' | 'on' = detail.state; console.log(state, detail.trouble?.error); });
+    void camera.talk(!camera.talking.busy);
     camera.addEventListener('state', ({ detail }) => { const phase: 'live' | string = detail.phase; console.log(phase, detail.text); });
     const reply: Promise<Reply> = camera.set('bitrate', 900);
     // @ts-expect-error: there is no such method
@@ -69,7 +74,7 @@ test('the npm package has its files, and its types resolve', () => {
 test('the manifest knows each attribute, and what the element has is declared', () => {
   const manifest = JSON.parse(readFileSync('npm/custom-elements.json', 'utf8')) as { modules: { declarations: Record<string, { name: string }[]>[] }[] };
   const element = manifest.modules[0]!.declarations[0]!;
-  assert.deepEqual(element['attributes']!.map(({ name }) => name).sort(), [...PLACE, 'controls'].sort());
+  assert.deepEqual(element['attributes']!.map(({ name }) => name).sort(), [...PLACE, ...SOUND, 'controls'].sort());
   const styles = ['element/element.css', 'ui/bar.css'].map((file) => readFileSync(`src/${file}`, 'utf8')).join('\n');
   const properties = [...new Set([...styles.matchAll(/var\((--porthole-[a-z-]+)/g)].map(([, name]) => name!))].sort();
   assert.deepEqual(element['cssProperties']!.map(({ name }) => name).sort(), properties);
