@@ -39,7 +39,7 @@ test('the npm package has its files, and its types resolve', () => {
   const packed = execFileSync('npm', ['pack', '--json', '--offline', '--pack-destination', into], { cwd: join(into, 'dist-npm'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
   const names = files.map(({ path }) => path).sort();
-  assert.deepEqual(names, ['LICENSE', 'README.md', 'THIRD-PARTY.txt', 'custom-elements.json', 'package.json', 'porthole-camera.d.ts', 'porthole-camera.js']);
+  assert.deepEqual(names, ['LICENSE', 'README.md', 'THIRD-PARTY.txt', 'custom-elements.json', 'package.json', 'porthole-camera.d.ts', 'porthole-camera.js', 'porthole-card.d.ts', 'porthole-card.js']);
 
   const module = join(into, 'user/node_modules/porthole-camera');
   mkdirSync(module, { recursive: true });
@@ -57,7 +57,12 @@ test('the npm package has its files, and its types resolve', () => {
     const reply: Promise<Reply> = camera.set('bitrate', 900);
     // @ts-expect-error: there is no such method
     camera.fly();
-    export { reply };`;
+    export { reply };
+    import { PortholeCard } from 'porthole-camera/card';
+    const card: PortholeCard = document.createElement('porthole-card');
+    card.setConfig({ type: 'custom:porthole-card', link: 'text', aspect_ratio: '4:3', fit: 'cover', controls: true });
+    // @ts-expect-error: neither of the two
+    card.setConfig({ fit: 'fill' });`;
   writeFileSync(join(into, 'user/uses.ts'), uses);
   for (const resolution of ['bundler', 'nodenext']) {
     const tsc = [join(here, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--lib', 'es2022,dom', '--target', 'es2022',
