@@ -12,6 +12,7 @@ use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, Se
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use tokio::sync::mpsc;
 
+use super::audio_parts::AudioParts;
 use super::channel::{ChannelEvent, MAX_MESSAGE_BYTES};
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
@@ -50,6 +51,7 @@ pub struct Factory {
     certificate: Option<RTCCertificate>,
     playout_delay_ms: u32,
     channels: Option<mpsc::Sender<ChannelEvent>>,
+    audio: Option<AudioParts>,
 }
 
 impl Factory {
@@ -72,7 +74,7 @@ impl Factory {
         let listeners = ice.tcp_port.map(tcp_port::bind).transpose()?.unwrap_or_default();
         let driver =
             Driver::start(ice.clone(), listeners, look_up, &tasks.child()).map_err(PeerError::Thread)?;
-        Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0, channels: None })
+        Ok(Self { ice, fanout, driver, certificate: None, playout_delay_ms: 0, channels: None, audio: None })
     }
 
     /// The same with viewers asked to hold each picture for `playout_delay_ms` before they show it.
@@ -89,6 +91,13 @@ impl Factory {
         self
     }
 
+    /// The same with sound for viewers that offer to hear it, or to talk.
+    #[must_use]
+    pub fn with_audio(mut self, audio: AudioParts) -> Self {
+        self.audio = Some(audio);
+        self
+    }
+
     /// The same with the certificate that `state_dir` keeps, made there at the first start.
     pub fn with_certificate_of(mut self, state_dir: &Path) -> Result<Self, PeerError> {
         self.certificate = Some(certificate::load_or_make(state_dir)?);
@@ -98,6 +107,11 @@ impl Factory {
     /// The configured servers, as answers tell them to viewers.
     pub fn ice_servers(&self) -> &[crate::signaling::message::IceServer] {
         &self.ice.servers
+    }
+
+    /// Sound, if there is any.
+    pub fn audio(&self) -> Option<&AudioParts> {
+        self.audio.as_ref()
     }
 
     /// Whether the thread that all connections live on answers: resolves when it has, and with false when it is gone.

@@ -4,6 +4,7 @@
 //! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `channel` (what is said beside the picture), `net`
 //! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the receiver of `porthole watch`.
 
+mod audio_parts;
 mod bwe;
 pub(crate) mod channel;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod send;
 mod session;
 mod stats;
 
+pub use audio_parts::AudioParts;
 pub use bwe::control::ViewerControl;
 pub use connect::offer;
 pub use connect::offer::AcceptedOffer;
