@@ -21,7 +21,8 @@ LOGS := $(TARGET)/test-logs
 # Debian's names. `command:package` is satisfied by a command of any origin.
 BUILD_PACKAGES := build-essential pkg-config:pkg-config libclang-dev \
 	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev ca-certificates
-RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+	gstreamer1.0-alsa
 # The last three are for GStreamer's own WHEP players.
 TEST_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients chromium:chromium chromedriver:chromium-driver \
 	nft:nftables turnserver:coturn promtool:prometheus procps \

@@ -18,6 +18,8 @@ pub enum Privilege<'a> {
     Do(&'a str),
     /// Live video, whichever way the offer came.
     Watch,
+    /// To be heard at the device's speaker, by the session of such a grant.
+    Talk,
     /// An answer at this path over HTTP.
     Http(&'a str),
     /// To learn who else watches, by name and address, wherever that is told.
@@ -30,6 +32,7 @@ type Needs = &'static [&'static [Right]];
 const ANY: Needs = &[];
 const VIEW: Needs = &[&[Right::View]];
 const CONTROL: Needs = &[&[Right::Control]];
+const TALK: Needs = &[&[Right::Talk]];
 const SNAPSHOT: Needs = &[&[Right::Snapshot]];
 /// How the device is, for who watches it and for who steers it.
 const CONDITION: Needs = &[&[Right::View, Right::Control]];
@@ -73,6 +76,7 @@ fn needs(wish: Privilege<'_>) -> Option<Needs> {
         Privilege::Do("snapshot") => Some(COMMAND_PICTURE),
         Privilege::Set(_) | Privilege::Do(_) | Privilege::OtherViewers => Some(CONTROL),
         Privilege::Watch => Some(VIEW),
+        Privilege::Talk => Some(TALK),
         Privilege::Http(path) => find(&PATHS, path),
     }
 }
@@ -112,29 +116,31 @@ pub fn reads_as_much(rights: &Rights, before: &Rights) -> bool {
 mod tests {
     use super::*;
 
-    /// Of the rights `view`, `control`, `snapshot`.
-    type Judge = fn(bool, bool, bool) -> bool;
+    /// Of the rights `view`, `control`, `snapshot`, `talk`.
+    type Judge = fn(bool, bool, bool, bool) -> bool;
 
-    /// As docs/access.md has it: a line for each wish, and who may, of `v` view, `c` control, `s` snapshot.
-    const EXPECTED: [(Privilege<'static>, Judge); 18] = [
-        (Privilege::Read("availability"), |_, _, _| true),
-        (Privilege::Read("info"), |_, _, _| true),
-        (Privilege::Read("state"), |v, c, _| v || c),
-        (Privilege::Read("event"), |_, c, _| c),
-        (Privilege::Read("snapshot"), |_, _, s| s),
-        (Privilege::Read("set"), |_, _, _| false),
-        (Privilege::Read("signal"), |_, _, _| false),
-        (Privilege::Signal, |_, _, _| true),
-        (Privilege::Set("streaming"), |_, c, _| c),
-        (Privilege::Set(""), |_, _, _| false),
-        (Privilege::Do("keyframe"), |_, c, _| c),
-        (Privilege::Do("snapshot"), |_, c, s| c && s),
-        (Privilege::Watch, |v, _, _| v),
-        (Privilege::Http("/api/state"), |v, c, _| v || c),
-        (Privilege::Http("/metrics"), |v, c, _| v || c),
-        (Privilege::Http("/snapshot.jpg"), |_, _, s| s),
-        (Privilege::Http("/other"), |_, _, _| false),
-        (Privilege::OtherViewers, |_, c, _| c),
+    /// As docs/access.md has it: a line for each wish, and who may, of `v` view, `c` control, `s` snapshot, `t` talk.
+    const EXPECTED: [(Privilege<'static>, Judge); 20] = [
+        (Privilege::Read("availability"), |_, _, _, _| true),
+        (Privilege::Read("info"), |_, _, _, _| true),
+        (Privilege::Read("state"), |v, c, _, _| v || c),
+        (Privilege::Read("event"), |_, c, _, _| c),
+        (Privilege::Read("snapshot"), |_, _, s, _| s),
+        (Privilege::Read("set"), |_, _, _, _| false),
+        (Privilege::Read("signal"), |_, _, _, _| false),
+        (Privilege::Signal, |_, _, _, _| true),
+        (Privilege::Set("streaming"), |_, c, _, _| c),
+        (Privilege::Set(""), |_, _, _, _| false),
+        (Privilege::Do("keyframe"), |_, c, _, _| c),
+        (Privilege::Do("snapshot"), |_, c, s, _| c && s),
+        (Privilege::Watch, |v, _, _, _| v),
+        (Privilege::Do("talk"), |_, c, _, _| c),
+        (Privilege::Talk, |_, _, _, t| t),
+        (Privilege::Http("/api/state"), |v, c, _, _| v || c),
+        (Privilege::Http("/metrics"), |v, c, _, _| v || c),
+        (Privilege::Http("/snapshot.jpg"), |_, _, s, _| s),
+        (Privilege::Http("/other"), |_, _, _, _| false),
+        (Privilege::OtherViewers, |_, c, _, _| c),
     ];
 
     #[test]
@@ -146,7 +152,11 @@ mod tests {
             let rights: Rights =
                 if words.is_empty() { Rights::none() } else { words.join(",").parse().unwrap() };
             for (wish, may) in EXPECTED {
-                assert_eq!(permit(&rights, wish).is_ok(), may(view, control, snapshot), "{rights}: {wish:?}");
+                assert_eq!(
+                    permit(&rights, wish).is_ok(),
+                    may(view, control, snapshot, talk),
+                    "{rights}: {wish:?}"
+                );
             }
             assert_eq!(may_read_all(&rights), control && snapshot);
         }

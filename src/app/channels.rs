@@ -10,16 +10,18 @@ use tokio::time::sleep_until;
 
 use super::authenticator::GrantAuthenticator;
 use super::gateway::{ChannelCommand, GatewayHandle};
+use super::sound::Sound;
 use super::state::StateSource;
 use crate::access::grant::Right;
 use crate::access::permissions::Privilege;
 use crate::base::clock::now;
 use crate::base::limits::{TokenBucket, TokenRate};
 use crate::base::text;
-use crate::dashboard::channel::{self, Ask, ChannelError};
+use crate::dashboard::channel::{self, Ask, ChannelError, TalkState};
 use crate::dashboard::state;
 use crate::media::{Media, MediaStatus};
 use crate::peer::channel::{About, ChannelEvent, MAX_MESSAGE_BYTES, Said, ViewerChannel};
+use crate::stream::Speaker;
 
 /// How often viewers are told how their session is doing.
 const STATS_EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +33,9 @@ pub(super) struct ChannelServer {
     events: mpsc::Receiver<ChannelEvent>,
     state: Arc<StateSource>,
     media: watch::Receiver<MediaStatus>,
+    sound: Sound,
+    /// Who has the word.
+    speaker: watch::Receiver<Option<Speaker>>,
     /// To what carries commands out.
     commands: mpsc::Sender<ChannelCommand>,
     authenticator: Arc<GrantAuthenticator>,
@@ -45,19 +50,22 @@ struct OpenChannel {
     commands: TokenBucket,
     camera: Value,
     controls: Map<String, Value>,
+    talk: TalkState,
 }
 
 impl ChannelServer {
     pub fn new(
         events: mpsc::Receiver<ChannelEvent>,
         state: &Arc<StateSource>,
-        media: &Media,
+        (media, sound): (&Media, &Sound),
         gateway: &GatewayHandle,
         authenticator: &Arc<GrantAuthenticator>,
     ) -> Self {
         let (state, authenticator) = (Arc::clone(state), Arc::clone(authenticator));
         let (media, commands) = (media.status(), gateway.channel_commands());
-        Self { events, state, media, commands, authenticator, open: HashMap::new(), due: now() }
+        let (sound, speaker) = (sound.clone(), sound.talk().watch_speaker());
+        let (open, due) = (HashMap::new(), now());
+        Self { events, state, media, sound, speaker, commands, authenticator, open, due }
     }
 
     /// Until nobody can open one any more.
@@ -71,6 +79,7 @@ impl ChannelServer {
                     None => return,
                 },
                 Ok(()) = self.media.changed(), if is_watched => self.tell_changes(),
+                Ok(()) = self.speaker.changed(), if is_watched => self.tell_talk(),
                 () = sleep_until(self.due.into()), if is_watched => self.tell_stats(),
             }
         }
@@ -83,9 +92,11 @@ impl ChannelServer {
                     self.due = now();
                 }
                 let commands = TokenBucket::full(COMMANDS, now());
-                let (camera, controls) = (Value::Null, Map::new());
-                self.open.insert(channel.live.number, OpenChannel { channel, commands, camera, controls });
+                let (number, camera, controls) = (channel.live.number, Value::Null, Map::new());
+                let talk = TalkState::default();
+                self.open.insert(number, OpenChannel { channel, commands, camera, controls, talk });
                 self.tell_changes();
+                self.tell_talk();
             }
             ChannelEvent::Said(channel, Said::Binary) => {
                 let message = format!("a message is JSON as text, of at most {MAX_MESSAGE_BYTES} bytes");
@@ -107,13 +118,22 @@ impl ChannelServer {
             Ask::Set { name, value } => (true, name, value),
             Ask::Do { action, payload } => (false, action, payload),
         };
-        let wish = if is_set { Privilege::Set(&name) } else { Privilege::Do(&name) };
+        let is_talk = !is_set && name == "talk";
+        let wish = match (is_set, is_talk) {
+            (true, _) => Privilege::Set(&name),
+            (false, true) => Privilege::Talk,
+            (false, false) => Privilege::Do(&name),
+        };
         if let Err(refusal) = self.authenticator.permit(channel.live.grant.as_ref(), wish) {
             let error = ChannelError { code: Some(refusal.code.as_str()), message: refusal.message };
             return channel.answer(channel::reply(id.as_ref(), Err(&error)));
         }
         let open = self.open.get_mut(&channel.live.number);
         let is_slow_enough = open.is_some_and(|open| open.commands.take(now()).is_ok());
+        if is_slow_enough && is_talk {
+            let refused = self.talk(channel.live.number, &payload).err();
+            return channel.answer(channel::reply(id.as_ref(), refused.as_ref().map_or(Ok(()), Err)));
+        }
         let command = ChannelCommand { channel, id, is_set, name, payload };
         let refused = if is_slow_enough {
             self.commands.try_send(command).err().map(mpsc::error::TrySendError::into_inner)
@@ -124,6 +144,30 @@ impl ChannelServer {
             let message = "too many commands came at once; wait a second".to_owned();
             let error = ChannelError { code: Some("rate-limited"), message };
             command.channel.answer(channel::reply(command.id.as_ref(), Err(&error)));
+        }
+    }
+
+    /// Gives the word to this session, or takes it back.
+    fn talk(&self, number: Speaker, payload: &str) -> Result<(), ChannelError> {
+        if !channel::talk_wish(payload)? {
+            self.sound.talk().end(number);
+            return Ok(());
+        }
+        self.sound
+            .begin_talk(number, now())
+            .map_err(|(code, message)| ChannelError { code: Some(code), message })
+    }
+
+    /// Tells each viewer who has the word, if that has changed for it.
+    fn tell_talk(&mut self) {
+        self.speaker.mark_unchanged();
+        // Who fell silent has lost it, which nobody else says.
+        let speaker = self.sound.talk().speaker(now());
+        for (number, open) in &mut self.open {
+            let talk = TalkState::of(speaker, *number);
+            if std::mem::replace(&mut open.talk, talk) != talk {
+                open.channel.tell(About::Talk, channel::talk(talk));
+            }
         }
     }
 
@@ -159,10 +203,15 @@ impl ChannelServer {
         if self.open.is_empty() {
             return;
         }
+        self.tell_talk();
         let state = self.state.latest(now());
         for open in self.open.values() {
             let live = &open.channel.live;
             let rights = self.authenticator.rights(live.grant.as_ref());
+            if !rights.allow(Right::Talk) {
+                // Taken away while he spoke.
+                self.sound.talk().end(live.number);
+            }
             let rights: Vec<_> = rights.iter().map(Right::as_str).collect();
             if let Some(stats) = channel::stats(&state, &live.viewer, &live.session, &rights) {
                 open.channel.tell(About::Stats, stats);

@@ -10,6 +10,8 @@ pub(super) struct Groups {
     pub watch: TaskGroup,
     /// What routes messages: until viewers and dashboards have heard the last.
     pub gateway: TaskGroup,
+    /// Sound: what ends early there is its own trouble, and no reason to restart the daemon.
+    pub sound: TaskGroup,
     /// What writes files: the last.
     pub persist: TaskGroup,
 }
@@ -17,6 +19,7 @@ pub(super) struct Groups {
 impl Groups {
     pub fn new() -> Self {
         let all = TaskGroup::new();
-        Self { watch: all.child(), gateway: all.child(), persist: all.child(), all }
+        let sound = TaskGroup::new();
+        Self { watch: all.child(), gateway: all.child(), sound, persist: all.child(), all }
     }
 }

@@ -6,6 +6,7 @@
 mod adapt;
 pub mod address;
 mod ailment;
+mod audio_switch;
 mod authenticator;
 mod bind;
 mod channels;
@@ -23,6 +24,7 @@ mod reload;
 mod run;
 mod runtime_settings;
 mod scene;
+mod sound;
 mod state;
 mod web;
 
@@ -145,6 +147,7 @@ impl App {
     /// Bounded in time, whatever hangs.
     pub async fn drain(self) {
         self.groups.all.begin_ending();
+        self.groups.sound.begin_ending();
         self.groups.watch.close(DRAIN_LIMIT).await;
         // No new players; those that wait for an answer hear that the connection is closed.
         drop(self.http);
@@ -153,6 +156,9 @@ impl App {
         }
         if tokio::time::timeout(DRAIN_LIMIT, self.media.shutdown()).await.is_err() {
             tracing::warn!("the camera did not close in time");
+        }
+        if !self.groups.sound.close(DRAIN_LIMIT).await.is_empty() {
+            tracing::warn!("the sound did not end in time");
         }
         self.gateway.close(DRAIN_LIMIT).await;
         if !self.groups.persist.close(DRAIN_LIMIT).await.is_empty() {

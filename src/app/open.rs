@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::audio_switch::AudioSwitch;
 use super::error::AppError;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
@@ -24,6 +25,7 @@ pub(super) struct Opened {
     pub stamp: Option<FileStamp>,
     pub grants: Vec<Grant>,
     pub privacy: PrivacySwitch,
+    pub audio_switch: AudioSwitch,
     pub runtime_settings: RuntimeSettings,
     /// The offers that were used already, and where they are kept.
     pub used_offers: UsedOffers,
@@ -48,6 +50,7 @@ fn read(state_dir: &Path) -> Result<Opened, AppError> {
     let stamp = store.stamp();
     let grants = store.load()?;
     let privacy = PrivacySwitch::load(state_dir);
+    let audio_switch = AudioSwitch::load(state_dir);
     let runtime_settings = RuntimeSettings::load(state_dir);
     let used_file = DurableFile::new(state_dir, "used-offers");
     let used_offers = match used_file.load() {
@@ -57,5 +60,15 @@ fn read(state_dir: &Path) -> Result<Opened, AppError> {
             UsedOffers::default()
         }
     };
-    Ok(Opened { identity, store, stamp, grants, privacy, runtime_settings, used_offers, used_file })
+    Ok(Opened {
+        identity,
+        store,
+        stamp,
+        grants,
+        privacy,
+        audio_switch,
+        runtime_settings,
+        used_offers,
+        used_file,
+    })
 }

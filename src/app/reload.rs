@@ -67,12 +67,12 @@ mod tests {
 
     #[test]
     fn what_can_change_changes_and_the_rest_is_named() {
-        let old = config("[viewers]\nmax = 4\n[camera]\nfps = 30\n");
+        let old = config("[viewers]\nmax = 4\n[camera]\nfps = 30\n[audio]\ngain_db = 3\n");
         let new = config("[viewers]\nmax = 2\n[video]\nbitrate_kbps = 700\n[camera]\nfps = 15\n");
         let (changes, reloaded) = compare(&old, &new);
         assert_eq!(changes, [Change::Bitrate(700), Change::MaxViewers, Change::Settings]);
         assert_eq!(reloaded.applied, ["video.bitrate_kbps", "viewers.max"]);
-        assert_eq!(reloaded.waiting, ["camera.fps"]);
+        assert_eq!(reloaded.waiting, ["audio.gain_db", "camera.fps"]);
     }
 
     #[test]

@@ -17,10 +17,12 @@ use super::health::{self, Condition, HealthCheck, SharedHealthCheck};
 use super::open::Opened;
 use super::persist::{Manner, Persist};
 use super::runtime_settings::RuntimeSettings;
+use super::sound::Sound;
 use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{adapt, address, memory_trimmer};
 use crate::access::offer_authorizer::OfferAuthorizer;
+use crate::access::permissions::Privilege;
 use crate::base::durable_file::DurableFile;
 use crate::base::tasks::TaskGroup;
 use crate::broker::EmbeddedBroker;
@@ -58,16 +60,19 @@ pub(super) fn run(
     bound: Bound,
     groups: &Groups,
 ) -> Result<Running, AppError> {
-    let Opened { identity, store, stamp, grants, privacy, runtime_settings, used_offers, used_file } = opened;
+    let Opened { identity, store, stamp, grants, privacy, audio_switch, runtime_settings, .. } = opened;
+    let (used_offers, used_file) = (opened.used_offers, opened.used_file);
     let persist = Persist::start(&groups.persist);
     let Bound { authenticator, broker, listener, url } = bound;
     let fanout = Fanout::default();
     let media = media(config, &fanout, privacy.is_on(), &runtime_settings, groups)?;
+    let sound = Sound::start(&config.audio, privacy.is_on(), audio_switch.is_on(), &groups.sound);
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
     let (channel_tx, channel_events) = mpsc::channel(CHANNEL_QUEUE);
-    let factory = Arc::new(factory(config, &fanout, &groups.all)?.with_channels(channel_tx));
+    let factory = factory(config, &fanout, &groups.all)?.with_channels(channel_tx);
+    let factory = Arc::new(with_sound(factory, &sound, &authenticator));
     let parts = SessionParts {
         max_viewers: config.viewers.max,
         streaming: privacy.is_on(),
@@ -86,8 +91,8 @@ pub(super) fn run(
     let page = listener.as_ref().map(Listener::address);
     let ended_early = groups.all.ended_early();
     let (is_on, (told, ailment)) = (privacy.is_on(), watch::channel(None));
-    let state = StateSource::new(sessions.clone(), media.status(), ended_early, ailment.clone(), is_on);
-    let state = Arc::new(state);
+    let parts = (sessions.clone(), media.status(), sound.clone());
+    let state = Arc::new(StateSource::new(parts, ended_early, ailment.clone(), is_on));
     let parts = GatewayParts {
         sessions: sessions.clone(),
         media: media.clone(),
@@ -95,6 +100,8 @@ pub(super) fn run(
         events,
         state: Arc::clone(&state),
         privacy,
+        audio_switch,
+        sound: sound.clone(),
         runtime_settings,
         persist,
         fps: config.media.fps,
@@ -103,7 +110,8 @@ pub(super) fn run(
         ailment,
     };
     let gateway = connection.serve(parts, &groups.gateway);
-    let channels = ChannelServer::new(channel_events, &state, &media, &gateway.handle(), &authenticator);
+    let channels =
+        ChannelServer::new(channel_events, &state, (&media, &sound), &gateway.handle(), &authenticator);
     groups.watch.spawn_loop("channels", channels.run());
     let watch = GrantsWatch {
         store,
@@ -122,7 +130,8 @@ pub(super) fn run(
     running.http = listener.map(|listener| {
         let Running { sessions, media, gateway, health_check, .. } = &running;
         let (sessions, media, gateway) = (sessions.clone(), media.clone(), gateway.handle());
-        let facts = DaemonFacts::new(sessions, media, fanout, gateway, state, Arc::clone(health_check));
+        let facts =
+            DaemonFacts::new(sessions, (media, sound), fanout, gateway, state, Arc::clone(health_check));
         serve(&running, config, groups, listener, authenticator, facts)
     });
     Ok(running)
@@ -158,6 +167,16 @@ fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factor
     Ok(Factory::new(config.ice.clone(), fanout.clone(), tasks)?
         .with_playout_delay_ms(config.video.playout_delay_ms)
         .with_certificate_of(&config.device.state_dir)?)
+}
+
+/// The factory with sound, where there is any. Rights are looked up at each offer and packet of a voice.
+fn with_sound(factory: Factory, sound: &Sound, authenticator: &Arc<GrantAuthenticator>) -> Factory {
+    if !sound.is_configured() {
+        return factory;
+    }
+    let authenticator = Arc::clone(authenticator);
+    factory
+        .with_audio(sound.parts(Arc::new(move |grant| authenticator.permit(grant, Privilege::Talk).is_ok())))
 }
 
 /// Looks after the daemon's health from now on.

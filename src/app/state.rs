@@ -7,10 +7,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::ailment::Ailment;
+use super::sound::Sound;
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
 use crate::base::text;
 use crate::dashboard::events::rfc3339;
+use crate::dashboard::sound;
 use crate::dashboard::state::{StateParts, StateWriter};
 use crate::media::MediaStatus;
 use crate::sessions::Sessions;
@@ -24,6 +26,7 @@ const FIGURES_FRESH: Duration = Duration::from_millis(500);
 pub(super) struct StateSource {
     sessions: Sessions,
     media: watch::Receiver<MediaStatus>,
+    sound: Sound,
     /// A task of the daemon that ended although nobody had told it to.
     ended_early: watch::Receiver<Option<EndedEarly>>,
     /// What was found not to be well when it was last looked at.
@@ -47,15 +50,14 @@ struct Maker {
 impl StateSource {
     /// `streaming` is the privacy switch as it was left.
     pub fn new(
-        sessions: Sessions,
-        media: watch::Receiver<MediaStatus>,
+        (sessions, media, sound): (Sessions, watch::Receiver<MediaStatus>, Sound),
         ended_early: watch::Receiver<Option<EndedEarly>>,
         ailment: watch::Receiver<Option<Ailment>>,
         streaming: bool,
     ) -> Self {
         let (writer, system) = (StateWriter::default(), System::new());
         let maker = Maker { writer, system, figures: None, streaming, snapshot: None, latest: None };
-        Self { sessions, media, ended_early, ailment, maker: Mutex::new(maker) }
+        Self { sessions, media, sound, ended_early, ailment, maker: Mutex::new(maker) }
     }
 
     fn maker(&self) -> MutexGuard<'_, Maker> {
@@ -108,6 +110,9 @@ impl StateSource {
             system: maker.figures(now),
         };
         let mut state = maker.writer.state(&parts);
+        if let Some(sound) = self.sound.state() {
+            state["audio"] = sound::document(&sound);
+        }
         if let Some(ended) = self.ended_early.borrow().as_ref() {
             state["ailment"] = ended.to_string().into();
         } else if let Some(ailment) = self.ailment.borrow().as_ref() {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::gateway::{GatewayHandle, Presence};
 use super::health::SharedHealthCheck;
+use super::sound::Sound;
 use super::state::StateSource;
 use crate::base::clock;
 use crate::base::console;
@@ -25,6 +26,7 @@ use crate::stream::{Fanout, Rendition};
 pub(super) struct DaemonFacts {
     sessions: Sessions,
     media: Media,
+    sound: Sound,
     fanout: Fanout,
     gateway: GatewayHandle,
     started: SystemTime,
@@ -35,13 +37,14 @@ pub(super) struct DaemonFacts {
 impl DaemonFacts {
     pub fn new(
         sessions: Sessions,
-        media: Media,
+        (media, sound): (Media, Sound),
         fanout: Fanout,
         gateway: GatewayHandle,
         state: Arc<StateSource>,
         health_check: SharedHealthCheck,
     ) -> Self {
-        Self { sessions, media, fanout, gateway, started: SystemTime::now(), state, health_check }
+        let started = SystemTime::now();
+        Self { sessions, media, sound, fanout, gateway, started, state, health_check }
     }
 }
 
@@ -69,6 +72,7 @@ impl Facts for DaemonFacts {
             glib: GlibMessages::so_far(),
             mqtt_connected: *self.gateway.presence().borrow() == Presence::Online,
             media: self.media.status().borrow().clone(),
+            sound: self.sound.state().map(|sound| sound.status),
             frames: self.fanout.published(),
             encoded_bytes: self.fanout.published_bytes(),
             dropped_frames: self.fanout.dropped(),

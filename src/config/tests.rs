@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::media::DeviceChoice;
+use crate::media::audio::{AudioChoice, SpeakerChoice};
 
 fn load(text: &str) -> Result<Config, ConfigError> {
     load_as(text, Flavour::Run)
@@ -249,6 +250,7 @@ fn the_ranges_are_those_of_the_manual_and_both_ends_are_taken() {
     both("video.keyframe_interval_s", MediaConfig::KEYFRAME_INTERVAL_S, "[video]\nkeyframe_interval_s = {}");
     both("video.linger_s", MediaConfig::LINGER_S, "[video]\nlinger_s = {}");
     both("video.playout_delay_ms", Video::PLAYOUT_DELAY_MS, "[video]\nplayout_delay_ms = {}");
+    both("audio.bitrate_kbps", AudioConfig::BITRATE_KBPS, "[audio]\nbitrate_kbps = {}");
     both("viewers.max", Viewers::MAX, "[viewers]\nmax = {}");
     let interval = "[dashboard]\nsnapshots = true\nsnapshot_interval_s = {}";
     both("dashboard.snapshot_interval_s", Snapshots::INTERVAL_S, interval);
@@ -259,6 +261,56 @@ fn the_ranges_are_those_of_the_manual_and_both_ends_are_taken() {
         assert_eq!(loaded.is_ok(), is_right, "{side}");
         let media = MediaConfig { width: Some(side), height: Some(side), ..MediaConfig::default() };
         assert_eq!(media.check().is_ok(), is_right, "{side}: the capture side");
+    }
+}
+
+#[test]
+fn sound_is_off_until_a_card_is_named() {
+    let audio = load(MINIMAL).unwrap().audio;
+    assert_eq!(audio, AudioConfig::default());
+    assert!(!audio.has_microphone() && !audio.has_speaker());
+    let text = "[audio]\ndevice = \"hw:1,0\"\nbitrate_kbps = 64\nchannels = 2\ngain_db = -40\nspeaker = \"auto\"\n\
+                speaker_gain_db = 40\necho_cancellation = false\n";
+    let audio = load(&format!("{MINIMAL}{text}")).unwrap().audio;
+    let expected = AudioConfig {
+        device: AudioChoice::Named("hw:1,0".into()),
+        bitrate_kbps: 64,
+        channels: 2,
+        gain_db: -40,
+        speaker: SpeakerChoice::Auto,
+        speaker_gain_db: 40,
+        echo_cancellation: false,
+    };
+    assert_eq!(audio, expected);
+    for (text, device) in [
+        ("", AudioChoice::Off),
+        ("auto", AudioChoice::Auto),
+        ("test", AudioChoice::Test),
+        ("3", AudioChoice::Named("3".into())),
+    ] {
+        assert_eq!(load(&format!("{MINIMAL}[audio]\ndevice = \"{text}\"\n")).unwrap().audio.device, device);
+    }
+}
+
+#[test]
+fn sound_that_cannot_be_names_its_key_in_one_line() {
+    let long = format!("device = \"{}\"", "x".repeat(10_000));
+    for (text, key, right) in [
+        ("device = \"a\\nb\"", "audio.device", "a card's name"),
+        (long.as_str(), "audio.device", "a card's name"),
+        ("device = [1]", "audio.device", "stands here"),
+        ("speaker = \"\\u001b[2J\"", "audio.speaker", "a card's name"),
+        ("bitrate_kbps = \"much\"", "audio.bitrate_kbps", "whole number"),
+        ("channels = 0", "audio.channels", "from 1 to 2"),
+        ("channels = 3", "audio.channels", "from 1 to 2"),
+        ("gain_db = 41", "audio.gain_db", "from -40 to 40"),
+        ("speaker_gain_db = -41", "audio.speaker_gain_db", "from -40 to 40"),
+        ("echo_cancellation = 1", "audio.echo_cancellation", "true or false"),
+        ("microphone = \"auto\"", "microphone", "known here"),
+    ] {
+        let refused = refusal(&format!("{MINIMAL}[audio]\n{text}\n"));
+        assert!(refused.contains(key) && refused.contains(right), "{text:.40}: {refused}");
+        assert!(!refused.trim_end().contains('\n') && refused.len() < 700, "{text:.40}: {refused}");
     }
 }
 

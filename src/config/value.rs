@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::base::text;
 use crate::media::MediaError;
 
 /// A value that cannot be used.
@@ -21,7 +22,9 @@ pub(super) type Checked<T> = Result<T, Unusable>;
 
 #[allow(clippy::needless_pass_by_value)] // callers hand over whatever can be shown
 pub(super) fn problem(key: &str, value: impl ToString, expected: impl ToString) -> Unusable {
-    Unusable { key: key.to_owned(), value: value.to_string(), expected: expected.to_string() }
+    // One line, whatever stands in the file.
+    let value = text::sentence(&value.to_string());
+    Unusable { key: key.to_owned(), value, expected: expected.to_string() }
 }
 
 pub(super) fn or_auto(text: Option<&Text>) -> Text {

@@ -133,10 +133,57 @@ pub fn stats(state: &Value, viewer: &Id, session: &Id, rights: &[&str]) -> Optio
     let row =
         rows.iter().find(|row| row["viewer"] == viewer.as_str() && row["session"] == session.as_str())?;
     let [time, encoder, latency] = ["time", "encoder", "latency"].map(|of| &state[of]);
-    let told = json!({
+    let mut told = json!({
         "type": "stats", "time": time, "session": row, "encoder": encoder, "latency": latency, "rights": rights
     });
+    // Where the device has sound.
+    if let Some(audio) = state.get("audio") {
+        told["audio"] = audio.clone();
+    }
     Some(told.to_string())
+}
+
+/// Whether `do talk` asks for the word, or gives it back. `payload` is what stands beside the action.
+///
+/// # Errors
+/// `on` is neither true nor false.
+pub fn talk_wish(payload: &str) -> Result<bool, ChannelError> {
+    let fields: Map<String, Value> = serde_json::from_str(payload).unwrap_or_default();
+    let on = fields.get("on").and_then(Value::as_bool);
+    on.ok_or_else(|| ChannelError::bad("`on` is true to talk, and false to stop"))
+}
+
+/// Who has the word, for one viewer: nobody, this viewer, or somebody else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TalkState {
+    /// Nobody.
+    #[default]
+    Free,
+    /// This viewer.
+    You,
+    /// Somebody else.
+    Busy,
+}
+
+impl TalkState {
+    /// For the session `own`, where `speaker` has the word.
+    pub fn of(speaker: Option<u64>, own: u64) -> Self {
+        match speaker {
+            None => Self::Free,
+            Some(speaker) if speaker == own => Self::You,
+            Some(_) => Self::Busy,
+        }
+    }
+}
+
+/// What is told of who has the word.
+pub fn talk(state: TalkState) -> String {
+    let state = match state {
+        TalkState::Free => "free",
+        TalkState::You => "you",
+        TalkState::Busy => "busy",
+    };
+    json!({ "type": "talk", "state": state }).to_string()
 }
 
 /// What is told of the camera.
@@ -243,6 +290,24 @@ mod tests {
         });
         assert_eq!(told, expected);
         assert_eq!(of("nobody"), None);
+        let mut loud = state.clone();
+        loud["audio"] = json!({"state": "live"});
+        let told = stats(&loud, &Id::new("own").unwrap(), &Id::new("s").unwrap(), &rights).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&told).unwrap()["audio"], json!({"state": "live"}));
+    }
+
+    #[test]
+    fn the_word_is_asked_for_by_true_and_told_to_each_as_it_concerns_him() {
+        assert_eq!(talk_wish("{\"on\":true}"), Ok(true));
+        assert_eq!(talk_wish("{\"on\":false,\"more\":1}"), Ok(false));
+        for wrong in ["", "{}", "{\"on\":1}", "{\"on\":\"true\"}", "[]", "on"] {
+            let code = talk_wish(wrong).map_err(|error| error.code);
+            assert_eq!(code, Err(Some("bad-message")), "{wrong}");
+        }
+        let told = |speaker| talk(TalkState::of(speaker, 7));
+        assert_eq!(told(None), r#"{"state":"free","type":"talk"}"#);
+        assert_eq!(told(Some(7)), r#"{"state":"you","type":"talk"}"#);
+        assert_eq!(told(Some(8)), r#"{"state":"busy","type":"talk"}"#);
     }
 
     #[test]

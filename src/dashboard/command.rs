@@ -28,13 +28,15 @@ const WARM_MAX_S: u64 = 3600;
 /// The bit rates that the configuration takes, in kbit/s.
 pub const BITRATE_KBPS: RangeInclusive<u32> = MediaConfig::BITRATE_KBPS;
 
-const SETTINGS: &str = "streaming, bitrate, resolution, rotate, mirror, crop, mask, overlay, scene";
+const SETTINGS: &str = "streaming, audio, bitrate, resolution, rotate, mirror, crop, mask, overlay, scene";
 
 /// A checked request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// The privacy switch.
     Streaming(bool),
+    /// Whether sound is captured and played.
+    Audio(bool),
     /// The most that the encoder may use, in kbit/s; `None` goes back to the configured bit rate.
     Bitrate(Option<u32>),
     /// Another picture size and rate.
@@ -151,11 +153,8 @@ pub fn set(setting: &str, payload: &[u8], policy: Policy) -> Request {
         look::longest(setting).map_or_else(|| error.clone(), |right| format!("{error}; {right}"))
     });
     let command = read.and_then(|value| match setting {
-        "streaming" => match value {
-            "ON" => Ok(Command::Streaming(true)),
-            "OFF" => Ok(Command::Streaming(false)),
-            other => Err(format!("\"{}\" is neither ON nor OFF", clip(other))),
-        },
+        "streaming" => on_or_off(value).map(Command::Streaming),
+        "audio" => on_or_off(value).map(Command::Audio),
         "bitrate" => bitrate(value).map(Command::Bitrate),
         "resolution" => value.parse().map(Command::Resolution),
         "scene" => scene(value),
@@ -188,6 +187,10 @@ pub fn action(action: &str, payload: &[u8], policy: Policy) -> Request {
         "restart" => Ok(Command::Restart),
         "warm" => seconds(&fields).map(Command::Warm),
         "close" => close(&fields),
+        // It is about the session of whoever asks.
+        "talk" => {
+            Err("do/talk is asked for on the data channel of the session that is to be heard".to_owned())
+        }
         _ => Err("there is no such action; there are snapshot, keyframe, warm, close and restart".to_owned()),
     };
     Request { topic, id, command: command.and_then(|command| permitted(policy, command)) }
@@ -203,6 +206,14 @@ fn id_of(fields: &Map<String, Value>) -> Result<Option<Value>, String> {
 
 fn permitted(policy: Policy, command: Command) -> Result<Command, String> {
     policy.permit(&command).map(|()| command)
+}
+
+fn on_or_off(value: &str) -> Result<bool, String> {
+    match value {
+        "ON" => Ok(true),
+        "OFF" => Ok(false),
+        other => Err(format!("\"{}\" is neither ON nor OFF", clip(other))),
+    }
 }
 
 fn bitrate(value: &str) -> Result<Option<u32>, String> {

@@ -24,6 +24,18 @@ fn the_privacy_switch_is_on_or_off() {
 }
 
 #[test]
+fn sound_is_on_or_off_and_talking_is_asked_for_elsewhere() {
+    assert_eq!(asked("audio", b"OFF"), Ok(Command::Audio(false)));
+    assert_eq!(asked("audio", b" ON\n"), Ok(Command::Audio(true)));
+    for payload in [&b"off"[..], b"", b"\xff", b"true", b"{}", &[b'x'; 5000]] {
+        assert!(asked("audio", payload).is_err());
+    }
+    assert!(set("audio", b"ON", CLOSED).command.is_err());
+    assert!(asked("sound", b"ON").is_err_and(|words| words.contains("audio")));
+    assert!(done("talk", b"{\"on\":true}").is_err_and(|words| words.contains("data channel")));
+}
+
+#[test]
 fn bit_rates_are_kbit_per_second_or_auto() {
     assert_eq!(asked("bitrate", b"1500"), Ok(Command::Bitrate(Some(1500))));
     assert_eq!(asked("bitrate", b"auto"), Ok(Command::Bitrate(None)));

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::command::BITRATE_KBPS;
+use super::control_words::{can_be_shown, display_name, has_plain_menu, menu_text, shown_value};
 use super::info::DeviceInfo;
 use super::look;
 use crate::base::stats::SystemFigures;
@@ -18,8 +19,6 @@ use crate::signaling::topic::Topics;
 const MAX_CONTROLS: usize = 64;
 /// Picture sizes to choose from.
 const MAX_SIZES: usize = 40;
-/// Menu entries and other texts that are longer are cut for display nowhere, so such a control is left out.
-const MAX_STATE_TEXT: usize = 255;
 
 /// Which entities were announced: by key, the platform of each.
 pub type Announced = BTreeMap<String, String>;
@@ -231,6 +230,10 @@ impl Entities<'_> {
     fn commands(&mut self) {
         let streaming = json!({ "command_topic": self.leaf("set/streaming") });
         self.read("switch", "streaming", "Streaming", "mdi:shield-lock", "value_json.streaming", streaming);
+        if self.facts.device.has_microphone || self.facts.device.has_speaker {
+            let audio = json!({ "command_topic": self.leaf("set/audio") });
+            self.read("switch", "audio", "Sound", "mdi:microphone", "value_json.audio.on", audio);
+        }
         let press = |topic: String, fields: Value| {
             let mut fields = fields;
             fields["command_topic"] = topic.into();
@@ -378,52 +381,6 @@ impl Entities<'_> {
             { "topic": self.leaf("info"), "value_template": template },
         ])
     }
-}
-
-/// Whether there is anything to choose. Drivers report controls with one possible value, and numbers without a step, which Home
-/// Assistant takes for errors.
-fn can_be_shown(control: &ControlInfo) -> bool {
-    let is_number =
-        control.kind == ControlType::Int || (control.kind == ControlType::Menu && !has_plain_menu(control));
-    control.min < control.max && !(is_number && control.step == 0)
-}
-
-/// A control's value for people: the text of a menu entry, or the number.
-fn shown_value(control: &ControlInfo, value: &str) -> String {
-    if control.kind != ControlType::Menu || !has_plain_menu(control) {
-        return value.to_owned();
-    }
-    let entries: Map<String, Value> =
-        control.menu.iter().map(|(value, text)| (value.to_string(), menu_text(text).into())).collect();
-    format!("{}.get({value} | string)", Value::Object(entries))
-}
-
-/// A menu entry as it is shown: Home Assistant takes the word "none" for "not known".
-fn menu_text(text: &str) -> &str {
-    if text.eq_ignore_ascii_case("none") { "(none)" } else { text }
-}
-
-/// Home Assistant tells entries apart by their texts, and a template must be able to hold them.
-fn has_plain_menu(control: &ControlInfo) -> bool {
-    let texts: Vec<&String> = control.menu.values().collect();
-    let plain = |text: &&String| {
-        (1..=MAX_STATE_TEXT).contains(&text.len())
-            && text.trim() == text.as_str()
-            && !text.contains(['{', '}', '"', '\\'])
-            && !text.chars().any(char::is_control)
-    };
-    let distinct: std::collections::BTreeSet<String> =
-        texts.iter().map(|text| menu_text(text).to_ascii_lowercase()).collect();
-    !texts.is_empty() && texts.iter().all(plain) && distinct.len() == texts.len()
-}
-
-/// `power_line_frequency` becomes `Power line frequency`.
-fn display_name(name: &str) -> String {
-    let mut text = name.replace('_', " ");
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
 }
 
 /// Every size once, the largest first; the one in use is among them.

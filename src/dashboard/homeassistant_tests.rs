@@ -55,6 +55,8 @@ fn announce(media: &MediaStatus, commands: bool, snapshots: bool, before: &Annou
         key: "k".into(),
         access: "open",
         scenes: vec!["night".into()],
+        has_microphone: true,
+        has_speaker: false,
         whep: Some("http://192.0.2.7:8080/whep".into()),
     };
     let topics = Topics::new("porthole", &Id::new("cam").unwrap());
@@ -76,7 +78,7 @@ fn keys(value: &Value) -> Vec<&str> {
 #[test]
 fn every_entity_of_the_camera_is_announced_once() {
     let (message, announced) = announce(&media(Vec::new()), true, true, &Announced::new());
-    let expected = "bitrate bitrate_now camera camera_state encoder fps image keyframe latency_encode latency_send mirror overlay \
+    let expected = "audio bitrate bitrate_now camera camera_state encoder fps image keyframe latency_encode latency_send mirror overlay \
                     problem resolution restart rotate rssi scene streaming take_snapshot temperature uptime version viewers warm watched";
     assert_eq!(keys(&message["components"]).join(" "), expected);
     assert_eq!(announced.len(), expected.split(' ').count());

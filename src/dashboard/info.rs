@@ -22,6 +22,10 @@ pub struct DeviceInfo {
     pub access: &'static str,
     /// The scenes that can be chosen.
     pub scenes: Vec<String>,
+    /// Whether it is configured to hear.
+    pub has_microphone: bool,
+    /// Whether it is configured to be talked to.
+    pub has_speaker: bool,
     /// Where WHEP players find the camera; `None` where nothing is served over HTTP.
     pub whep: Option<String>,
 }
@@ -39,7 +43,7 @@ pub fn info(device: &DeviceInfo, media: &MediaStatus) -> Value {
         "camera": camera.map_or_else(|| stand_in(media), camera_document),
         "controls": camera.map_or_else(Vec::new, |camera| camera.controls.iter().map(control_document).collect()),
         "codecs": [format!("video/H264;profile-level-id={};packetization-mode=1", media.profile)],
-        "audio": false,
+        "audio": device.has_microphone,
         "access": device.access,
         "features": features(device),
         "scenes": device.scenes,
@@ -55,6 +59,12 @@ fn features(device: &DeviceInfo) -> Vec<&'static str> {
     ];
     if !device.scenes.is_empty() {
         features.push("scene");
+    }
+    if device.has_microphone {
+        features.push("audio");
+    }
+    if device.has_speaker {
+        features.push("talk");
     }
     features
 }
@@ -103,6 +113,8 @@ mod tests {
             key: "k".into(),
             access: "grants",
             scenes: vec!["night".into()],
+            has_microphone: true,
+            has_speaker: false,
             whep: None,
         };
         let info = info(&device, &MediaStatus::sample(CameraState::Idle));
@@ -114,6 +126,13 @@ mod tests {
             (&info["device"], &info["key"], &info["access"]),
             (&json!("cam"), &json!("k"), &json!("grants"))
         );
+        let has = |info: &Value, feature: &str| {
+            info["features"].as_array().is_some_and(|all| all.contains(&json!(feature)))
+        };
+        assert_eq!((&info["audio"], has(&info, "audio"), has(&info, "talk")), (&json!(true), true, false));
+        let deaf = DeviceInfo { has_microphone: false, has_speaker: true, ..device };
+        let told = super::info(&deaf, &MediaStatus::sample(CameraState::Idle));
+        assert_eq!((&told["audio"], has(&told, "audio"), has(&told, "talk")), (&json!(false), false, true));
         assert_eq!(info["scenes"], json!(["night"]));
         assert!(info["features"].as_array().is_some_and(|all| all.contains(&json!("scene"))));
         assert_eq!(info["codecs"][0], "video/H264;profile-level-id=42e01f;packetization-mode=1");

@@ -3,9 +3,11 @@
 pub mod channel;
 pub mod coalesce;
 pub mod command;
+mod control_words;
 pub mod events;
 pub mod homeassistant;
 pub mod info;
 pub mod look;
 pub mod schedule;
+pub mod sound;
 pub mod state;

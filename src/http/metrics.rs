@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::media::{CameraState, GlibMessages, Latency, MediaStatus};
+use crate::media::{AudioState, AudioStatus, CameraState, GlibMessages, Latency, MediaStatus};
 use crate::sessions::send_latency::SendLatency;
 use crate::sessions::totals::{FIRST_FRAME_BOUNDS_S, Totals};
 use crate::signaling::message::ErrorCode;
@@ -38,6 +38,8 @@ pub struct Figures {
     pub mqtt_connected: bool,
     /// The capture side.
     pub media: MediaStatus,
+    /// The sound side; `None` where none is configured.
+    pub sound: Option<AudioStatus>,
     /// Encoded pictures.
     pub frames: u64,
     /// Their bytes.
@@ -157,6 +159,7 @@ impl Collector for Figures {
         let mut writer = Writer(encoder);
         self.process(&mut writer)?;
         self.camera(&mut writer)?;
+        self.sound(&mut writer)?;
         self.viewers(&mut writer)?;
         self.sessions(&mut writer)
     }
@@ -221,6 +224,26 @@ impl Figures {
         }
         let help = "From the camera to the encoder's output, over the last seconds";
         writer.latency("porthole_encode_latency", help, media.encode_latency)
+    }
+
+    fn sound(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let Some(sound) = &self.sound else { return Ok(()) };
+        let states = AudioState::ALL.map(|state| (state.as_str(), u64::from(state == sound.state)));
+        let help = "1 for the state that the sound is in, 0 for the others";
+        writer.gauges(("porthole_audio_state", help, None), "state", states)?;
+        if let Some(level) = sound.level {
+            let unit = Unit::Other("dbfs".to_owned());
+            let help = "How loud it is at the microphone, in dB below full scale";
+            writer.gauge("porthole_audio_level", help, Some(&unit), level.rms_dbfs)?;
+        }
+        let help = "Times that the sound card was opened to capture";
+        writer.counter("porthole_audio_starts", help, None, sound.starts)?;
+        let help = "Gaps in what the sound card gave";
+        writer.counter("porthole_audio_gaps", help, None, sound.gaps)?;
+        let help = "Packets of a viewer's voice that could not be played";
+        writer.counter("porthole_talk_discarded_packets", help, None, sound.discarded_packets)?;
+        let help = "Pieces of a viewer's voice that were made up because they had not come";
+        writer.counter("porthole_talk_concealed", help, None, sound.concealed)
     }
 
     fn viewers(&self, writer: &mut Writer<'_>) -> fmt::Result {

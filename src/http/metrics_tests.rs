@@ -1,4 +1,5 @@
 use super::*;
+use crate::media::audio::AudioLevel;
 
 fn figures() -> Figures {
     Figures {
@@ -10,6 +11,15 @@ fn figures() -> Figures {
         glib: GlibMessages { criticals: 6, warnings: 0 },
         mqtt_connected: true,
         media: MediaStatus::sample(CameraState::Live),
+        sound: Some(AudioStatus {
+            state: AudioState::Live,
+            level: Some(AudioLevel { rms_dbfs: -30.5, peak_dbfs: -12.0 }),
+            starts: 2,
+            gaps: 11,
+            discarded_packets: 13,
+            concealed: 15,
+            ..AudioStatus::default()
+        }),
         frames: 100,
         encoded_bytes: 12_345,
         dropped_frames: 3,
@@ -47,6 +57,13 @@ fn figures_have_their_units_in_their_names() {
     has("porthole_camera_state{state=\"idle\"} 0");
     has("porthole_encoder_info{name=\"x264enc\",kind=\"software\"} 1");
     has("porthole_encoder_target_bytes_per_second 125000.0");
+    has("porthole_audio_state{state=\"live\"} 1");
+    has("porthole_audio_state{state=\"lost\"} 0");
+    has("porthole_audio_level_dbfs -30.5");
+    has("porthole_audio_starts_total 2");
+    has("porthole_audio_gaps_total 11");
+    has("porthole_talk_discarded_packets_total 13");
+    has("porthole_talk_concealed_total 15");
     has("porthole_viewers_small 1");
     has("porthole_encoded_bytes_total 12345");
     has("porthole_worst_round_trip_seconds 0.012");
@@ -83,8 +100,11 @@ fn what_is_not_known_is_left_out() {
     figures.worst_loss = None;
     figures.worst_round_trip = None;
     figures.media.encoder = None;
+    figures.sound = None;
     let text = write(figures, Format::OpenMetrics).unwrap();
-    for name in ["temperature", "worst", "porthole_encoder_info", "latency"] {
+    for name in
+        ["temperature", "worst", "porthole_encoder_info", "latency", "porthole_audio", "porthole_talk"]
+    {
         assert!(!text.contains(name), "{name}: {text}");
     }
 }

@@ -238,6 +238,25 @@ pub enum MediaError {
         /// Why.
         reason: String,
     },
+    /// Sound stopped, or does not start.
+    #[error("the sound card {card} gives nothing: {reason}; it is tried again")]
+    Audio {
+        /// The card.
+        card: String,
+        /// What GStreamer says.
+        reason: String,
+    },
+    /// A sound card's driver hangs.
+    #[error(
+        "the driver of the sound card {card} does not come back from {what}; it is left alone and tried again: should that not help, \
+         plug the card out and in, or start the board anew"
+    )]
+    AudioHung {
+        /// The card.
+        card: String,
+        /// What was asked of it.
+        what: &'static str,
+    },
     /// A V4L2 control that the camera does not have or does not accept.
     #[error("the camera control {control} cannot be set: {reason}")]
     Control {

@@ -12,8 +12,8 @@ use rtc::peer_connection::configuration::setting_engine::{SctpMaxMessageSize, Se
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use tokio::sync::mpsc;
 
-use super::audio_parts::AudioParts;
 use super::channel::{ChannelEvent, MAX_MESSAGE_BYTES};
+use super::connect::audio::AudioAbility;
 use super::connect::certificate;
 use super::connect::offer::VideoCodec;
 use super::connect::track::{self, Track};
@@ -22,9 +22,11 @@ use super::error::PeerError;
 use super::net::server_url::look_up;
 use super::net::tcp_port;
 use super::rtp::keys::{KeyProvider, Keys};
+use super::sound::AudioParts;
 use super::stats::SessionStats;
 use crate::base::tasks::TaskGroup;
 use crate::config::Ice;
+use crate::signaling::topic::Id;
 use crate::stream::Fanout;
 
 /// A peer that has been silent this long is `disconnected`; [`ICE_FAILED`] later it is gone.
@@ -91,11 +93,20 @@ impl Factory {
         self
     }
 
-    /// The same with sound for viewers that offer to hear it, or to talk.
+    /// The same with sound, where viewers offer any.
     #[must_use]
     pub fn with_audio(mut self, audio: AudioParts) -> Self {
-        self.audio = Some(audio);
+        self.audio = Some(audio).filter(|audio| audio.has_microphone || audio.has_speaker);
         self
+    }
+
+    /// What a session of `grant` can have of sound now.
+    pub(in crate::peer) fn audio_ability(&self, grant: Option<&Id>) -> AudioAbility {
+        self.audio.as_ref().map_or_else(AudioAbility::default, |audio| AudioAbility {
+            sends: audio.has_microphone,
+            is_stereo: audio.is_stereo,
+            receives: audio.has_speaker && (audio.may_talk)(grant),
+        })
     }
 
     /// The same with the certificate that `state_dir` keeps, made there at the first start.
@@ -107,11 +118,6 @@ impl Factory {
     /// The configured servers, as answers tell them to viewers.
     pub fn ice_servers(&self) -> &[crate::signaling::message::IceServer] {
         &self.ice.servers
-    }
-
-    /// Sound, if there is any.
-    pub fn audio(&self) -> Option<&AudioParts> {
-        self.audio.as_ref()
     }
 
     /// Whether the thread that all connections live on answers: resolves when it has, and with false when it is gone.
@@ -139,8 +145,8 @@ impl Factory {
             None => self.fanout.clone(),
         };
         let (public_ip, playout_delay_ms) = (self.ice.public_ip, self.playout_delay_ms);
-        let channels = self.channels.clone();
-        let parts = PeerParts { pc, track, keys, fanout, live, channels, public_ip, playout_delay_ms };
+        let (channels, audio) = (self.channels.clone(), self.audio.clone());
+        let parts = PeerParts { pc, track, keys, fanout, live, channels, audio, public_ip, playout_delay_ms };
         self.driver.open(parts).await
     }
 

@@ -4,7 +4,6 @@
 //! comes about), `send` (which pictures a viewer gets, and when), `rtp` (what packets are made with), `bwe` (what its path carries), `channel` (what is said beside the picture), `net`
 //! (where packets go in and out); `error` and `stats` are for all. What is outside of them knows all: a session's life, and the receiver of `porthole watch`.
 
-mod audio_parts;
 mod bwe;
 pub(crate) mod channel;
 #[cfg(test)]
@@ -22,9 +21,9 @@ pub mod receiver;
 mod rtp;
 mod send;
 mod session;
+mod sound;
 mod stats;
 
-pub use audio_parts::AudioParts;
 pub use bwe::control::ViewerControl;
 pub use connect::offer;
 pub use connect::offer::AcceptedOffer;
@@ -34,4 +33,5 @@ pub(crate) use own_h264::can_be_shown;
 pub use send::packetizer::packetize;
 pub(crate) use session::camera_refusal;
 pub use session::{NewSession, Replies, SessionCommand, Signer, run};
+pub use sound::{AudioParts, MayTalk};
 pub use stats::{EndReason, PathStats, Sent, SessionStats};

@@ -113,6 +113,7 @@ async fn connect(
     Ok(PeerSession {
         connection: connection.map_err(|error| EndReason::Refused(internal(&error)))?,
         payload_type: negotiation.codec.payload_type,
+        audio_payload_type: None,
         profile: negotiation.codec.profile,
         video: new.offer.video.clone(),
         first: Some(negotiation),
@@ -138,7 +139,9 @@ async fn negotiation(new: &mut NewSession) -> Result<Negotiation, Refusal> {
     }
     // What is not known by then a placeholder says to those who watch.
     if status.ready || status.has_placeholder {
-        Negotiation::new(video, promised(video, &status), None)
+        let ability = new.factory.audio_ability(new.live.grant.as_ref());
+        let negotiation = Negotiation::new(video, promised(video, &status), None)?;
+        Ok(negotiation.with_audio(ability, None))
     } else {
         Err(camera_refusal(&status))
     }
@@ -194,7 +197,9 @@ struct PeerSession {
     connection: Connection,
     /// Of the picture.
     payload_type: u8,
-    /// What was promised of it.
+    /// Of the sound, once there was any.
+    audio_payload_type: Option<u8>,
+    /// What was promised of the picture.
     profile: ProfileLevelId,
     /// What the viewer can play, by its last offer.
     video: VideoOffer,
@@ -225,10 +230,12 @@ impl PeerSession {
         negotiation: Negotiation,
     ) -> Result<(), Refusal> {
         let offer = &accepted.offer;
+        let audio = negotiation.audio.map(|audio| audio.payload_type);
         let answer = self.connection.answer(negotiation, offer.full_ice).await.map_err(|error| {
             let error = text::shown(&error.to_string());
             Refusal::new(ErrorCode::BadOffer, format!("the offer cannot be used: {error}"))
         })?;
+        self.audio_payload_type = audio.or(self.audio_payload_type);
         reply_answer(new, accepted, answer.clone());
         self.remote_candidates.offered(&accepted.video.ufrags);
         self.answered = Some((offer.sdp.clone(), answer));
@@ -283,7 +290,11 @@ impl PeerSession {
         // What was promised stays, whatever camera has come since.
         let take = |profile| Negotiation::new(&accepted.video, profile, Some(self.payload_type));
         let answered = match take(stream).or_else(|refusal| take(self.profile).map_err(|_| refusal)) {
-            Ok(negotiation) => self.answer(new, accepted, negotiation).await,
+            Ok(negotiation) => {
+                let ability = new.factory.audio_ability(new.live.grant.as_ref());
+                let negotiation = negotiation.with_audio(ability, self.audio_payload_type);
+                self.answer(new, accepted, negotiation).await
+            }
             Err(refusal) => Err(refusal),
         };
         if answered.is_ok() {

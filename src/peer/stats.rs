@@ -43,6 +43,8 @@ pub struct SessionStats {
     pub offered_at: Instant,
     /// What was sent.
     pub sent: Arc<Sent>,
+    /// What of sound was sent and heard.
+    pub sound: Sound,
     /// What came back.
     pub feedback: Arc<Feedback>,
     /// From offer to the first access unit handed to the network, once that happened.
@@ -72,6 +74,7 @@ impl SessionStats {
             since: SystemTime::now(),
             offered_at: Instant::now(),
             sent: Arc::default(),
+            sound: Sound::default(),
             feedback: Arc::new(Feedback::of(Arc::clone(&control))),
             control,
             first_frame: Arc::default(),
@@ -113,6 +116,19 @@ pub struct Sent {
     pub units: AtomicU64,
     /// From the encoder's output to the packets handed on.
     pub send_times: SendTimes,
+}
+
+/// Sound of one session, readable from anywhere.
+#[derive(Debug, Default)]
+pub struct Sound {
+    /// RTP packets sent.
+    pub sent_packets: AtomicU64,
+    /// Their payload bytes.
+    pub sent_bytes: AtomicU64,
+    /// RTP packets of the viewer's voice that went on to the speaker.
+    pub voice_packets: AtomicU64,
+    /// Those that did not: too many, not Opus, without the right, or while somebody else spoke.
+    pub voice_discarded: AtomicU64,
 }
 
 /// Why a session ended.

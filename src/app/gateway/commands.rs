@@ -11,13 +11,12 @@ use serde_json::Value;
 use super::controlled::Controlled;
 use super::handle::ChannelCommand;
 use super::picture::{self, ConfiguredPicture, MASKS};
-use super::publisher::{Answer, Asker, Publisher};
+use super::publisher::{AUDIO, Answer, Asker, PRIVACY, Publisher, tell};
 use super::snapshots::SnapshotTaker;
 use crate::app::persist::{FileReading, Persist, SaveError, Saving};
 use crate::app::privacy::Look;
 use crate::app::scene::SceneOutcome;
 use crate::base::clock::now;
-use crate::base::text;
 use crate::config::Commands;
 use crate::dashboard::coalesce::{Coalescer, Offered};
 use crate::dashboard::command::{self, Command, Policy, Request, Resolution};
@@ -30,7 +29,6 @@ use crate::signaling::topic::Inbound;
 const MAX_CONTROLS_UNDER_WAY: usize = 64;
 const SUPERSEDED: &str = "a later value came before it could be carried out";
 const ENDS: &str = "the device stops";
-const PRIVACY: &str = "set/streaming";
 
 /// A setting that waits for its turn.
 struct Waiting {
@@ -144,14 +142,14 @@ impl CommandExecutor {
     ) {
         let result = match command {
             // It waits for nothing, and nothing that waits may undo it.
+            Command::Audio(false) => return self.silence(answer, publisher),
             Command::Streaming(false) => {
-                if let Some(waiting) = self.settings.withdraw(PRIVACY) {
-                    tell(waiting.answer, &Err(SUPERSEDED.to_owned()), publisher);
-                }
+                self.withdraw(PRIVACY, publisher);
                 let saving = self.set_streaming(false, snapshots, publisher).await;
                 return self.answer_when_kept(answer, saving);
             }
             Command::Streaming(true)
+            | Command::Audio(true)
             | Command::Bitrate(_)
             | Command::Resolution(_)
             | Command::Look(_)
@@ -224,6 +222,7 @@ impl CommandExecutor {
                 Err("streaming was turned off at the device".to_owned())
             }
             Command::Streaming(on) => Ok(self.set_streaming(on, snapshots, publisher).await),
+            Command::Audio(on) => self.parts.set_audio(on),
             Command::Bitrate(kbps) => {
                 self.parts.media.set_ceiling_kbps(kbps);
                 self.parts.runtime_settings.values.bitrate_kbps = kbps;
@@ -258,6 +257,20 @@ impl CommandExecutor {
         self.parts.privacy.save(&self.parts.persist)
     }
 
+    fn silence(&mut self, answer: Answer, publisher: &mut Publisher) {
+        self.withdraw(AUDIO, publisher);
+        match self.parts.set_audio(false) {
+            Ok(saving) => self.answer_when_kept(answer, saving),
+            Err(error) => tell(answer, &Err(error), publisher),
+        }
+    }
+
+    fn withdraw(&mut self, setting: &str, publisher: &mut Publisher) {
+        if let Some(waiting) = self.settings.withdraw(setting) {
+            tell(waiting.answer, &Err(SUPERSEDED.to_owned()), publisher);
+        }
+    }
+
     /// Looks whether somebody has turned the privacy switch by writing its file.
     pub fn look_at_privacy(&self) {
         let (look, found) = self.parts.privacy.look(&self.parts.persist);
@@ -287,6 +300,7 @@ impl CommandExecutor {
     async fn apply_streaming(&mut self, on: bool, snapshots: &mut SnapshotTaker, publisher: &mut Publisher) {
         publisher.set_streaming(on);
         self.parts.media.set_streaming(on);
+        self.parts.sound.set_streaming(on);
         self.parts.sessions.set_streaming(on).await;
         if !on {
             snapshots.clear(publisher);
@@ -423,17 +437,4 @@ impl CommandExecutor {
     pub fn persist(&self) -> &Persist {
         &self.parts.persist
     }
-}
-
-/// Tells the outcome of one command, to the log and to whoever asked.
-fn tell(answer: Answer, result: &Result<(), String>, publisher: &mut Publisher) {
-    let topic = &answer.topic;
-    match result {
-        Ok(()) if topic == PRIVACY || topic.starts_with("do/") => {
-            tracing::info!(topic, "command carried out");
-        }
-        Ok(()) => tracing::debug!(topic, "command carried out"),
-        Err(error) => tracing::debug!(topic, error = text::sentence(error), "command refused"),
-    }
-    publisher.answer(answer, result);
 }

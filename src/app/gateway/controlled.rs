@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::picture::ConfiguredPicture;
-use crate::app::persist::Persist;
+use crate::app::audio_switch::AudioSwitch;
+use crate::app::persist::{Persist, Saving};
 use crate::app::privacy::PrivacySwitch;
 use crate::app::runtime_settings::RuntimeSettings;
+use crate::app::sound::Sound;
 use crate::base::clock::now;
 use crate::media::Media;
 use crate::sessions::Sessions;
@@ -19,6 +21,8 @@ pub(super) struct Controlled {
     pub media: Media,
     pub fanout: Fanout,
     pub privacy: PrivacySwitch,
+    pub audio_switch: AudioSwitch,
+    pub sound: Sound,
     pub runtime_settings: RuntimeSettings,
     /// Keeps what is set.
     pub persist: Persist,
@@ -38,6 +42,20 @@ impl Controlled {
         }
         self.media.warm(time);
         Ok(())
+    }
+
+    /// Has sound captured and played, or not, from now on and over a restart.
+    pub fn set_audio(&mut self, on: bool) -> Result<Saving, String> {
+        if !self.sound.is_configured() {
+            return Err(
+                "this device has no sound: [audio] names neither a microphone (device) nor a speaker"
+                    .to_owned(),
+            );
+        }
+        // First the cards, then the file: what was asked for must not wait for a slow card.
+        self.sound.set_on(on);
+        self.audio_switch.set(on);
+        Ok(self.audio_switch.save(&self.persist))
     }
 
     /// Has the pipeline start anew.

@@ -16,9 +16,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::ailment::Ailment;
+use super::audio_switch::AudioSwitch;
 use super::persist::Persist;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
+use super::sound::Sound;
 use super::state::StateSource;
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::PublicKey;
@@ -59,6 +61,8 @@ pub(super) struct GatewayParts {
     /// Makes `state`.
     pub state: Arc<StateSource>,
     pub privacy: PrivacySwitch,
+    pub audio_switch: AudioSwitch,
+    pub sound: Sound,
     pub runtime_settings: RuntimeSettings,
     /// Keeps what is set.
     pub persist: Persist,
@@ -143,6 +147,8 @@ pub(super) fn connect(
         key: key.encode(),
         access: config.access.as_str(),
         scenes: config.scenes.keys().cloned().collect(),
+        has_microphone: config.audio.has_microphone(),
+        has_speaker: config.audio.has_speaker(),
         // The machine may have no address yet: the publisher looks when it tells.
         whep: None,
     };
@@ -169,7 +175,7 @@ impl BrokerClient {
     pub fn serve(self, parts: GatewayParts, tasks: &TaskGroup) -> Gateway {
         let Self { client, topics, device, announcer, picture, inbox, is_read_by_viewers } = self;
         let GatewayParts { sessions, media, fanout, events, state, fps, page, settings, .. } = parts;
-        let GatewayParts { privacy, runtime_settings, persist, ailment, .. } = parts;
+        let GatewayParts { privacy, audio_switch, sound, runtime_settings, persist, ailment, .. } = parts;
         let (requests, queue) = mpsc::channel(1);
         let (channel_commands, from_viewers) = mpsc::channel(CHANNEL_COMMANDS);
         let (presence, watched) = watch::channel(Presence::Connecting);
@@ -182,6 +188,7 @@ impl BrokerClient {
             requests: queue,
             channel_commands: from_viewers,
             media: media.status(),
+            sound: sound.changes(),
             ended_early: tasks.ended_early(),
             ailment,
         };
@@ -191,6 +198,8 @@ impl BrokerClient {
             media,
             fanout,
             privacy,
+            audio_switch,
+            sound,
             runtime_settings,
             persist,
             fps,

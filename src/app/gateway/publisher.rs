@@ -23,6 +23,10 @@ use crate::sessions::SessionEvent;
 use crate::signaling::mqtt::{AnswerTo, Outgoing};
 use crate::signaling::topic::Topics;
 
+/// The topics of the two switches over what can be seen and heard, which the log tells of.
+pub(super) const PRIVACY: &str = "set/streaming";
+pub(super) const AUDIO: &str = "set/audio";
+
 /// Takes messages for the broker without waiting.
 #[derive(Clone)]
 pub(super) struct BrokerOutbox(Arc<dyn Fn(Outgoing) -> bool + Send + Sync>);
@@ -240,6 +244,19 @@ impl Publisher {
     pub fn signal(&self, leaf: &str, payload: impl Into<Bytes>) -> bool {
         self.outbox.publish(Outgoing::signal(self.topics.leaf(leaf), payload))
     }
+}
+
+/// Tells the outcome of one command, to the log and to whoever asked.
+pub(super) fn tell(answer: Answer, result: &Result<(), String>, publisher: &mut Publisher) {
+    let topic = &answer.topic;
+    match result {
+        Ok(()) if topic == PRIVACY || topic == AUDIO || topic.starts_with("do/") => {
+            tracing::info!(topic, "command carried out");
+        }
+        Ok(()) => tracing::debug!(topic, "command carried out"),
+        Err(error) => tracing::debug!(topic, error = text::sentence(error), "command refused"),
+    }
+    publisher.answer(answer, result);
 }
 
 /// An event as it goes out. Viewers, cameras and drivers choose their own words, which are cut; the `id` of a command is for whoever

@@ -18,7 +18,8 @@ use crate::base::clock::now;
 use crate::base::tasks::EndedEarly;
 use crate::dashboard::events;
 use crate::dashboard::homeassistant::DiscoveryFacts;
-use crate::media::MediaStatus;
+use crate::dashboard::sound;
+use crate::media::{AudioStatus, MediaStatus};
 use crate::sessions::{SessionEvent, Sessions};
 use crate::signaling::message::{Rejected, Up};
 use crate::signaling::mqtt::{Incoming, MqttEvent};
@@ -48,6 +49,8 @@ pub(super) struct Inputs {
     pub channel_commands: mpsc::Receiver<ChannelCommand>,
     /// The capture side.
     pub media: watch::Receiver<MediaStatus>,
+    /// The sound side.
+    pub sound: watch::Receiver<AudioStatus>,
     /// A task that ended early.
     pub ended_early: watch::Receiver<Option<EndedEarly>>,
     /// What is not well.
@@ -59,6 +62,7 @@ impl Router {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut before = self.inputs.media.borrow_and_update().clone();
+        let mut sound_before = self.inputs.sound.borrow_and_update().clone();
         loop {
             let online = self.is_online();
             let chores = [self.commands.due(), self.snapshots.due(), self.announcer.due()];
@@ -72,6 +76,7 @@ impl Router {
                 },
                 Some(event) = self.inputs.events.recv() => self.publisher.session_event(&event),
                 Ok(()) = self.inputs.media.changed() => before = self.media_changed(before),
+                Ok(()) = self.inputs.sound.changed() => sound_before = self.sound_changed(&sound_before),
                 Some(request) = self.inputs.requests.recv() => self.request(request),
                 Some(command) = self.inputs.channel_commands.recv() => {
                     self.commands.asked_by_viewer(command, &mut self.snapshots, &mut self.publisher).await;
@@ -128,6 +133,15 @@ impl Router {
         // While there is no camera there is no encoder: the next is compared with the last.
         let encoder = after.encoder.clone().or(before.encoder);
         MediaStatus { encoder, ..after }
+    }
+
+    /// The same of sound, whose level alone is no news.
+    fn sound_changed(&mut self, before: &AudioStatus) -> AudioStatus {
+        let after = self.inputs.sound.borrow_and_update().clone();
+        if sound::differs(before, &after) {
+            self.publisher.changed();
+        }
+        after
     }
 
     fn request(&mut self, request: GatewayRequest) {

@@ -41,6 +41,7 @@ fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let text = format!(
         "[device]\nid = \"cam\"\nstate_dir = {:?}\n[mqtt]\nurl = \"mqtt://broker\"\n[camera]\ndevice = \"test\"\n\
+         [audio]\ndevice = \"test\"\n\
          [access]\nmode = \"open\"\n",
         dir.path()
     );
@@ -75,6 +76,8 @@ fn world() -> World {
         key: "k".into(),
         access: "open",
         scenes: Vec::new(),
+        has_microphone: true,
+        has_speaker: false,
         whep: None,
     };
     let published = Published::default();
@@ -85,8 +88,9 @@ fn world() -> World {
     });
     let ended_early = tasks.ended_early();
     let ailment = watch::Sender::new(None).subscribe();
-    let state =
-        Arc::new(StateSource::new(sessions.clone(), watched.clone(), ended_early, ailment.clone(), true));
+    let sound = Sound::start(&config.audio, true, true, &tasks);
+    let seen = (sessions.clone(), watched.clone(), sound.clone());
+    let state = Arc::new(StateSource::new(seen, ended_early, ailment.clone(), true));
     let (client, mqtt_events) = mpsc::channel(16);
     let (events, happened) = mpsc::channel(256);
     let (requests, queue) = mpsc::channel(1);
@@ -95,6 +99,8 @@ fn world() -> World {
         media: media.clone(),
         fanout,
         privacy: PrivacySwitch::load(dir.path()),
+        audio_switch: AudioSwitch::load(dir.path()),
+        sound: sound.clone(),
         runtime_settings: RuntimeSettings::load(dir.path()),
         persist: Persist::start(&tasks),
         fps: None,
@@ -115,6 +121,7 @@ fn world() -> World {
             requests: queue,
             channel_commands: mpsc::channel(1).1,
             media: watched,
+            sound: sound.changes(),
             ended_early: tasks.ended_early(),
             ailment,
         },
@@ -208,4 +215,30 @@ async fn every_command_is_answered_once_and_the_doctors_probe_is_not() {
     drop(events);
     let told = published.on("event");
     assert_eq!(told.len(), sent, "{told:?}");
+}
+
+#[tokio::test]
+async fn sound_is_switched_kept_and_told() {
+    let World { router, published, client, events, _requests, _media, _tasks, _dir: dir } = world();
+    let routed = tokio::spawn(router.run(std::future::pending()));
+    client.send(MqttEvent::Connected).await.unwrap();
+    let set = |payload: &'static str| {
+        MqttEvent::Message(Incoming {
+            topic: "porthole/cam/set/audio".to_owned(),
+            payload: Bytes::from_static(payload.as_bytes()),
+            retain: false,
+            answer_to: None,
+        })
+    };
+    for payload in ["ON", "loud", "OFF"] {
+        client.send(set(payload)).await.unwrap();
+    }
+    drop(client);
+    routed.await.unwrap();
+    drop(events);
+    let told: Vec<serde_json::Value> =
+        published.on("event").iter().map(|event| serde_json::from_slice(&event.payload).unwrap()).collect();
+    let outcomes: Vec<bool> = told.iter().filter_map(|event| event["ok"].as_bool()).collect();
+    assert_eq!((told.len(), outcomes.iter().filter(|ok| **ok).count()), (3, 2), "{told:?}");
+    assert!(!AudioSwitch::load(dir.path()).is_on(), "OFF is kept");
 }

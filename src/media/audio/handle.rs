@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::config::AudioConfig;
+use super::machine::ThisMachine;
+use super::microphone::{MicrophoneInputs, MicrophoneLoop};
+use super::outlet::Outlet;
 use super::status::{AudioState, AudioStatus};
 use crate::base::tasks::TaskGroup;
 use crate::media::error::MediaError;
@@ -18,34 +21,65 @@ pub struct Audio {
 
 #[derive(Debug)]
 struct Inner {
-    status: watch::Receiver<AudioStatus>,
+    /// Kept here too: whoever watches is told of no end before the end.
+    status: watch::Sender<AudioStatus>,
     /// Whether sound may be captured and played.
     is_on: watch::Sender<bool>,
+    outlet: Arc<Outlet>,
+    tasks: TaskGroup,
 }
 
 impl Audio {
     /// Starts it: the microphone runs while `fanout` has subscriptions, the speaker while `voices` come. An absent or busy card is no
     /// error: it is waited for. `is_on` is `set/audio` and the privacy switch together. Must be called inside a tokio runtime.
+    #[allow(clippy::unnecessary_wraps, reason = "what it is made of may come to refuse a configuration")]
     pub fn start(
         config: AudioConfig,
         fanout: AudioFanout,
-        voices: mpsc::Receiver<SpokenPacket>,
+        mut voices: mpsc::Receiver<SpokenPacket>,
         is_on: bool,
         tasks: &TaskGroup,
     ) -> Result<Self, MediaError> {
         let state = if is_on { AudioState::Idle } else { AudioState::Off };
-        let (_, status) = watch::channel(AudioStatus { state, ..AudioStatus::default() });
-        let _ = (config, fanout, voices, tasks);
-        Ok(Self { inner: Arc::new(Inner { status, is_on: watch::Sender::new(is_on) }) })
+        let status = watch::Sender::new(AudioStatus { state, ..AudioStatus::default() });
+        let tasks = tasks.child();
+        let demand = fanout.watch_demand();
+        let (outlet, is_on) = (Arc::new(Outlet::new(fanout, is_on)), watch::Sender::new(is_on));
+        // Nothing plays them yet.
+        tasks.spawn_loop("voices", async move {
+            while voices.recv().await.is_some() {}
+            std::future::pending().await
+        });
+        if config.has_microphone() {
+            let inputs =
+                MicrophoneInputs { demand, is_on: is_on.subscribe(), cards_changed: Arc::new(Notify::new()) };
+            let machine = ThisMachine::new(config);
+            let microphone =
+                MicrophoneLoop::new(machine, Arc::clone(&outlet), status.clone(), *is_on.borrow());
+            tasks.spawn("microphone", microphone.run(inputs, tasks.cancelled()));
+        }
+        Ok(Self { inner: Arc::new(Inner { status, is_on, outlet, tasks }) })
     }
 
     /// Its condition, on every change.
     pub fn status(&self) -> watch::Receiver<AudioStatus> {
-        self.inner.status.clone()
+        self.inner.status.subscribe()
     }
 
     /// Off closes the cards at once and keeps them closed.
     pub fn set_on(&self, on: bool) {
-        self.inner.is_on.send_replace(on);
+        // Nobody hears anything more even where a driver takes its time to close.
+        self.inner.outlet.set_open(on);
+        self.inner.is_on.send_if_modified(|is_on| std::mem::replace(is_on, on) != on);
     }
 }
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+    }
+}
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

@@ -21,6 +21,23 @@ pub enum AudioState {
     Error,
 }
 
+impl AudioState {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 6] = [Self::Off, Self::Idle, Self::Starting, Self::Live, Self::Lost, Self::Error];
+
+    /// As `state.audio` and the metrics have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Idle => "idle",
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Lost => "lost",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// How loud it is at the microphone, after the gain, over the last tenth of a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AudioLevel {

@@ -1,4 +1,4 @@
-//! When the camera runs: a pure state machine over demand, the privacy switch, the device and what
+//! When the camera runs, and likewise the microphone: a pure state machine over demand, the privacy switch, the device and what
 //! the pipeline reports. It takes `now` and gives actions and deadlines; it owns no clock.
 
 use std::time::{Duration, Instant};
@@ -85,6 +85,8 @@ enum Phase {
 /// The state machine.
 #[derive(Debug)]
 pub struct Lifecycle {
+    /// What the device gives, in a word: a picture.
+    gives: &'static str,
     linger: Duration,
     streaming: bool,
     demand: usize,
@@ -105,6 +107,7 @@ impl Lifecycle {
     /// Nothing runs, and nothing is known of the device yet.
     pub fn new(linger: Duration, streaming: bool) -> Self {
         Self {
+            gives: "picture",
             linger,
             streaming,
             demand: 0,
@@ -118,6 +121,12 @@ impl Lifecycle {
             replaced: None,
             restarts: 0,
         }
+    }
+
+    /// The same of a device that gives sound.
+    pub fn of_sound(linger: Duration, streaming: bool) -> Self {
+        let device = DeviceCondition::Absent("the microphone is being looked for".to_owned().into());
+        Self { gives: "sound", device, ..Self::new(linger, streaming) }
     }
 
     /// Takes note of `input` and says what to do.
@@ -215,9 +224,9 @@ impl Lifecycle {
             return;
         }
         let reason = if matches!(self.phase, Phase::Live { .. }) {
-            format!("no picture for {} s", FRAME_TIMEOUT.as_secs())
+            format!("no {} for {} s", self.gives, FRAME_TIMEOUT.as_secs())
         } else {
-            format!("no picture within {} s of the start", START_TIMEOUT.as_secs())
+            format!("no {} within {} s of the start", self.gives, START_TIMEOUT.as_secs())
         };
         self.fail(now, reason.into(), actions);
     }

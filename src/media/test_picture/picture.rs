@@ -4,6 +4,8 @@
 //! for 1 and dark (Y 16) for 0, most significant bit first: the low 32 bits of the wall clock in
 //! milliseconds at the moment the picture is made, then 8 bits of check, the xor of those four
 //! bytes. Below: colour bars, a title, a clock for people, and a box that moves in every picture.
+//! In the bars' left upper corner a block of 64x48 pixels is bright (Y 235) for the first 100 ms of each
+//! second of UNIX time, while the test tone beeps, and dark (Y 16) else: lip sync can be measured.
 //! Beside the clock it snows: without something that no encoder can foretell, the stream would be a
 //! tenth of the bit rate that was asked for, and show nothing about networks.
 //!
@@ -21,6 +23,11 @@ use crate::media::test_picture::font::{GLYPH_HEIGHT, GLYPH_WIDTH, glyph};
 
 const BLOCK: usize = 16;
 const BLOCKS: usize = 40;
+/// How long the flash lasts from each whole second of UNIX time on, in milliseconds.
+pub const FLASH_MS: u64 = 100;
+/// The block that flashes, below the time blocks.
+const FLASH_WIDTH: usize = 4 * BLOCK;
+const FLASH_HEIGHT: usize = 3 * BLOCK;
 const BRIGHT: u8 = 235;
 const DARK: u8 = 16;
 /// Luma of the strip the box moves on.
@@ -169,6 +176,13 @@ impl TestPicture {
         }
     }
 
+    fn flash(&mut self, now: SystemTime) {
+        let luma = if is_flash(now) { BRIGHT } else { DARK };
+        if self.data[self.width * BLOCK] != luma {
+            self.fill_luma(0, BLOCK, FLASH_WIDTH, FLASH_HEIGHT, luma);
+        }
+    }
+
     fn draw_clock(&mut self, now: SystemTime) {
         // "2026-11-03T14:22:05.123Z": date and time are drawn on two lines, hundredths are enough.
         let stamp = humantime::format_rfc3339_millis(now).to_string();
@@ -254,6 +268,7 @@ impl TestPicture {
 impl Drawing for TestPicture {
     fn advance(&mut self, now: SystemTime) -> &[u8] {
         self.draw_time_blocks(now);
+        self.flash(now);
         self.draw_clock(now);
         self.move_box();
         self.let_it_snow();
@@ -277,6 +292,12 @@ pub(super) fn fill(
     for row in plane.chunks_exact_mut(stride).skip(y).take(height) {
         row[x..right].fill(value);
     }
+}
+
+/// Whether the test tone beeps at this moment.
+fn is_flash(now: SystemTime) -> bool {
+    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(since_epoch.subsec_millis()) < FLASH_MS
 }
 
 /// The 40 bits of the time blocks.

@@ -51,6 +51,26 @@ fn the_blocks_are_drawn_as_the_contract_says() {
 }
 
 #[test]
+fn it_flashes_while_the_tone_beeps() {
+    for (width, height) in [(640, 160), (640, 480), (1920, 1080)] {
+        let mut picture = TestPicture::new(width, height).unwrap();
+        let (width, height) = (width as usize, height as usize);
+        for (millis, is_bright) in
+            [(500, false), (1000, true), (1099, true), (1100, false), (1999, false), (2000, true)]
+        {
+            let data = picture.advance(at(millis));
+            let expected = if is_bright { 235 } else { 16 };
+            for (x, y) in [(0, 16), (63, 16), (0, 63), (63, 63), (32, 40)] {
+                assert_eq!(data[y * width + x], expected, "{x},{y} of {width}x{height} at {millis}");
+            }
+            // It is grey: under it is the white bar's chroma.
+            assert_eq!(data[width * height + 8 * width / 2], 128);
+            assert_eq!((data[16 * width + 64], data[64 * width]), (180, 180));
+        }
+    }
+}
+
+#[test]
 fn every_picture_differs_from_the_one_before_below_the_blocks() {
     let mut picture = TestPicture::new(640, 480).unwrap();
     let mut before = picture.advance(at(0)).to_vec();

@@ -9,6 +9,8 @@ pub enum About {
     Stats,
     /// The camera's state.
     Camera,
+    /// Who has the word.
+    Talk,
     /// The value of the camera's control of this name.
     Control(String),
 }

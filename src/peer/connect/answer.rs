@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::audio::{AudioTerms, Stream};
 use super::description::Section;
 use super::negotiation::Negotiation;
 use super::sctp;
@@ -15,6 +16,7 @@ const REPAIR_WINDOW: &str = "repair-window=10000000";
 /// CNAME, stream and track as viewers see them.
 const STREAM: &str = "porthole";
 const TRACK: &str = "video";
+const AUDIO_TRACK: &str = "audio";
 
 /// Who answers: constant over a connection but for the version, which grows by one with each new answer (RFC 3264 section 8).
 #[derive(Debug)]
@@ -67,6 +69,8 @@ impl AnswerOrigin {
         for (at, section) in negotiation.description.sections.iter().enumerate() {
             if at == negotiation.video {
                 video(&mut sdp, negotiation, section, local, ssrcs);
+            } else if let Some(terms) = negotiation.audio.filter(|audio| audio.section == at) {
+                audio(&mut sdp, negotiation, terms, section, local, ssrcs);
             } else if negotiation.data == Some(at) {
                 data(&mut sdp, negotiation, section, local);
             } else {
@@ -107,13 +111,13 @@ fn line(candidate: &Candidate) -> String {
 
 /// The sections that are taken, if they were offered as a bundle (RFC 9143 section 7.3).
 fn group(negotiation: &Negotiation) -> String {
-    let Negotiation { description, video, carrier, data, .. } = negotiation;
+    let Negotiation { description, video, carrier, audio, data, .. } = negotiation;
     if description.group(*video).is_none() {
         return String::new();
     }
     // The one that carries the transport is the first (RFC 9143 section 7.3.2).
     let mut taken = vec![*carrier];
-    for at in [Some(*video), *data].into_iter().flatten() {
+    for at in [Some(*video), audio.map(|audio| audio.section), *data].into_iter().flatten() {
         if !taken.contains(&at) {
             taken.push(at);
         }
@@ -179,6 +183,23 @@ fn data(sdp: &mut String, negotiation: &Negotiation, section: &Section, local: &
     mid(sdp, section);
     transport(sdp, negotiation, section, local);
     push(sdp, format_args!("{}", sctp::answered()));
+}
+
+/// The section of the sound.
+fn audio(
+    sdp: &mut String,
+    negotiation: &Negotiation,
+    terms: AudioTerms,
+    section: &Section,
+    local: &LocalTransport,
+    ssrcs: &Ssrcs,
+) {
+    let format = terms.payload_type;
+    push(sdp, format_args!("m={} 9 {} {format}\r\nc=IN IP4 0.0.0.0", section.kind, section.protocol));
+    mid(sdp, section);
+    transport(sdp, negotiation, section, local);
+    let stream = Stream { name: STREAM, track: AUDIO_TRACK, ssrc: ssrcs.audio };
+    terms.write(sdp, section, &negotiation.audio_extensions(), &stream);
 }
 
 /// The section that the camera's picture is sent in.

@@ -36,7 +36,7 @@ fn negotiate(offer: &str) -> Result<Negotiation, String> {
 /// The answer, held against the rules.
 fn answered(what: &str, offer: &str) -> String {
     let negotiation = negotiate(offer).unwrap_or_else(|why| panic!("{what} is refused: {why}\n{offer}"));
-    let ssrcs = Ssrcs { media: 1, rtx: 2, fec: Some(3) };
+    let ssrcs = Ssrcs { media: 1, rtx: 2, fec: Some(3), audio: 4 };
     let ours = [candidate("candidate:1 1 udp 2130706431 192.0.2.9 5000 typ host")];
     let answer = AnswerOrigin::default().answer(&negotiation, &local(), &ssrcs, &ours);
     check(offer, &answer)

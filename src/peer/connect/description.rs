@@ -222,6 +222,18 @@ impl Description {
         section.port != 0 || section.bundle_only || self.group(at).is_some_and(|group| self.has_port(group))
     }
 
+    /// Whether the section `at` is offered in one bundle with the section `with`, over the transport of the section `carrier`.
+    pub fn shares_transport(&self, at: usize, with: usize, carrier: usize) -> bool {
+        let (Some(group), Some(carrying)) = (self.group(with), self.sections.get(carrier)) else {
+            return false;
+        };
+        let Some(section) = self.sections.get(at) else { return false };
+        let is_bundled = section.mid.as_ref().is_some_and(|mid| group.contains(mid));
+        let ufrag = &section.transport.ufrag;
+        let is_shared = ufrag.is_none() || *ufrag == carrying.transport.ufrag || section.port == 0;
+        is_bundled && is_shared && self.is_alive(at)
+    }
+
     fn has_port(&self, group: &[String]) -> bool {
         let is_in = |section: &&Section| section.mid.as_ref().is_some_and(|mid| group.contains(mid));
         self.sections.iter().filter(is_in).any(|section| section.port != 0)

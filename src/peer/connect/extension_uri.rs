@@ -18,3 +18,10 @@ pub(in crate::peer) const VIDEO_ORIENTATION_URI: &str = "urn:3gpp:video-orientat
 
 /// Which section of a bundle a packet belongs to (RFC 9143 section 15).
 pub(in crate::peer) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
+/// Those that are sent with pictures.
+pub(in crate::peer) const VIDEO_EXTENSIONS: [&str; 5] =
+    [TRANSPORT_CC_URI, PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, VIDEO_ORIENTATION_URI, MID_URI];
+
+/// Those that are sent with sound.
+pub(in crate::peer) const AUDIO_EXTENSIONS: [&str; 3] = [TRANSPORT_CC_URI, ABS_CAPTURE_TIME_URI, MID_URI];

@@ -1,6 +1,7 @@
 //! How a connection comes about: what an offer may get, what the answer says, and what the library negotiates.
 
 pub mod answer;
+pub mod audio;
 pub mod candidate;
 pub mod certificate;
 mod codec;

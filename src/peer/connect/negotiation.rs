@@ -6,10 +6,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::audio::{AudioAbility, AudioTerms};
 use super::codec::VideoCodec;
 use super::description::{Description, Extension, Section, Setup};
 use super::extension_uri::{
-    ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI,
+    ABS_CAPTURE_TIME_URI, AUDIO_EXTENSIONS, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, VIDEO_EXTENSIONS,
+    VIDEO_ORIENTATION_URI,
 };
 use super::fingerprint::Fingerprint;
 use super::offer::{VideoOffer, carrier};
@@ -27,6 +29,8 @@ pub(in crate::peer) struct Negotiation {
     pub(super) video: usize,
     /// The section whose transport it has.
     pub(super) carrier: usize,
+    /// The sound, if it is taken.
+    pub audio: Option<AudioTerms>,
     /// The section of the data channel, if it is taken.
     pub(super) data: Option<usize>,
     /// How the viewer's end of the data channel is reached, by this offer or a former one.
@@ -56,6 +60,7 @@ impl Negotiation {
             description: Arc::clone(&offer.description),
             video,
             carrier,
+            audio: None,
             data,
             sctp,
             ufrag: transport.ufrag.unwrap_or_default(),
@@ -65,6 +70,13 @@ impl Negotiation {
             is_dtls_client: matches!(transport.setup, Some(Setup::ActPass | Setup::Passive)),
             leaves_role: transport.setup == Some(Setup::ActPass),
         })
+    }
+
+    /// The same with the sound that is offered, as far as `ability` goes. `former` is the payload type that is in use already.
+    #[must_use]
+    pub fn with_audio(mut self, ability: AudioAbility, former: Option<u8>) -> Self {
+        self.audio = AudioTerms::of(&self.description, self.video, self.carrier, ability, former);
+        self
     }
 
     fn section(&self, at: usize) -> Option<&Section> {
@@ -89,35 +101,54 @@ impl Negotiation {
         self.section(self.video).map(|section| section.feedback(self.codec.payload_type)).unwrap_or_default()
     }
 
-    /// Header extensions that our stream will have.
-    pub(super) fn extensions(&self) -> Vec<Extension> {
-        let Some(section) = self.section(self.video) else { return Vec::new() };
+    /// Header extensions that our stream in the section `at` will have: those of `known`.
+    fn extensions_of(&self, at: usize, known: &[&str]) -> Vec<Extension> {
+        let Some(section) = self.section(at) else { return Vec::new() };
         let mut taken: Vec<Extension> = Vec::new();
-        for extension in &section.extensions {
+        for extension in section.extensions.iter().filter(|extension| known.contains(&extension.uri)) {
             let is_new = taken.iter().all(|one| one.id != extension.id && one.uri != extension.uri);
-            if is_new && (extension.uri != MID_URI || self.mid().is_some()) {
+            if is_new && (extension.uri != MID_URI || self.mid(at).is_some()) {
                 taken.push(*extension);
             }
         }
         taken
     }
 
-    /// The mid that bundled packets tell their section by (RFC 9143 section 15), if it fits into a short extension.
-    fn mid(&self) -> Option<&str> {
-        self.description.group(self.video)?;
-        self.section(self.video)?.mid.as_deref().filter(|mid| mid.len() <= Mid::MAX_BYTES)
+    /// Those of the picture.
+    pub(super) fn extensions(&self) -> Vec<Extension> {
+        self.extensions_of(self.video, &VIDEO_EXTENSIONS)
     }
 
-    /// The numbers of the header extensions.
+    /// Those of the sound.
+    pub(super) fn audio_extensions(&self) -> Vec<Extension> {
+        self.audio.map_or_else(Vec::new, |audio| self.extensions_of(audio.section, &AUDIO_EXTENSIONS))
+    }
+
+    /// The mid that bundled packets tell the section `at` by (RFC 9143 section 15), if it fits into a short extension.
+    fn mid(&self, at: usize) -> Option<&str> {
+        self.description.group(at)?;
+        self.section(at)?.mid.as_deref().filter(|mid| mid.len() <= Mid::MAX_BYTES)
+    }
+
+    /// The numbers of the picture's header extensions.
     pub fn rtp_extensions(&self) -> Extensions {
-        let taken = self.extensions();
+        self.numbers(self.video, &self.extensions())
+    }
+
+    /// The numbers of the sound's.
+    pub fn audio_rtp_extensions(&self) -> Extensions {
+        self.audio
+            .map_or_else(Extensions::default, |audio| self.numbers(audio.section, &self.audio_extensions()))
+    }
+
+    fn numbers(&self, at: usize, taken: &[Extension]) -> Extensions {
         let id = |uri| taken.iter().find(|extension| extension.uri == uri).map(|extension| extension.id);
         Extensions {
             transport_cc: id(TRANSPORT_CC_URI),
             playout_delay: id(PLAYOUT_DELAY_URI),
             capture_time: id(ABS_CAPTURE_TIME_URI),
             orientation: id(VIDEO_ORIENTATION_URI),
-            mid: id(MID_URI).zip(self.mid()).and_then(|(id, mid)| Mid::new(id, mid)),
+            mid: id(MID_URI).zip(self.mid(at)).and_then(|(id, mid)| Mid::new(id, mid)),
         }
     }
 
@@ -155,13 +186,8 @@ impl Negotiation {
 
 /// The section for a data channel that shares the transport of `carrier` with the section `video`.
 fn data_section(description: &Description, video: usize, carrier: usize) -> Option<(usize, Sctp)> {
-    let group = description.group(video)?;
-    let carrying = description.sections.get(carrier)?;
     let is_meant = |(at, section): &(usize, &Section)| {
-        let is_bundled = section.mid.as_ref().is_some_and(|mid| group.contains(mid));
-        let ufrag = &section.transport.ufrag;
-        let is_shared = ufrag.is_none() || *ufrag == carrying.transport.ufrag || section.port == 0;
-        section.is_data_channel() && is_bundled && is_shared && description.is_alive(*at)
+        section.is_data_channel() && description.shares_transport(*at, video, carrier)
     };
     let (at, section) = description.sections.iter().enumerate().find(is_meant)?;
     Some((at, Sctp::of(section.sctp)?))

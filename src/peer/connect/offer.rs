@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use super::codec::{self, OfferedH264};
 use super::description::{Description, Direction, Setup};
-use super::extension_uri::{
-    ABS_CAPTURE_TIME_URI, MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI,
-};
+use super::extension_uri::{VIDEO_EXTENSIONS, VIDEO_ORIENTATION_URI};
 use crate::access::proof::Nonce;
 use crate::media::ProfileLevelId;
 use crate::signaling::message::{ErrorCode, Offer, Refusal};
@@ -88,9 +86,7 @@ impl VideoOffer {
         if origin(sdp).is_none() {
             return Err(no_origin());
         }
-        let known =
-            [TRANSPORT_CC_URI, PLAYOUT_DELAY_URI, ABS_CAPTURE_TIME_URI, VIDEO_ORIENTATION_URI, MID_URI];
-        let description = Description::read(sdp, &known).map_err(bad)?;
+        let description = Description::read(sdp, &VIDEO_EXTENSIONS).map_err(bad)?;
         let (mut places, mut reason) = (Vec::new(), None);
         for at in 0..description.sections.len() {
             match why_not(&description, at) {

@@ -15,7 +15,7 @@ use super::negotiation::Negotiation;
 use crate::peer::error::PeerError;
 use crate::peer::rtp::fec::Fec;
 use crate::peer::rtp::rtp_header::CLOCK_RATE_HZ;
-use crate::peer::rtp::rtp_sender::Negotiated;
+use crate::peer::rtp::rtp_sender::{Negotiated, NegotiatedAudio};
 
 /// Sources of RTP (RFC 3550 section 3).
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub(in crate::peer) struct Ssrcs {
     pub media: u32,
     pub rtx: u32,
     pub fec: Option<u32>,
+    /// Of the sound, whether it is offered or not: it may be later.
+    pub audio: u32,
 }
 
 /// What the library knows of the one stream. It only negotiates it: [`crate::peer::send::media_sender`] sends.
@@ -46,6 +48,16 @@ impl Track {
         }
     }
 
+    /// What sound begins with, if any goes to the viewer.
+    pub fn negotiated_audio(&self, negotiation: &Negotiation) -> Option<NegotiatedAudio> {
+        let audio = negotiation.audio.filter(|audio| audio.sends)?;
+        Some(NegotiatedAudio {
+            ssrc: self.ssrcs.audio,
+            payload_type: audio.payload_type,
+            extensions: negotiation.audio_rtp_extensions(),
+        })
+    }
+
     /// The certificate that the viewer showed, in DER.
     pub fn remote_certificate(&self, pc: &mut RTCPeerConnection) -> Option<Vec<u8>> {
         let sender = pc.rtp_sender(self.sender)?;
@@ -64,7 +76,7 @@ impl Track {
         offered: &VideoCodec,
     ) -> Result<Self, PeerError> {
         let fec = offered.fec_payload_type.map(|_| rand::random());
-        let ssrcs = Ssrcs { media: rand::random(), rtx: rand::random(), fec };
+        let ssrcs = Ssrcs { media: rand::random(), rtx: rand::random(), fec, audio: rand::random() };
         let coding = RTCRtpCodingParameters {
             ssrc: Some(ssrcs.media),
             rtx: Some(RTCRtpRtxParameters { ssrc: ssrcs.rtx }),

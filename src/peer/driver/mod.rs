@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Builder;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep_until;
 
@@ -49,6 +49,7 @@ use super::net::inbox::RelayId;
 use super::net::inbox::{Accepted, PacketInbox, TcpConnectionId};
 use super::net::{Net, tcp_port};
 use super::send::media_sender::MediaSender;
+use super::send::voice_receiver::VoiceReceiver;
 use crate::base::tasks::{EndedEarly, TaskGroup, panic_text};
 use crate::config::Ice;
 
@@ -135,7 +136,9 @@ impl Driver {
         let peer_id = self.next.fetch_add(1, Ordering::Relaxed);
         let (events, reported) = mpsc::channel(EVENT_QUEUE);
         let feedback = parts.live.as_ref().map(|live| Arc::clone(&live.feedback)).unwrap_or_default();
-        let media = MediaSender::new(peer_id, feedback, parts.fanout.clone());
+        let voice = parts.audio.as_ref().filter(|audio| audio.has_speaker).zip(parts.live.as_ref());
+        let voice = voice.map(|(audio, live)| VoiceReceiver::new(audio, Arc::clone(live)));
+        let media = MediaSender::new(peer_id, feedback, parts.fanout.clone()).with_voice(voice);
         let span = tracing::Span::current();
         let channel = parts.live.as_ref().zip(parts.channels.clone());
         let channel = channel.map(|(live, events)| ChannelStart {
@@ -143,7 +146,7 @@ impl Driver {
             events,
             wake: self.waker(peer_id),
         });
-        let new = NewPeer { parts, media, channel, events, span };
+        let new = NewPeer { parts, media, channel, sends_audio: watch::Sender::new(false), events, span };
         let command = DriverCommand::Open(peer_id, Box::new(new));
         self.commands.send(command).await.map_err(|_| PeerError::Gone)?;
         Ok(Connection::new(peer_id, self.commands.clone(), reported))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rtc::peer_connection::RTCPeerConnection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::channel::ChannelStart;
 use super::event::PeerEvent;
@@ -13,6 +13,7 @@ use crate::peer::channel::ChannelEvent;
 use crate::peer::connect::track::Track;
 use crate::peer::rtp::keys::Keys;
 use crate::peer::send::media_sender::MediaSender;
+use crate::peer::sound::AudioParts;
 use crate::peer::stats::SessionStats;
 use crate::stream::Fanout;
 
@@ -28,6 +29,8 @@ pub(in crate::peer) struct PeerParts {
     pub live: Option<Arc<SessionStats>>,
     /// Takes what viewers say on their data channels; `None`: nobody does, and they get none.
     pub channels: Option<mpsc::Sender<ChannelEvent>>,
+    /// The sound of the device, where it has any.
+    pub audio: Option<AudioParts>,
     /// Told with our candidates.
     pub public_ip: Option<IpAddr>,
     /// How long the viewer is asked to hold a picture.
@@ -48,6 +51,8 @@ pub(super) struct NewPeer {
     pub parts: PeerParts,
     pub media: MediaSender,
     pub channel: Option<ChannelStart>,
+    /// Whether sound goes to the viewer, as the last offer has it.
+    pub sends_audio: watch::Sender<bool>,
     pub events: mpsc::Sender<PeerEvent>,
     pub span: tracing::Span,
 }

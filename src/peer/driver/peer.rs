@@ -121,6 +121,7 @@ impl Peer {
         // All that are known already: until a candidate comes, our checks from its address would make it a peer-reflexive one,
         // which some viewers do not nominate for a second.
         let answer = self.agreement.answer(negotiation, &local, &self.new.parts.track.ssrcs);
+        self.follow_audio();
         self.connect_times.mark(ConnectStep::Answered, now);
         Ok((answer, is_new))
     }
@@ -369,9 +370,21 @@ impl Peer {
             tracing::warn!(%error, "media cannot be sent");
             return false;
         }
+        self.follow_audio();
         self.handshake.media_sent();
         (self.is_started, self.is_starting) = (true, true);
         true
+    }
+
+    /// Sound begins and ends as the last offer has it, once media has begun.
+    fn follow_audio(&mut self) {
+        let Some(negotiation) = self.agreement.last() else { return };
+        let sent = self.new.parts.track.negotiated_audio(negotiation);
+        let received = negotiation.audio.filter(|audio| audio.receives).map(|audio| audio.payload_type);
+        self.new.media.set_audio(sent.as_ref(), received);
+        self.new
+            .sends_audio
+            .send_if_modified(|sends| std::mem::replace(sends, sent.is_some()) != sent.is_some());
     }
 
     pub fn forward(&self, event: PeerEvent) {

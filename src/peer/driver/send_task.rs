@@ -1,12 +1,12 @@
-//! One viewer's pictures on their way: a task of the driver's thread that waits for them, and for the pacer.
+//! One viewer's pictures and sound on their way: a task of the driver's thread that waits for them, and for the pacer.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::event::PeerEvent;
@@ -14,10 +14,11 @@ use super::new_peer::NewPeer;
 use crate::base::tasks::TaskGroup;
 use crate::peer::net::Net;
 use crate::peer::net::demux::PeerId;
+use crate::peer::send::audio_sender::AudioSender;
 use crate::peer::send::media_sender::MediaSender;
 use crate::peer::send::video_sender::VideoSender;
 use crate::peer::stats::SessionStats;
-use crate::stream::{Fanout, Subscription};
+use crate::stream::{AccessUnit, AudioFanout, AudioPacket, AudioSubscription, Fanout, Subscription};
 
 /// How soon packets that found no room are tried again.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
@@ -38,11 +39,12 @@ pub(super) fn start(
     let live = new.parts.live.as_ref()?;
     let fanout = new.parts.fanout.clone();
     let video_sender = VideoSender::new(new.parts.playout_delay_ms, fanout.clone(), Arc::clone(live));
+    let sound = Sound::new(new, live);
     let reporter = PanicReporter(new.events.clone());
     let live = Arc::clone(live);
     let task = async move {
         let _reporter = reporter;
-        run(host, peer_id, video_sender, live, fanout).await;
+        run(host, peer_id, video_sender, live, fanout, sound).await;
     };
     Some(tasks.spawn_local_finite("sender", task.instrument(new.span.clone())).abort_handle())
 }
@@ -59,27 +61,47 @@ impl Drop for PanicReporter {
     }
 }
 
+/// What a sender waits for.
+enum Next {
+    Picture(AccessUnit),
+    Sound(AudioPacket),
+    /// Packets of a picture may leave.
+    Pacer,
+    /// A later offer has sound, or has none any more.
+    Switched,
+}
+
 async fn run(
     host: Rc<dyn MediaHost>,
     peer_id: PeerId,
     mut video_sender: VideoSender,
     live: Arc<SessionStats>,
     fanout: Fanout,
+    mut sound: Sound,
 ) {
     let mut subscription: Subscription = fanout.subscribe();
     loop {
         let rate = live.feedback.rate(Instant::now());
-        let unit = match video_sender.wait(rate) {
-            None => Some(subscription.next().await),
-            Some(wait) => timeout(wait, subscription.next()).await.ok(),
+        let next = tokio::select! {
+            // Sound goes first.
+            biased;
+            next = sound.next() => next,
+            unit = subscription.next() => Next::Picture(unit),
+            () = pause(video_sender.wait(rate)) => Next::Pacer,
         };
         let now = Instant::now();
-        if let Some(unit) = unit {
-            video_sender.take(now, &unit, rate);
+        if let Next::Picture(unit) = &next {
+            video_sender.take(now, unit, rate);
         }
         let mut waits = false;
         let mut send = |media: &mut MediaSender, net: &mut Net| {
-            video_sender.send(now, rate, media, net);
+            if let Next::Sound(packet) = &next {
+                sound.sender.send(now, packet, media, net);
+            }
+            // Between two packets of sound a pacer's pause may not come to its end.
+            if video_sender.wait(rate).is_some() {
+                video_sender.send(now, rate, media, net);
+            }
             waits = !media.finish(net, now);
         };
         if !host.with_media(peer_id, &mut send) {
@@ -91,6 +113,56 @@ async fn run(
                 |media: &mut MediaSender, net: &mut Net| waits = !media.finish(net, Instant::now());
             if !host.with_media(peer_id, &mut finish) {
                 return;
+            }
+        }
+    }
+}
+
+async fn pause(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The sound of one viewer: without any negotiated there is no subscription, and the microphone is not asked for.
+struct Sound {
+    sender: AudioSender,
+    source: Option<AudioFanout>,
+    sends: watch::Receiver<bool>,
+    subscription: Option<AudioSubscription>,
+}
+
+impl Sound {
+    fn new(new: &NewPeer, live: &Arc<SessionStats>) -> Self {
+        let source = new.parts.audio.as_ref().map(|audio| audio.fanout.clone());
+        let sends = new.sends_audio.subscribe();
+        let mut sound =
+            Self { sender: AudioSender::new(Arc::clone(live)), source, sends, subscription: None };
+        sound.follow();
+        sound
+    }
+
+    fn follow(&mut self) {
+        let sends = *self.sends.borrow_and_update();
+        let source = self.source.as_ref().filter(|_| sends);
+        self.subscription =
+            source.map(|source| self.subscription.take().unwrap_or_else(|| source.subscribe()));
+    }
+
+    /// Nothing is lost when this is dropped.
+    async fn next(&mut self) -> Next {
+        let packet = async {
+            match &mut self.subscription {
+                Some(subscription) => subscription.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            packet = packet => Next::Sound(packet),
+            Ok(()) = self.sends.changed() => {
+                self.follow();
+                Next::Switched
             }
         }
     }

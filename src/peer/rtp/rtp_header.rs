@@ -60,6 +60,11 @@ pub(in crate::peer) struct RtpHeader {
     pub orientation: Option<u8>,
 }
 
+impl RtpHeader {
+    /// One with the extension for its number of congestion control.
+    pub const BYTES: usize = 20;
+}
+
 impl PacketSequencer {
     /// Begins somewhere (RFC 3550 section 5.1), but far from the turn: a receiver takes the first one for that of turn 0.
     pub fn new(ssrc: u32, payload_type: u8) -> Self {

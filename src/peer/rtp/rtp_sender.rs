@@ -7,9 +7,12 @@ use rtc::crypto::RTCCryptoProvider;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
+pub(in crate::peer) use super::audio_stream::NegotiatedAudio;
+use super::audio_stream::{AudioRtpPacket, AudioStream};
 use super::fec::{Fec, FullGroup, Group, Parity};
 use super::keys::SrtpKeys;
-use super::rtp_header::{Extensions, PacketSequencer, RtpHeader};
+use super::packet::{write_packet, write_report};
+use super::rtp_header::{CLOCK_RATE_HZ, Extensions, PacketSequencer, RtpHeader};
 use super::rtx_cache::{Kept, RtxCache};
 use super::sender_report::SenderReports;
 use super::srtp::Srtp;
@@ -55,6 +58,9 @@ pub(in crate::peer) struct RtpSender {
     reports: SenderReports,
     srtp: Srtp,
     fec: Option<FecGenerator>,
+    /// Once there was any.
+    audio: Option<AudioStream>,
+    sends_audio: bool,
 }
 
 /// What parity packets are made with.
@@ -99,9 +105,11 @@ impl RtpSender {
             writer,
             history: SendHistory::default(),
             rtx_cache: RtxCache::default(),
-            reports: SenderReports::new(ssrc),
+            reports: SenderReports::new(ssrc, CLOCK_RATE_HZ),
             srtp: Srtp::new(keys, provider.crypto())?,
             fec,
+            audio: None,
+            sends_audio: false,
         })
     }
 
@@ -140,11 +148,55 @@ impl RtpSender {
         age: Duration,
     ) -> Result<(), PeerError> {
         let report = self.reports.make(now, ntp, timestamp, age);
-        let report = self.srtp.protect_rtcp(&report)?;
-        batch.packet(|bytes| {
-            bytes.extend_from_slice(&report);
-            Ok(())
-        })
+        write_report(batch, &mut self.srtp, &report)
+    }
+
+    /// Sound goes to the viewer as negotiated, or none does any more.
+    pub fn set_audio(&mut self, negotiated: Option<&NegotiatedAudio>) {
+        self.sends_audio = negotiated.is_some();
+        match (&mut self.audio, negotiated) {
+            (Some(audio), Some(negotiated)) => audio.renegotiate(negotiated),
+            (none, Some(negotiated)) => *none = Some(AudioStream::new(negotiated)),
+            (_, None) => {}
+        }
+    }
+
+    /// Adds a packet of sound, if that was negotiated. Gives its bytes.
+    pub fn add_audio(
+        &mut self,
+        batch: &mut Batch,
+        now: Instant,
+        packet: &AudioRtpPacket,
+    ) -> Result<Option<usize>, PeerError> {
+        let Self { audio: Some(audio), sends_audio: true, history, srtp, .. } = self else { return Ok(None) };
+        audio.add(batch, now, packet, history, srtp).map(Some)
+    }
+
+    /// Adds a sender report of the sound, if that is due: `timestamp` is that of a packet captured `age` ago, and `ntp` is now.
+    pub fn report_audio(
+        &mut self,
+        batch: &mut Batch,
+        now: Instant,
+        ntp: u64,
+        timestamp: u32,
+        age: Duration,
+    ) -> Result<(), PeerError> {
+        let Self { audio: Some(audio), sends_audio: true, srtp, .. } = self else { return Ok(()) };
+        if !audio.is_report_due(now) {
+            return Ok(());
+        }
+        let report = audio.report(now, ntp, timestamp, age);
+        write_report(batch, srtp, &report)
+    }
+
+    /// Opens a packet of the viewer's media.
+    pub fn open_rtp(&mut self, datagram: &[u8]) -> Result<Bytes, PeerError> {
+        self.srtp.open_rtp(datagram)
+    }
+
+    /// Adds a compound RTCP packet of any kind.
+    pub fn add_rtcp(&mut self, batch: &mut Batch, packet: &[u8]) -> Result<(), PeerError> {
+        write_report(batch, &mut self.srtp, packet)
     }
 
     /// Adds those packets that are asked for and may be sent again now. Gives how many, and their bytes.
@@ -290,9 +342,7 @@ impl PacketWriter {
         payload_bytes: usize,
         of: Option<u64>,
     ) -> Option<u16> {
-        /// A header with the extension for this number.
-        const HEADER_BYTES: usize = 20;
-        self.extensions.transport_cc.map(|_| history.number(now, HEADER_BYTES + payload_bytes, of))
+        self.extensions.transport_cc.map(|_| history.number(now, RtpHeader::BYTES + payload_bytes, of))
     }
 
     /// Adds a packet once more: over RTX a new one around the old payload; without, the very same, because
@@ -333,15 +383,7 @@ impl PacketWriter {
         index: u64,
         payload: &[&[u8]],
     ) -> Result<(), PeerError> {
-        batch.packet(|bytes| {
-            let start = bytes.len();
-            self.extensions.write(header, bytes);
-            let header_bytes = bytes.len() - start;
-            for part in payload {
-                bytes.extend_from_slice(part);
-            }
-            srtp.protect(bytes, start, header_bytes, header.ssrc, index)
-        })
+        write_packet(self.extensions, batch, srtp, header, index, payload)
     }
 }
 

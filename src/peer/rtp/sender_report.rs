@@ -8,8 +8,6 @@ use rtc::rtcp::source_description::{
 };
 use rtc::shared::marshal::Marshal;
 
-use super::rtp_header::CLOCK_RATE_HZ;
-
 /// As often as browsers report.
 const EVERY: Duration = Duration::from_secs(1);
 /// The same for every stream of this side (RFC 3550 section 6.5.1).
@@ -19,14 +17,16 @@ pub(in crate::peer) const CNAME: &str = "porthole";
 #[derive(Debug)]
 pub(in crate::peer) struct SenderReports {
     ssrc: u32,
+    clock_rate_hz: u32,
     packets: u32,
     octets: u32,
     last: Option<Instant>,
 }
 
 impl SenderReports {
-    pub fn new(ssrc: u32) -> Self {
-        Self { ssrc, packets: 0, octets: 0, last: None }
+    /// Of a stream whose RTP time has `clock_rate_hz` ticks in a second.
+    pub fn new(ssrc: u32, clock_rate_hz: u32) -> Self {
+        Self { ssrc, clock_rate_hz, packets: 0, octets: 0, last: None }
     }
 
     /// A packet with so much payload left. The counts turn over.
@@ -40,11 +40,11 @@ impl SenderReports {
         self.last.is_none_or(|last| now.saturating_duration_since(last) >= EVERY)
     }
 
-    /// A compound packet of a report and the stream's name. It is `ntp` now, and `age` ago a picture of `timestamp`
+    /// A compound packet of a report and the stream's name. It is `ntp` now, and `age` ago what has `timestamp`
     /// was captured.
     pub fn make(&mut self, now: Instant, ntp: u64, timestamp: u32, age: Duration) -> Vec<u8> {
         self.last = Some(now);
-        let passed = age.as_nanos() * u128::from(CLOCK_RATE_HZ) / 1_000_000_000;
+        let passed = age.as_nanos() * u128::from(self.clock_rate_hz) / 1_000_000_000;
         let report = SenderReport {
             ssrc: self.ssrc,
             ntp_time: ntp,
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_report_tells_times_and_counts_once_a_second() {
-        let (mut reports, now) = (SenderReports::new(7), Instant::now());
+        let (mut reports, now) = (SenderReports::new(7, 90_000), Instant::now());
         assert!(reports.is_due(now));
         reports.sent(1000);
         reports.sent(500);

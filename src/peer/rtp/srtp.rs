@@ -5,7 +5,7 @@
 
 use rtc::crypto::{AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, RTCCrypto};
 use rtc::srtp::context::Context;
-use rtc::srtp::option::srtcp_replay_protection;
+use rtc::srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc::srtp::protection_profile::ProtectionProfile;
 
 use super::keys::{Master, SrtpKeys};
@@ -17,7 +17,7 @@ const LABEL_SALT: u8 = 2;
 const BLOCK_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
-/// How far back a report may come late and still not be one that was played again.
+/// How far back a packet may come late and still not be one that was played again.
 const REPLAY_WINDOW: usize = 64;
 
 /// Protects outgoing and opens incoming packets of one viewer.
@@ -40,8 +40,8 @@ impl Srtp {
     /// Works with what the handshake agreed on.
     pub fn new(keys: &SrtpKeys, crypto: &dyn RTCCrypto) -> Result<Self, PeerError> {
         let profile = keys.profile;
-        let context = |master: &Master, replay| {
-            Context::new(master.key.as_ref(), master.salt(profile), profile, None, replay, crypto)
+        let context = |master: &Master, media, reports| {
+            Context::new(master.key.as_ref(), master.salt(profile), profile, media, reports, crypto)
         };
         let algorithm = match profile {
             ProtectionProfile::AeadAes128Gcm => {
@@ -63,12 +63,16 @@ impl Srtp {
                 derive(LABEL_SALT, &mut salt)?;
                 Media::Gcm { cipher: crypto.new_aead(aead, &key)?, salt }
             }
-            None => Media::Older(context(local, None)?),
+            None => Media::Older(context(local, None, None)?),
         };
         Ok(Self {
             media,
-            sending: context(local, None)?,
-            receiving: context(&keys.remote, Some(srtcp_replay_protection(REPLAY_WINDOW)))?,
+            sending: context(local, None, None)?,
+            receiving: context(
+                &keys.remote,
+                Some(srtp_replay_protection(REPLAY_WINDOW)),
+                Some(srtcp_replay_protection(REPLAY_WINDOW)),
+            )?,
         })
     }
 
@@ -105,6 +109,12 @@ impl Srtp {
     /// Protects a compound RTCP packet.
     pub fn protect_rtcp(&mut self, packet: &[u8]) -> Result<Vec<u8>, PeerError> {
         Ok(self.sending.encrypt_rtcp(packet)?.into())
+    }
+
+    /// Opens an RTP packet of the viewer, header and all. Fails for what is not the viewer's, or was there before. Each SSRC that is shown
+    /// to it costs memory: the caller bounds them.
+    pub fn open_rtp(&mut self, packet: &[u8]) -> Result<bytes::Bytes, PeerError> {
+        Ok(self.receiving.decrypt_rtp(packet)?.freeze())
     }
 
     /// Opens a compound RTCP packet of the viewer. Fails for what is not the viewer's, or was there before.

@@ -13,6 +13,7 @@ use rtc::rtcp;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
+use super::voice_receiver::VoiceReceiver;
 use crate::peer::bwe::feedback::Feedback;
 use crate::peer::bwe::rtx_budget::Conditions;
 use crate::peer::error::PeerError;
@@ -20,6 +21,7 @@ use crate::peer::net::Net;
 use crate::peer::net::batch::Batch;
 use crate::peer::net::demux::PeerId;
 use crate::peer::net::selected_path::SelectedPath;
+use crate::peer::rtp::audio_stream::{AudioRtpPacket, NegotiatedAudio};
 use crate::peer::rtp::keys::SrtpKeys;
 use crate::peer::rtp::ntp::ntp_q32;
 use crate::peer::rtp::rtp_sender::{Negotiated, Packet, RtpSender, log_failure};
@@ -39,12 +41,31 @@ pub(in crate::peer) struct MediaSender {
     rtp: Option<RtpSender>,
     /// What found no room, and since when it waits.
     unsent: Option<(Batch, Instant)>,
+    /// Where the device has a speaker.
+    voice: Option<VoiceReceiver>,
 }
 
 impl MediaSender {
     /// Nothing is sent before [`Self::start`]. Key frames are asked of `fanout`.
     pub fn new(peer_id: PeerId, feedback: Arc<Feedback>, fanout: Fanout) -> Self {
-        Self { peer_id, feedback, fanout, path: None, rtp: None, unsent: None }
+        Self { peer_id, feedback, fanout, path: None, rtp: None, unsent: None, voice: None }
+    }
+
+    /// The same with what takes the viewer's voice.
+    #[must_use]
+    pub fn with_voice(mut self, voice: Option<VoiceReceiver>) -> Self {
+        self.voice = voice;
+        self
+    }
+
+    /// What was negotiated of sound: what goes to the viewer, and the payload type of what comes.
+    pub fn set_audio(&mut self, sent: Option<&NegotiatedAudio>, received: Option<u8>) {
+        if let Some(rtp) = &mut self.rtp {
+            rtp.set_audio(sent);
+        }
+        if let Some(voice) = &mut self.voice {
+            voice.set_payload_type(received);
+        }
     }
 
     /// Begins, with what was negotiated and what the handshake agreed on.
@@ -130,6 +151,33 @@ impl MediaSender {
         self.keep(sent.and_then(|((), rest)| rest), now);
     }
 
+    /// Sends a packet of sound at once. Gives its bytes, if any was negotiated.
+    pub fn send_audio(&mut self, net: &mut Net, now: Instant, packet: &AudioRtpPacket) -> Option<usize> {
+        let sent = self.batch(net, now, |rtp, feedback, batch| match rtp.add_audio(batch, now, packet) {
+            Ok(bytes) => {
+                feedback.sent_besides(now, bytes.unwrap_or(0));
+                bytes
+            }
+            Err(error) => {
+                log_failure(Err(error));
+                None
+            }
+        });
+        let (bytes, rest) = sent?;
+        self.keep(rest, now);
+        bytes
+    }
+
+    /// The same as [`Self::report`] for sound, and what is to be said of the viewer's voice.
+    pub fn report_audio(&mut self, net: &mut Net, now: Instant, timestamp: u32, captured_at: Instant) {
+        let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
+        let age = now.saturating_duration_since(captured_at);
+        let sent = self.batch(net, now, |rtp, _, batch| {
+            log_failure(rtp.report_audio(batch, now, ntp_q32(since_unix), timestamp, age));
+        });
+        self.keep(sent.and_then(|((), rest)| rest), now);
+    }
+
     /// Sends the last packets once more, if the path is to be tried for more than it is known to carry: viewers leave out
     /// what they have.
     pub fn probe(&mut self, net: &mut Net, now: Instant) {
@@ -147,8 +195,9 @@ impl MediaSender {
 
     /// Takes one SRTP or SRTCP datagram. Gives whether it is a report of the viewer.
     pub fn received(&mut self, net: &mut Net, datagram: &[u8], from: SocketAddr, now: Instant) -> bool {
-        // RTCP by its second byte (RFC 5761 section 4); no media is received.
+        // RTCP by its second byte (RFC 5761 section 4).
         if !matches!(datagram, [_, 192..=223, ..]) {
+            self.heard(net, datagram, now);
             return false;
         }
         let Some(Ok(mut opened)) = self.rtp.as_mut().map(|rtp| rtp.open_rtcp(datagram)) else {
@@ -159,6 +208,22 @@ impl MediaSender {
             Err(error) => tracing::debug!(%error, %from, "a report of the viewer"),
         }
         true
+    }
+
+    /// Takes a packet of the viewer's voice, and reports on it now and then.
+    fn heard(&mut self, net: &mut Net, datagram: &[u8], now: Instant) {
+        let (Some(voice), Some(rtp)) = (&mut self.voice, &mut self.rtp) else { return };
+        if !voice.wants(datagram, now) {
+            return;
+        }
+        match rtp.open_rtp(datagram) {
+            Ok(opened) => voice.take(opened, now),
+            Err(_) => voice.discard(),
+        }
+        if let Some(report) = voice.report(rtp.ssrc(), now) {
+            // One that finds no room comes again in a second.
+            self.batch(net, now, |rtp, _, batch| log_failure(rtp.add_rtcp(batch, &report)));
+        }
     }
 
     /// Takes the viewer's RTCP, opened.
