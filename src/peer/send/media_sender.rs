@@ -294,5 +294,8 @@ fn keep_in(unsent: &mut Option<(Batch, Instant)>, rest: Option<Batch>, now: Inst
 }
 
 #[cfg(test)]
+#[path = "media_sender_audio_tests.rs"]
+mod audio_tests;
+#[cfg(test)]
 #[path = "media_sender_tests.rs"]
 mod tests;
