@@ -384,3 +384,6 @@ async fn only_the_viewer_itself_can_ask_for_anything() {
     };
     LocalSet::new().run_until(all).await;
 }
+
+#[path = "media_sender_sound_tests.rs"]
+mod sound;
