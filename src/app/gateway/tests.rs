@@ -88,7 +88,7 @@ fn world() -> World {
     });
     let ended_early = tasks.ended_early();
     let ailment = watch::Sender::new(None).subscribe();
-    let sound = Sound::start(&config.audio, true, true, &tasks);
+    let sound = SoundSide::start(&config.audio, true, true, &tasks);
     let seen = (sessions.clone(), watched.clone(), sound.clone());
     let state = Arc::new(StateSource::new(seen, ended_early, ailment.clone(), true));
     let (client, mqtt_events) = mpsc::channel(16);
