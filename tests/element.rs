@@ -305,3 +305,62 @@ async fn the_page_that_the_docs_print_shows_the_picture() {
     assert_eq!(browser.run(looks).await, json!(["cover", "none", true]));
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_assistants_card_is_the_element_and_speaks_its_users_language() {
+    let Some(mut world) = World::new().await else { return };
+    let site = world.daemon.page().await;
+    let Some(browser) = element_page(&site).await else { return };
+    let link = json!(format!("{site}#broker={}&device={DEVICE}", world.broker.ws_url()));
+    // As Home Assistant does it: the module, the list of cards, a card by its type, the house, its settings, its place.
+    let make = format!(
+        "window.customCards = [{{ type: 'another' }}];
+         await import({}); await import({});
+         window.card = document.createElement(customCards[1].type);
+         card.hass = {{ language: 'de', locale: {{ language: 'de' }}, states: {{}} }};
+         card.setConfig({{ ...customElements.get('porthole-card').getStubConfig(), type: 'custom:porthole-card' }});
+         document.body.append(card);
+         return [customCards.length, customCards[1].name, card.shadowRoot.textContent]",
+        json!(format!("{site}porthole-card.js")),
+        json!(format!("{site}porthole-card.js?again")),
+    );
+    let made = browser.run_async(&make).await;
+    assert_eq!((&made[0], &made[1]), (&json!(2), &json!("Porthole camera")));
+    assert!(
+        made[2].as_str().is_some_and(|words| words.starts_with("Hier ist noch keine Kamera genannt.")),
+        "{made}"
+    );
+    let refused = "try { card.setConfig({ link: 'x', fit: '<b>' }); return null } catch (error) { return error.message }";
+    assert_eq!(browser.run(refused).await, json!("„fit“ ist „<b>“ und muss „contain“ oder „cover“ sein."));
+
+    let configure = |more: &str| {
+        format!(
+            "card.setConfig({{ link: {link}, controls: true{more} }}); window.camera = card.shadowRoot.querySelector('porthole-camera'); return camera.state.attempt"
+        )
+    };
+    browser.run(&configure("")).await;
+    assert_live(&browser).await;
+    let looks = "const { width, height } = camera.getBoundingClientRect();
+                 return [camera.lang, camera.controls, Math.round(width / height * 100), getComputedStyle(camera.video).objectFit]";
+    assert_eq!(browser.run(looks).await, json!(["de", true, 178, "contain"]));
+    // Another look and another house are no other call, and what is configured is text.
+    let before = browser.run("return camera.state.session").await;
+    browser.run(&configure(", aspect_ratio: '4:3', fit: 'cover'")).await;
+    browser.run("card.hass = { language: 'en' }; card.hass = undefined; return 0").await;
+    browser.frames_advance(10).await;
+    assert_eq!(browser.run(looks).await, json!(["en", true, 133, "cover"]));
+    assert_eq!(browser.run("return [camera.state.session, card.getCardSize()]").await, json!([before, 8]));
+    browser.run(&configure(", name: '<img src=x onerror=\"window.run = 1\">'")).await;
+    assert_live(&browser).await;
+    assert_eq!(
+        browser.run("return [camera.shadowRoot.querySelector('img'), window.run ?? null]").await,
+        json!([null, null])
+    );
+    // Its rows are fewer than the picture is high.
+    browser.run("const box = document.createElement('div'); box.style.height = '120px'; box.append(card); document.body.append(box); return 0").await;
+    assert_eq!(browser.run("return camera.getBoundingClientRect().height").await, 120);
+    browser.run("card.setConfig({}); return 0").await;
+    world.dashboard.viewers(0).await;
+    assert_open(&browser, 0, 0).await;
+    browser.close().await;
+}

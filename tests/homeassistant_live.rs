@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use support::PATIENCE;
 use support::browser::Browser;
 use support::invited::World;
+use support::mosquitto::{Mosquitto, Options};
 
 /// `chroot.sh`'s "cannot run on this machine".
 const CANNOT_RUN: i32 = 77;
@@ -155,7 +156,10 @@ async fn words(browser: &Browser, wanted: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn home_assistant_shows_the_camera_live_until_its_grant_is_revoked() {
-    let Some(mut world) = World::new().await else { return };
+    let Some(broker) = Mosquitto::start_with(&Options { websocket: true, ..Options::default() }) else {
+        return;
+    };
+    let mut world = World::on(broker).await;
     let link = world.grant("homeassistant", &["--for", "home-assistant"]).await;
     assert!(link.broker.is_none(), "Home Assistant has a broker of its own");
     let port = world.broker.port();
@@ -205,5 +209,49 @@ async fn home_assistant_shows_the_camera_live_until_its_grant_is_revoked() {
     house.open(&browser, "one").await;
     browser.assert_test_picture_is_live().await;
     assert_eq!(tokio::task::block_in_place(|| house.issues()), Vec::<String>::new());
+    the_card_needs_no_integration(&mut world, &house, &browser).await;
     browser.close().await;
+}
+
+/// A dashboard with Porthole's own card, of a guest whom Home Assistant knows nothing of.
+async fn the_card_needs_no_integration(world: &mut World, house: &House, browser: &Browser) {
+    let mut link = world.grant("card", &["--rights", "view"]).await;
+    link.broker = Some(world.broker.ws_url());
+    let module = format!("{}porthole-card.js", world.daemon.page().await);
+    let card = |more: Value| {
+        let mut card = json!({ "type": "custom:porthole-card" });
+        card.as_object_mut().expect("fields").extend(more.as_object().expect("fields").clone());
+        json!([{ "type": "grid", "cards": [card] }])
+    };
+    let view = |path: &str, sections: Value| json!({ "title": path, "path": path, "type": "sections", "sections": sections });
+    let views = [
+        view(
+            "card",
+            card(json!({ "link": link.to_string(), "controls": true, "grid_options": { "columns": 12 } })),
+        ),
+        view("nothing", card(json!({}))),
+        view("wrong", card(json!({ "link": link.to_string(), "aspect_ratio": "round" }))),
+    ];
+    tokio::task::block_in_place(|| {
+        house.ask(&json!({ "type": "lovelace/resources/create", "res_type": "module", "url": module }));
+        house.ask(&json!({ "type": "lovelace/config/save", "url_path": "porthole-test", "config": { "views": views } }));
+    });
+    house.open(browser, "nothing").await;
+    words(browser, "No camera is named yet.").await;
+    house.open(browser, "wrong").await;
+    // Its words are in the editor.
+    words(browser, "Configuration error").await;
+    house.open(browser, "card").await;
+    browser.assert_test_picture_is_live().await;
+    let by = |state: &Value| state["viewers"]["sessions"][0]["grant"] == "card";
+    world.dashboard.state("the card's guest", by).await;
+    let size = browser.run("const { width, height } = window.deep('porthole-camera').getBoundingClientRect(); return width / height").await;
+    assert!(size.as_f64().is_some_and(|ratio| (ratio - 16.0 / 9.0).abs() < 0.02), "{size}");
+    if let Ok(file) = std::env::var("HOME_ASSISTANT_CARD_SCREENSHOT") {
+        std::fs::write(file, browser.client.screenshot().await.expect("a screenshot")).expect("write it");
+    }
+    // Where the dashboard is left, the card hangs up.
+    house.open(browser, "nothing").await;
+    words(browser, "No camera is named yet.").await;
+    world.dashboard.state("nobody", |state| state["viewers"]["count"] == 0).await;
 }

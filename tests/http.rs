@@ -107,12 +107,14 @@ async fn the_page_has_one_policy_and_may_be_framed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_any_origin_may_import_the_element_and_nothing_else() {
+async fn pages_of_any_origin_may_import_the_element_and_its_card_and_nothing_else() {
     let Some(world) = world(|settings| settings).await else { return };
-    let element = world.site.get("/porthole-camera.js").await;
-    assert_eq!((element.status, element.header("access-control-allow-origin")), (200, "*"));
-    assert_eq!(element.header("content-type"), "text/javascript");
-    assert_eq!((element.header("cache-control"), element.header("etag").is_empty()), ("no-cache", false));
+    for path in ["/porthole-camera.js", "/porthole-card.js"] {
+        let module = world.site.get(path).await;
+        assert_eq!((module.status, module.header("access-control-allow-origin")), (200, "*"), "{path}");
+        assert_eq!(module.header("content-type"), "text/javascript", "{path}");
+        assert_eq!((module.header("cache-control"), module.header("etag").is_empty()), ("no-cache", false));
+    }
     for path in ["/", "/app.js", "/viewer.json"] {
         assert_eq!(world.site.get(path).await.header("access-control-allow-origin"), "", "{path}");
     }

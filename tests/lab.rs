@@ -118,6 +118,7 @@ async fn a_browser_shows_vivid_and_forgives_a_loose_plug(lab: &Lab, dashboard: &
     browser.phase("live").await;
     browser.frames_advance(20).await;
     assert_colour_bars_in_motion(&browser).await;
+    a_slider_of_the_page_changes_the_picture(&browser, dashboard).await;
     lab.must(&["camera", "unplug"]);
     dashboard.camera("lost").await;
     dashboard.event("that it is lost", |event| event["type"] == "camera-lost").await;
@@ -130,6 +131,57 @@ async fn a_browser_shows_vivid_and_forgives_a_loose_plug(lab: &Lab, dashboard: &
     browser.close().await;
     dashboard.viewers(0).await;
     dashboard.camera("idle").await;
+}
+
+/// Brightness, from the page's settings over the data channel to the driver, and back in the video's pixels.
+async fn a_slider_of_the_page_changes_the_picture(browser: &Browser, dashboard: &mut Dashboard) {
+    const SLIDER: &str = "const bar = document.querySelector('porthole-camera').shadowRoot;
+        const slider = bar.querySelector('.ui-settings input[type=range][data-name=\"control/brightness\"]');";
+    // Of the columns that the picture is looked at in, from 0 to 255.
+    let brightness_of = async || {
+        let (columns, _) = look(browser).await;
+        columns.iter().flatten().sum::<f64>() / (columns.len() * 3) as f64
+    };
+    let deadline = Instant::now() + support::PATIENCE;
+    let opened = format!(
+        "{SLIDER} if (slider && !slider.disabled && slider.getClientRects().length) return [slider.min, slider.max, slider.value].map(Number);
+         if (!slider?.getClientRects().length) bar.querySelector('[data-name=settings][aria-expanded=false]')?.click();
+         return null"
+    );
+    let range = loop {
+        if let Ok(range) = serde_json::from_value::<[f64; 3]>(browser.run(&opened).await) {
+            break range;
+        }
+        assert!(Instant::now() < deadline, "the page has no slider of the camera's brightness");
+        browser.a_moment().await;
+    };
+    let [least, most, at_first] = range;
+    let before = brightness_of().await;
+    let mut seen = Vec::new();
+    for wanted in [least, most, at_first] {
+        let slide =
+            format!("{SLIDER} slider.value = '{wanted}'; slider.dispatchEvent(new Event('input')); return 0");
+        browser.run(&slide).await;
+        dashboard
+            .state("the slider's value", |state| state["controls"]["brightness"].as_f64() == Some(wanted))
+            .await;
+        let fits = |now: f64| match seen.len() {
+            0 => now < before - 30.0,
+            1 => now > before + 30.0,
+            _ => (now - before).abs() < 15.0,
+        };
+        let deadline = Instant::now() + support::PATIENCE;
+        loop {
+            let now = brightness_of().await;
+            if fits(now) {
+                break seen.push(now);
+            }
+            assert!(Instant::now() < deadline, "brightness {wanted}: {now} after {before} and {seen:?}");
+            browser.a_moment().await;
+        }
+    }
+    eprintln!("brightness {range:?}: {before:.0}, then {seen:.0?}");
+    browser.run("document.querySelector('porthole-camera').shadowRoot.querySelector('[data-name=settings][aria-expanded=true]').click(); return 0").await;
 }
 
 async fn a_camera_that_encodes_is_used_as_it_is(lab: &Lab, dashboard: &mut Dashboard) {

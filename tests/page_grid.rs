@@ -7,6 +7,7 @@ use support::browser::Browser;
 use support::client::Client;
 use support::daemon::{Daemon, Settings};
 use support::mosquitto::{Mosquitto, Options};
+use support::namespace::{HOST, inside, run};
 
 struct World {
     browser: Browser,
@@ -27,6 +28,27 @@ impl World {
         let page = front.page().await;
         back.page().await;
         Some(Self { browser, front, back, page, broker })
+    }
+
+    /// In a network that can be taken away; what is on this machine goes on without it.
+    async fn reached_by_network() -> Option<(Self, String)> {
+        let extra = format!("listener 1883 {HOST}\nlistener 9001 {HOST}\nprotocol websockets");
+        let broker = Mosquitto::start_with(&Options { extra: &extra, ..Options::default() })?;
+        let browser = Browser::start().await?;
+        let daemon = |id: &str, listen: &str| {
+            Daemon::run(Settings::new(&broker.url()).text("device.id", id).text("http.listen", listen))
+        };
+        let (front, back) = (daemon("front", "0.0.0.0:8080"), daemon("back", "0.0.0.0:8081"));
+        front.page().await;
+        back.page().await;
+        let page = format!("http://{HOST}:8080/");
+        let link = format!("{page}#broker=ws://{HOST}:9001");
+        Some((Self { browser, front, back, page, broker }, link))
+    }
+
+    /// Sessions that the two devices have ended.
+    fn ended(&self) -> [usize; 2] {
+        [&self.front, &self.back].map(|daemon| daemon.count("session ended"))
     }
 
     async fn open(&self, rest: &str) {
@@ -136,6 +158,110 @@ async fn the_still_that_a_device_keeps_is_shown_until_it_clears_it() {
     assert_eq!(world.browser.run_async(size).await, 64);
     device.publish_retained("porthole/still/snapshot", "").await;
     world.browser.until("no still", |state| still(state)["still"] == false).await;
+    world.browser.close().await;
+}
+
+/// That the pictures of all tiles move.
+async fn assert_moving(browser: &Browser) {
+    let moving =
+        "const all = [...document.querySelectorAll('.grid porthole-camera')].map((camera) => camera.video);
+        await Promise.all(all.map((video) => new Promise((done) => {
+            let left = 10;
+            const next = () => (--left ? video.requestVideoFrameCallback(next) : done());
+            next();
+        })));
+        return all.length";
+    assert_eq!(browser.run_async(moving).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grid_whose_broker_is_lost_goes_on_and_hears_from_the_next_one() {
+    let Some(mut world) = World::new().await else { return };
+    world.open("").await;
+    world.both_live().await;
+    let sessions = "return [...document.querySelectorAll('.grid porthole-camera')].map((camera) => camera.state.session)";
+    let before = world.browser.run(sessions).await;
+    world.broker.kill();
+    let without = "[...document.querySelectorAll('.grid porthole-camera')].every((camera) => !camera.state.brokerConnected && camera.state.hint.includes('goes on without it'))";
+    let waited = format!("while (!({without})) await new Promise((done) => setTimeout(done, 50)); return 0");
+    world.browser.run_async(&waited).await;
+    world.both_live().await;
+    assert_moving(&world.browser).await;
+    world.broker.start_again();
+    let again = waited.replace(without, "[...document.querySelectorAll('.grid porthole-camera')].every((camera) => camera.state.brokerConnected)");
+    world.browser.run_async(&again).await;
+    assert_moving(&world.browser).await;
+    assert_eq!(
+        (world.browser.run(sessions).await, world.ended()),
+        (before, [0, 0]),
+        "nobody has dialled anew"
+    );
+    // What is said of the cameras comes from there now. (A device that is not there has no will.)
+    world
+        .back
+        .find("the device at the new broker", |log| {
+            (log.matches("connected to the broker").count() > 1).then_some(())
+        })
+        .await;
+    world.back.kill();
+    world.browser.until("that one is offline", |state| state["cameras"][0]["text"] == "Offline").await;
+    world.back.start_again();
+    world.both_live().await;
+    world.browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grid_that_nobody_sees_hangs_up_and_shows_all_again() {
+    let Some(mut world) = World::new().await else { return };
+    world.open("").await;
+    world.both_live().await;
+    let look = "Object.defineProperty(document, 'visibilityState', { configurable: true, value: 'IS' });
+                Object.defineProperty(document, 'hidden', { configurable: true, value: 'IS' !== 'visible' });
+                document.dispatchEvent(new Event('visibilitychange')); return document.hidden";
+    assert_eq!(world.browser.run(&look.replace("IS", "hidden")).await, true);
+    for daemon in [&world.front, &world.back] {
+        daemon.find("the end of its session", |log| log.contains("session ended").then_some(())).await;
+    }
+    let state = world.browser.state().await;
+    assert!(
+        state["cameras"].as_array().is_some_and(|all| all.iter().all(|one| one["phase"].is_null())),
+        "{state:#}"
+    );
+    assert_eq!(
+        (&state["cameras"][0]["still"], &state["cameras"][1]["still"]),
+        (&json!(true), &json!(true)),
+        "{state:#}"
+    );
+    assert_eq!(world.browser.run(&look.replace("IS", "visible")).await, false);
+    world.both_live().await;
+    assert_moving(&world.browser).await;
+    world.front.assert_unharmed();
+    world.browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grid_without_a_network_says_so_on_each_tile_and_comes_back() {
+    if !inside("a_grid_without_a_network_says_so_on_each_tile_and_comes_back", &[]) {
+        return;
+    }
+    let Some((mut world, link)) = World::reached_by_network().await else { return };
+    world.browser.open(&link).await;
+    world.both_live().await;
+    run("ip address flush dev br0");
+    let lost = |camera: &Value| camera["text"].as_str().is_some_and(|text| text.contains("no network"));
+    world
+        .browser
+        .until("words on both tiles", |state| {
+            state["cameras"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(lost))
+        })
+        .await;
+    for daemon in [&world.front, &world.back] {
+        daemon.find("the end of its session", |log| log.contains("session ended").then_some(())).await;
+    }
+    run(&format!("ip address add {HOST}/24 dev br0"));
+    world.both_live().await;
+    assert_moving(&world.browser).await;
+    world.front.assert_unharmed();
     world.browser.close().await;
 }
 

@@ -24,6 +24,14 @@ const fromTheElement = {
   },
 };
 
+/** The card takes the element from the module beside it, and what is small and pure of it it has itself. */
+const withTheElement = {
+  name: 'with-the-element',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\.\/element\/index\.ts$/ }, () => ({ path: ELEMENT, external: true }));
+  },
+};
+
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 const into = process.argv[2] ?? '.';
 const [dist, npm] = [`${into}/dist`, `${into}/dist-npm`];
@@ -43,6 +51,7 @@ const options = {
   logLevel: 'warning',
 };
 const ELEMENT = './porthole-camera.js';
+const CARD = './porthole-card.js';
 const shared = await importsOfThePage();
 await build({
   ...options,
@@ -51,12 +60,13 @@ await build({
   plugins: [styleTexts],
 });
 await build({ ...options, entryPoints: ['src/page/app.ts'], outdir: dist, plugins: [fromTheElement] });
+await build({ ...options, entryPoints: ['src/card/index.ts'], outfile: `${dist}/${CARD}`, plugins: [styleTexts, withTheElement] });
 await build({ ...options, entryPoints: ['src/page/app.css'], outdir: dist });
 for (const file of ['index.html', 'favicon.svg']) await copyFile(`src/page/${file}`, `${dist}/${file}`);
 for (const file of await readdir('src/page/static')) await copyFile(`src/page/static/${file}`, `${dist}/${file}`);
 await writeFile(`${dist}/THIRD-PARTY.txt`, await thirdParty());
 
-for (const file of [ELEMENT, 'THIRD-PARTY.txt']) await copyFile(`${dist}/${file}`, `${npm}/${file}`);
+for (const file of [ELEMENT, CARD, 'THIRD-PARTY.txt']) await copyFile(`${dist}/${file}`, `${npm}/${file}`);
 for (const file of await readdir('npm')) await copyFile(`npm/${file}`, `${npm}/${file}`);
 await copyFile('../LICENSE', `${npm}/LICENSE`);
 

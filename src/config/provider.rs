@@ -7,11 +7,12 @@ use figment::value::{Dict, Map};
 use figment::{Error, Metadata, Profile, Provider, util};
 
 /// The sections of the file, which are the first words of variables.
-const SECTIONS: [&str; 11] = [
+pub(super) const SECTIONS: [&str; 12] = [
     "device",
     "mqtt",
     "camera",
     "video",
+    "audio",
     "viewers",
     "access",
     "http",

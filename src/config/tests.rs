@@ -36,6 +36,15 @@ fn a_broker_is_all_that_is_needed() {
 }
 
 #[test]
+fn every_section_can_be_set_by_variables_too() {
+    let unknown = toml::from_str::<RawConfig>("nothing = 1").unwrap_err().to_string();
+    let (_, known) = unknown.split_once("expected one of ").unwrap();
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    assert!(known.len() > 10, "{unknown}");
+    assert_eq!(known, provider::SECTIONS);
+}
+
+#[test]
 fn the_demo_needs_nothing() {
     let config = load_as("", Flavour::Demo).unwrap();
     assert_eq!(config.mqtt.broker, BrokerChoice::Embedded);

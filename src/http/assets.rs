@@ -36,8 +36,9 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::VARY, "accept-encoding"),
 ];
 
-/// The element's module, which pages of any origin may import: there is nothing in it that not everybody may read.
-const ELEMENT: &str = "porthole-camera.js";
+/// The modules of the element and of its card, which pages of any origin may import: there is nothing in them that not everybody
+/// may read.
+const MODULES: [&str; 2] = ["porthole-camera.js", "porthole-card.js"];
 const ANY_ORIGIN: (HeaderName, &str) = (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
 
 /// One file of the page.
@@ -78,7 +79,7 @@ impl Asset {
             etag: format!("\"{tag:032x}\""),
             plain,
             gzip: gzip.into(),
-            is_for_any_origin: path == ELEMENT,
+            is_for_any_origin: MODULES.contains(&path),
         })
     }
 

@@ -246,6 +246,54 @@ pub enum MediaError {
         /// What GStreamer says.
         reason: String,
     },
+    /// No card records.
+    #[error(
+        "there is no sound card that records; plug a microphone in, or set audio.device = \"test\" for a tone"
+    )]
+    NoMicrophone,
+    /// No card plays.
+    #[error("there is no sound card that plays; plug a speaker in, or set audio.speaker = \"\" for none")]
+    NoSpeaker,
+    /// The configured sound card is not there.
+    #[error("the sound card {name} is not there; those that {does}: {there}; plug it in or change {setting}")]
+    AudioMissing {
+        /// As configured.
+        name: String,
+        /// What it is wanted for: record, or play.
+        does: &'static str,
+        /// Those that are there.
+        there: String,
+        /// The configuration key.
+        setting: &'static str,
+    },
+    /// It was there just now.
+    #[error("the sound card {card} is gone; plug it in again")]
+    AudioGone {
+        /// The card.
+        card: String,
+    },
+    /// Another program has it.
+    #[error("the sound card {card} is in use by {by}; end that, or choose another card")]
+    AudioBusy {
+        /// The card.
+        card: String,
+        /// The process, as far as it can be seen.
+        by: String,
+    },
+    /// The process may not open it.
+    #[error(
+        "no permission to open the sound card {card}; run the service with the group `audio` (SupplementaryGroups=audio)"
+    )]
+    AudioDenied {
+        /// The card.
+        card: String,
+    },
+    /// It gives nothing that can be made into 48 kHz.
+    #[error("the sound card {card} has no format that can be used as it is; ALSA's conversion is tried")]
+    AudioFormat {
+        /// The card.
+        card: String,
+    },
     /// A sound card's driver hangs.
     #[error(
         "the driver of the sound card {card} does not come back from {what}; it is left alone and tried again: should that not help, \

@@ -296,13 +296,11 @@ fn encode_rate(
     let (started, cpu_before, mut has_asked) = (Instant::now(), cpu_s(), false);
     let interval = gst::ClockTime::from_seconds_f64(1.0 / settings.rate.fps().max(1.0));
     for (number, picture) in (0_u64..).zip(pictures.iter().cycle()) {
-        // The first picture may be slow to come: drivers set themselves up for it.
         let seen = count.pictures.load(Ordering::Relaxed);
         if seen >= ASK_AFTER && !has_asked {
             has_asked = key_frames.force();
         }
-        let limit = if seen == 0 { FIRST_PICTURE_LIMIT } else { span };
-        if started.elapsed() >= limit {
+        if has_shown(started.elapsed(), span, seen, count.key_frames.load(Ordering::Relaxed)) {
             break;
         }
         let mut buffer = picture.copy();
@@ -331,6 +329,12 @@ fn encode_rate(
         }
         None => Ok(Encoded { pictures, wall, cpu_s }),
     }
+}
+
+/// Whether an encoder has shown how fast it is and, however slow that is, whether it hears the request for a key frame.
+fn has_shown(elapsed: Duration, span: Duration, pictures: u64, key_frames: u64) -> bool {
+    let is_known = key_frames > 1 || pictures >= HEARD_BY;
+    elapsed >= if is_known { span } else { FIRST_PICTURE_LIMIT.max(span) }
 }
 
 /// What came out of an encoder.

@@ -31,6 +31,18 @@ fn encoders_are_measured_by_encoding() {
     assert!(encoded.wall < Duration::from_mins(1), "{encoded:?}");
 }
 
+/// Whether it hears is no matter of how fast it is: a slow one goes on until the answer can be given.
+#[test]
+fn a_slow_encoder_is_watched_until_it_has_had_the_time_to_hear() {
+    let (second, half) = (Duration::from_secs(1), Duration::from_millis(500));
+    assert!(!has_shown(half, second, 500, 5), "its speed is not known yet");
+    assert!(has_shown(second, second, HEARD_BY, 1), "it has had the pictures to hear the request");
+    assert!(has_shown(second, second, ASK_AFTER + 1, 2), "it has heard");
+    assert!(!has_shown(second, second, HEARD_BY - 1, 1), "nobody knows yet whether it hears");
+    assert!(!has_shown(second, second, 0, 0), "the first picture may be slow to come");
+    assert!(has_shown(FIRST_PICTURE_LIMIT, second, HEARD_BY - 1, 1), "it comes to an end");
+}
+
 #[test]
 fn a_panic_while_measuring_is_not_taken_for_a_driver_that_hangs() {
     let outlook = outlook(&test_config(), true).expect("an outlook");

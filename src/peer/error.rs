@@ -31,6 +31,9 @@ pub enum PeerError {
     /// The library gave an answer without what ours is made of.
     #[error("WebRTC: the library's answer has no ICE credentials or no fingerprint")]
     NoTransport,
+    /// A packet is too short to be one, or of one source too many.
+    #[error("a packet of the viewer cannot be opened")]
+    NotOpened,
     /// The certificate of the media connections.
     #[error(transparent)]
     Certificate(#[from] crate::access::AccessError),

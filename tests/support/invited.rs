@@ -23,11 +23,15 @@ pub struct World {
 impl World {
     /// `None` without a broker to test with.
     pub async fn new() -> Option<Self> {
-        let broker = Mosquitto::start()?;
+        Some(Self::on(Mosquitto::start()?).await)
+    }
+
+    /// One on this broker.
+    pub async fn on(broker: Mosquitto) -> Self {
         let daemon = Daemon::run(Settings::new(&broker.url()).text("access.mode", "grants"));
         let mut dashboard = Dashboard::connect(broker.port()).await;
         dashboard.state("a daemon", |_| true).await;
-        Some(Self { broker, daemon, dashboard })
+        Self { broker, daemon, dashboard }
     }
 
     /// The same as [`command`], with this daemon's configuration.

@@ -11,6 +11,17 @@ export interface Reply {
   message?: string;
 }
 
+/** `talking` of the element, and `detail` of its `talk` event. */
+export interface Talking {
+  state: 'off' | 'starting' | 'on';
+  /** Whether there is a loudspeaker, the right to talk, and a way for it now. */
+  can: boolean;
+  /** Somebody else is speaking. */
+  busy: boolean;
+  /** Why it did not begin, or ended by itself; until the next time. */
+  trouble?: Reply;
+}
+
 export type Phase =
   | 'starting' | 'setup' | 'network-lost' | 'broker-connecting' | 'broker-waiting' | 'device-offline' | 'calling'
   | 'opening' | 'live' | 'stalled' | 'tap-to-play' | 'waiting' | 'paused' | 'refused' | 'left' | 'pictures';
@@ -61,6 +72,8 @@ export interface IceServer {
 export interface PortholeCameraEventMap extends HTMLElementEventMap {
   state: CustomEvent<CameraState>;
   camera: CustomEvent<CameraNews>;
+  talk: CustomEvent<Talking>;
+  volumechange: CustomEvent<null>;
 }
 
 export class PortholeCamera extends HTMLElement {
@@ -75,9 +88,14 @@ export class PortholeCamera extends HTMLElement {
   whep: string | null;
   token: string | null;
   controls: boolean;
+  /** Whether nothing is heard now; the attribute is what it begins with. */
+  muted: boolean;
+  /** 0 to 1, now; the attribute is what it begins with. */
+  volume: number;
   iceServers: IceServer[] | undefined;
   readonly state: CameraState;
   readonly video: HTMLVideoElement;
+  readonly talking: Talking;
   /** Goes on after `pause()`, or starts what the browser does not start without a gesture. */
   play(): Promise<void>;
   /** Hangs up and says so, until `play()`. */
@@ -90,6 +108,8 @@ export class PortholeCamera extends HTMLElement {
   set(name: string, value: unknown): Promise<Reply>;
   /** `do/<action>` of the protocol. */
   do(action: string, fields?: Record<string, unknown>): Promise<Reply>;
+  /** Begins or ends talking to the device's loudspeaker; kept when somebody is heard, or with why not. */
+  talk(on: boolean): Promise<Reply>;
   /** Figures of the running picture, flat and named as in WebRTC's statistics. */
   stats(): Promise<Record<string, number | string>>;
   addEventListener<Type extends keyof PortholeCameraEventMap>(

@@ -31,6 +31,25 @@ export interface Sample {
   height?: number;
   framesDecoded?: number;
   framesDropped?: number;
+  /** Of the sound alone. */
+  audioKbps?: number;
+  /** As `loss`, of the sound's packets. */
+  audioLoss?: number;
+  /** How long sound waited to be played, on average of the last second. */
+  audioDelayMs?: number;
+  /** How loud it is at the device's microphone, in dB below full scale. */
+  audioLevelDb?: number;
+}
+
+/** Talking to the device's loudspeaker, as it stands. */
+export interface Talking {
+  state: 'off' | 'starting' | 'on';
+  /** Whether there is a loudspeaker, the right to talk, and a way for it now. */
+  can: boolean;
+  /** Somebody else is speaking. */
+  busy: boolean;
+  /** Why it did not begin, or ended by itself; until the next time. */
+  trouble?: Reply;
 }
 
 export interface Camera {
@@ -49,6 +68,9 @@ export interface Camera {
   set(name: string, value: unknown): Promise<Reply>;
   /** `do/<action>`. */
   do(action: string, fields?: Record<string, unknown>): Promise<Reply>;
+  readonly talking: Talking;
+  /** Begins or ends talking; the promise is always kept, with what became of it. */
+  talk(on: boolean): Promise<Reply>;
   /** The picture that is on the screen, as JPEG or PNG; undefined while there is none. */
   snapshot(type?: 'image/jpeg' | 'image/png'): Promise<Blob | undefined>;
   /** The last minute, oldest first, at most 60. */

@@ -28,6 +28,7 @@ function open(replyMs = 10_000): { wire: FakeWire; channel: Channel; heard: unkn
     stats: (told) => heard.push(told),
     camera: (camera) => heard.push(camera),
     control: (name, value) => heard.push([name, value]),
+    talk: (news) => heard.push(news),
   };
   const wire = new FakeWire();
   return { wire, channel: new Channel(wire, events, replyMs), heard };
@@ -67,10 +68,14 @@ test('what the device tells becomes what it should be', () => {
   wire.say({ type: 'stats', encoder: { name: 'x264enc', ceiling: 2_490_000 }, session: { bitrate: 2_405_010 }, rights: ['view', 'control', 'fly'] });
   wire.say({ type: 'camera', camera: { state: 'live', width: 1280, height: 720, fps: 29.9 } });
   wire.say({ type: 'control', name: 'brightness', value: 7 });
+  wire.say({ type: 'stats', audio: { state: 'live', card: 'USB', level: -31.5, peak: -20, error: null } });
+  ['free', 'you', 'busy', 'loud', null].forEach((state) => wire.say({ type: 'talk', state }));
   assert.deepEqual(heard, [
     { encoder: 'x264enc', ceilingKbps: 2490, bitrateKbps: 2405, rights: new Set(['view', 'control']) },
     { camera: 'live', width: 1280, height: 720, fps: 29.9 },
     ['brightness', 7],
+    { audio: { state: 'live', card: 'USB' }, audioLevelDb: -31.5 },
+    'free', 'you', 'busy',
   ]);
 });
 

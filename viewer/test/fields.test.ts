@@ -64,3 +64,10 @@ test('a refusal is said in the reader\'s words, and the device is quoted where o
   assert.match(errorWords({ ok: false, error: 'there is no such setting' }, en), /no such setting/);
   for (const error of ['__proto__', 'toString', undefined]) assert.equal(typeof errorWords({ ok: false, ...(error && { error }) }, en), 'string');
 });
+
+test('the microphone has a switch of its own, where there is one', () => {
+  const of = (features: string[], state: object) => fields({ features }, state).map(({ name, group, kind, value }) => [name, group, kind, value]);
+  assert.deepEqual(of(['talk'], {}), []);
+  assert.deepEqual(of(['audio'], {}), [['audio', 'sound', 'switch', true]]);
+  assert.deepEqual(of(['audio'], { audio: { on: 'OFF' } }), [['audio', 'sound', 'switch', false]]);
+});

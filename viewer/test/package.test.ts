@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { SOUND } from '../src/element/sounding.ts';
 import { PLACE } from '../src/element/source.ts';
 
 // The working directory is this package's (test.mjs).
@@ -38,7 +39,7 @@ test('the npm package has its files, and its types resolve', () => {
   const packed = execFileSync('npm', ['pack', '--json', '--offline', '--pack-destination', into], { cwd: join(into, 'dist-npm'), encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
   const names = files.map(({ path }) => path).sort();
-  assert.deepEqual(names, ['LICENSE', 'README.md', 'THIRD-PARTY.txt', 'custom-elements.json', 'package.json', 'porthole-camera.d.ts', 'porthole-camera.js']);
+  assert.deepEqual(names, ['LICENSE', 'README.md', 'THIRD-PARTY.txt', 'custom-elements.json', 'package.json', 'porthole-camera.d.ts', 'porthole-camera.js', 'porthole-card.d.ts', 'porthole-card.js']);
 
   const module = join(into, 'user/node_modules/porthole-camera');
   mkdirSync(module, { recursive: true });
@@ -48,11 +49,20 @@ test('the npm package has its files, and its types resolve', () => {
     const camera: PortholeCamera = document.createElement('porthole-camera');
     ${PLACE.map((name) => `camera.${name} = 'text'; camera.${name} = null;`).join('\n')}
     camera.controls = true;
+    camera.muted = false;
+    camera.volume = 0.5;
+    camera.addEventListener('talk', ({ detail }) => { const state: 'off' | 'starting' | 'on' = detail.state; console.log(state, detail.trouble?.error); });
+    void camera.talk(!camera.talking.busy);
     camera.addEventListener('state', ({ detail }) => { const phase: 'live' | string = detail.phase; console.log(phase, detail.text); });
     const reply: Promise<Reply> = camera.set('bitrate', 900);
     // @ts-expect-error: there is no such method
     camera.fly();
-    export { reply };`;
+    export { reply };
+    import { PortholeCard } from 'porthole-camera/card';
+    const card: PortholeCard = document.createElement('porthole-card');
+    card.setConfig({ type: 'custom:porthole-card', link: 'text', aspect_ratio: '4:3', fit: 'cover', controls: true });
+    // @ts-expect-error: neither of the two
+    card.setConfig({ fit: 'fill' });`;
   writeFileSync(join(into, 'user/uses.ts'), uses);
   for (const resolution of ['bundler', 'nodenext']) {
     const tsc = [join(here, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--lib', 'es2022,dom', '--target', 'es2022',
@@ -69,7 +79,7 @@ test('the npm package has its files, and its types resolve', () => {
 test('the manifest knows each attribute, and what the element has is declared', () => {
   const manifest = JSON.parse(readFileSync('npm/custom-elements.json', 'utf8')) as { modules: { declarations: Record<string, { name: string }[]>[] }[] };
   const element = manifest.modules[0]!.declarations[0]!;
-  assert.deepEqual(element['attributes']!.map(({ name }) => name).sort(), [...PLACE, 'controls'].sort());
+  assert.deepEqual(element['attributes']!.map(({ name }) => name).sort(), [...PLACE, ...SOUND, 'controls'].sort());
   const styles = ['element/element.css', 'ui/bar.css'].map((file) => readFileSync(`src/${file}`, 'utf8')).join('\n');
   const properties = [...new Set([...styles.matchAll(/var\((--porthole-[a-z-]+)/g)].map(([, name]) => name!))].sort();
   assert.deepEqual(element['cssProperties']!.map(({ name }) => name).sort(), properties);

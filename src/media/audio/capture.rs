@@ -12,8 +12,9 @@ use gstreamer_app::{AppSink, AppSinkCallbacks};
 
 use super::card_clock::Delivery;
 use super::config::AudioConfig;
+use super::find::{ALSA, PULSE};
 use super::outlet::{EncodedFrame, Outlet};
-use super::source::{Microphone, Source};
+use super::source::{SoundDevice, SoundSource};
 use super::status::AudioLevel;
 use super::test_card::{self, TestCard};
 use super::words;
@@ -50,13 +51,15 @@ pub type CaptureReporter = Arc<dyn Fn(CaptureEvent) + Send + Sync>;
 #[derive(Debug)]
 pub struct CapturePipeline {
     pipeline: gst::Pipeline,
-    _test_card: Option<TestCard>,
+    source: gst::Element,
+    /// What ends with it.
+    test_card: Option<TestCard>,
 }
 
 impl CapturePipeline {
     /// Opens `microphone` and has its sound go to `outlet`. May wait for a driver.
     pub fn start(
-        microphone: &Microphone,
+        microphone: &SoundDevice,
         config: &AudioConfig,
         outlet: &Arc<Outlet>,
         report: &CaptureReporter,
@@ -69,7 +72,7 @@ impl CapturePipeline {
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         let mut chain = vec![source.clone()];
         chain.extend(processing(config)?);
-        chain.push(encoder(config, microphone.source != Source::Test)?);
+        chain.push(encoder(config, microphone.source != SoundSource::Test)?);
         chain.push(sink(Arc::clone(outlet), run).upcast());
         let broken = |error: &dyn std::fmt::Display| MediaError::Audio {
             card: microphone.card.clone(),
@@ -80,20 +83,28 @@ impl CapturePipeline {
         let said = listen(&pipeline, microphone, report);
         stamp(&source, outlet, run, Arc::clone(report));
         // From here on it is closed however this ends.
-        let mut capture = Self { pipeline, _test_card: None };
+        let mut capture = Self { pipeline, source, test_card: None };
         if capture.pipeline.set_state(gst::State::Playing).is_err() {
             let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(said.unwrap_or_else(|| broken(&"it does not start")));
         }
-        if microphone.source == Source::Test {
-            capture._test_card = Some(TestCard::start(source)?);
+        if microphone.source == SoundSource::Test {
+            capture.test_card = Some(TestCard::start(capture.source.clone())?);
         }
         Ok(capture)
+    }
+
+    /// Samples per second that the card gives, and of how many channels, once it gives some.
+    pub fn format(&self) -> Option<(u32, u32)> {
+        let caps = self.source.static_pad("src")?.current_caps()?;
+        let field = |name| u32::try_from(caps.structure(0)?.get::<i32>(name).ok()?).ok();
+        Some((field("rate")?, field("channels")?))
     }
 }
 
 impl Drop for CapturePipeline {
     fn drop(&mut self) {
+        drop(self.test_card.take());
         let _ = self.pipeline.set_state(gst::State::Null);
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
@@ -101,10 +112,39 @@ impl Drop for CapturePipeline {
     }
 }
 
-fn source_element(source: &Source) -> Result<gst::Element, MediaError> {
-    match source {
-        Source::Test => Ok(test_card::element()),
+fn source_element(source: &SoundSource) -> Result<gst::Element, MediaError> {
+    let element = match source {
+        SoundSource::Test => return Ok(test_card::element()),
+        SoundSource::Server => make("pulsesrc", PULSE)?,
+        SoundSource::Alsa { device } => {
+            let element = make("alsasrc", ALSA)?;
+            set(&element, "device", device);
+            // Its samples are counted; the driver's stamps have a jitter.
+            set(&element, "use-driver-timestamps", "false");
+            element
+        }
+    };
+    for (property, value) in [
+        // As long as a packet: what is heard is sent as soon as a packet is full.
+        ("latency-time", "10000"),
+        // What the system may hold us up for without a gap. Costs no latency.
+        ("buffer-time", "100000"),
+        // No sample is left out or made up to follow another clock: `card_clock` does.
+        ("slave-method", "none"),
+        ("client-name", "porthole"),
+    ] {
+        set(&element, property, value);
     }
+    Ok(element)
+}
+
+/// What is asked of a card first, where it can: what needs no conversion.
+fn preferred(channels: u32) -> gst::Caps {
+    let any = gst::Structure::new_empty("audio/x-raw");
+    let rate = gst::Structure::builder("audio/x-raw").field("rate", as_i32(OPUS_CLOCK_RATE_HZ)).build();
+    let mut both = rate.clone();
+    both.set("channels", as_i32(channels));
+    [both, rate, any].into_iter().collect()
 }
 
 /// From whatever a card gives to what Opus takes.
@@ -115,7 +155,8 @@ fn processing(config: &AudioConfig) -> Result<Vec<gst::Element>, MediaError> {
         .field("rate", as_i32(OPUS_CLOCK_RATE_HZ))
         .field("channels", as_i32(config.channels))
         .build();
-    let mut chain = vec![make("audioconvert", BASE)?, make("audioresample", BASE)?, filter(caps)?];
+    let mut chain = vec![filter(preferred(config.channels))?];
+    chain.extend([make("audioconvert", BASE)?, make("audioresample", BASE)?, filter(caps)?]);
     if config.gain_db != 0 {
         chain.push(gain(config.gain_db)?);
     }
@@ -214,7 +255,7 @@ fn sink(outlet: Arc<Outlet>, run: u64) -> AppSink {
 /// Passes on what the pipeline says, from whatever thread it is said on. What it gives keeps the first error.
 fn listen(
     pipeline: &gst::Pipeline,
-    microphone: &Microphone,
+    microphone: &SoundDevice,
     report: &CaptureReporter,
 ) -> Arc<Mutex<Option<MediaError>>> {
     let said = Arc::new(Mutex::new(None));

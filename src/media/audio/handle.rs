@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::cards_watch;
+use super::choice::AudioChoice;
 use super::config::AudioConfig;
 use super::machine::ThisMachine;
 use super::microphone::{MicrophoneInputs, MicrophoneLoop};
 use super::outlet::Outlet;
+use super::speaker::{SpeakerInputs, SpeakerLoop};
 use super::status::{AudioState, AudioStatus};
 use crate::base::tasks::TaskGroup;
 use crate::media::error::MediaError;
@@ -36,7 +39,7 @@ impl Audio {
     pub fn start(
         config: AudioConfig,
         fanout: AudioFanout,
-        mut voices: mpsc::Receiver<SpokenPacket>,
+        voices: mpsc::Receiver<SpokenPacket>,
         is_on: bool,
         tasks: &TaskGroup,
     ) -> Result<Self, MediaError> {
@@ -45,14 +48,19 @@ impl Audio {
         let tasks = tasks.child();
         let demand = fanout.watch_demand();
         let (outlet, is_on) = (Arc::new(Outlet::new(fanout, is_on)), watch::Sender::new(is_on));
-        // Nothing plays them yet.
-        tasks.spawn_loop("voices", async move {
-            while voices.recv().await.is_some() {}
-            std::future::pending().await
-        });
+        if config.has_speaker() {
+            let speaker = SpeakerLoop::new(config.clone(), status.clone(), *is_on.borrow());
+            let inputs = SpeakerInputs { voices, is_on: is_on.subscribe() };
+            tasks.spawn("speaker", speaker.run(inputs, tasks.cancelled()));
+        }
         if config.has_microphone() {
-            let inputs =
-                MicrophoneInputs { demand, is_on: is_on.subscribe(), cards_changed: Arc::new(Notify::new()) };
+            let cards_changed = Arc::new(Notify::new());
+            if config.device != AudioChoice::Test
+                && let Err(error) = cards_watch::follow(&tasks, Arc::clone(&cards_changed))
+            {
+                tracing::warn!(%error, "no inotify on /dev; sound cards are looked for every few seconds");
+            }
+            let inputs = MicrophoneInputs { demand, is_on: is_on.subscribe(), cards_changed };
             let machine = ThisMachine::new(config);
             let microphone =
                 MicrophoneLoop::new(machine, Arc::clone(&outlet), status.clone(), *is_on.borrow());

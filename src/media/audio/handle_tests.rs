@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc};
 
 use super::*;
-use crate::media::audio::AudioChoice;
+use crate::media::audio::SpeakerChoice;
 use crate::stream::{AudioPacket, AudioSubscription, Talk};
 
 /// Bound on waits for events, never reached on a working machine.
@@ -127,4 +128,42 @@ async fn off_silences_at_once_and_on_goes_on_in_the_same_time() {
     let off_ms = samples as f64 / 48.0 - time.as_secs_f64() * 1000.0;
     assert!(off_ms.abs() < 60.0 && later.begins_talkspurt, "{samples} samples in {time:?}");
     assert_eq!(until(&audio, |status| status.state == AudioState::Live).await.starts, 2);
+}
+
+#[tokio::test]
+async fn a_card_that_is_not_there_is_waited_for_and_said() {
+    let named = |name: &str| AudioConfig { device: AudioChoice::Named(name.into()), ..config() };
+    let (audio, _) = start(named("a card that nobody makes"), true);
+    let lost = until(&audio, |status| status.state == AudioState::Lost).await;
+    assert!(lost.error.unwrap().contains("the sound card a card that nobody makes is not there"));
+    // ALSA's own words are tried, and what it says is told.
+    let (audio, fanout) = start(named("plug:nonsense"), true);
+    let _viewer = fanout.subscribe();
+    let failed = until(&audio, |status| status.state == AudioState::Error).await;
+    let error = failed.error.unwrap();
+    assert!(error.contains("plug:nonsense"), "{error}");
+}
+
+#[tokio::test]
+async fn garbage_is_counted_and_a_speaker_that_does_not_open_says_why() {
+    let speaker = SpeakerChoice::Named("plug:nonsense".into());
+    let (talk, voices) = Talk::new();
+    let config = AudioConfig { speaker, ..AudioConfig::default() };
+    let audio = Audio::start(config, AudioFanout::default(), voices, true, &TaskGroup::new()).unwrap();
+    assert_eq!(
+        until(&audio, |status| status.speaker.is_some()).await.speaker.as_deref(),
+        Some("plug:nonsense")
+    );
+    let speak = |payload: &'static [u8]| {
+        let (payload, received_at) = (Bytes::from_static(payload), Instant::now());
+        let packet =
+            SpokenPacket { speaker: 1, payload, sequence_number: 0, timestamp: 0, marker: true, received_at };
+        assert_eq!(talk.speak(packet, received_at), Ok(true));
+    };
+    speak(&[7, 44, 81, 118]);
+    assert_eq!(until(&audio, |status| status.discarded_packets > 0).await.speaker_error, None);
+    speak(&[0x78, 1, 2, 3]);
+    let failed = until(&audio, |status| status.speaker_error.is_some()).await;
+    assert!(failed.speaker_error.unwrap().contains("plug:nonsense"));
+    assert_eq!(failed.discarded_packets, 1);
 }

@@ -1,11 +1,12 @@
 //! What sound is captured with: this machine, or one that tests simulate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::capture::{CapturePipeline, CaptureReporter};
+use super::capture::{CaptureEvent, CapturePipeline, CaptureReporter};
 use super::config::AudioConfig;
+use super::find;
 use super::outlet::Outlet;
-use super::source::{Microphone, Source};
+use super::source::SoundDevice;
 use crate::media::error::MediaError;
 
 /// Calls may wait for a driver.
@@ -14,12 +15,12 @@ pub trait CaptureMachine: Send + Sync + 'static {
     type Capture: Send + 'static;
 
     /// The configured microphone; `current` where that is still there.
-    fn find(&self, current: Option<&Microphone>) -> Result<Microphone, MediaError>;
+    fn find(&self, current: Option<&SoundDevice>) -> Result<SoundDevice, MediaError>;
 
     /// Opens it.
     fn open(
         &self,
-        microphone: &Microphone,
+        microphone: &SoundDevice,
         outlet: &Arc<Outlet>,
         report: &CaptureReporter,
     ) -> Result<Self::Capture, MediaError>;
@@ -29,28 +30,42 @@ pub trait CaptureMachine: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct ThisMachine {
     config: AudioConfig,
+    /// The card whose own formats were of no use.
+    converted: Arc<Mutex<Option<SoundDevice>>>,
 }
 
 impl ThisMachine {
     /// As `config` wants it.
     pub fn new(config: AudioConfig) -> Self {
-        Self { config }
+        Self { config, converted: Arc::default() }
     }
 }
 
 impl CaptureMachine for ThisMachine {
     type Capture = CapturePipeline;
 
-    fn find(&self, _: Option<&Microphone>) -> Result<Microphone, MediaError> {
-        Ok(Microphone { source: Source::Test, card: "test tone".to_owned() })
+    fn find(&self, current: Option<&SoundDevice>) -> Result<SoundDevice, MediaError> {
+        find::microphone(&self.config.device, current)
     }
 
     fn open(
         &self,
-        microphone: &Microphone,
+        microphone: &SoundDevice,
         outlet: &Arc<Outlet>,
         report: &CaptureReporter,
     ) -> Result<CapturePipeline, MediaError> {
-        CapturePipeline::start(microphone, &self.config, outlet, report)
+        let lock = |converted: &Mutex<Option<SoundDevice>>| {
+            converted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let is_converted = lock(&self.converted).as_ref() == Some(microphone);
+        let opened = if is_converted { microphone.converted() } else { None };
+        let (learn, tell, found) = (Arc::clone(&self.converted), Arc::clone(report), microphone.clone());
+        let report: CaptureReporter = Arc::new(move |event| {
+            if let CaptureEvent::Failed(MediaError::AudioFormat { .. }) = &event {
+                *learn.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+            }
+            tell(event);
+        });
+        CapturePipeline::start(opened.as_ref().unwrap_or(microphone), &self.config, outlet, &report)
     }
 }

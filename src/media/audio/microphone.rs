@@ -3,20 +3,18 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::capture::{CaptureEvent, CaptureReporter};
+use super::helpers::Helpers;
 use super::machine::CaptureMachine;
 use super::outlet::Outlet;
-use super::source::Microphone;
+use super::source::SoundDevice;
 use super::status::{AudioState, AudioStatus};
-use crate::base::tasks::blocking;
-use crate::media::error::MediaError;
-use crate::media::helper_thread::{HelperFailure, run_for};
 use crate::media::life::lifecycle::{DeviceCondition, Input, Lifecycle, PipelineAction};
 use crate::media::status::CameraState;
 
@@ -30,8 +28,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(3);
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// Threads that a driver holds at the same time; with so many the card is not opened again.
-const MAX_HUNG: usize = 3;
 /// What becomes of pipelines and is not taken note of yet.
 const MAX_EVENTS: usize = 16;
 
@@ -55,15 +51,14 @@ pub struct MicrophoneLoop<M: CaptureMachine> {
     outlet: Arc<Outlet>,
     status: watch::Sender<AudioStatus>,
     life: Lifecycle,
-    microphone: Option<Microphone>,
+    microphone: Option<SoundDevice>,
     capture: Option<M::Capture>,
     /// The capture's number, to tell events of earlier ones.
     run: u64,
     starts: u64,
     report: mpsc::Sender<Reported>,
     reported: mpsc::Receiver<Reported>,
-    /// Threads that were given up, as long as they are there.
-    hung: Vec<Weak<()>>,
+    helpers: Helpers,
     look_at: Option<Instant>,
 }
 
@@ -82,7 +77,7 @@ impl<M: CaptureMachine> MicrophoneLoop<M> {
             starts: 0,
             report,
             reported,
-            hung: Vec::new(),
+            helpers: Helpers::new(THREAD),
             look_at: None,
         }
     }
@@ -142,13 +137,21 @@ impl<M: CaptureMachine> MicrophoneLoop<M> {
 
     /// Looks whether the microphone is there.
     async fn look(&mut self) {
+        let captured = self.microphone.clone().filter(|_| self.capture.is_some());
         let condition = self.find().await;
+        let is_other =
+            captured.is_some() && condition == DeviceCondition::Ready && captured != self.microphone;
         self.take(Input::Device(condition)).await;
+        if is_other {
+            self.take(Input::Restart).await;
+        }
     }
 
     async fn find(&mut self) -> DeviceCondition {
         let (machine, current) = (Arc::clone(&self.machine), self.microphone.clone());
-        let found = self.helped("looking for it", LOOK_LIMIT, move || machine.find(current.as_ref())).await;
+        let current = current.filter(|_| self.capture.is_some());
+        let (card, look) = (self.card(), move || machine.find(current.as_ref()));
+        let found = self.helpers.run(&card, "being looked for", LOOK_LIMIT, look).await;
         match found.and_then(|found| found) {
             Ok(microphone) => {
                 self.look_at = None;
@@ -192,17 +195,10 @@ impl<M: CaptureMachine> MicrophoneLoop<M> {
             return Some(Input::Device(condition));
         }
         let microphone = self.microphone.clone()?;
-        self.hung.retain(|thread| thread.strong_count() > 0);
-        if self.hung.len() >= MAX_HUNG {
-            let error = MediaError::AudioHung { card: microphone.card, what: "earlier calls" };
-            return Some(Input::Failed(error.to_string().into()));
-        }
         let (machine, outlet, report) =
             (Arc::clone(&self.machine), Arc::clone(&self.outlet), self.reporter());
-        let opened = self
-            .helped("being opened", OPEN_LIMIT, move || machine.open(&microphone, &outlet, &report))
-            .await
-            .and_then(|opened| opened);
+        let (card, open) = (microphone.card.clone(), move || machine.open(&microphone, &outlet, &report));
+        let opened = self.helpers.open(&card, OPEN_LIMIT, open).await;
         match opened {
             Ok(capture) => {
                 self.capture = Some(capture);
@@ -240,35 +236,15 @@ impl<M: CaptureMachine> MicrophoneLoop<M> {
         self.run += 1;
         self.outlet.end_run();
         let Some(capture) = self.capture.take() else { return };
-        if let Err(error) = self.helped("being closed", CLOSE_LIMIT, move || drop(capture)).await {
+        let card = self.card();
+        if let Err(error) = self.helpers.run(&card, "being closed", CLOSE_LIMIT, move || drop(capture)).await
+        {
             tracing::error!(%error, "a sound card is left to its driver");
         }
     }
 
-    /// Has `work` done where it may wait, for `limit` at most.
-    async fn helped<T: Send + 'static>(
-        &mut self,
-        what: &'static str,
-        limit: Duration,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, MediaError> {
-        let life = Arc::new(());
-        let watched = Arc::downgrade(&life);
-        let work = move || {
-            let done = work();
-            drop(life);
-            done
-        };
-        let done = blocking(move || run_for(THREAD, limit, work)).await;
-        let card =
-            || self.microphone.as_ref().map_or_else(|| "in use".to_owned(), |found| found.card.clone());
-        done.map_err(|failure| match failure {
-            HelperFailure::TimedOut => {
-                self.hung.push(watched);
-                MediaError::AudioHung { card: card(), what }
-            }
-            other => MediaError::Audio { card: card(), reason: other.reason(String::new) },
-        })
+    fn card(&self) -> String {
+        self.microphone.as_ref().map_or_else(|| "of this machine".to_owned(), |found| found.card.clone())
     }
 
     fn tell(&self) {

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::tasks::TaskGroup;
 use crate::media::audio::card_clock::Delivery;
-use crate::media::audio::source::Source;
 use crate::media::audio::status::AudioLevel;
+use crate::media::error::MediaError;
 use crate::stream::AudioFanout;
 
 /// The card as it is now.
@@ -44,14 +44,14 @@ impl Drop for Open {
 impl CaptureMachine for Simulated {
     type Capture = Open;
 
-    fn find(&self, _: Option<&Microphone>) -> Result<Microphone, MediaError> {
-        let microphone = || Microphone { source: Source::Test, card: "simulated".into() };
+    fn find(&self, _: Option<&SoundDevice>) -> Result<SoundDevice, MediaError> {
+        let microphone = || SoundDevice { card: "simulated".into(), ..SoundDevice::test_tone() };
         self.with(|card| card.is_there.then(microphone)).ok_or(MediaError::NoCamera)
     }
 
     fn open(
         &self,
-        _: &Microphone,
+        _: &SoundDevice,
         outlet: &Arc<Outlet>,
         report: &CaptureReporter,
     ) -> Result<Open, MediaError> {

@@ -26,7 +26,7 @@ pub fn element() -> gst::Element {
         .build();
     let source = AppSrc::builder().caps(&caps).format(gst::Format::Time).is_live(true).block(false).build();
     let source: gst::Element = source.upcast();
-    for (property, value) in [("max-buffers", "4"), ("max-bytes", "0"), ("leaky-type", "downstream")] {
+    for (property, value) in [("max-buffers", "100"), ("max-bytes", "0"), ("leaky-type", "downstream")] {
         set(&source, property, value);
     }
     source
@@ -78,7 +78,7 @@ fn deliver(source: &AppSrc, stopped: &Receiver<()>) {
         }
         // Held up for long, it goes on with what is to be heard now, as a card does whose buffer was full.
         let late = Instant::now().saturating_duration_since(due);
-        if late > BLOCK_TIME * 10 {
+        if late > BLOCK_TIME * 100 {
             block += u64::try_from(late.as_millis() / BLOCK_TIME.as_millis()).unwrap_or(0);
             continue;
         }

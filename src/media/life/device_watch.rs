@@ -15,6 +15,10 @@ const LOOK_READY: Duration = Duration::from_secs(5);
 const LOOK_SELDOM: Duration = Duration::from_mins(1);
 /// After it has told of something it is looked as if it told nothing: stable links to a device are made a little later, elsewhere.
 const SETTLE: Duration = Duration::from_secs(10);
+/// Nobody may open a device that has just come until the system has given it to its group: so long that is not worth a word,
+const SETTING_UP: Duration = Duration::from_secs(2);
+/// and it is looked for so often, should nothing tell of it.
+const LOOK_SETTING_UP: Duration = Duration::from_millis(250);
 /// Failed starts in a row before another mode or encoder is tried.
 const START_FAILURES: u32 = 2;
 
@@ -28,6 +32,10 @@ pub struct DeviceWatch {
     failed_starts: u32,
     /// Whether the current or last run gave a picture.
     saw_picture: bool,
+    /// What was said of a camera that was absent until now.
+    absent: Option<DeviceCondition>,
+    /// Since when the one that came after that may not be opened.
+    denied_since: Option<Instant>,
 }
 
 impl DeviceWatch {
@@ -39,6 +47,8 @@ impl DeviceWatch {
             settled_at: now + SETTLE,
             failed_starts: 0,
             saw_picture: false,
+            absent: None,
+            denied_since: None,
         }
     }
 
@@ -58,8 +68,25 @@ impl DeviceWatch {
         if self.is_told && now >= self.settled_at { LOOK_SELDOM } else { untold }
     }
 
+    /// The planned camera is gone, of which `condition` tells.
+    pub fn went(&mut self, condition: &DeviceCondition) {
+        (self.absent, self.denied_since) = (Some(condition.clone()), None);
+    }
+
+    /// What still holds of a camera that has come and is denied, as long as the system may be busy setting it up.
+    fn while_set_up(&mut self, now: Instant) -> Option<DeviceCondition> {
+        let since = *self.denied_since.get_or_insert(now);
+        self.absent.clone().filter(|_| now.saturating_duration_since(since) < SETTING_UP)
+    }
+
     /// A look ended at `now`, with a plan or without.
     pub fn looked(&mut self, now: Instant, failure: Option<&MediaError>) -> DeviceCondition {
+        if matches!(failure, Some(MediaError::DeviceDenied { .. }))
+            && let Some(condition) = self.while_set_up(now)
+        {
+            self.next_look = now + LOOK_SETTING_UP;
+            return condition;
+        }
         let (condition, interval) = match failure {
             None => (DeviceCondition::Ready, self.interval(now, LOOK_READY)),
             Some(
@@ -70,6 +97,9 @@ impl DeviceWatch {
             Some(error) => (DeviceCondition::Unusable(error.into()), LOOK_UNUSABLE),
         };
         self.next_look = now + interval;
+        self.absent =
+            Some(condition.clone()).filter(|condition| matches!(condition, DeviceCondition::Absent(_)));
+        self.denied_since = None;
         condition
     }
 
@@ -155,6 +185,39 @@ mod tests {
         }
         watch.set_told(now, false);
         assert_eq!(looks(&mut watch, now, None).1, 120);
+    }
+
+    #[test]
+    fn a_device_that_has_just_come_is_set_up_before_anybody_speaks_of_permission() {
+        let start = Instant::now();
+        let denied = MediaError::DeviceDenied { device: "/dev/video0".into() };
+        let missing = MediaError::DeviceMissing { device: "/dev/video0".into() };
+        let mut watch = DeviceWatch::new(start);
+        assert!(
+            matches!(watch.looked(start, Some(&denied)), DeviceCondition::Unusable(_)),
+            "it did not come"
+        );
+        // However its absence was noticed, what was said of it stays.
+        for is_looked in [true, false] {
+            let absent = DeviceCondition::Absent((&missing).into());
+            if is_looked {
+                assert_eq!(watch.looked(start, Some(&missing)), absent);
+            } else {
+                assert_eq!(watch.looked(start, None), DeviceCondition::Ready);
+                watch.went(&absent);
+            }
+            let came = start + Duration::from_mins(1);
+            assert_eq!(watch.looked(came, Some(&denied)), absent);
+            assert_eq!(watch.deadline(), came + LOOK_SETTING_UP);
+            assert_eq!(watch.looked(came + SETTING_UP / 2, Some(&denied)), absent);
+            let said = watch.looked(came + SETTING_UP, Some(&denied));
+            assert!(matches!(said, DeviceCondition::Unusable(_)), "it may really not be opened: {said:?}");
+            let again = watch.looked(came + SETTING_UP, Some(&denied));
+            assert_eq!(again, said, "and that stays said");
+        }
+        watch.looked(start, Some(&missing));
+        watch.looked(start, Some(&denied));
+        assert_eq!(watch.looked(start, None), DeviceCondition::Ready);
     }
 
     #[test]

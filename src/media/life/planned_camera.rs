@@ -79,7 +79,9 @@ impl PlannedCamera {
         }
         let gone = MediaError::DeviceMissing { device: self.device_name(backend) };
         self.plan = None;
-        Some(DeviceCondition::Absent((&gone).into()))
+        let condition = DeviceCondition::Absent((&gone).into());
+        self.watch.went(&condition);
+        Some(condition)
     }
 
     /// Plans anew. `may_capture`: whether the privacy switch lets a camera run for a moment.

@@ -37,6 +37,8 @@ const MOST_OF_BURST: f64 = 0.8;
 const GROWTH_AT_ONCE: Duration = Duration::from_secs(3);
 /// Loss alone is never answered with less than this.
 const LOSS_FLOOR: f64 = 100_000.0;
+/// What part of a path is for pictures, however much the sound takes.
+const LEAST_FOR_PICTURES: f64 = 0.2;
 /// Over this what is sent is taken, and over this at least while it has only begun.
 const SENT_SPAN: Duration = Duration::from_secs(1);
 const SENT_LEAST: Duration = Duration::from_millis(200);
@@ -77,6 +79,8 @@ pub struct Estimator {
     sent: RateWindow,
     /// The pictures of it: what is sent because of what the viewer says must not justify more of it.
     media: RateWindow,
+    /// The sound, which goes first: what of the path it leaves is for the pictures.
+    sound: RateWindow,
     first_sent: Option<Duration>,
     /// The best second of pictures, and when it was.
     media_peak: (Duration, f64),
@@ -109,6 +113,7 @@ impl Estimator {
             loss: LossPart::default(),
             sent: RateWindow::new(SENT_SPAN),
             media: RateWindow::new(SENT_SPAN),
+            sound: RateWindow::new(SENT_SPAN),
             first_sent: None,
             media_peak: (Duration::ZERO, 0.0),
             unheard_since: None,
@@ -150,6 +155,14 @@ impl Estimator {
         if self.under_way_since.is_none_or(|since| now.saturating_sub(since) >= GIVEN_UP) {
             self.under_way_since = Some(now);
         }
+    }
+
+    /// A packet of sound left, of `bytes` on the path; `is_numbered`: it is reported by itself.
+    pub fn sound_sent(&mut self, now: Instant, bytes: usize, is_numbered: bool) {
+        if is_numbered {
+            self.sent_besides(now, bytes);
+        }
+        self.sound.add(self.at(now), bytes as f64 * 8.0);
     }
 
     /// Feedback on single packets (transport-wide sequence numbers).
@@ -383,7 +396,10 @@ impl Estimator {
     /// What of [`Self::rate`] is for pictures.
     pub fn pictures_rate(&self, now: Instant) -> Option<f64> {
         let share = self.fec_rate.as_ref().map_or(1.0, FecRate::pictures_share);
-        self.rate(now).map(|rate| rate * share)
+        let sound: f64 = self.sound.after(self.at(now).saturating_sub(SENT_SPAN)).map(|(_, bits)| bits).sum();
+        let sound = sound / SENT_SPAN.as_secs_f64();
+        // However narrow it is, something is tried of pictures.
+        self.rate(now).map(|rate| (rate - sound).max(rate * LEAST_FOR_PICTURES) * share)
     }
 
     /// How long ago `since` is, for viewers that give feedback at all.

@@ -108,6 +108,11 @@ impl Feedback {
         self.estimate().sent_besides(now, bytes);
     }
 
+    /// A packet of sound was sent, of `bytes` on the path; `is_numbered`: it is reported by itself.
+    pub(in crate::peer) fn sound_sent(&self, now: Instant, bytes: usize, is_numbered: bool) {
+        self.estimate().sound_sent(now, bytes, is_numbered);
+    }
+
     /// What became of packets that left.
     pub(in crate::peer) fn take_packet_results(&self, now: Instant, reports: &[PacketResult]) {
         self.estimate().feedback(now, reports);

@@ -251,5 +251,8 @@ fn video(
 }
 
 #[cfg(test)]
+#[path = "answer_audio_tests.rs"]
+mod audio_tests;
+#[cfg(test)]
 #[path = "answer_tests.rs"]
 mod tests;

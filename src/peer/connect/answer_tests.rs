@@ -7,7 +7,7 @@ use crate::peer::connect::offer::VideoOffer;
 
 const STREAM_PROFILE: ProfileLevelId =
     ProfileLevelId { profile_idc: 0x42, profile_iop: 0xe0, level_idc: 0x1f };
-const RECORDED: [(&str, &str); 7] = [
+pub(super) const RECORDED: [(&str, &str); 7] = [
     ("echo show", include_str!("../../../tests/offers/alexa-echo-show.sdp")),
     ("chrome 63", include_str!("../../../tests/offers/chrome-63-android-recvonly.sdp")),
     ("firefox 121", include_str!("../../../tests/offers/firefox-121-sendrecv.sdp")),
@@ -17,7 +17,7 @@ const RECORDED: [(&str, &str); 7] = [
     ("whepclientsrc", include_str!("../../../tests/offers/gstreamer-whepclientsrc.sdp")),
 ];
 
-fn local() -> LocalTransport {
+pub(super) fn local() -> LocalTransport {
     let hash = ["AB"; 32].join(":");
     let sdp =
         format!("a=fingerprint:sha-256 {hash}\r\na=ice-ufrag:ours\r\na=ice-pwd:0123456789012345678901\r\n");
@@ -28,7 +28,7 @@ fn candidate(text: &str) -> Candidate {
     Candidate { candidate: text.to_owned(), sdp_mid: None, sdp_mline_index: None, username_fragment: None }
 }
 
-fn negotiate(offer: &str) -> Result<Negotiation, String> {
+pub(super) fn negotiate(offer: &str) -> Result<Negotiation, String> {
     let read = VideoOffer::read(offer).map_err(|refusal| refusal.message)?;
     Negotiation::new(&read, STREAM_PROFILE, None).map_err(|refusal| refusal.message)
 }
@@ -77,7 +77,7 @@ impl<'a> Part<'a> {
 }
 
 /// What any answer of this side has to hold to.
-fn check(offer: &str, answer: &str) -> Result<(), String> {
+pub(super) fn check(offer: &str, answer: &str) -> Result<(), String> {
     let must = |is: bool, what: &str| if is { Ok(()) } else { Err(what.to_owned()) };
     let ((offered_session, offered), (session, sections)) = (parts(offer), parts(answer));
     let order: String = session.iter().take(4).filter_map(|line| line.chars().next()).collect();
@@ -105,10 +105,10 @@ fn check(offer: &str, answer: &str) -> Result<(), String> {
             continue;
         }
         taken.extend(new.one("mid:").filter(|mid| offered_group.contains(&(*mid).to_owned())));
-        sending += usize::from(new.has("a=sendonly"));
+        sending += usize::from(new.words[0] == "video" && new.has("a=sendonly"));
         check_taken(&offered_session, old, new)?;
     }
-    must(sending == 1, "exactly one section is sent in")?;
+    must(sending == 1, "exactly one picture is sent")?;
     must(taken == group, "the bundle is what is taken of it (RFC 9143 section 7.3)")?;
     let carried = sections.iter().find(|section| section.words[1] != "0");
     must(carried.is_some_and(|first| first.all("candidate:").len() == 1), "the first has the candidates")
@@ -127,7 +127,8 @@ fn check_for_webrtcbin(first: &Part<'_>, old: &Part<'_>, new: &Part<'_>) -> Resu
         must(new.one(needed) == first.one(needed), "one transport for all")?;
     }
     let is_data = protocol.contains("SCTP");
-    must(is_data || new.has("a=inactive") || new.has("a=sendonly"), "a direction")?;
+    let directions = ["a=inactive", "a=sendonly", "a=recvonly", "a=sendrecv"];
+    must(is_data || directions.iter().filter(|line| new.has(line)).count() == 1, "a direction")?;
     let format = new.words[3];
     let rtpmap =
         |part: &Part<'_>| part.all("rtpmap:").iter().any(|line| line.split(' ').next() == Some(format));
@@ -177,7 +178,7 @@ fn check_taken(offered_session: &[&str], old: &Part<'_>, new: &Part<'_>) -> Resu
         must(rtpmap(old) == rtpmap(new), "a payload type means what it meant in the offer")?;
     }
     let fmtp = |part: &Part<'_>| part.one(&format!("fmtp:{} ", new.words[3])).unwrap_or_default().to_owned();
-    if new.has("a=sendonly") {
+    if new.words[0] == "video" && new.has("a=sendonly") {
         must(fmtp(new).contains("packetization-mode=1"), "payloads are fragmented (RFC 6184 section 8.1)")?;
         let asymmetry = "level-asymmetry-allowed=1";
         must(fmtp(old).contains(asymmetry) == fmtp(new).contains(asymmetry), "asymmetry is the offer's")?;

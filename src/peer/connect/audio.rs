@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::description::{Description, Direction, Extension, Section};
 
-/// What SDP calls Opus (RFC 7587 section 7): always two channels of 48 kHz, whatever is in the packets.
-const OPUS: &str = "opus/48000/2";
+/// What SDP calls Opus (RFC 7587 section 7): always two channels of 48 kHz, whatever is in the packets. GStreamer leaves them out.
+const OPUS: [&str; 2] = ["opus/48000/2", "opus/48000"];
 
 /// What this side can do with sound for one viewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,8 @@ impl AudioTerms {
             if !description.shares_transport(at, video, carrier) {
                 return None;
             }
-            let opus = section.payload_types().filter(|format| section.is(*format, OPUS));
+            let opus =
+                section.payload_types().filter(|format| OPUS.iter().any(|opus| section.is(*format, opus)));
             // The meaning of one that is in use does not change (RFC 3264 section 8.3.2).
             let payload_type =
                 opus.into_iter().find(|format| former.is_none_or(|former| former == *format))?;
@@ -109,7 +110,9 @@ impl AudioTerms {
             let way = if extension.has_direction { format!("/{direction}") } else { String::new() };
             push(format_args!("a=extmap:{}{way} {}", extension.id, extension.uri));
         }
-        push(format_args!("a=rtpmap:{payload_type} {OPUS}\r\na=fmtp:{payload_type} {}", self.fmtp()));
+        let known = section.codecs.get(&payload_type).and_then(|format| format.encoding.as_deref());
+        let encoding = known.unwrap_or(OPUS[0]);
+        push(format_args!("a=rtpmap:{payload_type} {encoding}\r\na=fmtp:{payload_type} {}", self.fmtp()));
         for feedback in
             section.feedback(payload_type).into_iter().filter(|feedback| *feedback == "transport-cc")
         {

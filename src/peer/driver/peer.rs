@@ -21,7 +21,6 @@ use super::event::PeerEvent;
 use super::gather::{self, Gathering};
 use super::mdns_candidates::MdnsCandidates;
 use super::new_peer::NewPeer;
-use super::path;
 use crate::peer::connect::answer::LocalTransport;
 use crate::peer::connect::dtls_alert::ends_association;
 use crate::peer::connect::dtls_handshake::{DtlsHandshake, FlightVerdict};
@@ -30,8 +29,6 @@ use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::demux::{Class, PeerId, Stun, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
-use crate::peer::net::selected_path::SelectedPath;
-use crate::peer::stats::PathStats;
 
 /// Rounds between the library's layers for one thing that happened; each of them passes something on in one.
 const MAX_ROUNDS: usize = 16;
@@ -43,8 +40,8 @@ pub(super) struct Peer {
     pub id: PeerId,
     pub new: NewPeer,
     pub agreement: Agreement,
-    handshake: DtlsHandshake,
-    checks: ConnectivityChecks,
+    pub(super) handshake: DtlsHandshake,
+    pub(super) checks: ConnectivityChecks,
     channel: PeerChannel,
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
@@ -53,10 +50,10 @@ pub(super) struct Peer {
     client_hello: CachedClientHello,
     /// Where the library sends its handshake.
     route: Option<TransportContext>,
-    connect_times: ConnectTimes,
+    pub(super) connect_times: ConnectTimes,
     /// Media may begin.
     pub is_starting: bool,
-    is_started: bool,
+    pub(super) is_started: bool,
     /// The task that sends pictures.
     pub send_task: Option<AbortHandle>,
     /// Its next use fails, as a fault of the library would.
@@ -358,62 +355,9 @@ impl Peer {
         }
     }
 
-    /// Media begins with the keys of the handshake.
-    fn start_media(&mut self) -> bool {
-        let negotiation = self.agreement.last();
-        let negotiated = negotiation.map(|negotiation| self.new.parts.track.negotiated(negotiation));
-        let Some((negotiated, keys)) = negotiated.zip(self.new.parts.keys.agreed()) else {
-            tracing::warn!("the connection has no keys for media");
-            return false;
-        };
-        if let Err(error) = self.new.media.start(&negotiated, &keys) {
-            tracing::warn!(%error, "media cannot be sent");
-            return false;
-        }
-        self.follow_audio();
-        self.handshake.media_sent();
-        (self.is_started, self.is_starting) = (true, true);
-        true
-    }
-
-    /// Sound begins and ends as the last offer has it, once media has begun.
-    fn follow_audio(&mut self) {
-        let Some(negotiation) = self.agreement.last() else { return };
-        let sent = self.new.parts.track.negotiated_audio(negotiation);
-        let received = negotiation.audio.filter(|audio| audio.receives).map(|audio| audio.payload_type);
-        self.new.media.set_audio(sent.as_ref(), received);
-        self.new
-            .sends_audio
-            .send_if_modified(|sends| std::mem::replace(sends, sent.is_some()) != sent.is_some());
-    }
-
     pub fn forward(&self, event: PeerEvent) {
         // A full queue means that the session no longer reads; it is being closed then.
         let _ = self.new.events.try_send(event);
-    }
-
-    /// Media takes the path that ICE has chosen. During a restart it stays on the former one.
-    fn follow_path(&mut self, net: &Net, now: Instant) {
-        if let Some(path) = self.selected_path(net)
-            && self.new.media.path != Some(path)
-        {
-            tracing::debug!(?path, "media's path");
-            self.connect_times.mark(ConnectStep::Nominated, now);
-            self.new.media.path = Some(path);
-        }
-    }
-
-    fn selected_path(&mut self, net: &Net) -> Option<SelectedPath> {
-        let pair = self.new.parts.track.selected_pair(&mut self.new.parts.pc)?;
-        path::of(&pair, |peer| net.tcp.connection(self.id, peer))
-    }
-
-    /// The path and what is known of it, once connected.
-    pub fn path_stats(&mut self) -> Option<PathStats> {
-        #[cfg(test)]
-        assert!(!self.is_broken, "on purpose");
-        let pair = self.new.parts.track.selected_pair(&mut self.new.parts.pc)?;
-        Some(path::stats(&pair, self.checks.round_trip))
     }
 
     /// When [`Self::timeout`] is due.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 use tracing::Instrument;
 
 use super::event::PeerEvent;
@@ -65,8 +65,8 @@ impl Drop for PanicReporter {
 enum Next {
     Picture(AccessUnit),
     Sound(AudioPacket),
-    /// Packets of a picture may leave.
-    Pacer,
+    /// Packets of a picture may leave, or what found no room may be tried again.
+    Due,
     /// A later offer has sound, or has none any more.
     Switched,
 }
@@ -80,47 +80,48 @@ async fn run(
     mut sound: Sound,
 ) {
     let mut subscription: Subscription = fanout.subscribe();
+    // Something found no room; sound, too, where all goes in order.
+    let (mut waits, mut holds_sound) = (false, false);
+    let mut due: Option<Instant> = None;
     loop {
-        let rate = live.feedback.rate(Instant::now());
         let next = tokio::select! {
             // Sound goes first.
             biased;
-            next = sound.next() => next,
-            unit = subscription.next() => Next::Picture(unit),
-            () = pause(video_sender.wait(rate)) => Next::Pacer,
+            next = sound.next(), if !holds_sound => next,
+            unit = subscription.next(), if !waits => Next::Picture(unit),
+            () = pause(due) => Next::Due,
         };
         let now = Instant::now();
-        if let Next::Picture(unit) = &next {
+        let is_of_sound = matches!(next, Next::Sound(_) | Next::Switched);
+        let (waited, rate) = (waits, (!is_of_sound || waits).then(|| live.feedback.rate(now)));
+        if let (Next::Picture(unit), Some(rate)) = (&next, rate) {
             video_sender.take(now, unit, rate);
         }
-        let mut waits = false;
         let mut send = |media: &mut MediaSender, net: &mut Net| {
             if let Next::Sound(packet) = &next {
                 sound.sender.send(now, packet, media, net);
-            }
-            // Between two packets of sound a pacer's pause may not come to its end.
-            if video_sender.wait(rate).is_some() {
+            } else if let Some(rate) = rate.filter(|_| !is_of_sound && !waited) {
                 video_sender.send(now, rate, media, net);
             }
             waits = !media.finish(net, now);
+            holds_sound = waits && media.holds_sound(net);
         };
         if !host.with_media(peer_id, &mut send) {
             return;
         }
-        while waits {
-            tokio::time::sleep(ROOM_EVERY).await;
-            let mut finish =
-                |media: &mut MediaSender, net: &mut Net| waits = !media.finish(net, Instant::now());
-            if !host.with_media(peer_id, &mut finish) {
-                return;
-            }
-        }
+        due = match (waits, rate) {
+            // A packet of sound leaves a time that is set already as it is, and so does not put it off for ever.
+            (true, _) if waited && is_of_sound => due,
+            (true, _) => Some(now + ROOM_EVERY),
+            (false, Some(rate)) => video_sender.wait(rate).map(|wait| now + wait),
+            (false, None) => due,
+        };
     }
 }
 
-async fn pause(wait: Option<Duration>) {
-    match wait {
-        Some(wait) => sleep(wait).await,
+async fn pause(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -82,6 +82,11 @@ impl AudioStream {
         Ok(bytes)
     }
 
+    /// Its packets have numbers for congestion control.
+    pub fn is_numbered(&self) -> bool {
+        self.extensions.transport_cc.is_some()
+    }
+
     /// It is time for [`Self::report`].
     pub fn is_report_due(&self, now: Instant) -> bool {
         self.reports.is_due(now)

@@ -161,6 +161,16 @@ impl RtpSender {
         }
     }
 
+    /// Sound has numbers for congestion control.
+    pub fn is_audio_numbered(&self) -> bool {
+        self.audio.as_ref().is_some_and(AudioStream::is_numbered)
+    }
+
+    /// It is time for [`Self::report_audio`].
+    pub fn is_audio_report_due(&self, now: Instant) -> bool {
+        self.sends_audio && self.audio.as_ref().is_some_and(|audio| audio.is_report_due(now))
+    }
+
     /// Adds a packet of sound, if that was negotiated. Gives its bytes.
     pub fn add_audio(
         &mut self,
@@ -172,7 +182,7 @@ impl RtpSender {
         audio.add(batch, now, packet, history, srtp).map(Some)
     }
 
-    /// Adds a sender report of the sound, if that is due: `timestamp` is that of a packet captured `age` ago, and `ntp` is now.
+    /// Adds a sender report of the sound: `timestamp` is that of a packet captured `age` ago, and `ntp` is now.
     pub fn report_audio(
         &mut self,
         batch: &mut Batch,
@@ -182,9 +192,6 @@ impl RtpSender {
         age: Duration,
     ) -> Result<(), PeerError> {
         let Self { audio: Some(audio), sends_audio: true, srtp, .. } = self else { return Ok(()) };
-        if !audio.is_report_due(now) {
-            return Ok(());
-        }
         let report = audio.report(now, ntp, timestamp, age);
         write_report(batch, srtp, &report)
     }

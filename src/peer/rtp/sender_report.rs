@@ -87,4 +87,23 @@ mod tests {
         assert_eq!((names.chunks[0].source, &names.chunks[0].items[0].text[..]), (7, CNAME.as_bytes()));
         assert!(!reports.is_due(now + EVERY / 2) && reports.is_due(now + EVERY));
     }
+
+    #[test]
+    fn picture_and_sound_of_one_moment_have_the_same_time_of_day() {
+        const PICTURE: u32 = 90_000;
+        const SOUND: u32 = 48_000;
+        let captured = |rate: u32, timestamp: u32, now: Instant, ntp_ms: u64, age_ms: u64| {
+            let ntp = (ntp_ms << 32) / 1000;
+            let report = SenderReports::new(1, rate).make(now, ntp, timestamp, Duration::from_millis(age_ms));
+            let packets = unmarshal(&mut &report[..]).unwrap();
+            let report = packets[0].as_any().downcast_ref::<SenderReport>().unwrap();
+            let since_ms = f64::from(report.rtp_time.wrapping_sub(timestamp)) / f64::from(rate) * 1e3;
+            report.ntp_time as f64 / f64::from(u32::MAX) * 1e3 - since_ms
+        };
+        // Both of the moment 1,000,000 ms, reported when the picture is 40 ms old and the sound 515.
+        let now = Instant::now();
+        let picture = captured(PICTURE, 7, now, 1_000_040, 40);
+        let sound = captured(SOUND, u32::MAX - 3, now + Duration::from_millis(475), 1_000_515, 515);
+        assert!((picture - sound).abs() < 0.1, "{picture} {sound}");
+    }
 }

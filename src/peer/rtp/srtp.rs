@@ -3,7 +3,7 @@
 //! AES-GCM, which browsers prefer, is done here without a copy or an allocation; the older profile and RTCP, of which
 //! there is little, go through the library's contexts.
 
-use rtc::crypto::{AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, RTCCrypto};
+use rtc::crypto::{AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, RTCCrypto, default_provider};
 use rtc::srtp::context::Context;
 use rtc::srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc::srtp::protection_profile::ProtectionProfile;
@@ -19,12 +19,18 @@ const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 /// How far back a packet may come late and still not be one that was played again.
 const REPLAY_WINDOW: usize = 64;
+/// Sources that a viewer may speak with over a session. Browsers begin another one at most when they renegotiate.
+const MAX_SOURCES: usize = 8;
 
 /// Protects outgoing and opens incoming packets of one viewer.
 pub(in crate::peer) struct Srtp {
     media: Media,
     sending: Context,
     receiving: Context,
+    remote: Master,
+    profile: ProtectionProfile,
+    /// The viewer's sources of media, each with what was received of it. None is forgotten: it could be played again.
+    sources: Vec<(u32, Context)>,
 }
 
 enum Media {
@@ -40,8 +46,8 @@ impl Srtp {
     /// Works with what the handshake agreed on.
     pub fn new(keys: &SrtpKeys, crypto: &dyn RTCCrypto) -> Result<Self, PeerError> {
         let profile = keys.profile;
-        let context = |master: &Master, media, reports| {
-            Context::new(master.key.as_ref(), master.salt(profile), profile, media, reports, crypto)
+        let context = |master: &Master, replay| {
+            Context::new(master.key.as_ref(), master.salt(profile), profile, None, replay, crypto)
         };
         let algorithm = match profile {
             ProtectionProfile::AeadAes128Gcm => {
@@ -63,16 +69,15 @@ impl Srtp {
                 derive(LABEL_SALT, &mut salt)?;
                 Media::Gcm { cipher: crypto.new_aead(aead, &key)?, salt }
             }
-            None => Media::Older(context(local, None, None)?),
+            None => Media::Older(context(local, None)?),
         };
         Ok(Self {
             media,
-            sending: context(local, None, None)?,
-            receiving: context(
-                &keys.remote,
-                Some(srtp_replay_protection(REPLAY_WINDOW)),
-                Some(srtcp_replay_protection(REPLAY_WINDOW)),
-            )?,
+            sending: context(local, None)?,
+            receiving: context(&keys.remote, Some(srtcp_replay_protection(REPLAY_WINDOW)))?,
+            remote: keys.remote.clone(),
+            profile,
+            sources: Vec::new(),
         })
     }
 
@@ -111,10 +116,26 @@ impl Srtp {
         Ok(self.sending.encrypt_rtcp(packet)?.into())
     }
 
-    /// Opens an RTP packet of the viewer, header and all. Fails for what is not the viewer's, or was there before. Each SSRC that is shown
-    /// to it costs memory: the caller bounds them.
+    /// Opens an RTP packet of the viewer, header and all. Fails for what is not the viewer's, or was there before. A source costs
+    /// memory once it is proved to be the viewer's, and no others do.
     pub fn open_rtp(&mut self, packet: &[u8]) -> Result<bytes::Bytes, PeerError> {
-        Ok(self.receiving.decrypt_rtp(packet)?.freeze())
+        let Some(ssrc) = packet.get(8..12).and_then(|ssrc| ssrc.first_chunk()).copied() else {
+            return Err(PeerError::NotOpened);
+        };
+        let ssrc = u32::from_be_bytes(ssrc);
+        if let Some((_, context)) = self.sources.iter_mut().find(|(known, _)| *known == ssrc) {
+            return Ok(context.decrypt_rtp(packet)?.freeze());
+        }
+        if self.sources.len() == MAX_SOURCES {
+            return Err(PeerError::NotOpened);
+        }
+        let (key, salt) = (self.remote.key.as_ref(), self.remote.salt(self.profile));
+        let replay = Some(srtp_replay_protection(REPLAY_WINDOW));
+        let provider = default_provider()?;
+        let mut context = Context::new(key, salt, self.profile, replay, None, provider.crypto())?;
+        let opened = context.decrypt_rtp(packet)?.freeze();
+        self.sources.push((ssrc, context));
+        Ok(opened)
     }
 
     /// Opens a compound RTCP packet of the viewer. Fails for what is not the viewer's, or was there before.
@@ -219,5 +240,41 @@ mod tests {
         }
         let mine = srtp.protect_rtcp(&report).unwrap();
         assert!(srtp.open_rtcp(&mine).is_err());
+    }
+
+    #[test]
+    fn a_voice_is_opened_once_and_strangers_take_no_source_from_it() {
+        let provider = default_provider().unwrap();
+        for profile in [ProtectionProfile::AeadAes128Gcm, ProtectionProfile::Aes128CmHmacSha1_80] {
+            let keys = agreed(profile);
+            let mut srtp = Srtp::new(&keys, provider.crypto()).unwrap();
+            let remote = &keys.remote;
+            let salt = remote.salt(profile);
+            let mut viewer =
+                Context::new(remote.key.as_ref(), salt, profile, None, None, provider.crypto()).unwrap();
+            for stranger in 0..100 {
+                let mut garbage = packet(stranger, 1);
+                garbage.extend([0; 32]);
+                assert!(srtp.open_rtp(&garbage).is_err());
+            }
+            assert!(srtp.sources.is_empty());
+            // Across the turn of the numbers.
+            for number in [65_534, 65_535, 0, 1_u16] {
+                let plain = packet(7, number);
+                let protected = viewer.encrypt_rtp(&plain).unwrap();
+                assert_eq!(srtp.open_rtp(&protected).unwrap(), plain, "{number}");
+                assert!(srtp.open_rtp(&protected).is_err(), "played again");
+            }
+            let last = viewer.encrypt_rtp(&packet(7, 2)).unwrap();
+            for length in 0..last.len() {
+                assert!(srtp.open_rtp(&last[..length]).is_err(), "cut at {length}");
+            }
+            assert!(srtp.open_rtp(&last).is_ok(), "what was cut leaves no trace");
+            for source in 8..100 {
+                let _ = srtp.open_rtp(&viewer.encrypt_rtp(&packet(source, 1)).unwrap());
+            }
+            assert_eq!(srtp.sources.len(), MAX_SOURCES);
+            assert!(srtp.open_rtp(&viewer.encrypt_rtp(&packet(7, 3)).unwrap()).is_ok(), "known ones go on");
+        }
     }
 }

@@ -42,11 +42,10 @@ impl AudioSender {
             marker: packet.begins_talkspurt,
             capture_time: self.capture_time(packet, now),
         };
-        if let Some(bytes) = media.send_audio(net, now, &out) {
+        if let Some(bytes) = media.send_audio(net, now, &out, packet.captured_at) {
             self.live.sound.sent_packets.fetch_add(1, Ordering::Relaxed);
             self.live.sound.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
-        media.report_audio(net, now, timestamp, packet.captured_at);
     }
 
     fn capture_time(&mut self, packet: &AudioPacket, now: Instant) -> Option<u64> {

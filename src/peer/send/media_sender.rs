@@ -29,6 +29,11 @@ use crate::stream::Fanout;
 
 /// How long packets wait for room in a socket before they are lost.
 const ROOM_LIMIT: Duration = Duration::from_millis(500);
+/// The same for sound: what is as late is made up at the viewer.
+const SOUND_ROOM_LIMIT: Duration = Duration::from_millis(100);
+/// What a packet of sound has on the path beside its payload: IP, UDP, RTP with its extensions, and the tag. At 100 packets a second it
+/// is more than the sound itself.
+const SOUND_OVERHEAD_BYTES: usize = 68;
 
 /// One viewer's media.
 pub(in crate::peer) struct MediaSender {
@@ -41,6 +46,8 @@ pub(in crate::peer) struct MediaSender {
     rtp: Option<RtpSender>,
     /// What found no room, and since when it waits.
     unsent: Option<(Batch, Instant)>,
+    /// The same of sound, which goes first.
+    unsent_sound: Option<(Batch, Instant)>,
     /// Where the device has a speaker.
     voice: Option<VoiceReceiver>,
 }
@@ -48,7 +55,16 @@ pub(in crate::peer) struct MediaSender {
 impl MediaSender {
     /// Nothing is sent before [`Self::start`]. Key frames are asked of `fanout`.
     pub fn new(peer_id: PeerId, feedback: Arc<Feedback>, fanout: Fanout) -> Self {
-        Self { peer_id, feedback, fanout, path: None, rtp: None, unsent: None, voice: None }
+        Self {
+            peer_id,
+            feedback,
+            fanout,
+            path: None,
+            rtp: None,
+            unsent: None,
+            unsent_sound: None,
+            voice: None,
+        }
     }
 
     /// The same with what takes the viewer's voice.
@@ -97,25 +113,29 @@ impl MediaSender {
 
     /// Keeps what found no room for [`Self::finish`], in order.
     fn keep(&mut self, rest: Option<Batch>, now: Instant) {
-        let Some(rest) = rest else { return };
-        match &mut self.unsent {
-            Some((unsent, _)) => unsent.append(&rest),
-            none => *none = Some((rest, now)),
-        }
+        keep_in(&mut self.unsent, rest, now);
     }
 
-    /// Sends what waits for room. Gives whether nothing waits any more: what finds none in time is lost.
+    /// Sends what waits for room, sound first. Gives whether nothing waits any more: what finds none in time is lost.
     pub fn finish(&mut self, net: &mut Net, now: Instant) -> bool {
         let Some(path) = self.path else { return true };
-        if let Some((unsent, since)) = self.unsent.take()
-            && now.saturating_duration_since(since) < ROOM_LIMIT
-        {
-            let sent = net.send(self.peer_id, path, &unsent, now);
-            if sent < unsent.len() {
-                self.unsent = Some((unsent.after(sent), since));
+        for (unsent, limit) in [(&mut self.unsent_sound, SOUND_ROOM_LIMIT), (&mut self.unsent, ROOM_LIMIT)] {
+            if let Some((batch, since)) = unsent.take()
+                && now.saturating_duration_since(since) < limit
+            {
+                let sent = net.send(self.peer_id, path, &batch, now);
+                if sent < batch.len() {
+                    *unsent = Some((batch.after(sent), since));
+                    return false;
+                }
             }
         }
-        self.unsent.is_none() && !net.is_waiting(path)
+        !net.is_waiting(path)
+    }
+
+    /// Whether sound is to wait with all else: what was sent along this path stays in order, and waits inside this process.
+    pub fn holds_sound(&self, net: &Net) -> bool {
+        self.path.is_some_and(|path| net.is_waiting(path))
     }
 
     /// Sends `packets` in their order.
@@ -151,31 +171,33 @@ impl MediaSender {
         self.keep(sent.and_then(|((), rest)| rest), now);
     }
 
-    /// Sends a packet of sound at once. Gives its bytes, if any was negotiated.
-    pub fn send_audio(&mut self, net: &mut Net, now: Instant, packet: &AudioRtpPacket) -> Option<usize> {
-        let sent = self.batch(net, now, |rtp, feedback, batch| match rtp.add_audio(batch, now, packet) {
-            Ok(bytes) => {
-                feedback.sent_besides(now, bytes.unwrap_or(0));
-                bytes
+    /// Sends a packet of sound at once, captured at `captured_at`, and the stream's report where that is due. Gives the packet's bytes,
+    /// if any sound was negotiated.
+    pub fn send_audio(
+        &mut self,
+        net: &mut Net,
+        now: Instant,
+        packet: &AudioRtpPacket,
+        captured_at: Instant,
+    ) -> Option<usize> {
+        let sent = self.batch(net, now, |rtp, feedback, batch| {
+            let added = rtp.add_audio(batch, now, packet);
+            let bytes = added.as_ref().ok().copied().flatten();
+            log_failure(added.map(drop));
+            if let Some(bytes) = bytes {
+                feedback.sound_sent(now, bytes + SOUND_OVERHEAD_BYTES, rtp.is_audio_numbered());
             }
-            Err(error) => {
-                log_failure(Err(error));
-                None
+            if rtp.is_audio_report_due(now)
+                && let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH)
+            {
+                let age = now.saturating_duration_since(captured_at);
+                log_failure(rtp.report_audio(batch, now, ntp_q32(since_unix), packet.timestamp, age));
             }
+            bytes
         });
         let (bytes, rest) = sent?;
-        self.keep(rest, now);
+        keep_in(&mut self.unsent_sound, rest, now);
         bytes
-    }
-
-    /// The same as [`Self::report`] for sound, and what is to be said of the viewer's voice.
-    pub fn report_audio(&mut self, net: &mut Net, now: Instant, timestamp: u32, captured_at: Instant) {
-        let Ok(since_unix) = SystemTime::now().duration_since(UNIX_EPOCH) else { return };
-        let age = now.saturating_duration_since(captured_at);
-        let sent = self.batch(net, now, |rtp, _, batch| {
-            log_failure(rtp.report_audio(batch, now, ntp_q32(since_unix), timestamp, age));
-        });
-        self.keep(sent.and_then(|((), rest)| rest), now);
     }
 
     /// Sends the last packets once more, if the path is to be tried for more than it is known to carry: viewers leave out
@@ -263,6 +285,17 @@ impl MediaSender {
     }
 }
 
+fn keep_in(unsent: &mut Option<(Batch, Instant)>, rest: Option<Batch>, now: Instant) {
+    let Some(rest) = rest else { return };
+    match unsent {
+        Some((unsent, _)) => unsent.append(&rest),
+        none => *none = Some((rest, now)),
+    }
+}
+
+#[cfg(test)]
+#[path = "media_sender_audio_tests.rs"]
+mod audio_tests;
 #[cfg(test)]
 #[path = "media_sender_tests.rs"]
 mod tests;

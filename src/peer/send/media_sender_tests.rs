@@ -30,20 +30,20 @@ use crate::peer::rtp::rtp_header::Extensions;
 
 const SSRC: u32 = 7;
 const RTX_SSRC: u32 = 8;
-const TRANSPORT_CC: u8 = 5;
+pub(super) const TRANSPORT_CC: u8 = 5;
 const ORIENTATION: u8 = 6;
 
 /// A viewer that opens what it gets.
-struct Viewer {
+pub(super) struct Viewer {
     socket: UdpSocket,
-    opening: Context,
-    protecting: Context,
-    media: MediaSender,
-    net: Net,
+    pub opening: Context,
+    pub protecting: Context,
+    pub media: MediaSender,
+    pub net: Net,
 }
 
 impl Viewer {
-    async fn new(has_rtx: bool) -> Self {
+    pub async fn new(has_rtx: bool) -> Self {
         Self::with(has_rtx, None).await
     }
 
@@ -92,20 +92,20 @@ impl Viewer {
         assert!(self.media.finish(&mut self.net, now));
     }
 
-    async fn datagram(&self) -> Vec<u8> {
+    pub async fn datagram(&self) -> Vec<u8> {
         let mut datagram = vec![0; 1500];
         let length = self.socket.recv(&mut datagram).await.unwrap();
         datagram.truncate(length);
         datagram
     }
 
-    async fn packet(&mut self) -> rtp::Packet {
+    pub async fn packet(&mut self) -> rtp::Packet {
         let datagram = self.datagram().await;
         let mut opened = self.opening.decrypt_rtp(&datagram).unwrap().freeze();
         rtp::Packet::unmarshal(&mut opened).unwrap()
     }
 
-    fn report(&mut self, packet: &dyn rtcp::Packet) {
+    pub fn report(&mut self, packet: &dyn rtcp::Packet) {
         self.report_at(Instant::now(), packet);
     }
 
@@ -118,12 +118,12 @@ impl Viewer {
         self.receive_at(Instant::now(), datagram)
     }
 
-    fn receive_at(&mut self, now: Instant, datagram: &[u8]) -> bool {
+    pub fn receive_at(&mut self, now: Instant, datagram: &[u8]) -> bool {
         self.media.received(&mut self.net, datagram, "127.0.0.1:9".parse().unwrap(), now)
     }
 
     /// Packets sent beside those of pictures.
-    fn besides(&self) -> u64 {
+    pub fn besides(&self) -> u64 {
         let feedback = &self.media.feedback;
         let counts = [&feedback.retransmitted_packets, &feedback.fec_packets, &feedback.probe_packets];
         counts.into_iter().map(|count| count.load(Ordering::Relaxed)).sum()
@@ -384,3 +384,6 @@ async fn only_the_viewer_itself_can_ask_for_anything() {
     };
     LocalSet::new().run_until(all).await;
 }
+
+#[path = "media_sender_sound_tests.rs"]
+mod sound;

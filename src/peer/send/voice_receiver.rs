@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::rtp;
@@ -19,8 +19,8 @@ use crate::stream::{SpokenPacket, Talk};
 const PACKETS: TokenRate = TokenRate { burst: 100.0, per_second: 200.0 };
 /// The longest Opus packet of one frame (RFC 6716 section 3.2.1); those of several are as long with what browsers send.
 const MAX_PAYLOAD_BYTES: usize = 1275;
-/// Sources that one session may begin to speak with: each costs memory, and browsers begin another one at most when they renegotiate.
-const MAX_SOURCES: usize = 16;
+/// A viewer speaks with one source at a time; another one is heard once this one was silent for so long.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// One viewer's.
 pub(in crate::peer) struct VoiceReceiver {
@@ -31,7 +31,8 @@ pub(in crate::peer) struct VoiceReceiver {
     payload_type: Option<u8>,
     tokens: TokenBucket,
     source: Option<Reception>,
-    sources: usize,
+    /// When something of it came last.
+    heard_at: Option<Instant>,
 }
 
 impl fmt::Debug for VoiceReceiver {
@@ -57,7 +58,7 @@ impl VoiceReceiver {
             payload_type: None,
             tokens: TokenBucket::full(PACKETS, Instant::now()),
             source: None,
-            sources: 0,
+            heard_at: None,
         }
     }
 
@@ -80,14 +81,12 @@ impl VoiceReceiver {
 
     fn may_be_opened(&mut self, datagram: &[u8], now: Instant) -> bool {
         let (Some(payload_type), Some(ssrc)) = (self.payload_type, ssrc(datagram)) else { return false };
-        if datagram[1] & 0x7f != payload_type || self.tokens.take(now).is_err() {
+        if datagram.get(1).is_none_or(|second| second & 0x7f != payload_type) {
             return false;
         }
-        let is_known = self.source.as_ref().is_some_and(|source| source.ssrc() == ssrc);
-        if !is_known {
-            self.sources += 1;
-        }
-        is_known || self.sources <= MAX_SOURCES
+        let is_heard = self.heard_at.is_some_and(|at| now.saturating_duration_since(at) < SILENCE);
+        let is_other = self.source.as_ref().is_some_and(|source| source.ssrc() != ssrc);
+        !(is_heard && is_other) && self.tokens.take(now).is_ok()
     }
 
     /// What was wanted could not be opened.
@@ -106,6 +105,7 @@ impl VoiceReceiver {
             other => other.insert(Reception::new(ssrc, sequence_number, now)),
         };
         source.received(sequence_number, timestamp, now);
+        self.heard_at = Some(now);
         let spoken = SpokenPacket {
             speaker: self.live.number,
             payload: packet.payload,
@@ -114,7 +114,11 @@ impl VoiceReceiver {
             marker,
             received_at: now,
         };
-        if (self.may_talk)() && self.talk.speak(spoken, now) == Ok(true) {
+        if !(self.may_talk)() {
+            // Others need not wait until who lost the right has fallen silent.
+            self.talk.end(self.live.number);
+            self.discard();
+        } else if self.talk.speak(spoken, now) == Ok(true) {
             self.live.sound.voice_packets.fetch_add(1, Ordering::Relaxed);
         } else {
             self.discard();

@@ -35,6 +35,15 @@ export class Calls {
     this.offerIfPossible();
   }
 
+  onPeerChanging(): void {
+    if (this.state.call.at === 'ready') this.state.call = { at: 'preparing', since: this.now };
+  }
+
+  /** A new offer in place of the one that is out, or of the call that came of it. */
+  onPeerOutgrown(): void {
+    if (this.isOut()) this.start();
+  }
+
   /** An unknown presence does not hold an offer back; only a device that says it is offline does. */
   offerIfPossible(): void {
     const { call, broker, presence, attempt } = this.state;

@@ -56,6 +56,10 @@ export class Machine {
         return calls.onSignal(event.message);
       case 'peer-ready':
         return calls.onPeerReady();
+      case 'peer-changing':
+        return calls.onPeerChanging();
+      case 'peer-outgrown':
+        return calls.onPeerOutgrown();
       case 'peer-broken':
         return calls.fail(event.code);
       case 'local-candidate':

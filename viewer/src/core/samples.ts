@@ -25,6 +25,7 @@ export function sampleOf(figures: Figures, atMs: number, before?: { figures: Fig
   if (frames !== undefined && seconds > 0) put('fps', Math.round((frames / seconds) * 10) / 10);
   const [lost, received] = [gained('packetsLost'), gained('packetsReceived')];
   if (lost !== undefined && received !== undefined && lost + received > 0) put('loss', lost / (lost + received));
+  putAudio(put, gained, seconds);
   const rtt = value('roundTripTime');
   put('rttMs', rtt === undefined ? undefined : Math.round(rtt * 10_000) / 10);
   put('glassToGlassMs', value('glassToGlassMs'));
@@ -39,6 +40,15 @@ export function sampleOf(figures: Figures, atMs: number, before?: { figures: Fig
   const protocol = figures['protocol'];
   if (protocol === 'udp' || protocol === 'tcp') sample.protocol = protocol;
   return sample;
+}
+
+function putAudio(put: (name: NumericField, number: number | undefined) => void, gained: (name: string) => number | undefined, seconds: number): void {
+  const bytes = gained('audioBytesReceived');
+  if (bytes !== undefined && seconds > 0) put('audioKbps', Math.round((bytes * 8) / 1_000 / seconds));
+  const [lost, received] = [gained('audioPacketsLost'), gained('audioPacketsReceived')];
+  if (lost !== undefined && received !== undefined && lost + received > 0) put('audioLoss', lost / (lost + received));
+  const [waited, emitted] = [gained('audioJitterBufferDelay'), gained('audioJitterBufferEmittedCount')];
+  if (waited !== undefined && emitted) put('audioDelayMs', Math.round((waited / emitted) * 10_000) / 10);
 }
 
 type NumericField = { [Field in keyof Sample]-?: Sample[Field] extends number | undefined ? Field : never }[keyof Sample];

@@ -70,6 +70,8 @@ export type Event =
   | { type: 'device'; state: DeviceState }
   | { type: 'signal'; message: Down }
   | { type: 'peer-ready'; attempt: number }
+  | { type: 'peer-changing'; attempt: number } // its offer is made anew, before anybody had it
+  | { type: 'peer-outgrown'; attempt: number } // more is wanted than its offer, which is out, has
   | { type: 'peer-broken'; attempt: number; code: string }
   | { type: 'local-candidate'; attempt: number; candidate: Candidate | null }
   | { type: 'ice'; attempt: number; state: RTCPeerConnectionState }

@@ -45,6 +45,20 @@ export interface Info {
   modes?: Mode[];
 }
 
+/** The microphone and the loudspeaker, without the level, which changes all the time. */
+export interface AudioState {
+  /** The microphone's own switch, `set/audio`. */
+  on?: boolean;
+  /** The words of `state.camera`. */
+  state?: string;
+  card?: string;
+  /** Why it gives nothing, in the device's words. */
+  error?: string;
+  speaker?: string;
+  /** Why it plays nothing, in the device's words. */
+  speakerError?: string;
+}
+
 export interface DeviceState {
   /** When the device wrote it, in ms since 1970 by its own clock. */
   timeMs?: number;
@@ -60,6 +74,8 @@ export interface DeviceState {
   fps?: number;
   /** What the encoder may give at most, in kbit/s. */
   ceilingKbps?: number;
+  /** The sound side: `state.audio`. */
+  audio?: AudioState;
   /** How the picture is wanted to look: `state.picture`. */
   picture?: {
     rotate?: number;
@@ -137,6 +153,8 @@ export function parseState(text: string): DeviceState {
   if (picture) state.picture = parsePicture(picture);
   const controls = object(json['controls']);
   if (controls) state.controls = parseControls(controls);
+  const audio = parseAudio(json['audio']);
+  if (audio) state.audio = audio;
   const ceiling = number(object(json['encoder'])?.['ceiling']);
   if (ceiling !== undefined) state.ceilingKbps = Math.round(ceiling / 1_000);
   return { ...state, ...parseCamera(json['camera']) };
@@ -152,6 +170,20 @@ export function parseCamera(json: unknown): Pick<DeviceState, 'camera' | 'width'
     if (value !== undefined) camera[field] = value;
   }
   return camera;
+}
+
+/** `state.audio`, which the channel's `stats` have, too. */
+export function parseAudio(json: unknown): AudioState | undefined {
+  const source = object(json);
+  if (!source) return undefined;
+  const audio: AudioState = {};
+  if (source['on'] === 'ON' || source['on'] === 'OFF') audio.on = source['on'] === 'ON';
+  const texts = { state: ['state', 20], card: ['card', 80], error: ['error', 300], speaker: ['speaker', 80], speaker_error: ['speakerError', 300] } as const;
+  for (const [name, [field, most]] of Object.entries(texts)) {
+    const text = plain(source[name], most);
+    if (text) audio[field] = text;
+  }
+  return audio;
 }
 
 function parsePicture(picture: Json): NonNullable<DeviceState['picture']> {

@@ -1,6 +1,6 @@
 // <porthole-camera>: one camera, wherever a page puts it. docs/embedding.md describes it for those who do.
 
-import type { Camera, Reply, Sample } from '../camera.ts';
+import type { Camera, Reply, Sample, Talking } from '../camera.ts';
 import type { IceServer } from '../core/link.ts';
 import type { Figures } from '../core/samples.ts';
 import type { DeviceState, Info } from '../core/status.ts';
@@ -11,6 +11,7 @@ import { mountBar } from '../ui/bar.ts';
 import { watchLife, type LifeEvent } from './life.ts';
 import { Player, type Timings } from './player.ts';
 import { Screen } from './screen.ts';
+import { defineSound, setSound, SOUND, type Sounding } from './sounding.ts';
 import { PLACE, sourceOf, type Further, type Place } from './source.ts';
 import { stillOf, type StillType } from './still.ts';
 
@@ -28,7 +29,7 @@ export interface CameraState extends Say {
 }
 
 export class PortholeCamera extends HTMLElement {
-  static readonly observedAttributes = [...PLACE, 'controls', 'lang'];
+  static readonly observedAttributes = [...PLACE, ...SOUND, 'controls', 'lang'];
 
   /** For a page that has something else to show: gives what is said instead. */
   interpose: ((say: Say, attempt: number) => Say) | undefined;
@@ -41,6 +42,7 @@ export class PortholeCamera extends HTMLElement {
   private shown: Say = sayStarting(this.texts);
   private told = '';
   private toldCamera: unknown[] = [];
+  private toldTalking = SILENT;
   private further: Further = {};
   private leaving: ReturnType<typeof setTimeout> | undefined;
   private isStale = false;
@@ -58,13 +60,14 @@ export class PortholeCamera extends HTMLElement {
       play: () => void this.play(),
     });
     this.screen.show(this.shown);
+    this.video.addEventListener('volumechange', () => this.tell('volumechange', undefined, false));
   }
 
   // --- its life in the page ---
 
   connectedCallback(): void {
     clearTimeout(this.leaving);
-    for (const name of PLACE) this.takeOver(name);
+    for (const name of [...PLACE, ...SOUND]) this.takeOver(name);
     this.unwatch ??= watchLife((event) => this.onLife(event));
     this.speak();
     this.showBar();
@@ -72,11 +75,12 @@ export class PortholeCamera extends HTMLElement {
   }
 
   /** A property that was set before this module was there hides the one that is meant. */
-  private takeOver(name: (typeof PLACE)[number]): void {
+  private takeOver(name: (typeof PLACE | typeof SOUND)[number]): void {
     if (!Object.prototype.hasOwnProperty.call(this, name)) return;
-    const value = this[name];
-    delete (this as Partial<PortholeCamera>)[name];
-    this[name] = value;
+    const properties = this as Record<string, unknown>;
+    const value = properties[name];
+    delete properties[name];
+    properties[name] = value;
   }
 
   disconnectedCallback(): void {
@@ -92,6 +96,7 @@ export class PortholeCamera extends HTMLElement {
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (name === 'controls') this.showBar();
     else if (name === 'lang') this.speakAgain();
+    else if (name === 'muted' || name === 'volume') setSound(this.video, name, after);
     else if (before !== after) this.startAnew();
   }
 
@@ -195,6 +200,11 @@ export class PortholeCamera extends HTMLElement {
       this.toldCamera = camera;
       this.tell('camera', { name, info, device, rights, canAsk }, true);
     }
+    const { talking } = this.camera;
+    if (talking !== this.toldTalking) {
+      this.toldTalking = talking;
+      this.tell('talk', talking, true);
+    }
     for (const listener of [...this.listeners]) listener();
   }
 
@@ -289,6 +299,15 @@ export class PortholeCamera extends HTMLElement {
     return this.player?.do(action, fields) ?? Promise.resolve(NOT_CONNECTED);
   }
 
+  /** Begins or ends talking to the device's loudspeaker; nobody is heard before the promise says so. */
+  talk(on: boolean): Promise<Reply> {
+    return this.player?.talk(on === true) ?? Promise.resolve(NOT_CONNECTED);
+  }
+
+  get talking(): Talking {
+    return this.player?.talking ?? SILENT;
+  }
+
   /** Figures of the running picture, flat and named as in WebRTC's statistics. */
   async stats(): Promise<Figures> {
     return (await this.player?.stats()) ?? { framesDecoded: 0 };
@@ -321,6 +340,10 @@ export class PortholeCamera extends HTMLElement {
       say: () => this.shown,
       set: (name, value) => this.set(name, value),
       do: (action, fields) => this.do(action, fields),
+      get talking() {
+        return element.talking;
+      },
+      talk: (on) => this.talk(on),
       snapshot: (type) => this.snapshot(type),
       subscribe: (listener) => {
         this.listeners.add(listener);
@@ -332,10 +355,13 @@ export class PortholeCamera extends HTMLElement {
 
 const NO_INFO: Info = {};
 const NO_DEVICE: DeviceState = {};
+const SILENT: Talking = { state: 'off', can: false, busy: false };
 const NO_SAMPLES: readonly Sample[] = [];
 
 /** Each attribute of `PLACE` has a property; `null` takes the attribute away. */
-export interface PortholeCamera extends Record<(typeof PLACE)[number], string | null> {}
+export interface PortholeCamera extends Record<(typeof PLACE)[number], string | null>, Sounding {}
+
+defineSound(PortholeCamera.prototype);
 
 for (const name of PLACE) {
   Object.defineProperty(PortholeCamera.prototype, name, {

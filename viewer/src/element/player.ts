@@ -2,21 +2,24 @@
 // It knows nothing of the page around the video. One player is one session: once it has left there is another one.
 
 import { Access, toBase64Url } from '../core/access.ts';
-import type { Reply, Right, Sample } from '../camera.ts';
+import type { Reply, Right, Sample, Talking } from '../camera.ts';
 import type { IceServer, Link } from '../core/link.ts';
 import { Machine } from '../core/machine.ts';
 import { sampleOf, withSample, type Figures } from '../core/samples.ts';
 import { parseDown } from '../core/signal.ts';
+import { lacksSound, soundOffered } from '../core/sound.ts';
 import type { Action, Event } from '../core/state.ts';
 import { parseInfo, parsePresence, parseState, type DeviceState, type Info } from '../core/status.ts';
 import { turnHere, type Turn } from '../core/turn.ts';
 import { say, type Say } from '../core/words.ts';
 import { Broker, viewerOf } from '../net/broker.ts';
-import { Channel, NOT_CONNECTED, type Told } from '../net/channel.ts';
+import { Channel, newsOf, NOT_CONNECTED, type Told } from '../net/channel.ts';
+import { Microphone } from '../net/microphone.ts';
 import { hasWebRtc, Peer } from '../net/peer.ts';
 import type { Signaling, SignalingEvents } from '../net/signaling.ts';
 import { Whep } from '../net/whep.ts';
 import type { Texts } from '../texts/index.ts';
+import { Talker } from './talker.ts';
 
 const BEAT_MS = 250;
 const SAMPLE_MS = 1_000;
@@ -53,6 +56,13 @@ export class Player {
   /** From the camera to the screen, of the picture shown last. */
   glassToGlassMs: number | undefined;
   private beating = false;
+  private readonly talker = new Talker({
+    why: () => this.whySilent(),
+    ask: (on) => this.do('talk', { on }),
+    send: async (track) => this.peer?.speak(track),
+    microphone: new Microphone(),
+    changed: () => this.onChange(),
+  });
   private timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -135,8 +145,24 @@ export class Player {
     return this.channel?.do(action, fields) ?? Promise.resolve(NOT_CONNECTED);
   }
 
+  get talking(): Talking {
+    return this.talker.talking;
+  }
+
+  talk(on: boolean): Promise<Reply> {
+    return this.talker.talk(on);
+  }
+
+  /** Why nobody can talk now, as a code. */
+  private whySilent(): string | undefined {
+    if (!this.canAsk || !this.rights) return 'not-connected';
+    if (!this.rights.has('talk')) return 'forbidden';
+    return this.peer?.canSpeak ? undefined : 'unsupported';
+  }
+
   hear(event: Event): void {
     if (this.gone.signal.aborted) return;
+    if (event.type === 'hidden' && event.hidden) this.talker.end();
     for (const action of this.machine.on(event, performance.now())) this.act(action);
     this.onChange();
   }
@@ -147,7 +173,11 @@ export class Player {
       this.hear({ type: 'play', refused: false });
     } catch (error) {
       // Anything else (a new picture came in between) is followed by another play().
-      if ((error as DOMException).name === 'NotAllowedError') this.hear({ type: 'play', refused: true });
+      if ((error as DOMException).name !== 'NotAllowedError') return;
+      if (this.video.muted) return this.hear({ type: 'play', refused: true });
+      // With sound it does not start without a gesture: without it then.
+      this.video.muted = true;
+      await this.play();
     }
   }
 
@@ -159,6 +189,7 @@ export class Player {
   /** Hangs up for good. */
   leave(): void {
     clearInterval(this.timer);
+    this.talker.close();
     this.hear({ type: 'leave' });
     this.gone.abort();
     this.signaling?.close();
@@ -186,9 +217,9 @@ export class Player {
 
   private sample(figures: Figures): void {
     const atMs = performance.now();
-    const { encoder } = this.told;
-    const sample = sampleOf(figures, atMs, this.sampled);
-    this.samples = withSample(this.samples, { ...sample, ...(encoder !== undefined && { encoder }) });
+    const { encoder, audioLevelDb } = this.told;
+    const sample = { ...sampleOf(figures, atMs, this.sampled), ...(encoder !== undefined && { encoder }), ...(audioLevelDb !== undefined && { audioLevelDb }) };
+    this.samples = withSample(this.samples, sample);
     this.sampled = { figures, atMs };
   }
 
@@ -250,6 +281,7 @@ export class Player {
         return this.hear({ type: 'device', state: parseState(payload) });
       case 'info':
         this.info = parseInfo(payload);
+        this.askForSound();
         return this.onChange();
       default: {
         const message = parseDown(payload);
@@ -271,14 +303,28 @@ export class Player {
     }
     const peer = new Peer(attempt, this.iceServers, (event) => this.hear(event), (stream) => this.show(stream, attempt));
     this.peer = peer;
-    void peer.prepare().then(() => {
+    void peer.prepare(this.soundWanted()).then(() => {
       if (peer === this.peer && peer.wire) this.openChannel(peer.wire);
     });
+  }
+
+  private soundWanted(): ReturnType<typeof soundOffered> {
+    return soundOffered(this.info, this.rights, this.link.whep);
+  }
+
+  /** What the device has, and allows, is known after the first offer was made, and in time before it is sent. */
+  private askForSound(): void {
+    const { peer } = this;
+    const wanted = this.soundWanted();
+    if (!peer || !lacksSound(peer.offered, wanted)) return;
+    this.hear({ type: peer.offerMore(wanted) ? 'peer-changing' : 'peer-outgrown', attempt: peer.attempt });
   }
 
   private closePeer(): void {
     this.channel?.close();
     this.channel = undefined;
+    this.told = {};
+    this.talker.lost();
     this.peer?.close();
     this.peer = undefined;
     this.sampled = undefined;
@@ -290,13 +336,21 @@ export class Player {
       changed: () => this.onChange(),
       stats: (told) => {
         this.told = told;
-        if (told.rights) this.rights = told.rights;
-        if (told.ceilingKbps !== undefined && told.ceilingKbps !== this.device.ceilingKbps) learn({ ceilingKbps: told.ceilingKbps });
+        if (told.rights) this.learnRights(told.rights);
+        const news = newsOf(told, this.device);
+        if (news) learn(news);
         else this.onChange();
       },
+      talk: (news) => this.talker.hear(news),
       camera: learn,
       control: (name, value) => learn({ controls: { ...this.device.controls, [name]: value } }),
     });
+  }
+
+  private learnRights(rights: ReadonlySet<Right>): void {
+    this.rights = rights;
+    if (!rights.has('talk')) this.talker.end('forbidden');
+    this.askForSound();
   }
 
   private publishOffer(): void {

@@ -3,7 +3,7 @@
 
 import type { Reply, Right } from '../camera.ts';
 import { parseObject, plain } from '../core/signal.ts';
-import { controlValue, number, object, parseCamera, type ControlValue, type DeviceState } from '../core/status.ts';
+import { controlValue, number, object, parseAudio, parseCamera, type AudioState, type ControlValue, type DeviceState } from '../core/status.ts';
 
 export const LABEL = 'porthole';
 const REPLY_MS = 10_000;
@@ -26,6 +26,9 @@ export interface Told {
   bitrateKbps?: number;
   ceilingKbps?: number;
   rights?: ReadonlySet<Right>;
+  audio?: AudioState;
+  /** At the device's microphone, in dB below full scale. */
+  audioLevelDb?: number;
 }
 
 export interface ChannelEvents {
@@ -34,7 +37,12 @@ export interface ChannelEvents {
   stats(told: Told): void;
   camera(camera: Partial<DeviceState>): void;
   control(name: string, value: ControlValue): void;
+  /** Who speaks to the device's loudspeaker. */
+  talk(news: TalkNews): void;
 }
+
+export type TalkNews = (typeof TALK_NEWS)[number];
+const TALK_NEWS = ['free', 'you', 'busy'] as const;
 
 export class Channel {
   private readonly waiting = new Map<number, (reply: Reply) => void>();
@@ -110,6 +118,11 @@ export class Channel {
         return this.events.stats(parseStats(json));
       case 'camera':
         return this.events.camera(parseCamera(json['camera']));
+      case 'talk': {
+        const news = TALK_NEWS.find((known) => known === json['state']);
+        if (news) this.events.talk(news);
+        return;
+      }
       case 'control': {
         const value = controlValue(json['value']);
         if (typeof json['name'] === 'string' && value !== undefined) this.events.control(plain(json['name'], 64), value);
@@ -133,8 +146,22 @@ function parseStats(json: Record<string, unknown>): Told {
   if (ceiling !== undefined) told.ceilingKbps = Math.round(ceiling / 1_000);
   const bitrate = number(session?.['bitrate']);
   if (bitrate !== undefined) told.bitrateKbps = Math.round(bitrate / 1_000);
+  const audio = parseAudio(json['audio']);
+  if (audio) told.audio = audio;
+  const level = number(object(json['audio'])?.['level']);
+  if (level !== undefined) told.audioLevelDb = level;
   if (Array.isArray(json['rights'])) told.rights = new Set(RIGHTS.filter((right) => (json['rights'] as unknown[]).includes(right)));
   return told;
+}
+
+/** What of a second's `stats` is news of the device; a new object only then. */
+export function newsOf({ ceilingKbps, audio }: Told, device: DeviceState): Partial<DeviceState> | undefined {
+  const news: Partial<DeviceState> = {};
+  if (ceilingKbps !== undefined && ceilingKbps !== device.ceilingKbps) news.ceilingKbps = ceilingKbps;
+  const on = audio?.on ?? device.audio?.on;
+  const merged = audio && { ...audio, ...(on !== undefined && { on }) };
+  if (merged && JSON.stringify(Object.entries(merged).sort()) !== JSON.stringify(Object.entries(device.audio ?? {}).sort())) news.audio = merged;
+  return Object.keys(news).length > 0 ? news : undefined;
 }
 
 const refused = (error: string, message: string): Reply => ({ ok: false, error, message });

@@ -4,6 +4,7 @@ import { captureTime, DeviceClock, type Captured } from '../core/delay.ts';
 import type { IceServer } from '../core/link.ts';
 import { offersH264, type Candidate } from '../core/signal.ts';
 import type { Figures } from '../core/samples.ts';
+import { withStereo, type SoundOffered } from '../core/sound.ts';
 import type { Event } from '../core/state.ts';
 import { LABEL } from './channel.ts';
 
@@ -16,6 +17,11 @@ export class Peer {
   private published = false;
   private closed = false;
   private receiver: RTCRtpReceiver | undefined;
+  private sound: RTCRtpTransceiver | undefined;
+  /** Offers that are being made: only the last one counts. */
+  private making = 0;
+  /** What of sound this attempt asks for. */
+  offered: SoundOffered;
   /** The data channel of this attempt; opens with the connection, or never where the device knows none. */
   wire: RTCDataChannel | undefined;
   private readonly clock = new DeviceClock();
@@ -32,32 +38,92 @@ export class Peer {
     };
     this.pc.onconnectionstatechange = () => this.report({ type: 'ice', attempt, state: this.pc.connectionState });
     this.pc.ontrack = ({ track, receiver }) => {
-      this.receiver = receiver;
       keepLatencyLow(receiver);
+      if (track.kind === 'audio') return; // it goes along with the picture, which lies before it in every answer
+      this.receiver = receiver;
       // A device that goes away says so in DTLS, long before ICE would notice.
       const { transport } = receiver;
       transport?.addEventListener('statechange', () => {
         if (transport.state === 'closed') this.report({ type: 'ice', attempt, state: 'closed' });
       });
-      onTrack(new MediaStream([track]));
+      const heard = this.sound && /recv/.test(this.sound.currentDirection ?? '') ? [this.sound.receiver.track] : [];
+      onTrack(new MediaStream([track, ...heard]));
     };
   }
 
   /** Makes the offer and starts to gather candidates; says `peer-ready` or `peer-broken`. */
-  async prepare(): Promise<void> {
+  async prepare(sound: SoundOffered): Promise<void> {
     try {
       const transceiver = this.pc.addTransceiver('video', { direction: 'recvonly' });
-      preferH264(transceiver);
+      prefer(transceiver, 'video', /^video\/(h264|rtx|flexfec-03)$/i, /h264/i);
       askForCaptureTime(transceiver);
       this.wire = this.pc.createDataChannel(LABEL);
-      const offer = await this.pc.createOffer();
-      if (!offersH264(offer.sdp ?? '')) return this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-h264' });
-      await this.pc.setLocalDescription(offer);
-      this.report({ type: 'peer-ready', attempt: this.attempt });
     } catch (error) {
-      console.warn('porthole: no offer', error);
-      this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-offer' });
+      return this.noOffer(error);
     }
+    await this.offer(sound);
+  }
+
+  /** Makes the offer anew with more of sound, as long as nobody has had it; whether it does. */
+  offerMore(sound: SoundOffered): boolean {
+    if (this.published) return false;
+    void this.offer(sound);
+    return true;
+  }
+
+  private async offer(sound: SoundOffered): Promise<void> {
+    const number = (this.making += 1);
+    const isOld = (): boolean => number !== this.making || this.closed;
+    try {
+      this.addSound(sound);
+      const offer = await this.pc.createOffer();
+      if (isOld()) return;
+      if (!offersH264(offer.sdp ?? '')) return this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-h264' });
+      await this.describe(offer);
+      if (!isOld()) this.report({ type: 'peer-ready', attempt: this.attempt });
+    } catch (error) {
+      if (!isOld()) this.noOffer(error);
+    }
+  }
+
+  /** With both channels, where the browser lets its offer be changed; else as it is. */
+  private async describe(offer: RTCSessionDescriptionInit): Promise<void> {
+    const sdp = withStereo(offer.sdp ?? '');
+    if (sdp !== offer.sdp) {
+      try {
+        return await this.pc.setLocalDescription({ type: 'offer', sdp });
+      } catch (error) {
+        console.debug('porthole: one channel of sound', error);
+      }
+    }
+    await this.pc.setLocalDescription(offer);
+  }
+
+  /** A section without a track: nothing is sent, and no microphone opened, before somebody speaks. */
+  private addSound(sound: SoundOffered): void {
+    this.offered = sound;
+    if (!sound) return;
+    if (this.sound) this.sound.direction = sound;
+    else {
+      this.sound = this.pc.addTransceiver('audio', { direction: sound });
+      prefer(this.sound, 'audio', /^audio\/opus$/i, /opus/i);
+      askForCaptureTime(this.sound);
+    }
+  }
+
+  private noOffer(error: unknown): void {
+    console.warn('porthole: no offer', error);
+    this.report({ type: 'peer-broken', attempt: this.attempt, code: 'no-offer' });
+  }
+
+  /** Whether the answer takes sound from here. */
+  get canSpeak(): boolean {
+    return !this.closed && /send/.test(this.sound?.currentDirection ?? '');
+  }
+
+  /** Sends this, or nothing more; throws where the browser does not. */
+  async speak(track: MediaStreamTrack | null): Promise<void> {
+    if (!this.closed) await this.sound?.sender.replaceTrack(track);
   }
 
   /** The offer with every candidate found so far; later ones follow as events. */
@@ -105,12 +171,14 @@ export class Peer {
     const transport = rows.find((row) => row['type'] === 'transport' && row['selectedCandidatePairId']);
     const pair = byId.get(transport?.['selectedCandidatePairId']) ?? rows.find((row) => row['type'] === 'candidate-pair' && row['nominated']);
     const codec = byId.get(video?.['codecId']);
+    const audio = rows.find((row) => row['type'] === 'inbound-rtp' && row['kind'] === 'audio');
     const figures: Figures = {};
     copy(figures, video);
     copy(figures, codec, { mimeType: 'mimeType', sdpFmtpLine: 'sdpFmtpLine' });
     copy(figures, pair, { currentRoundTripTime: 'roundTripTime', availableIncomingBitrate: 'availableIncomingBitrate' });
     copy(figures, byId.get(pair?.['localCandidateId']), { candidateType: 'localCandidateType', protocol: 'protocol' });
     copy(figures, byId.get(pair?.['remoteCandidateId']), { candidateType: 'remoteCandidateType' });
+    copy(figures, audio, AUDIO_FIGURES);
     return figures;
   }
 
@@ -144,11 +212,16 @@ export class Peer {
   }
 }
 
-/** Only H.264 and its repair formats: the offer is a third of the size, and nothing else can be chosen. */
-function preferH264(transceiver: RTCRtpTransceiver): void {
-  const wanted = /^video\/(h264|rtx|flexfec-03)$/i;
-  const codecs = RTCRtpReceiver.getCapabilities?.('video')?.codecs.filter((codec) => wanted.test(codec.mimeType)) ?? [];
-  if (!codecs.some((codec) => /h264/i.test(codec.mimeType))) return; // `prepare` looks at the offer, which decides
+/** Those of the sound that is heard, beside those of the picture. */
+const AUDIO_FIGURES = Object.fromEntries(
+  ['bytesReceived', 'packetsReceived', 'packetsLost', 'jitterBufferDelay', 'jitterBufferEmittedCount', 'concealedSamples', 'totalSamplesReceived']
+    .map((name) => [name, `audio${name.charAt(0).toUpperCase()}${name.slice(1)}`]),
+);
+
+/** Only these codecs: the offer is a third of the size, and nothing else can be chosen. Without the one that is needed all are left. */
+function prefer(transceiver: RTCRtpTransceiver, kind: 'audio' | 'video', wanted: RegExp, needed: RegExp): void {
+  const codecs = RTCRtpReceiver.getCapabilities?.(kind)?.codecs.filter((codec) => wanted.test(codec.mimeType)) ?? [];
+  if (!codecs.some((codec) => needed.test(codec.mimeType))) return; // of video the offer is looked at, which decides
   try {
     transceiver.setCodecPreferences(codecs);
   } catch (error) {
@@ -174,6 +247,7 @@ function askForCaptureTime(transceiver: RTCRtpTransceiver): void {
   }
 }
 
+/** The same for picture and sound: browsers play both at the time of the later one. */
 function keepLatencyLow(receiver: RTCRtpReceiver): void {
   const tunable = receiver as RTCRtpReceiver & { jitterBufferTarget?: number | null; playoutDelayHint?: number | null };
   if ('jitterBufferTarget' in tunable) tunable.jitterBufferTarget = 0;

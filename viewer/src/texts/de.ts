@@ -93,6 +93,7 @@ const bar: Texts['bar'] = {
   stopRecording: 'Aufnahme beenden',
   sound: 'Ton ein',
   mute: 'Ton aus',
+  volume: 'Lautstärke',
   settings: 'Einstellungen',
   statistics: 'Statistik',
   keys: 'Tasten',
@@ -126,6 +127,8 @@ const settings: Texts['settings'] = {
   crop: 'Ausschnitt, den alle sehen',
   cropHere: 'Nur was hier vergrößert ist',
   cropAll: 'Das ganze Bild',
+  sound: 'Ton',
+  microphone: 'Mikrofon',
   privacy: 'Privatsphäre',
   switchOff: 'Kamera ausschalten',
   question: 'Das Bild endet für alle, die zusehen, und die Kamera wird geschlossen. Eingeschaltet wird sie am Gerät oder in einem Dashboard, nicht von hier.',
@@ -160,6 +163,10 @@ const statistics: Texts['statistics'] = {
   path: 'Weg',
   encoder: 'Encoder',
   size: 'Größe',
+  audioBitrate: 'Bitrate des Tons',
+  audioLoss: 'Verlorene Pakete des Tons',
+  audioDelay: 'Ton wartet',
+  audioLevel: 'Pegel am Mikrofon',
   unknown: 'nicht bekannt',
   direct: 'direkt',
   directNat: 'direkt, durch einen Router',
@@ -168,6 +175,39 @@ const statistics: Texts['statistics'] = {
   minute: (least, most, last) => `In der letzten Minute von ${least} bis ${most}, jetzt ${last}`,
   noMinute: 'Noch nichts gemessen',
   lastMinute: 'Die Kurven zeigen die letzte Minute.',
+};
+
+const sound: Texts['sound'] = {
+  off: 'Das Mikrofon ist ausgeschaltet.',
+  idle: 'Das Mikrofon ist geschlossen, bis jemand zuhört.',
+  card: (name) => `Mikrofon: ${name}`,
+  lost: 'Das Mikrofon ist nicht da: ist es eingesteckt? Es kommt von selbst wieder.',
+  silent: 'Das Mikrofon gibt keinen Ton.',
+  speaker: (name) => `Lautsprecher: ${name}`,
+  speakerSilent: 'Der Lautsprecher gibt nichts wieder.',
+};
+
+const talk: Texts['talk'] = {
+  talk: 'Sprechen',
+  hold: 'Zum Sprechen halten',
+  starting: 'Einen Moment…',
+  on: 'Man hört Sie.',
+  busy: 'Jemand anderes spricht.',
+  trouble: {
+    insecure: 'Der Browser gibt sein Mikrofon nur Seiten, die über https kamen. Öffnen Sie die Kamera über https, um zu sprechen.',
+    denied: 'Der Browser darf das Mikrofon hier nicht benutzen. Erlauben Sie es in den Website-Einstellungen, hinter dem Zeichen neben der Adresse; eine Seite, die diese in einem Rahmen zeigt, muss es auch erlauben.',
+    'no-microphone': 'Hier ist kein Mikrofon, oder es ist fort. Stecken Sie eines ein und versuchen Sie es noch einmal.',
+    'microphone-busy': 'Das Mikrofon ließ sich nicht öffnen: vielleicht benutzt es ein anderes Programm. Schließen Sie das und versuchen Sie es noch einmal.',
+    ready: 'Das Mikrofon ist bereit. Halten Sie den Knopf, während Sie sprechen.',
+    busy: 'Jemand anderes spricht. Versuchen Sie es wieder, wenn er fertig ist.',
+    forbidden: 'Dieser Link erlaubt nicht zu sprechen: es braucht das Recht dazu. Bitten Sie den Besitzer der Kamera um einen anderen.',
+    unauthorized: 'Die Einladung gilt nicht mehr. Bitten Sie den Besitzer der Kamera um einen neuen Link.',
+    unsupported: 'Diese Verbindung nimmt keinen Ton zur Kamera: sie hat keinen Lautsprecher, der geht, oder der Browser sendet kein Opus.',
+    'rate-limited': 'Das war zu viel auf einmal. Warten Sie einen Moment und versuchen Sie es noch einmal.',
+    'no-answer': 'Die Kamera hat nicht geantwortet. Versuchen Sie es noch einmal.',
+    'not-connected': 'Gerade gibt es keine Verbindung zur Kamera. Versuchen Sie es wieder, wenn das Bild live ist.',
+    lost: 'Die Verbindung brach ab; niemand hört Sie mehr. Versuchen Sie es wieder, wenn das Bild zurück ist.',
+  },
 };
 
 const controls: Texts['controls'] = {
@@ -213,6 +253,7 @@ const keys: Texts['keys'] = {
   s: 'Standbild speichern',
   r: 'aufnehmen und beenden',
   m: 'Ton ein und aus',
+  t: 'sprechen, solange sie gehalten wird',
   e: 'Einstellungen',
   i: 'Statistik',
   zoom: 'vergrößern, verkleinern, alles zeigen',
@@ -249,4 +290,4 @@ const page: Texts['page'] = {
   back: 'Zurück zu allen Kameras',
 };
 
-export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, controls, keys, element, page };
+export const de: Texts = { lang: 'de', locale: 'de-DE', words, bar, settings, statistics, sound, talk, controls, keys, element, page };

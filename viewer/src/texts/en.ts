@@ -97,6 +97,7 @@ const bar = {
   stopRecording: 'Stop recording',
   sound: 'Sound on',
   mute: 'Sound off',
+  volume: 'Volume',
   settings: 'Settings',
   statistics: 'Statistics',
   keys: 'Keys',
@@ -130,6 +131,8 @@ const settings = {
   crop: 'Part that is shown to everybody',
   cropHere: 'Only what is enlarged here',
   cropAll: 'All of the picture',
+  sound: 'Sound',
+  microphone: 'Microphone',
   privacy: 'Privacy',
   switchOff: 'Switch the camera off',
   question: 'The picture ends for everybody who watches, and the camera is closed. It is switched on again at the device or from a dashboard, not from here.',
@@ -164,6 +167,10 @@ const statistics = {
   path: 'Path',
   encoder: 'Encoder',
   size: 'Size',
+  audioBitrate: 'Sound\'s bit rate',
+  audioLoss: 'Sound\'s lost packets',
+  audioDelay: 'Sound waits',
+  audioLevel: 'Level at the microphone',
   unknown: 'not known',
   direct: 'direct',
   directNat: 'direct, through a router',
@@ -173,6 +180,41 @@ const statistics = {
   minute: (least: string, most: string, last: string) => `In the last minute from ${least} to ${most}, now ${last}`,
   noMinute: 'Nothing measured yet',
   lastMinute: 'The plots show the last minute.',
+};
+
+/** What the device says of its microphone and its loudspeaker. */
+const sound = {
+  off: 'The microphone is switched off.',
+  idle: 'The microphone is closed until somebody listens.',
+  card: (name: string) => `Microphone: ${name}`,
+  lost: 'The microphone is not there: is it plugged in? It comes back by itself.',
+  silent: 'The microphone gives no sound.',
+  speaker: (name: string) => `Loudspeaker: ${name}`,
+  speakerSilent: 'The loudspeaker plays nothing.',
+};
+
+/** Talking to the device's loudspeaker. */
+const talk = {
+  talk: 'Talk',
+  hold: 'Hold to talk',
+  starting: 'One moment…',
+  on: 'You are heard.',
+  busy: 'Somebody else is speaking.',
+  trouble: {
+    insecure: 'The browser gives its microphone only to pages that came over https. Open the camera over https to talk.',
+    denied: 'The browser may not use the microphone here. Allow it in the site settings, behind the sign beside the address; a page that shows this one in a frame has to allow it, too.',
+    'no-microphone': 'There is no microphone here, or it is gone. Plug one in and try again.',
+    'microphone-busy': 'The microphone could not be opened: another program may be using it. Close that and try again.',
+    ready: 'The microphone is ready. Hold the button while you talk.',
+    busy: 'Somebody else is speaking. Try again when they have finished.',
+    forbidden: 'This link does not allow talking: it needs the right to talk. Ask the owner of the camera for another one.',
+    unauthorized: 'The invitation is not valid any more. Ask the owner of the camera for a new link.',
+    unsupported: 'This connection takes no sound to the camera: it has no loudspeaker that works, or the browser sends no Opus.',
+    'rate-limited': 'That was too much at once. Wait a moment and try again.',
+    'no-answer': 'The camera did not answer. Try again.',
+    'not-connected': 'There is no connection to the camera right now. Try again when the picture is live.',
+    lost: 'The connection broke off; nobody hears you any more. Try again when the picture is back.',
+  } as Record<string, string>,
 };
 
 /** Controls of cameras by V4L2's name, where the name itself is not good enough. */
@@ -198,6 +240,7 @@ const keys = {
   s: 'save a snapshot',
   r: 'record, and stop',
   m: 'sound on and off',
+  t: 'talk, as long as it is held',
   e: 'settings',
   i: 'statistics',
   zoom: 'enlarge, reduce, show all',
@@ -236,5 +279,5 @@ const page = {
   back: 'Back to all cameras',
 };
 
-export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, controls, keys, element, page };
+export const en = { lang: 'en', locale: 'en-GB', words, bar, settings, statistics, sound, talk, controls, keys, element, page };
 export type Texts = typeof en;

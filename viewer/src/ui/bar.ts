@@ -14,6 +14,8 @@ import { Saver } from './saver.ts';
 import { canFullscreen, canPip, isFullscreen, mayChange, toggleFullscreen, togglePip } from './screen.ts';
 import { Settings } from './settings.ts';
 import { Statistics } from './statistics.ts';
+import { TALK_KEY, TalkButton } from './talk.ts';
+import { Volume } from './volume.ts';
 import { visible, WHOLE } from './zoom.ts';
 
 /** So long the bar stays after the last sign of a person. */
@@ -40,6 +42,8 @@ class Bar {
   private readonly statistics: Statistics;
   private readonly gestures: Gestures;
   private readonly saver: Saver;
+  private readonly talk: TalkButton;
+  private readonly volume: Volume;
   /** What goes to full screen, hears the pointer and has the keys. */
   private readonly host: HTMLElement;
   private readonly abort = new AbortController();
@@ -58,6 +62,8 @@ class Bar {
     this.gestures = new Gestures(this.host, camera.video, (event) => this.isPicture(event), () => this.onZoom(), signal);
     this.settings = new Settings(camera, texts, () => this.enlarged(), () => this.gestures.set(WHOLE));
     this.statistics = new Statistics(camera, texts);
+    this.talk = new TalkButton(camera, texts, (words) => this.tell(words), signal);
+    this.volume = new Volume(camera.video, texts);
     const panel = (name: PanelName, body: HTMLElement): Panel => new Panel(name, texts.bar[name], texts.bar.close, body, () => this.close(true));
     this.panels = {
       settings: panel('settings', this.settings.element),
@@ -106,7 +112,8 @@ class Bar {
 
   private build(into: HTMLElement | ShadowRoot): void {
     const { texts, buttons } = this;
-    const bar = make('div', { class: 'ui-bar', part: 'bar', role: 'group', 'aria-label': texts.bar.controls }, this.time, ...Object.values(buttons));
+    const bar = make('div', { class: 'ui-bar', part: 'bar', role: 'group', 'aria-label': texts.bar.controls }, this.time, this.talk.words, this.talk.element, ...Object.values(buttons));
+    buttons.sound.after(this.volume.element);
     const reset = make('button', { type: 'button', part: 'zoom-reset', class: 'ui-icon', 'aria-label': texts.bar.resetZoom, title: `${texts.bar.resetZoom} (0)` }, icon(ICONS.close));
     reset.addEventListener('click', () => {
       this.gestures.set(WHOLE);
@@ -130,6 +137,7 @@ class Bar {
     this.host.addEventListener('pointerdown', ({ pointerType }) => (byMouse = pointerType === 'mouse'), { signal, passive: true });
     this.host.addEventListener('dblclick', (event) => byMouse && this.isPicture(event) && this.command('fullscreen'), { signal });
     document.addEventListener('keydown', (event) => this.onKey(event), { signal });
+    document.addEventListener('keyup', ({ key }) => key.toLowerCase() === TALK_KEY && this.talk.hold(false), { signal });
     for (const type of ['fullscreenchange', 'webkitfullscreenchange']) document.addEventListener(type, () => this.update(), { signal });
     for (const type of ['enterpictureinpicture', 'leavepictureinpicture', 'loadedmetadata', 'resize', 'volumechange']) {
       this.camera.video.addEventListener(type, () => {
@@ -161,6 +169,8 @@ class Bar {
     show('snapshot', true, t.snapshot, ICONS.snapshot);
     show('record', this.saver.canRecord, recording ? t.stopRecording : t.record, recording ? ICONS.stopRecording : ICONS.record);
     show('sound', hasSound, camera.video.muted ? t.sound : t.mute, camera.video.muted ? ICONS.sound : ICONS.mute);
+    this.volume.show(hasSound);
+    this.talk.update();
     show('settings', mayChange(camera) || this.panels.settings.isOpen, t.settings, ICONS.settings);
     show('statistics', true, t.statistics, ICONS.statistics);
     show('keys', !matchMedia('(pointer: coarse)').matches, t.keys, ICONS.keys);
@@ -198,7 +208,7 @@ class Bar {
     // A button that was clicked keeps the focus, but nobody sees it; one that the keyboard is at stays in view.
     const at = focused();
     const busy = at !== null && this.root.contains(at) && at.matches(':focus-visible');
-    if (busy || this.openPanel()) return this.stir();
+    if (busy || this.openPanel() || this.talk.isTalking) return this.stir();
     setTo(this.root, 'data-idle', true);
     this.camera.video.style.cursor = 'none';
   }
@@ -247,8 +257,7 @@ class Bar {
       case 'record':
         return this.saver.toggle();
       case 'sound':
-        camera.video.muted = !camera.video.muted;
-        return;
+        return this.volume.toggle();
       default:
         return this.toggle(name);
     }
@@ -267,6 +276,8 @@ class Bar {
     } else if (Object.prototype.hasOwnProperty.call(COMMANDS, key)) {
       if (event.repeat) return;
       this.command(COMMANDS[key] as Command);
+    } else if (key === TALK_KEY) {
+      if (!event.repeat && !this.talk.hold(true)) return;
     } else if (path.includes(this.root) && key.startsWith('Arrow') && this.openPanel()) return; // a panel scrolls
     else if (!this.gestures.key(key)) return;
     event.preventDefault();

@@ -7,7 +7,7 @@ export interface Field {
   /** As `set` takes it. */
   name: string;
   label: string;
-  group: 'picture' | 'camera';
+  group: 'picture' | 'sound' | 'camera';
   kind: 'slider' | 'switch' | 'menu' | 'text';
   min?: number;
   max?: number;
@@ -22,7 +22,7 @@ export interface Field {
 const BITRATES_KBPS = [300, 600, 1_000, 2_000, 4_000, 8_000, 16_000];
 
 export function fieldsOf(info: Info, device: DeviceState, texts: Texts): Field[] {
-  return [...pictureFields(info, device, texts), ...(info.controls ?? []).flatMap((control) => controlField(control, device, texts))];
+  return [...pictureFields(info, device, texts), ...soundFields(info, device, texts), ...(info.controls ?? []).flatMap((control) => controlField(control, device, texts))];
 }
 
 function pictureFields(info: Info, device: DeviceState, texts: Texts): Field[] {
@@ -45,6 +45,10 @@ function pictureFields(info: Info, device: DeviceState, texts: Texts): Field[] {
   }
   if (has('overlay')) add('overlay', t.overlay, 'text', picture.overlay ?? '');
   return fields.filter(({ options }) => options === undefined || options.length > 0);
+}
+
+function soundFields({ features }: Info, { audio }: DeviceState, { settings: t }: Texts): Field[] {
+  return features?.includes('audio') ? [{ name: 'audio', label: t.microphone, group: 'sound', kind: 'switch', value: audio?.on ?? true }] : [];
 }
 
 /** The sizes of `info`, each once; the one that is used, as the camera gives it: not turned. */

@@ -10,7 +10,7 @@ export function keyList({ keys: t }: Texts): HTMLElement {
   return make(
     'dl',
     { class: 'ui-keys' },
-    row(['F'], t.f), row(['P'], t.p), row(['S'], t.s), row(['R'], t.r), row(['M'], t.m), row(['E'], t.e), row(['I'], t.i),
+    row(['F'], t.f), row(['P'], t.p), row(['S'], t.s), row(['R'], t.r), row(['M'], t.m), row(['T'], t.t), row(['E'], t.e), row(['I'], t.i),
     row(['+', '−', '0'], t.zoom), row([t.arrowKeys], t.arrows), row(['?'], t.help), row([t.escapeKey], t.escape),
   );
 }

@@ -6,10 +6,12 @@ const SLICE_MS = 1_000;
 
 /** In this order: a file that every player opens, before one that browsers open. */
 const TYPES = ['video/mp4;codecs=avc1.42E01F', 'video/mp4', 'video/webm;codecs=h264', 'video/webm;codecs=vp9', 'video/webm'];
+/** The same with sound. */
+const SOUND_TYPES = ['video/mp4;codecs=avc1.42E01F,mp4a.40.2', 'video/mp4;codecs=avc1.42E01F,opus', 'video/mp4', 'video/webm;codecs=h264,opus', 'video/webm;codecs=vp9,opus', 'video/webm'];
 
-export function recordableType(): string | undefined {
+export function recordableType(withSound: boolean): string | undefined {
   if (typeof MediaRecorder === 'undefined') return undefined;
-  return TYPES.find((type) => MediaRecorder.isTypeSupported(type));
+  return (withSound ? SOUND_TYPES : TYPES).find((type) => MediaRecorder.isTypeSupported(type));
 }
 
 export interface Recorded {

@@ -7,12 +7,12 @@ import { clock, recordableType, Recording, type Recorded } from './record.ts';
 
 export class Saver {
   recording: Recording | undefined;
-  private readonly type = recordableType();
+  private readonly isAble = recordableType(false) !== undefined;
 
   constructor(private readonly camera: Camera, private readonly texts: Texts, private readonly tell: (words: string) => void, private readonly onChange: () => void) {}
 
   get canRecord(): boolean {
-    return this.type !== undefined;
+    return this.isAble;
   }
 
   get time(): string {
@@ -31,9 +31,12 @@ export class Saver {
   toggle(): void {
     if (this.recording) return this.recording.stop('asked');
     const stream = this.camera.video.srcObject;
-    if (!(stream instanceof MediaStream) || this.type === undefined) return this.tell(this.texts.bar.noPicture);
+    if (!(stream instanceof MediaStream)) return this.tell(this.texts.bar.noPicture);
+    // The sound is recorded also where it is not listened to.
+    const type = recordableType(stream.getAudioTracks().length > 0);
+    if (type === undefined) return this.tell(this.texts.bar.recordingFailed);
     try {
-      this.recording = new Recording(stream, this.type, (recorded) => this.keep(recorded));
+      this.recording = new Recording(stream, type, (recorded) => this.keep(recorded));
     } catch {
       this.recording = undefined;
       this.tell(this.texts.bar.recordingFailed);

@@ -5,6 +5,7 @@ import type { Texts } from '../texts/index.ts';
 import { make, newId, setTo, write } from './dom.ts';
 import { cropOf, fieldsOf, type Field } from './fields.ts';
 import { Pacer } from './pacer.ts';
+import { microphoneWords, speakerWords } from './soundwords.ts';
 
 /** What is in view now, as a part of the picture that is shown; undefined when that is all of it. */
 export type Enlarged = () => [number, number, number, number] | undefined;
@@ -43,10 +44,11 @@ export class Settings {
   update(): void {
     const { info, device, canAsk } = this.camera;
     const fields = fieldsOf(info, device, this.texts);
-    const shape = JSON.stringify([fields.map(({ value: _, ...field }) => field), info.features, this.camera.canAsk]);
+    const sound = [microphoneWords(info, device, this.texts), speakerWords(info, device, this.texts)].filter((words) => words !== undefined);
+    const shape = JSON.stringify([fields.map(({ value: _, ...field }) => field), sound, info.features, this.camera.canAsk]);
     if (shape !== this.shape) {
       this.shape = shape;
-      this.draw(fields);
+      this.draw(fields, sound);
     }
     for (const field of fields) if (!this.asked.has(field.name)) this.drawn.get(field.name)?.show(field);
     if (this.here) this.here.disabled = !canAsk || this.enlarged() === undefined;
@@ -58,7 +60,7 @@ export class Settings {
     for (const timer of this.timers) clearTimeout(timer);
   }
 
-  private draw(fields: Field[]): void {
+  private draw(fields: Field[], sound: string[]): void {
     const t = this.texts.settings;
     const focused = [...this.drawn].find(([, { input }]) => (input.getRootNode() as Document | ShadowRoot).activeElement === input)?.[0];
     this.drawn = new Map();
@@ -70,6 +72,7 @@ export class Settings {
     const of = (wanted: Field['group']): Node[] => fields.filter((field) => field.group === wanted).map((field) => this.row(field));
     const has = (feature: string): boolean => this.camera.info.features?.includes(feature) ?? false;
     group(t.picture, ...of('picture'), ...(has('crop') ? [this.crop()] : []));
+    group(t.sound, ...of('sound'), ...sound.map((words) => make('p', { class: 'ui-quiet', part: 'sound-state' }, words)));
     group(t.camera, ...of('camera'));
     if (has('privacy')) group(t.privacy, this.privacy());
     if (focused !== undefined) this.drawn.get(focused)?.input.focus();

@@ -1,6 +1,6 @@
 // A camera that is not there, for looking at the bar and for its tests in a browser: what it is asked is kept.
 
-import type { Camera, Reply, Right, Sample } from '../../src/camera.ts';
+import type { Camera, Reply, Right, Sample, Talking } from '../../src/camera.ts';
 import type { DeviceState, Info } from '../../src/core/status.ts';
 
 export class FakeCamera implements Camera {
@@ -42,6 +42,15 @@ export class FakeCamera implements Camera {
 
   async do(action: string): Promise<Reply> {
     this.asked.push([action, undefined]);
+    return this.reply;
+  }
+
+  talking: Talking = { state: 'off', can: false, busy: false };
+
+  async talk(on: boolean): Promise<Reply> {
+    this.asked.push(['talk', on]);
+    this.talking = { ...this.talking, state: on ? 'on' : 'off' };
+    this.changed();
     return this.reply;
   }
 

@@ -1,0 +1,284 @@
+//! Sound both ways, as it arrives at a viewer and as a viewer may send it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::mpsc::Receiver;
+
+use super::*;
+use crate::peer::rtp::audio_stream::{AudioRtpPacket, NegotiatedAudio};
+use crate::peer::send::voice_receiver::VoiceReceiver;
+use crate::peer::sound::AudioParts;
+use crate::peer::stats::SessionStats;
+use crate::signaling::topic::Id;
+use crate::stream::{AudioFanout, SpokenPacket, Talk};
+
+const SOUND_SSRC: u32 = 0x33;
+const OPUS: u8 = 111;
+const VOICE_SSRC: u32 = 0x44;
+
+impl Viewer {
+    /// The same, who is to hear.
+    fn hearing(mut self) -> Self {
+        let extensions = Extensions { transport_cc: Some(TRANSPORT_CC), ..Default::default() };
+        let sent = NegotiatedAudio { ssrc: SOUND_SSRC, payload_type: OPUS, extensions };
+        self.media.set_audio(Some(&sent), None);
+        self
+    }
+
+    fn sound(&mut self, now: Instant, payload: &'static [u8]) -> Option<usize> {
+        let packet =
+            AudioRtpPacket { payload: payload.into(), timestamp: 48_000, marker: true, capture_time: None };
+        self.media.send_audio(&mut self.net, now, &packet, now)
+    }
+}
+
+#[tokio::test]
+async fn sound_has_numbers_of_its_own_and_shares_those_of_congestion_control() {
+    let all = async {
+        let mut viewer = Viewer::new(true).await.hearing();
+        let now = Instant::now();
+        viewer.send(now, &[100]);
+        assert_eq!(viewer.sound(now, b"opus"), Some(4));
+        let (picture, sound) = (viewer.packet().await, viewer.packet().await);
+        assert_eq!((sound.header.ssrc, sound.header.payload_type), (SOUND_SSRC, OPUS));
+        assert_eq!((sound.header.timestamp, sound.header.marker), (48_000, true));
+        assert_eq!(sound.payload[..], *b"opus");
+        assert_eq!(transport_cc(&sound), transport_cc(&picture).wrapping_add(1));
+        // The first packet brings the report that ties its clock to the picture's.
+        let report = viewer.datagram().await;
+        let mut report = viewer.opening.decrypt_rtcp(&report).unwrap().freeze();
+        let packets = rtcp::packet::unmarshal(&mut report).unwrap();
+        let report = packets[0].as_any().downcast_ref::<SenderReport>().unwrap();
+        assert_eq!((report.ssrc, report.rtp_time, report.packet_count), (SOUND_SSRC, 48_000, 1));
+        // It is never sent again, whoever asks.
+        let nacks = nack_pairs_from_sequence_numbers(&[sound.header.sequence_number]);
+        viewer.report(&TransportLayerNack { sender_ssrc: 1, media_ssrc: SOUND_SSRC, nacks });
+        assert_eq!(viewer.besides(), 0);
+        viewer.sound(now, b"next");
+        let next = viewer.packet().await;
+        assert_eq!(next.payload[..], *b"next", "one report a second");
+        assert_eq!(next.header.sequence_number, sound.header.sequence_number.wrapping_add(1));
+        // Held, and taken up again: the numbers go on, because one number must never protect two things.
+        viewer.media.set_audio(None, None);
+        assert_eq!(viewer.sound(now, b"held"), None);
+        let mut viewer = viewer.hearing();
+        viewer.sound(now, b"again");
+        let again = viewer.packet().await;
+        assert_eq!(again.payload[..], *b"again");
+        assert_eq!(again.header.sequence_number, next.header.sequence_number.wrapping_add(1));
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn loss_of_sound_is_none_of_the_pictures_and_sound_takes_its_part_of_the_path() {
+    let all = async {
+        let mut viewer = Viewer::new(true).await.hearing();
+        let feedback = Arc::clone(&viewer.media.feedback);
+        let report = |ssrc, fraction_lost| {
+            let report = ReceptionReport { ssrc, fraction_lost, ..Default::default() };
+            ReceiverReport { ssrc: 1, reports: vec![report], ..Default::default() }
+        };
+        viewer.report(&report(SSRC, 64));
+        viewer.report(&report(SOUND_SSRC, 255));
+        assert!((feedback.loss() - 0.25).abs() < f64::EPSILON, "{}", feedback.loss());
+        let now = Instant::now();
+        let boast = ReceiverEstimatedMaximumBitrate { sender_ssrc: 1, bitrate: 500_000.0, ssrcs: vec![SSRC] };
+        viewer.report_at(now, &boast);
+        let before = feedback.rate(now).unwrap();
+        // A second of it.
+        for at in 0..100 {
+            viewer.sound(now + Duration::from_millis(at * 10), &[1; 40]);
+        }
+        let left = feedback.rate(now + Duration::from_millis(990)).unwrap();
+        let taken = before - left;
+        assert!((80_000.0..=95_000.0).contains(&taken), "of {before} {left} are left");
+        let later = feedback.rate(now + Duration::from_secs(3)).unwrap();
+        assert!((later - before).abs() < 1.0, "{later}: it is silent again");
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+/// A viewer with the right to talk, until it is taken, and what is on its way to the loudspeaker.
+struct Speaking {
+    viewer: Viewer,
+    talk: Talk,
+    voices: Receiver<SpokenPacket>,
+    live: Arc<SessionStats>,
+    may: Arc<AtomicBool>,
+    next: u16,
+}
+
+impl Speaking {
+    async fn new() -> Self {
+        let (talk, voices) = Talk::new();
+        let may = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&may);
+        let parts = AudioParts {
+            fanout: AudioFanout::default(),
+            talk: talk.clone(),
+            has_microphone: false,
+            is_stereo: false,
+            has_speaker: true,
+            may_talk: Arc::new(move |_| asked.load(Ordering::Relaxed)),
+        };
+        let live = Arc::new(SessionStats::new(Id::new("tab-1").unwrap(), Id::default_session(), 7, None));
+        let Viewer { socket, opening, protecting, media, net } = Viewer::new(true).await;
+        let mut media = media.with_voice(Some(VoiceReceiver::new(&parts, Arc::clone(&live))));
+        media.set_audio(None, Some(OPUS));
+        let viewer = Viewer { socket, opening, protecting, media, net };
+        Self { viewer, talk, voices, live, may, next: 65_000 }
+    }
+
+    /// The next packet of the viewer, before it is protected.
+    fn packet(&mut self, ssrc: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x80, payload_type];
+        packet.extend(self.next.to_be_bytes());
+        packet.extend((u32::from(self.next) * 480).to_be_bytes());
+        packet.extend(ssrc.to_be_bytes());
+        packet.extend(payload);
+        self.next = self.next.wrapping_add(1);
+        packet
+    }
+
+    fn protected(&mut self, ssrc: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        let packet = self.packet(ssrc, payload_type, payload);
+        self.viewer.protecting.encrypt_rtp(&packet).unwrap().to_vec()
+    }
+
+    fn say(&mut self, now: Instant, payload: &[u8]) {
+        let packet = self.protected(VOICE_SSRC, OPUS, payload);
+        self.viewer.receive_at(now, &packet);
+    }
+
+    /// Packets that went on, and those that did not.
+    fn counts(&self) -> (u64, u64) {
+        let sound = &self.live.sound;
+        (sound.voice_packets.load(Ordering::Relaxed), sound.voice_discarded.load(Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_voice_goes_to_the_loudspeaker_and_its_reception_is_reported() {
+    let all = async {
+        let mut speaking = Speaking::new().await;
+        let now = Instant::now();
+        speaking.say(now, b"one");
+        speaking.say(now + Duration::from_millis(20), b"two");
+        let spoken = [speaking.voices.try_recv().unwrap(), speaking.voices.try_recv().unwrap()];
+        assert_eq!(spoken.each_ref().map(|packet| &packet.payload[..]), [b"one", b"two"]);
+        assert_eq!(spoken.each_ref().map(|packet| packet.sequence_number), [65_000, 65_001]);
+        assert_eq!((spoken[0].speaker, speaking.talk.speaker(now), speaking.counts()), (7, Some(7), (2, 0)));
+        let report = speaking.viewer.datagram().await;
+        let mut report = speaking.viewer.opening.decrypt_rtcp(&report).unwrap().freeze();
+        let packets = rtcp::packet::unmarshal(&mut report).unwrap();
+        let report = packets[0].as_any().downcast_ref::<ReceiverReport>().unwrap();
+        assert_eq!((report.reports[0].ssrc, report.reports[0].fraction_lost), (VOICE_SSRC, 0));
+        drop(speaking.viewer.media);
+        assert_eq!(speaking.talk.speaker(now), None, "the word is free again");
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn who_loses_the_right_is_silent_at_once_and_others_may_speak() {
+    let all = async {
+        let mut speaking = Speaking::new().await;
+        let now = Instant::now();
+        speaking.say(now, b"one");
+        speaking.may.store(false, Ordering::Relaxed);
+        speaking.say(now, b"two");
+        assert_eq!((speaking.talk.speaker(now), speaking.counts()), (None, (1, 1)));
+        assert_eq!(speaking.talk.begin(8, now), Ok(()));
+        speaking.may.store(true, Ordering::Relaxed);
+        speaking.say(now, b"three");
+        assert_eq!(
+            (speaking.talk.speaker(now), speaking.counts()),
+            (Some(8), (1, 2)),
+            "who is busy is not cut off"
+        );
+        // A later offer without it.
+        speaking.talk.end(8);
+        speaking.say(now, b"four");
+        speaking.viewer.media.set_audio(None, None);
+        speaking.say(now, b"five");
+        assert_eq!((speaking.talk.speaker(now), speaking.counts()), (None, (2, 3)));
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn what_is_no_voice_is_dropped_and_counted_and_nothing_else_suffers() {
+    let all = async {
+        let mut speaking = Speaking::new().await;
+        let now = Instant::now();
+        speaking.say(now, b"first");
+        let replayed = speaking.protected(VOICE_SSRC, OPUS, b"once");
+        speaking.viewer.receive_at(now, &replayed);
+        let (mut padded, mut endless) =
+            (speaking.packet(VOICE_SSRC, OPUS, &[1, 2, 9]), speaking.packet(VOICE_SSRC, OPUS, &[1, 2, 200]));
+        (padded[0], endless[0]) = (0xa0, 0xa0);
+        let mut bad = vec![
+            ("played again", replayed),
+            ("another codec", speaking.protected(VOICE_SSRC, 0, b"pcmu")),
+            ("another source", speaking.protected(0x55, OPUS, b"who?")),
+            ("nothing", speaking.protected(VOICE_SSRC, OPUS, b"")),
+            ("too long", speaking.protected(VOICE_SSRC, OPUS, &[1; 1276])),
+            ("not protected", speaking.packet(VOICE_SSRC, OPUS, &[1; 40])),
+            ("short", vec![0x80, OPUS, 0, 1]),
+            ("more sources than there are bytes", vec![0x8f, OPUS, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x44, 1, 2]),
+            (
+                "an extension without end",
+                [&[0x90, OPUS, 0, 1][..], &[0; 7], &[0x44, 0xbe, 0xde, 0xff, 0xff]].concat(),
+            ),
+        ];
+        for (what, packet) in [("all padding", padded), ("more padding than bytes", endless)] {
+            bad.push((what, speaking.viewer.protecting.encrypt_rtp(&packet).unwrap().to_vec()));
+        }
+        for (at, (what, datagram)) in (1..).zip(&bad) {
+            speaking.viewer.receive_at(now, datagram);
+            assert_eq!(speaking.counts(), (2, at), "{what}");
+        }
+        speaking.say(now, b"goes on");
+        assert_eq!(speaking.counts(), (3, bad.len() as u64));
+        let heard: Vec<_> = std::iter::from_fn(|| speaking.voices.try_recv().ok()).collect();
+        assert_eq!(heard.len(), 3);
+        // The other source speaks once this one is silent.
+        let other = speaking.protected(0x55, OPUS, b"later");
+        speaking.viewer.receive_at(now + Duration::from_secs(2), &other);
+        assert_eq!(speaking.counts().0, 4);
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_packets_a_second_cost_the_pictures_nothing() {
+    let all = async {
+        let mut speaking = Speaking::new().await;
+        let start = Instant::now();
+        for at in 0..10_000_u64 {
+            let now = start + Duration::from_micros(at * 100);
+            if at % 2 == 0 {
+                speaking.say(now, b"and on");
+            } else {
+                speaking.viewer.receive_at(now, &[0x80, OPUS, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x44, 1, 2, 3]);
+            }
+            // Somebody plays it.
+            while speaking.voices.try_recv().is_ok() {}
+        }
+        let (taken, discarded) = speaking.counts();
+        assert!((100..=300).contains(&taken), "{taken}");
+        assert_eq!(taken + discarded, 10_000);
+        speaking.viewer.send(start + Duration::from_secs(1), &[100]);
+        // A report a second is all that such a viewer gets.
+        let reports = async {
+            let mut reports = 0;
+            while matches!(speaking.viewer.datagram().await, datagram if (192..=223).contains(&datagram[1])) {
+                reports += 1;
+            }
+            reports
+        };
+        assert_eq!(reports.await, 1);
+    };
+    LocalSet::new().run_until(all).await;
+}
