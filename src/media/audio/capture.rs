@@ -10,7 +10,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
-use super::card_clock::Delivery;
+use super::card_clock::CardDelivery;
 use super::config::AudioConfig;
 use super::find::{ALSA, PULSE};
 use super::outlet::{EncodedFrame, Outlet};
@@ -205,7 +205,7 @@ fn stamp(source: &gst::Element, outlet: &Arc<Outlet>, run: u64, report: CaptureR
         let Some((frame_bytes, rate_hz)) = format_of(pad) else { return gst::PadProbeReturn::Ok };
         let samples = buffer.size() as u64 / frame_bytes.max(1);
         let offset = Some(buffer.offset()).filter(|offset| *offset != u64::MAX);
-        let Some(arrived) = outlet.arrived(run, Delivery { offset, samples, rate_hz }, now) else {
+        let Some(arrived) = outlet.arrived(run, CardDelivery { offset, samples, rate_hz }, now) else {
             // It hung and was given up; another one captures.
             return gst::PadProbeReturn::Drop;
         };

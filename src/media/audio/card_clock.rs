@@ -22,7 +22,7 @@ pub const FIRST_NS: u64 = 1_000_000_000;
 
 /// Samples that a card delivered.
 #[derive(Clone, Copy, Debug)]
-pub struct Delivery {
+pub struct CardDelivery {
     /// The number of the first one as the card counts them, where it does.
     pub offset: Option<u64>,
     /// How many, of one channel.
@@ -100,7 +100,7 @@ impl CardClock {
     }
 
     /// Takes note of a delivery that came at `now`.
-    pub fn arrived(&mut self, delivery: Delivery, now: Instant) -> Arrived {
+    pub fn arrived(&mut self, delivery: CardDelivery, now: Instant) -> Arrived {
         let length_ns = nanos(delivery.samples, delivery.rate_hz);
         // Its first sample cannot be younger.
         let seen = now.checked_sub(Duration::from_nanos(length_ns)).unwrap_or(now);
@@ -143,7 +143,7 @@ impl CardClock {
         Arrived { position_ns, is_gap }
     }
 
-    fn begin(&mut self, delivery: Delivery, length_ns: u64, seen: Instant) -> Arrived {
+    fn begin(&mut self, delivery: CardDelivery, length_ns: u64, seen: Instant) -> Arrived {
         let position_ns = self.end.map_or(FIRST_NS, |(position_ns, at)| {
             position_ns.saturating_add(between(at, seen).max(0).unsigned_abs())
         });

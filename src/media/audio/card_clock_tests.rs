@@ -36,7 +36,7 @@ impl Card {
         let jitter = Duration::from_micros(self.rng.random_range(0..=self.jitter_us));
         let now = self.truth(self.offset) + jitter + late;
         let arrived =
-            self.clock.arrived(Delivery { offset: Some(offset), samples: BLOCK, rate_hz: RATE }, now);
+            self.clock.arrived(CardDelivery { offset: Some(offset), samples: BLOCK, rate_hz: RATE }, now);
         let captured_at = self.clock.captured_at(arrived.position_ns).unwrap();
         (arrived, between(self.truth(offset), captured_at) as f64 / 1e6)
     }
@@ -138,11 +138,11 @@ fn a_count_that_goes_back_and_one_that_is_not_there_do_no_harm() {
     let mut last = None;
     for (block, offset) in [Some(9600), Some(0), None, None, Some(480), None].into_iter().enumerate() {
         let now = start + Duration::from_millis(10 * (block as u64 + 1));
-        let arrived = clock.arrived(Delivery { offset, samples: BLOCK, rate_hz: RATE }, now);
+        let arrived = clock.arrived(CardDelivery { offset, samples: BLOCK, rate_hz: RATE }, now);
         assert!(last.is_none_or(|last| arrived.position_ns > last), "{block}: {arrived:?}");
         last = Some(arrived.position_ns);
         assert!(clock.captured_at(arrived.position_ns).unwrap() <= now);
     }
-    let nothing = clock.arrived(Delivery { offset: None, samples: 0, rate_hz: 0 }, start);
+    let nothing = clock.arrived(CardDelivery { offset: None, samples: 0, rate_hz: 0 }, start);
     assert!(Some(nothing.position_ns) >= last);
 }

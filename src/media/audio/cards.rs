@@ -36,7 +36,7 @@ pub struct SoundCard {
 
 /// Where sound goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum SoundDirection {
     /// From a microphone.
     Capture,
     /// To a speaker.
@@ -45,10 +45,10 @@ pub enum Direction {
 
 impl SoundCard {
     /// The first of its devices that does this.
-    pub fn device(&self, direction: Direction) -> Option<&PcmDevice> {
+    pub fn device(&self, direction: SoundDirection) -> Option<&PcmDevice> {
         self.devices.iter().find(|device| match direction {
-            Direction::Capture => device.captures,
-            Direction::Play => device.plays,
+            SoundDirection::Capture => device.captures,
+            SoundDirection::Play => device.plays,
         })
     }
 }
@@ -99,14 +99,14 @@ pub struct PcmNode {
     /// The device's number.
     pub device: u32,
     /// Whether it records or plays.
-    pub direction: Direction,
+    pub direction: SoundDirection,
 }
 
 impl PcmNode {
     fn letter(&self) -> char {
         match self.direction {
-            Direction::Capture => 'c',
-            Direction::Play => 'p',
+            SoundDirection::Capture => 'c',
+            SoundDirection::Play => 'p',
         }
     }
 
@@ -161,7 +161,7 @@ pub(super) mod tests {
         assert_eq!(does(0), [(0, true, true), (1, true, true)]);
         assert_eq!((does(1), does(2)), (vec![(0, true, false)], vec![(0, false, true)]));
         assert_eq!(cards[1].devices[0].name, "USB Audio");
-        assert_eq!(cards[2].device(Direction::Capture), None);
+        assert_eq!(cards[2].device(SoundDirection::Capture), None);
     }
 
     #[test]
@@ -182,7 +182,7 @@ pub(super) mod tests {
             (owner_in("closed\n"), owner_in("owner_pid : x"), owner_in("owner_pid")),
             (None, None, None)
         );
-        let node = PcmNode { card: 1, device: 0, direction: Direction::Capture };
+        let node = PcmNode { card: 1, device: 0, direction: SoundDirection::Capture };
         assert_eq!(node.path(), Path::new("/dev/snd/pcmC1D0c"));
     }
 }

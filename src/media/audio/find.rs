@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use gstreamer as gst;
 
-use super::cards::{Direction, PcmNode, SoundCard, cards};
+use super::cards::{PcmNode, SoundCard, SoundDirection, cards};
 use super::choice::{AudioChoice, SpeakerChoice};
 use super::source::{SoundDevice, SoundSource};
 use crate::media::error::MediaError;
@@ -33,9 +33,9 @@ pub fn microphone(choice: &AudioChoice, current: Option<&SoundDevice>) -> Result
     }
     match choice {
         AudioChoice::Test => Ok(SoundDevice::test_tone()),
-        AudioChoice::Named(name) => look(Wanted::Named(name), Direction::Capture),
+        AudioChoice::Named(name) => look(Wanted::Named(name), SoundDirection::Capture),
         // Nobody asks for one that is off.
-        AudioChoice::Auto | AudioChoice::Off => look(Wanted::Auto, Direction::Capture),
+        AudioChoice::Auto | AudioChoice::Off => look(Wanted::Auto, SoundDirection::Capture),
     }
 }
 
@@ -54,14 +54,14 @@ fn is_there(device: &SoundDevice, cards: &[SoundCard]) -> bool {
 /// The configured speaker, as it is now.
 pub fn speaker(choice: &SpeakerChoice) -> Result<SoundDevice, MediaError> {
     match choice {
-        SpeakerChoice::Named(name) => look(Wanted::Named(name), Direction::Play),
-        SpeakerChoice::Auto | SpeakerChoice::Off => look(Wanted::Auto, Direction::Play),
+        SpeakerChoice::Named(name) => look(Wanted::Named(name), SoundDirection::Play),
+        SpeakerChoice::Auto | SpeakerChoice::Off => look(Wanted::Auto, SoundDirection::Play),
     }
 }
 
-fn look(wanted: Wanted<'_>, direction: Direction) -> Result<SoundDevice, MediaError> {
+fn look(wanted: Wanted<'_>, direction: SoundDirection) -> Result<SoundDevice, MediaError> {
     gst::init().map_err(|error| MediaError::Framework { reason: error.to_string() })?;
-    let element = if direction == Direction::Capture { "pulsesrc" } else { "pulsesink" };
+    let element = if direction == SoundDirection::Capture { "pulsesrc" } else { "pulsesink" };
     let has_server = has_sound_server() && gst::ElementFactory::find(element).is_some();
     choose(wanted, direction, &cards(), has_server)
 }
@@ -82,7 +82,7 @@ fn has_sound_server() -> bool {
 /// The device that is meant.
 fn choose(
     wanted: Wanted<'_>,
-    direction: Direction,
+    direction: SoundDirection,
     cards: &[SoundCard],
     has_server: bool,
 ) -> Result<SoundDevice, MediaError> {
@@ -113,7 +113,7 @@ fn is_alsa(name: &str) -> bool {
     name.contains(':') || name == "default"
 }
 
-fn of_card(card: &SoundCard, direction: Direction) -> SoundDevice {
+fn of_card(card: &SoundCard, direction: SoundDirection) -> SoundDevice {
     let number = card.device(direction).map_or(0, |device| device.number);
     SoundDevice {
         source: SoundSource::Alsa { device: format!("hw:CARD={},DEV={number}", card.id) },
@@ -127,7 +127,11 @@ fn words(card: &SoundCard) -> String {
     if card.name == card.id { card.name.clone() } else { format!("{} ({})", card.name, card.id) }
 }
 
-fn named_by_alsa(name: &str, direction: Direction, cards: &[SoundCard]) -> Result<SoundDevice, MediaError> {
+fn named_by_alsa(
+    name: &str,
+    direction: SoundDirection,
+    cards: &[SoundCard],
+) -> Result<SoundDevice, MediaError> {
     let source = SoundSource::Alsa { device: name.to_owned() };
     let Some((of, number)) = hardware(name) else {
         // ALSA's own configuration says what it is.
@@ -151,20 +155,20 @@ fn hardware(name: &str) -> Option<(&str, u32)> {
     Some((card, device.and_then(|device| device.parse().ok()).unwrap_or(0)))
 }
 
-fn no_card(direction: Direction) -> MediaError {
+fn no_card(direction: SoundDirection) -> MediaError {
     match direction {
-        Direction::Capture => MediaError::NoMicrophone,
-        Direction::Play => MediaError::NoSpeaker,
+        SoundDirection::Capture => MediaError::NoMicrophone,
+        SoundDirection::Play => MediaError::NoSpeaker,
     }
 }
 
-fn missing(name: &str, direction: Direction, cards: &[SoundCard]) -> MediaError {
+fn missing(name: &str, direction: SoundDirection, cards: &[SoundCard]) -> MediaError {
     let fitting = cards.iter().filter(|card| card.device(direction).is_some());
     let there: Vec<String> = fitting.map(words).collect();
     let there = if there.is_empty() { "none".to_owned() } else { there.join("; ") };
     let (setting, does) = match direction {
-        Direction::Capture => ("audio.device", "record"),
-        Direction::Play => ("audio.speaker", "play"),
+        SoundDirection::Capture => ("audio.device", "record"),
+        SoundDirection::Play => ("audio.speaker", "play"),
     };
     MediaError::AudioMissing { name: name.to_owned(), does, there, setting }
 }
@@ -174,7 +178,7 @@ mod tests {
     use super::*;
     use crate::media::audio::cards::tests::three;
 
-    fn found(wanted: Wanted<'_>, direction: Direction) -> String {
+    fn found(wanted: Wanted<'_>, direction: SoundDirection) -> String {
         match choose(wanted, direction, &three(), false) {
             Ok(SoundDevice { source: SoundSource::Alsa { device }, node, .. }) => {
                 let node = node.map(|node| node.path().display().to_string());
@@ -189,25 +193,28 @@ mod tests {
     fn a_card_is_found_by_name_part_id_and_alsa_s_words() {
         let usb = "hw:CARD=Device,DEV=0 /dev/snd/pcmC1D0c";
         for name in ["Device", "device", "usb", "USB Audio - Device"] {
-            assert_eq!(found(Wanted::Named(name), Direction::Capture), usb, "{name}");
+            assert_eq!(found(Wanted::Named(name), SoundDirection::Capture), usb, "{name}");
         }
         for name in ["hw:1,0", "hw:Device", "plughw:CARD=Device,DEV=0", "hw:1"] {
             let expected = format!("{name} /dev/snd/pcmC1D0c");
-            assert_eq!(found(Wanted::Named(name), Direction::Capture), expected);
+            assert_eq!(found(Wanted::Named(name), SoundDirection::Capture), expected);
         }
-        assert_eq!(found(Wanted::Named("hw:0,1,3"), Direction::Play), "hw:0,1,3 /dev/snd/pcmC0D1p");
-        assert_eq!(found(Wanted::Named("dsnoop:mic"), Direction::Capture), "dsnoop:mic ");
-        assert_eq!(found(Wanted::Named("default"), Direction::Play), "default ");
-        assert_eq!(found(Wanted::Named("hdmi"), Direction::Play), "hw:CARD=vc4hdmi,DEV=0 /dev/snd/pcmC3D0p");
-        let first = found(Wanted::Auto, Direction::Capture);
+        assert_eq!(found(Wanted::Named("hw:0,1,3"), SoundDirection::Play), "hw:0,1,3 /dev/snd/pcmC0D1p");
+        assert_eq!(found(Wanted::Named("dsnoop:mic"), SoundDirection::Capture), "dsnoop:mic ");
+        assert_eq!(found(Wanted::Named("default"), SoundDirection::Play), "default ");
+        assert_eq!(
+            found(Wanted::Named("hdmi"), SoundDirection::Play),
+            "hw:CARD=vc4hdmi,DEV=0 /dev/snd/pcmC3D0p"
+        );
+        let first = found(Wanted::Auto, SoundDirection::Capture);
         assert_eq!(first, "hw:CARD=Loopback,DEV=0 /dev/snd/pcmC0D0c");
-        let served = choose(Wanted::Auto, Direction::Capture, &three(), true).unwrap();
+        let served = choose(Wanted::Auto, SoundDirection::Capture, &three(), true).unwrap();
         assert_eq!(served.source, SoundSource::Server);
     }
 
     #[test]
     fn a_card_that_was_taken_is_kept_until_it_is_gone() {
-        let second = choose(Wanted::Named("usb"), Direction::Capture, &three(), false).unwrap();
+        let second = choose(Wanted::Named("usb"), SoundDirection::Capture, &three(), false).unwrap();
         assert!(is_there(&second, &three()));
         let mut others = three();
         others.remove(1);
@@ -219,14 +226,14 @@ mod tests {
 
     #[test]
     fn a_card_that_is_not_there_is_told_with_those_that_are() {
-        let error = found(Wanted::Named("Blue"), Direction::Capture);
+        let error = found(Wanted::Named("Blue"), SoundDirection::Capture);
         assert!(error.contains("Blue") && error.contains("Loopback; USB Audio - Device (Device)"), "{error}");
         assert!(!error.contains("hdmi") && error.contains("audio.device"), "it records nothing: {error}");
-        let error = found(Wanted::Named("hw:2,0"), Direction::Play);
+        let error = found(Wanted::Named("hw:2,0"), SoundDirection::Play);
         assert!(error.contains("Loopback; vc4-hdmi (vc4hdmi)") && error.contains("audio.speaker"), "{error}");
-        let none = choose(Wanted::Auto, Direction::Capture, &[], false).unwrap_err().to_string();
+        let none = choose(Wanted::Auto, SoundDirection::Capture, &[], false).unwrap_err().to_string();
         assert!(none.contains("no sound card"), "{none}");
-        let none = choose(Wanted::Named("x"), Direction::Play, &[], false).unwrap_err().to_string();
+        let none = choose(Wanted::Named("x"), SoundDirection::Play, &[], false).unwrap_err().to_string();
         assert!(none.contains("none"), "{none}");
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::cards_watch;
 use super::choice::AudioChoice;
 use super::config::AudioConfig;
-use super::machine::ThisMachine;
+use super::machine::SoundMachine;
 use super::microphone::{MicrophoneInputs, MicrophoneLoop};
 use super::outlet::Outlet;
 use super::speaker::{SpeakerInputs, SpeakerLoop};
@@ -61,7 +61,7 @@ impl Audio {
                 tracing::warn!(%error, "no inotify on /dev; sound cards are looked for every few seconds");
             }
             let inputs = MicrophoneInputs { demand, is_on: is_on.subscribe(), cards_changed };
-            let machine = ThisMachine::new(config);
+            let machine = SoundMachine::new(config);
             let microphone =
                 MicrophoneLoop::new(machine, Arc::clone(&outlet), status.clone(), *is_on.borrow());
             tasks.spawn("microphone", microphone.run(inputs, tasks.cancelled()));

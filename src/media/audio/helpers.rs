@@ -81,8 +81,8 @@ mod tests {
         let mut helpers = Helpers::new("held");
         let mut held = Vec::new();
         for _ in 0..MAX_HUNG {
-            let (hold, let_go) = mpsc::sync_channel::<()>(0);
-            held.push(hold);
+            let (sender, let_go) = mpsc::sync_channel::<()>(0);
+            held.push(sender);
             let hangs = helpers.open("x", Duration::ZERO, move || Ok(let_go.recv().is_err())).await;
             assert!(matches!(hangs, Err(MediaError::AudioHung { what: "being opened", .. })));
         }

@@ -28,20 +28,20 @@ pub trait CaptureMachine: Send + Sync + 'static {
 
 /// This machine.
 #[derive(Debug)]
-pub struct ThisMachine {
+pub struct SoundMachine {
     config: AudioConfig,
     /// The card whose own formats were of no use.
     converted: Arc<Mutex<Option<SoundDevice>>>,
 }
 
-impl ThisMachine {
+impl SoundMachine {
     /// As `config` wants it.
     pub fn new(config: AudioConfig) -> Self {
         Self { config, converted: Arc::default() }
     }
 }
 
-impl CaptureMachine for ThisMachine {
+impl CaptureMachine for SoundMachine {
     type Capture = CapturePipeline;
 
     fn find(&self, current: Option<&SoundDevice>) -> Result<SoundDevice, MediaError> {

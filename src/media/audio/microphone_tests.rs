@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::tasks::TaskGroup;
-use crate::media::audio::card_clock::Delivery;
+use crate::media::audio::card_clock::CardDelivery;
 use crate::media::audio::status::AudioLevel;
 use crate::media::error::MediaError;
 use crate::stream::AudioFanout;
@@ -67,7 +67,7 @@ impl CaptureMachine for Simulated {
             Ok(!card.is_dumb)
         })?;
         if gives {
-            outlet.arrived(run, Delivery { offset: None, samples: 480, rate_hz: 48_000 }, now);
+            outlet.arrived(run, CardDelivery { offset: None, samples: 480, rate_hz: 48_000 }, now);
             report(CaptureEvent::FirstSound);
         }
         Ok(Open(self.clone()))

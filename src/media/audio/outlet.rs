@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::card_clock::{Arrived, CardClock, Delivery};
+use super::card_clock::{Arrived, CardClock, CardDelivery};
 use super::packets::PacketNumbers;
 use crate::stream::{AudioFanout, AudioPacket};
 
@@ -72,7 +72,7 @@ impl Outlet {
     }
 
     /// The card of this run gave something. `None`: it is not this run's time.
-    pub fn arrived(&self, run: u64, delivery: Delivery, now: Instant) -> Option<Arrived> {
+    pub fn arrived(&self, run: u64, delivery: CardDelivery, now: Instant) -> Option<Arrived> {
         if !self.is_current(run) {
             return None;
         }
@@ -126,7 +126,7 @@ mod tests {
         let mut viewer = fanout.subscribe();
         let outlet = Outlet::new(fanout, true);
         let start = Instant::now() + Duration::from_secs(1);
-        let delivery = Delivery { offset: None, samples: 480, rate_hz: 48_000 };
+        let delivery = CardDelivery { offset: None, samples: 480, rate_hz: 48_000 };
         let frame = |position_ns| EncodedFrame {
             payload: Bytes::from_static(&[1, 2, 3]),
             position_ns,

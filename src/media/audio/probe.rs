@@ -8,7 +8,7 @@ use super::capture::{CaptureEvent, CapturePipeline, CaptureReporter};
 use super::config::AudioConfig;
 use super::find;
 use super::loudspeaker::{FailureReporter, Loudspeaker};
-use super::machine::{CaptureMachine, ThisMachine};
+use super::machine::{CaptureMachine, SoundMachine};
 use super::outlet::Outlet;
 use super::source::SoundDevice;
 use super::status::AudioLevel;
@@ -70,7 +70,7 @@ fn hung(what: &str) -> String {
 }
 
 fn microphone(config: AudioConfig) -> AudioProbe {
-    let machine = ThisMachine::new(config);
+    let machine = SoundMachine::new(config);
     let found = match machine.find(None) {
         Ok(found) => found,
         Err(error) => return AudioProbe { error: Some(error.to_string()), ..AudioProbe::default() },
@@ -89,7 +89,7 @@ fn microphone(config: AudioConfig) -> AudioProbe {
 
 type Heard = (Option<(u32, u32)>, Option<AudioLevel>);
 
-fn listen(machine: &ThisMachine, microphone: &SoundDevice) -> Result<Heard, MediaError> {
+fn listen(machine: &SoundMachine, microphone: &SoundDevice) -> Result<Heard, MediaError> {
     let (sender, events) = sync_channel(MAX_EVENTS);
     let report: CaptureReporter = Arc::new(move |event| drop(sender.try_send(event)));
     let outlet = Arc::new(Outlet::new(AudioFanout::default(), true));
