@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 
 use super::authenticator::GrantAuthenticator;
 use super::gateway::{ChannelCommand, GatewayHandle};
-use super::sound::Sound;
+use super::sound::SoundSide;
 use super::state::StateSource;
 use crate::access::grant::Right;
 use crate::access::permissions::Privilege;
@@ -33,7 +33,7 @@ pub(super) struct ChannelServer {
     events: mpsc::Receiver<ChannelEvent>,
     state: Arc<StateSource>,
     media: watch::Receiver<MediaStatus>,
-    sound: Sound,
+    sound: SoundSide,
     /// Who has the word.
     speaker: watch::Receiver<Option<Speaker>>,
     /// To what carries commands out.
@@ -57,7 +57,7 @@ impl ChannelServer {
     pub fn new(
         events: mpsc::Receiver<ChannelEvent>,
         state: &Arc<StateSource>,
-        (media, sound): (&Media, &Sound),
+        (media, sound): (&Media, &SoundSide),
         gateway: &GatewayHandle,
         authenticator: &Arc<GrantAuthenticator>,
     ) -> Self {

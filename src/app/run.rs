@@ -17,7 +17,7 @@ use super::health::{self, Condition, HealthCheck, SharedHealthCheck};
 use super::open::Opened;
 use super::persist::{Manner, Persist};
 use super::runtime_settings::RuntimeSettings;
-use super::sound::Sound;
+use super::sound::SoundSide;
 use super::state::StateSource;
 use super::web::DaemonFacts;
 use super::{adapt, address, memory_trimmer};
@@ -61,12 +61,11 @@ pub(super) fn run(
     groups: &Groups,
 ) -> Result<Running, AppError> {
     let Opened { identity, store, stamp, grants, privacy, audio_switch, runtime_settings, .. } = opened;
-    let (used_offers, used_file) = (opened.used_offers, opened.used_file);
     let persist = Persist::start(&groups.persist);
     let Bound { authenticator, broker, listener, url } = bound;
     let fanout = Fanout::default();
     let media = media(config, &fanout, privacy.is_on(), &runtime_settings, groups)?;
-    let sound = Sound::start(&config.audio, privacy.is_on(), audio_switch.is_on(), &groups.sound);
+    let sound = SoundSide::start(&config.audio, privacy.is_on(), audio_switch.is_on(), &groups.sound);
     let own = broker.as_ref().map(|broker| &broker.own);
     let connection = gateway::connect(config, url, own, identity.key(), &groups.all)?;
     let (event_tx, events) = mpsc::channel::<SessionEvent>(EVENT_QUEUE);
@@ -82,17 +81,16 @@ pub(super) fn run(
         media: media.status(),
         replies: connection.replies(),
         events: event_tx,
-        keep_used: keep_used(persist.clone(), used_file),
+        keep_used: keep_used(persist.clone(), opened.used_file),
         tasks: groups.all.clone(),
     };
-    let authorizer =
-        OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone()).with_used(used_offers);
+    let authorizer = OfferAuthorizer::new(config.access, config.device.id.clone(), grants.clone())
+        .with_used(opened.used_offers);
     let sessions = Sessions::spawn(parts, authorizer);
     let page = listener.as_ref().map(Listener::address);
-    let ended_early = groups.all.ended_early();
-    let (is_on, (told, ailment)) = (privacy.is_on(), watch::channel(None));
+    let (told, ailment) = watch::channel(None);
     let parts = (sessions.clone(), media.status(), sound.clone());
-    let state = Arc::new(StateSource::new(parts, ended_early, ailment.clone(), is_on));
+    let state = Arc::new(StateSource::new(parts, groups.all.ended_early(), ailment.clone(), privacy.is_on()));
     let parts = GatewayParts {
         sessions: sessions.clone(),
         media: media.clone(),
@@ -127,13 +125,8 @@ pub(super) fn run(
     follow_demand(config, &sessions, &media, &fanout, groups);
     let health_check = watch_over(&sessions, &media, &gateway, (factory, fanout.clone()), told, groups);
     let mut running = Running { page, broker, sessions, media, gateway, http: None, health_check };
-    running.http = listener.map(|listener| {
-        let Running { sessions, media, gateway, health_check, .. } = &running;
-        let (sessions, media, gateway) = (sessions.clone(), media.clone(), gateway.handle());
-        let facts =
-            DaemonFacts::new(sessions, (media, sound), fanout, gateway, state, Arc::clone(health_check));
-        serve(&running, config, groups, listener, authenticator, facts)
-    });
+    let facts = (sound, fanout, state);
+    running.http = listener.map(|listener| serve(&running, config, groups, listener, authenticator, facts));
     Ok(running)
 }
 
@@ -170,7 +163,7 @@ fn factory(config: &Config, fanout: &Fanout, tasks: &TaskGroup) -> Result<Factor
 }
 
 /// The factory with sound, where there is any. Rights are looked up at each offer and packet of a voice.
-fn with_sound(factory: Factory, sound: &Sound, authenticator: &Arc<GrantAuthenticator>) -> Factory {
+fn with_sound(factory: Factory, sound: &SoundSide, authenticator: &Arc<GrantAuthenticator>) -> Factory {
     if !sound.is_configured() {
         return factory;
     }
@@ -211,9 +204,12 @@ fn serve(
     groups: &Groups,
     listener: Listener,
     authenticator: Arc<GrantAuthenticator>,
-    facts: DaemonFacts,
+    (sound, fanout, state): (SoundSide, Fanout, Arc<StateSource>),
 ) -> HttpServer {
-    let Running { sessions, media, broker, .. } = running;
+    let Running { sessions, media, broker, gateway, health_check, .. } = running;
+    let seen = (media.clone(), sound);
+    let facts =
+        DaemonFacts::new(sessions.clone(), seen, fanout, gateway.handle(), state, Arc::clone(health_check));
     let services = Services {
         facts: Arc::new(facts),
         authorizer: authenticator,

@@ -30,7 +30,7 @@ impl Switches {
 
 /// The sound side, as the daemon has it. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Sound {
+pub(super) struct SoundSide {
     shared: Arc<Shared>,
 }
 
@@ -47,7 +47,7 @@ struct Shared {
     has_speaker: bool,
 }
 
-impl Sound {
+impl SoundSide {
     /// Starts it, as the switches were left. `tasks` are those of sound alone. Must be called inside a tokio runtime.
     pub fn start(config: &AudioConfig, streaming: bool, is_on: bool, tasks: &TaskGroup) -> Self {
         let (fanout, switches) = (AudioFanout::default(), Switches { streaming, audio: is_on });
@@ -182,8 +182,8 @@ mod tests {
     #[tokio::test]
     async fn both_switches_have_to_be_on_and_either_silences() {
         let tasks = TaskGroup::new();
-        let sound = Sound::start(&config(), true, false, &tasks);
-        let code = |sound: &Sound, speaker| sound.begin_talk(speaker, now()).map_err(|(code, _)| code);
+        let sound = SoundSide::start(&config(), true, false, &tasks);
+        let code = |sound: &SoundSide, speaker| sound.begin_talk(speaker, now()).map_err(|(code, _)| code);
         assert!(sound.state().is_some_and(|state| !state.is_on));
         assert_eq!(code(&sound, 1), Err("unsupported"));
         sound.set_on(true);
@@ -200,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn a_device_without_sound_says_nothing_of_it_and_takes_none() {
         let tasks = TaskGroup::new();
-        let sound = Sound::start(&AudioConfig::default(), true, true, &tasks);
+        let sound = SoundSide::start(&AudioConfig::default(), true, true, &tasks);
         assert!(sound.state().is_none() && !sound.is_configured());
         let refused = sound.begin_talk(1, now());
         assert!(matches!(refused, Err(("unsupported", words)) if words.contains("[audio] speaker")));
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn what_ends_of_it_is_said_and_ends_nothing_else() {
         let (all, tasks) = (TaskGroup::new(), TaskGroup::new());
-        let sound = Sound::start(&config(), true, true, &tasks);
+        let sound = SoundSide::start(&config(), true, true, &tasks);
         let mut ended = tasks.ended_early();
         tasks.spawn("card", async {});
         ended.wait_for(Option::is_some).await.unwrap();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::ailment::Ailment;
-use super::sound::Sound;
+use super::sound::SoundSide;
 use crate::base::stats::{System, SystemFigures};
 use crate::base::tasks::EndedEarly;
 use crate::base::text;
@@ -26,7 +26,7 @@ const FIGURES_FRESH: Duration = Duration::from_millis(500);
 pub(super) struct StateSource {
     sessions: Sessions,
     media: watch::Receiver<MediaStatus>,
-    sound: Sound,
+    sound: SoundSide,
     /// A task of the daemon that ended although nobody had told it to.
     ended_early: watch::Receiver<Option<EndedEarly>>,
     /// What was found not to be well when it was last looked at.
@@ -50,7 +50,7 @@ struct Maker {
 impl StateSource {
     /// `streaming` is the privacy switch as it was left.
     pub fn new(
-        (sessions, media, sound): (Sessions, watch::Receiver<MediaStatus>, Sound),
+        (sessions, media, sound): (Sessions, watch::Receiver<MediaStatus>, SoundSide),
         ended_early: watch::Receiver<Option<EndedEarly>>,
         ailment: watch::Receiver<Option<Ailment>>,
         streaming: bool,

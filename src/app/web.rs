@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::gateway::{GatewayHandle, Presence};
 use super::health::SharedHealthCheck;
-use super::sound::Sound;
+use super::sound::SoundSide;
 use super::state::StateSource;
 use crate::base::clock;
 use crate::base::console;
@@ -26,7 +26,7 @@ use crate::stream::{Fanout, Rendition};
 pub(super) struct DaemonFacts {
     sessions: Sessions,
     media: Media,
-    sound: Sound,
+    sound: SoundSide,
     fanout: Fanout,
     gateway: GatewayHandle,
     started: SystemTime,
@@ -37,7 +37,7 @@ pub(super) struct DaemonFacts {
 impl DaemonFacts {
     pub fn new(
         sessions: Sessions,
-        (media, sound): (Media, Sound),
+        (media, sound): (Media, SoundSide),
         fanout: Fanout,
         gateway: GatewayHandle,
         state: Arc<StateSource>,

@@ -7,7 +7,7 @@ use crate::app::audio_switch::AudioSwitch;
 use crate::app::persist::{Persist, Saving};
 use crate::app::privacy::PrivacySwitch;
 use crate::app::runtime_settings::RuntimeSettings;
-use crate::app::sound::Sound;
+use crate::app::sound::SoundSide;
 use crate::base::clock::now;
 use crate::media::Media;
 use crate::sessions::Sessions;
@@ -22,7 +22,7 @@ pub(super) struct Controlled {
     pub fanout: Fanout,
     pub privacy: PrivacySwitch,
     pub audio_switch: AudioSwitch,
-    pub sound: Sound,
+    pub sound: SoundSide,
     pub runtime_settings: RuntimeSettings,
     /// Keeps what is set.
     pub persist: Persist,

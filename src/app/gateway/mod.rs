@@ -20,7 +20,7 @@ use super::audio_switch::AudioSwitch;
 use super::persist::Persist;
 use super::privacy::PrivacySwitch;
 use super::runtime_settings::RuntimeSettings;
-use super::sound::Sound;
+use super::sound::SoundSide;
 use super::state::StateSource;
 use crate::access::offer_authorizer::AccessMode;
 use crate::access::proof::PublicKey;
@@ -62,7 +62,7 @@ pub(super) struct GatewayParts {
     pub state: Arc<StateSource>,
     pub privacy: PrivacySwitch,
     pub audio_switch: AudioSwitch,
-    pub sound: Sound,
+    pub sound: SoundSide,
     pub runtime_settings: RuntimeSettings,
     /// Keeps what is set.
     pub persist: Persist,

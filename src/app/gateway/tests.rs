@@ -7,7 +7,7 @@ use super::*;
 use crate::access::identity::Identity;
 use crate::access::offer_authorizer::{AccessMode, OfferAuthorizer};
 use crate::config::Flavour;
-use crate::media::{CameraState, MediaStatus};
+use crate::media::{AudioStatus, CameraState, MediaStatus};
 use crate::peer::{EndReason, Factory, Signer};
 use crate::sessions::SessionParts;
 use crate::sessions::table::SessionKey;
@@ -88,7 +88,7 @@ fn world() -> World {
     });
     let ended_early = tasks.ended_early();
     let ailment = watch::Sender::new(None).subscribe();
-    let sound = Sound::start(&config.audio, true, true, &tasks);
+    let sound = SoundSide::start(&config.audio, true, true, &tasks);
     let seen = (sessions.clone(), watched.clone(), sound.clone());
     let state = Arc::new(StateSource::new(seen, ended_early, ailment.clone(), true));
     let (client, mqtt_events) = mpsc::channel(16);
@@ -100,7 +100,7 @@ fn world() -> World {
         fanout,
         privacy: PrivacySwitch::load(dir.path()),
         audio_switch: AudioSwitch::load(dir.path()),
-        sound: sound.clone(),
+        sound,
         runtime_settings: RuntimeSettings::load(dir.path()),
         persist: Persist::start(&tasks),
         fps: None,
@@ -121,7 +121,8 @@ fn world() -> World {
             requests: queue,
             channel_commands: mpsc::channel(1).1,
             media: watched,
-            sound: sound.changes(),
+            // The card is another thread's: what it finds would be news at any time.
+            sound: watch::channel(AudioStatus::default()).1,
             ended_early: tasks.ended_early(),
             ailment,
         },

@@ -10,6 +10,7 @@ mod encoder;
 mod first_frame;
 mod network;
 mod report;
+mod sound;
 
 use std::path::Path;
 
@@ -100,6 +101,9 @@ async fn examine(config: &Config, source: &Source, report: &mut DoctorReport) {
         report.add(privacy(config));
     }
     let (delivers, daemon_has_it) = capture_side(&config.media, may_capture, report).await;
+    let audio = config.audio.clone();
+    let heard = blocking(move || sound::check(&audio, may_capture, daemon_has_it)).await;
+    report.extend(heard.into_iter().flatten());
     let broker = broker::check(config).await;
     report.extend(broker.findings);
     report.extend(network::ice(&config.ice).await);
