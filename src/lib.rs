@@ -15,9 +15,9 @@
 //! |---|---|
 //! | [`base`] | what every floor may use: tasks that are watched over, files that survive a power cut, limits, bit rates, clock, log, figures of the process |
 //! | [`signaling`] | the wire contract: topics, messages, the MQTT connection |
-//! | [`stream`] | the encoded picture on its way: one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera |
+//! | [`stream`] | the encoded picture on its way: one publisher of one or two renditions, N subscriptions: bounded, never blocks the camera; beside it the sound, and who may speak |
 //! | [`access`] | who may watch, and proof of who answers |
-//! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life |
+//! | [`media`] | camera to H.264: which camera and mode, which encoder, the pipeline and its life; microphone to Opus, and voices to the speaker |
 //! | `adaptation` | what N viewers' paths carry, turned into a bit rate for each rendition and a rendition for each viewer |
 //! | [`config`] | the documented configuration, one file for each section, parsed into checked types before anything opens |
 //! | [`peer`] | one viewer's peer connection, and the one thread that all of them live on |
@@ -43,6 +43,18 @@
 //!    and add parity (`peer::rtp::fec`); `peer::net` sends the batch, a picture a system call.
 //! 5. RTCP comes back through `peer::net::udp_port` to `peer::bwe::feedback`; `peer::bwe::estimator` says what the path carries, and
 //!    `app::adapt` asks `adaptation` a few times a second what the encoders and viewers are to get.
+//!
+//! # One sound, from the microphone to the socket, and back
+//!
+//! 1. `media::audio::microphone` runs while somebody listens: a card, or the test tone, to Opus, ten milliseconds a packet.
+//!    `media::audio::packets` gives each its place in RTP's 48 kHz and the moment of its capture, on the pictures' clock.
+//! 2. [`stream::AudioFanout`] gives it to every viewer whose offer has sound; of the others none has a subscription, or wakes.
+//! 3. `peer::driver::send_task` takes it before any picture. `peer::send::audio_sender` and `peer::rtp::audio_stream` make one packet of it,
+//!    with numbers of its own and a place in the path's count; it is neither paced, kept, nor protected by parity. What it takes of the
+//!    path, `peer::bwe::estimator` leaves out of what is for pictures. Both streams' sender reports go by one clock.
+//! 4. A viewer's voice comes in through `peer::send::media_sender`: `peer::send::voice_receiver` asks for the right, counts and bounds, and
+//!    `peer::rtp::srtp` opens what is left. [`stream::Talk`] lets one speak at a time; `media::audio` plays it.
+//! 5. `peer::connect::audio` says what of an offer's sound is taken. The WebRTC library is told of none of it.
 //!
 //! # One offer, to its answer
 //!

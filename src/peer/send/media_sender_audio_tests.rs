@@ -206,6 +206,9 @@ async fn a_voice_is_taken_as_negotiated_and_no_other_way() {
         may.store(false, Ordering::Relaxed);
         viewer.speak_at(now, &voice(OPUS, 9, 8, 40));
         assert_eq!(counts(&live).0, 2);
+        assert_eq!(talk.speaker(now), None, "and who has lost it does not keep the word");
+        may.store(true, Ordering::Relaxed);
+        viewer.speak_at(now, &voice(OPUS, 9, 9, 40));
         assert_eq!(talk.speaker(now), Some(5));
         drop(viewer);
         assert_eq!(talk.speaker(now), None, "who has gone does not keep the word");
@@ -229,10 +232,15 @@ async fn a_flood_of_voice_is_cut_off_and_costs_no_memory_by_its_sources() {
         assert!((250..=310).contains(&taken), "{taken}");
         assert_eq!(taken + discarded, 10_000);
         let later = start + Duration::from_mins(1);
+        viewer.speak_at(later, &voice(OPUS, 9, 10_000, 40));
+        viewer.speak_at(later, &voice(OPUS, 99, 1, 40));
+        assert_eq!(counts(&live).0 - taken, 1, "one source at a time");
         for ssrc in 100..200 {
-            viewer.speak_at(later + Duration::from_millis(u64::from(ssrc) * 10), &voice(OPUS, ssrc, 1, 40));
+            viewer.speak_at(later + Duration::from_secs(ssrc.into()), &voice(OPUS, ssrc, 1, 40));
         }
-        assert_eq!(counts(&live).0 - taken, 15, "so many sources and no more");
+        assert_eq!(counts(&live).0 - taken, 1 + 7, "so many sources and no more");
+        viewer.speak_at(later + Duration::from_secs(300), &voice(OPUS, 9, 10_001, 40));
+        assert_eq!(counts(&live).0 - taken, 1 + 7 + 1, "those that are known go on");
     };
     LocalSet::new().run_until(test).await;
 }

@@ -1,4 +1,4 @@
-//! Sound both ways, as it arrives at a viewer and as a viewer may send it.
+//! What sound takes of a path, and what a viewer may not send as its voice.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,44 +30,6 @@ impl Viewer {
             AudioRtpPacket { payload: payload.into(), timestamp: 48_000, marker: true, capture_time: None };
         self.media.send_audio(&mut self.net, now, &packet, now)
     }
-}
-
-#[tokio::test]
-async fn sound_has_numbers_of_its_own_and_shares_those_of_congestion_control() {
-    let all = async {
-        let mut viewer = Viewer::new(true).await.hearing();
-        let now = Instant::now();
-        viewer.send(now, &[100]);
-        assert_eq!(viewer.sound(now, b"opus"), Some(4));
-        let (picture, sound) = (viewer.packet().await, viewer.packet().await);
-        assert_eq!((sound.header.ssrc, sound.header.payload_type), (SOUND_SSRC, OPUS));
-        assert_eq!((sound.header.timestamp, sound.header.marker), (48_000, true));
-        assert_eq!(sound.payload[..], *b"opus");
-        assert_eq!(transport_cc(&sound), transport_cc(&picture).wrapping_add(1));
-        // The first packet brings the report that ties its clock to the picture's.
-        let report = viewer.datagram().await;
-        let mut report = viewer.opening.decrypt_rtcp(&report).unwrap().freeze();
-        let packets = rtcp::packet::unmarshal(&mut report).unwrap();
-        let report = packets[0].as_any().downcast_ref::<SenderReport>().unwrap();
-        assert_eq!((report.ssrc, report.rtp_time, report.packet_count), (SOUND_SSRC, 48_000, 1));
-        // It is never sent again, whoever asks.
-        let nacks = nack_pairs_from_sequence_numbers(&[sound.header.sequence_number]);
-        viewer.report(&TransportLayerNack { sender_ssrc: 1, media_ssrc: SOUND_SSRC, nacks });
-        assert_eq!(viewer.besides(), 0);
-        viewer.sound(now, b"next");
-        let next = viewer.packet().await;
-        assert_eq!(next.payload[..], *b"next", "one report a second");
-        assert_eq!(next.header.sequence_number, sound.header.sequence_number.wrapping_add(1));
-        // Held, and taken up again: the numbers go on, because one number must never protect two things.
-        viewer.media.set_audio(None, None);
-        assert_eq!(viewer.sound(now, b"held"), None);
-        let mut viewer = viewer.hearing();
-        viewer.sound(now, b"again");
-        let again = viewer.packet().await;
-        assert_eq!(again.payload[..], *b"again");
-        assert_eq!(again.header.sequence_number, next.header.sequence_number.wrapping_add(1));
-    };
-    LocalSet::new().run_until(all).await;
 }
 
 #[tokio::test]
@@ -156,28 +118,6 @@ impl Speaking {
         let sound = &self.live.sound;
         (sound.voice_packets.load(Ordering::Relaxed), sound.voice_discarded.load(Ordering::Relaxed))
     }
-}
-
-#[tokio::test]
-async fn a_voice_goes_to_the_loudspeaker_and_its_reception_is_reported() {
-    let all = async {
-        let mut speaking = Speaking::new().await;
-        let now = Instant::now();
-        speaking.say(now, b"one");
-        speaking.say(now + Duration::from_millis(20), b"two");
-        let spoken = [speaking.voices.try_recv().unwrap(), speaking.voices.try_recv().unwrap()];
-        assert_eq!(spoken.each_ref().map(|packet| &packet.payload[..]), [b"one", b"two"]);
-        assert_eq!(spoken.each_ref().map(|packet| packet.sequence_number), [65_000, 65_001]);
-        assert_eq!((spoken[0].speaker, speaking.talk.speaker(now), speaking.counts()), (7, Some(7), (2, 0)));
-        let report = speaking.viewer.datagram().await;
-        let mut report = speaking.viewer.opening.decrypt_rtcp(&report).unwrap().freeze();
-        let packets = rtcp::packet::unmarshal(&mut report).unwrap();
-        let report = packets[0].as_any().downcast_ref::<ReceiverReport>().unwrap();
-        assert_eq!((report.reports[0].ssrc, report.reports[0].fraction_lost), (VOICE_SSRC, 0));
-        drop(speaking.viewer.media);
-        assert_eq!(speaking.talk.speaker(now), None, "the word is free again");
-    };
-    LocalSet::new().run_until(all).await;
 }
 
 #[tokio::test]
