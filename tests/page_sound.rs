@@ -4,7 +4,7 @@
 mod bar_page;
 mod support;
 
-use bar_page::World;
+use bar_page::{World, with_sound};
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use serde_json::{Value, json};
 use support::browser::Browser;
@@ -29,11 +29,6 @@ const LISTEN: &str = "
         return spectrum[strongest] > -60 ? strongest * context.sampleRate / analyser.fftSize : 0;
     };
     return 0;";
-
-/// A device that hears the test tone, and plays to nobody: ALSA's `null` takes everything.
-fn with_sound(settings: Settings) -> Settings {
-    settings.text("audio.device", "test").text("audio.speaker", "null")
-}
 
 /// Holds a key, or lets it go. An ended sequence of actions lets nothing go.
 async fn key(browser: &Browser, action: KeyAction) {

@@ -31,6 +31,11 @@ const BEFORE: &str = "
     window.shown = (selector) => { const at = inBar(selector); return at !== null && at.getClientRects().length > 0; };
     window.focusIn = () => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement; return at; };";
 
+/// A device that hears the test tone, and plays to nobody: ALSA's `null` takes everything.
+pub fn with_sound(settings: Settings) -> Settings {
+    settings.text("audio.device", "test").text("audio.speaker", "null")
+}
+
 pub struct World {
     pub browser: Browser,
     pub daemon: Daemon,
