@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use bar_page::World;
+use bar_page::{World, with_sound};
 use serde_json::json;
 
 const SIZES: [(&str, u32, u32); 3] = [("phone", 360, 740), ("low", 1000, 420), ("wall", 2560, 1440)];
@@ -34,8 +34,10 @@ async fn nobody_is_kept_out_by_how_the_page_is_made() {
         eprintln!("SKIPPED: there is no axe-core in viewer/node_modules; `make viewer` installs it");
         return;
     };
-    let Some(world) = World::with("view,control,snapshot").await else { return };
-    world.until("shown('[data-name=settings]')").await;
+    let Some(world) = World::of("view,control,snapshot,talk", with_sound, &[]).await else { return };
+    world.until("shown('[data-name=settings]') && shown('[data-name=talk]')").await;
+    world.keys("m").await;
+    world.until("shown('.ui-volume')").await;
     world.browser.run(&format!("{axe}; window.axe = axe; return 0")).await;
     for language in ["en", "de"] {
         let speak = format!(

@@ -24,33 +24,53 @@ const BEFORE: &str = "
         if (ms === 3000) { window.idle.push(act); window.idle = window.idle.slice(-8); return original(() => {}, ms); }
         return original(act, ms, ...more);
     };
+    const Peer = window.RTCPeerConnection;
+    window.peers = [];
+    window.RTCPeerConnection = class extends Peer { constructor(...all) { super(...all); window.peers.push(this); } };
     window.inBar = (selector) => document.querySelector('porthole-camera').shadowRoot.querySelector('.ui ' + selector);
     window.shown = (selector) => { const at = inBar(selector); return at !== null && at.getClientRects().length > 0; };
     window.focusIn = () => { let at = document.activeElement; while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement; return at; };";
+
+/// A device that hears the test tone, and plays to nobody: ALSA's `null` takes everything.
+pub fn with_sound(settings: Settings) -> Settings {
+    settings.text("audio.device", "test").text("audio.speaker", "null")
+}
 
 pub struct World {
     pub browser: Browser,
     pub daemon: Daemon,
     pub dashboard: Dashboard,
+    /// By which the page was opened.
+    pub link: String,
     _broker: Mosquitto,
 }
 
 impl World {
     /// A live picture, seen with a grant of these rights.
     pub async fn with(rights: &str) -> Option<Self> {
+        Self::of(rights, |settings| settings, &[]).await
+    }
+
+    /// The same of a device with these settings, in a browser with further arguments.
+    pub async fn of(
+        rights: &str,
+        settings: impl FnOnce(Settings) -> Settings,
+        further: &[&str],
+    ) -> Option<Self> {
         let broker = Mosquitto::start_with(&Options { websocket: true, ..Options::default() })?;
-        let browser = Browser::start().await?;
+        let browser = Browser::start_with(further).await?;
         browser.before_each_page(BEFORE).await;
-        let daemon = Daemon::run(Settings::new(&broker.url()).text("access.mode", "grants"));
+        let daemon = Daemon::run(settings(Settings::new(&broker.url()).text("access.mode", "grants")));
         let mut dashboard = Dashboard::connect(broker.port()).await;
         dashboard.state("a daemon", |_| true).await;
         let mut link = invited::grant(&daemon, "guest", &["--rights", rights]).await;
         link.page = daemon.page().await;
         link.broker = Some(broker.ws_url());
-        browser.open(&link.to_string()).await;
+        let link = link.to_string();
+        browser.open(&link).await;
         browser.phase("live").await;
         browser.frames_advance(5).await;
-        Some(Self { browser, daemon, dashboard, _broker: broker })
+        Some(Self { browser, daemon, dashboard, link, _broker: broker })
     }
 
     /// Waits until this expression is true, and gives it.
