@@ -19,6 +19,15 @@ pub fn offer_of(origin: u64) -> String {
     format!("{before}o=- {origin} {after}")
 }
 
+/// The same offer of a browser that plays only the constrained baseline profile, as a Firefox does.
+pub fn baseline_offer() -> String {
+    let other = |line: &str| match line.split_once("profile-level-id=") {
+        Some((before, _)) => format!("{before}profile-level-id=42e01f\r\n"),
+        None => format!("{line}\r\n"),
+    };
+    OFFER.lines().map(other).collect()
+}
+
 /// A viewer's half of the signalling.
 pub struct Viewer {
     pub id: String,

@@ -111,6 +111,8 @@ pub struct ModeChoice {
 impl std::fmt::Display for ModeChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}x{}", self.format, self.width, self.height)?;
-        self.rate.map_or(Ok(()), |rate| write!(f, "@{:.4}", rate.fps()))
+        let Some(rate) = self.rate else { return Ok(()) };
+        let fps = format!("{:.4}", rate.fps());
+        write!(f, "@{}", fps.trim_end_matches('0').trim_end_matches('.'))
     }
 }

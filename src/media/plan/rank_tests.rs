@@ -109,7 +109,7 @@ fn the_mode_that_needs_least_work_is_chosen() {
                 ..mode("UYVY", 720, 480, &[])
             }],
             silent(640, 480, 30),
-            "UYVY 720x480@29.9700",
+            "UYVY 720x480@29.97",
         ),
         ("unknown rates", vec![mode("YUYV", 640, 480, &[])], silent(640, 480, 30), "YUYV 640x480"),
         ("odd sizes", vec![mode("YUYV", 641, 481, &[30])], silent(640, 480, 30), "none"),
@@ -117,11 +117,6 @@ fn the_mode_that_needs_least_work_is_chosen() {
         ("nothing", vec![], silent(640, 480, 30), "none"),
     ];
     for (name, modes, wish, expected) in cases {
-        let expected = if expected.ends_with("29.9700") || !expected.contains('@') {
-            expected.to_owned()
-        } else {
-            format!("{expected}.0000")
-        };
         assert_eq!(best(&modes, &wish), expected, "{name}");
     }
 }
@@ -129,7 +124,7 @@ fn the_mode_that_needs_least_work_is_chosen() {
 #[test]
 fn a_configured_format_is_kept_to() {
     let only = |format: &str| Wish { format: format.parse().unwrap(), ..silent(1280, 720, 30) };
-    assert_eq!(best(&h264_webcam(), &only("mjpeg")), "MJPG 1280x720@30.0000");
+    assert_eq!(best(&h264_webcam(), &only("mjpeg")), "MJPG 1280x720@30");
     assert!(best(&h264_webcam(), &only("raw")).starts_with("YUYV"));
     assert_eq!(best(&webcam(), &only("h264")), "none");
     assert!(best(&[mode("JPEG", 640, 480, &[30])], &only("mjpeg")).starts_with("JPEG"));
@@ -139,7 +134,7 @@ fn a_configured_format_is_kept_to() {
 fn the_next_best_mode_follows_when_pass_through_does_not_fit() {
     let ranked = rank(&h264_webcam(), &silent(1280, 720, 30));
     let next = ranked.iter().find(|choice| choice.handling != Handling::PassThrough).unwrap();
-    assert_eq!(next.to_string(), "MJPG 1280x720@30.0000");
+    assert_eq!(next.to_string(), "MJPG 1280x720@30");
 }
 
 #[test]
