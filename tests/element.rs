@@ -2,49 +2,12 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use support::browser::Browser;
 use support::certificates::Certificates;
 use support::daemon::{DEVICE, Daemon, Settings};
-use support::element_page::{add, assert_live, assert_open, element_page, prepare, until};
+use support::element_page::{World, add, assert_live, assert_open, element_page, prepare, until};
 use support::invited;
-use support::mosquitto::{Mosquitto, Options};
-use support::viewer::Dashboard;
-
-/// A device on a broker that browsers reach.
-struct World {
-    broker: Mosquitto,
-    daemon: Daemon,
-    dashboard: Dashboard,
-}
-
-impl World {
-    async fn new() -> Option<Self> {
-        let broker = Mosquitto::start_with(&Options { websocket: true, ..Options::default() })?;
-        let daemon = Daemon::run(Settings::new(&broker.url()));
-        let mut dashboard = Dashboard::connect(broker.port()).await;
-        dashboard.availability("online").await;
-        Some(Self { broker, daemon, dashboard })
-    }
-
-    async fn page(&self) -> Option<Browser> {
-        element_page(&self.daemon.page().await).await
-    }
-
-    /// Where the device is, as attributes.
-    fn place(&self) -> Value {
-        json!({ "broker": self.broker.ws_url(), "device": DEVICE })
-    }
-
-    /// The page's connections that the broker has seen.
-    fn connections(&self) -> usize {
-        self.broker
-            .log()
-            .lines()
-            .filter(|line| line.contains("New client connected") && line.contains(" as web-"))
-            .count()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_cameras_share_one_connection_and_leave_nothing_behind() {
@@ -274,93 +237,5 @@ async fn a_page_over_https_shows_it_in_the_same_way() {
     assert_live(&browser).await;
     assert_open(&browser, 1, 0).await;
     daemon.assert_unharmed();
-    browser.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_that_the_docs_print_shows_the_picture() {
-    let Some(world) = World::new().await else { return };
-    let Some(browser) = Browser::start().await else { return };
-    let block = |kind: &str| {
-        let text = include_str!("../docs/embedding.md");
-        text.split_once(&format!("```{kind}\n"))
-            .and_then(|(_, rest)| rest.split_once("```"))
-            .expect("a block")
-            .0
-    };
-    let site = world.daemon.page().await;
-    let link = format!("{site}#broker={}&amp;device={DEVICE}", world.broker.ws_url());
-    let page = block("html").replace("http://CAMERA:8080/", &site).replace("LINK", &link);
-    browser.open(&support::browser::site_of(format!("{page}<style>{}</style>", block("css"))).await).await;
-    browser
-        .run(
-            "window.camera = document.querySelector('porthole-camera');
-             window.porthole = { state: () => camera.state ?? {}, stats: () => camera.stats() }; return 0",
-        )
-        .await;
-    browser.phase("live").await;
-    browser.frames_advance(10).await;
-    let looks = "const part = (name) => getComputedStyle(camera.shadowRoot.querySelector(name));
-                 return [part('video').objectFit, part('header').display, camera.shadowRoot.querySelector('[part=controls]') !== null]";
-    assert_eq!(browser.run(looks).await, json!(["cover", "none", true]));
-    browser.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn home_assistants_card_is_the_element_and_speaks_its_users_language() {
-    let Some(mut world) = World::new().await else { return };
-    let site = world.daemon.page().await;
-    let Some(browser) = element_page(&site).await else { return };
-    let link = json!(format!("{site}#broker={}&device={DEVICE}", world.broker.ws_url()));
-    // As Home Assistant does it: the module, the list of cards, a card by its type, the house, its settings, its place.
-    let make = format!(
-        "window.customCards = [{{ type: 'another' }}];
-         await import({}); await import({});
-         window.card = document.createElement(customCards[1].type);
-         card.hass = {{ language: 'de', locale: {{ language: 'de' }}, states: {{}} }};
-         card.setConfig({{ ...customElements.get('porthole-card').getStubConfig(), type: 'custom:porthole-card' }});
-         document.body.append(card);
-         return [customCards.length, customCards[1].name, card.shadowRoot.textContent]",
-        json!(format!("{site}porthole-card.js")),
-        json!(format!("{site}porthole-card.js?again")),
-    );
-    let made = browser.run_async(&make).await;
-    assert_eq!((&made[0], &made[1]), (&json!(2), &json!("Porthole camera")));
-    assert!(
-        made[2].as_str().is_some_and(|words| words.starts_with("Hier ist noch keine Kamera genannt.")),
-        "{made}"
-    );
-    let refused = "try { card.setConfig({ link: 'x', fit: '<b>' }); return null } catch (error) { return error.message }";
-    assert_eq!(browser.run(refused).await, json!("„fit“ ist „<b>“ und muss „contain“ oder „cover“ sein."));
-
-    let configure = |more: &str| {
-        format!(
-            "card.setConfig({{ link: {link}, controls: true{more} }}); window.camera = card.shadowRoot.querySelector('porthole-camera'); return camera.state.attempt"
-        )
-    };
-    browser.run(&configure("")).await;
-    assert_live(&browser).await;
-    let looks = "const { width, height } = camera.getBoundingClientRect();
-                 return [camera.lang, camera.controls, Math.round(width / height * 100), getComputedStyle(camera.video).objectFit]";
-    assert_eq!(browser.run(looks).await, json!(["de", true, 178, "contain"]));
-    // Another look and another house are no other call, and what is configured is text.
-    let before = browser.run("return camera.state.session").await;
-    browser.run(&configure(", aspect_ratio: '4:3', fit: 'cover'")).await;
-    browser.run("card.hass = { language: 'en' }; card.hass = undefined; return 0").await;
-    browser.frames_advance(10).await;
-    assert_eq!(browser.run(looks).await, json!(["en", true, 133, "cover"]));
-    assert_eq!(browser.run("return [camera.state.session, card.getCardSize()]").await, json!([before, 8]));
-    browser.run(&configure(", name: '<img src=x onerror=\"window.run = 1\">'")).await;
-    assert_live(&browser).await;
-    assert_eq!(
-        browser.run("return [camera.shadowRoot.querySelector('img'), window.run ?? null]").await,
-        json!([null, null])
-    );
-    // Its rows are fewer than the picture is high.
-    browser.run("const box = document.createElement('div'); box.style.height = '120px'; box.append(card); document.body.append(box); return 0").await;
-    assert_eq!(browser.run("return camera.getBoundingClientRect().height").await, 120);
-    browser.run("card.setConfig({}); return 0").await;
-    world.dashboard.viewers(0).await;
-    assert_open(&browser, 0, 0).await;
     browser.close().await;
 }

@@ -6,6 +6,46 @@ use serde_json::{Value, json};
 
 use super::PATIENCE;
 use super::browser::{Browser, elsewhere};
+use super::daemon::{DEVICE, Daemon, Settings};
+use super::mosquitto::{Mosquitto, Options};
+use super::viewer::Dashboard;
+
+/// A device on a broker that browsers reach.
+pub struct World {
+    pub broker: Mosquitto,
+    pub daemon: Daemon,
+    pub dashboard: Dashboard,
+}
+
+impl World {
+    /// `None` without a broker to test with.
+    pub async fn new() -> Option<Self> {
+        let broker = Mosquitto::start_with(&Options { websocket: true, ..Options::default() })?;
+        let daemon = Daemon::run(Settings::new(&broker.url()));
+        let mut dashboard = Dashboard::connect(broker.port()).await;
+        dashboard.availability("online").await;
+        Some(Self { broker, daemon, dashboard })
+    }
+
+    /// A page elsewhere that has imported the element.
+    pub async fn page(&self) -> Option<Browser> {
+        element_page(&self.daemon.page().await).await
+    }
+
+    /// Where the device is, as attributes.
+    pub fn place(&self) -> Value {
+        json!({ "broker": self.broker.ws_url(), "device": DEVICE })
+    }
+
+    /// The page's connections that the broker has seen.
+    pub fn connections(&self) -> usize {
+        self.broker
+            .log()
+            .lines()
+            .filter(|line| line.contains("New client connected") && line.contains(" as web-"))
+            .count()
+    }
+}
 
 /// Counts connections, and makes elements.
 const PREPARE: &str = "
