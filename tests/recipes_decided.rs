@@ -134,6 +134,11 @@ const BLOCKS: &[Row] = &[
         Runs("home_assistant_shows_the_camera_live_until_its_grant_is_revoked"),
     ),
     (
+        "docs/dashboards/home-assistant.md",
+        "type: custom:porthole-card",
+        Runs("home_assistant_shows_the_camera_live_until_its_grant_is_revoked"),
+    ),
+    (
         "docs/dashboards/prometheus.md",
         "scrape_configs:",
         NotHere("Prometheus itself is not run here, its promtool is"),
@@ -144,9 +149,10 @@ const BLOCKS: &[Row] = &[
     ("docs/embedding.md", "porthole-camera {", Runs("the_page_that_the_docs_print_shows_the_picture")),
     (
         "docs/embedding.md",
-        "<iframe",
-        NotHere("Grafana itself is not run here; the page may be framed: tests/http.rs"),
+        "<script type=\"module\"",
+        Runs("what_the_docs_give_to_grafanas_text_panel_shows_the_picture_under_its_rules"),
     ),
+    ("docs/embedding.md", "<iframe", NotHere("the page may be framed: tests/http.rs")),
     ("docs/install.md", "[Service]", NotHere(SYSTEM)),
     ("docs/links.md", "http://CAMERA:8080/", Shown),
     ("docs/links.md", "porthole-offer-v1", Shown),
