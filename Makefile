@@ -144,6 +144,12 @@ test: test-packages test-deb peers ## installs what is missing, runs every test
 # cargo test shows what passing tests said, for the sake of those that were skipped; nobody wants to read it.
 HIDE_SUCCESSES := /^successes:$$/,/^test result:\|^failures:/{/^test result:\|^failures:/!d}
 
+# What takes minutes of an emulated machine each, and is not worth them at each change. TESTS names one.
+TESTS ?= lab_board_faults lab_webcam_faults lab_repository
+.PHONY: test-long
+test-long: test-packages test-deb ## the longest tests of the lab, which `make test` leaves out
+	cargo nextest run --locked --no-fail-fast --run-ignored only $(addprefix --test ,$(TESTS))
+
 # One sum over what node --test, tests/homeassistant/run.sh, nextest (junit) and cargo test wrote. A test that could not run here says
 # SKIPPED: and passes; it is counted as skipped and its reason repeated.
 define COUNT_TESTS

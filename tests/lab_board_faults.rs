@@ -39,6 +39,7 @@ const WHILE_IT_RUNS: [Fault; 4] = [
 ];
 
 #[test]
+#[ignore = "minutes of an emulated machine: `make test-long` runs it"]
 fn each_fault_of_the_boards_encoder_ends_in_another_one_while_viewers_stay() {
     if !in_namespace("each_fault_of_the_boards_encoder_ends_in_another_one_while_viewers_stay") {
         return;

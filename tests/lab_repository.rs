@@ -98,6 +98,7 @@ runcmd:
 ";
 
 #[test]
+#[ignore = "minutes of an emulated machine: `make test-long` runs it"]
 fn a_board_installs_itself_by_cloud_init_and_upgrades_by_apt() {
     if !in_namespace("a_board_installs_itself_by_cloud_init_and_upgrades_by_apt") {
         return;

@@ -14,6 +14,7 @@ use support::webcam::{self, tell};
 const MOST_CLOCK_ERROR: Duration = Duration::from_mins(1);
 
 #[test]
+#[ignore = "minutes of an emulated machine: `make test-long` runs it"]
 fn whoever_watches_a_faulty_webcam_stays_connected() {
     if !in_namespace("whoever_watches_a_faulty_webcam_stays_connected") {
         return;

@@ -56,11 +56,11 @@ async fn home_assistants_card_is_the_element_and_speaks_its_users_language() {
         json!(format!("{site}porthole-card.js")),
         json!(format!("{site}porthole-card.js?again")),
     );
-    let made = browser.run_async(&make).await;
-    assert_eq!((&made[0], &made[1]), (&json!(2), &json!("Porthole camera")));
+    let shown = browser.run_async(&make).await;
+    assert_eq!((&shown[0], &shown[1]), (&json!(2), &json!("Porthole camera")));
     assert!(
-        made[2].as_str().is_some_and(|words| words.starts_with("Hier ist noch keine Kamera genannt.")),
-        "{made}"
+        shown[2].as_str().is_some_and(|words| words.starts_with("Hier ist noch keine Kamera genannt.")),
+        "{shown}"
     );
     let refused = "try { card.setConfig({ link: 'x', fit: '<b>' }); return null } catch (error) { return error.message }";
     assert_eq!(browser.run(refused).await, json!("„fit“ ist „<b>“ und muss „contain“ oder „cover“ sein."));

@@ -16,7 +16,6 @@ pub(super) struct RawAudio {
     gain_db: Option<i32>,
     speaker: Option<Text>,
     speaker_gain_db: Option<i32>,
-    echo_cancellation: Option<bool>,
 }
 
 /// What the section says.
@@ -41,7 +40,6 @@ pub(super) fn checked(raw: &RawAudio) -> Checked<AudioConfig> {
             "audio.speaker_gain_db",
             raw.speaker_gain_db.unwrap_or(default.speaker_gain_db),
         )?,
-        echo_cancellation: raw.echo_cancellation.unwrap_or(default.echo_cancellation),
     })
 }
 

@@ -279,7 +279,7 @@ fn sound_is_off_until_a_card_is_named() {
     assert_eq!(audio, AudioConfig::default());
     assert!(!audio.has_microphone() && !audio.has_speaker());
     let text = "[audio]\ndevice = \"hw:1,0\"\nbitrate_kbps = 64\nchannels = 2\ngain_db = -40\nspeaker = \"auto\"\n\
-                speaker_gain_db = 40\necho_cancellation = false\n";
+                speaker_gain_db = 40\n";
     let audio = load(&format!("{MINIMAL}{text}")).unwrap().audio;
     let expected = AudioConfig {
         device: AudioChoice::Named("hw:1,0".into()),
@@ -288,7 +288,6 @@ fn sound_is_off_until_a_card_is_named() {
         gain_db: -40,
         speaker: SpeakerChoice::Auto,
         speaker_gain_db: 40,
-        echo_cancellation: false,
     };
     assert_eq!(audio, expected);
     for (text, device) in [
@@ -314,7 +313,6 @@ fn sound_that_cannot_be_names_its_key_in_one_line() {
         ("channels = 3", "audio.channels", "from 1 to 2"),
         ("gain_db = 41", "audio.gain_db", "from -40 to 40"),
         ("speaker_gain_db = -41", "audio.speaker_gain_db", "from -40 to 40"),
-        ("echo_cancellation = 1", "audio.echo_cancellation", "true or false"),
         ("microphone = \"auto\"", "microphone", "known here"),
     ] {
         let refused = refusal(&format!("{MINIMAL}[audio]\n{text}\n"));

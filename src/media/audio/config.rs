@@ -19,8 +19,6 @@ pub struct AudioConfig {
     pub speaker: SpeakerChoice,
     /// What viewers' voices are amplified by, in dB; they are limited afterwards.
     pub speaker_gain_db: i32,
-    /// Take what the speaker plays out of what the microphone hears, where `GStreamer` can.
-    pub echo_cancellation: bool,
 }
 
 impl Default for AudioConfig {
@@ -32,7 +30,6 @@ impl Default for AudioConfig {
             gain_db: 0,
             speaker: SpeakerChoice::Off,
             speaker_gain_db: 0,
-            echo_cancellation: true,
         }
     }
 }

@@ -17,7 +17,6 @@ mod new_peer;
 mod nomination;
 mod path;
 mod peer;
-mod peer_media;
 mod send_task;
 mod state;
 

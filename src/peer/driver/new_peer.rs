@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::channel::ChannelStart;
 use super::event::PeerEvent;
 use crate::peer::channel::ChannelEvent;
+use crate::peer::connect::negotiation::Negotiation;
 use crate::peer::connect::track::Track;
 use crate::peer::rtp::keys::Keys;
 use crate::peer::send::media_sender::MediaSender;
@@ -55,4 +56,28 @@ pub(super) struct NewPeer {
     pub sends_audio: watch::Sender<bool>,
     pub events: mpsc::Sender<PeerEvent>,
     pub span: tracing::Span,
+}
+
+impl NewPeer {
+    /// Media begins, with what `negotiation` says and the keys of the handshake; whether it can.
+    pub fn start_media(&mut self, negotiation: Option<&Negotiation>) -> bool {
+        let Some((negotiation, keys)) = negotiation.zip(self.parts.keys.agreed()) else {
+            tracing::warn!("the connection has no keys for media");
+            return false;
+        };
+        if let Err(error) = self.media.start(&self.parts.track.negotiated(negotiation), &keys) {
+            tracing::warn!(%error, "media cannot be sent");
+            return false;
+        }
+        self.follow_audio(negotiation);
+        true
+    }
+
+    /// Sound begins and ends as `negotiation` has it, once media has begun.
+    pub fn follow_audio(&mut self, negotiation: &Negotiation) {
+        let sent = self.parts.track.negotiated_audio(negotiation);
+        let received = negotiation.audio.filter(|audio| audio.receives).map(|audio| audio.payload_type);
+        self.media.set_audio(sent.as_ref(), received);
+        self.sends_audio.send_if_modified(|sends| std::mem::replace(sends, sent.is_some()) != sent.is_some());
+    }
 }

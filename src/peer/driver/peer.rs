@@ -21,6 +21,7 @@ use super::event::PeerEvent;
 use super::gather::{self, Gathering};
 use super::mdns_candidates::MdnsCandidates;
 use super::new_peer::NewPeer;
+use super::path;
 use crate::peer::connect::answer::LocalTransport;
 use crate::peer::connect::dtls_alert::ends_association;
 use crate::peer::connect::dtls_handshake::{DtlsHandshake, FlightVerdict};
@@ -29,6 +30,7 @@ use crate::peer::error::PeerError;
 use crate::peer::net::Net;
 use crate::peer::net::demux::{Class, PeerId, Stun, is_media, is_signed};
 use crate::peer::net::relay::RelayEvent;
+use crate::peer::stats::PathStats;
 
 /// Rounds between the library's layers for one thing that happened; each of them passes something on in one.
 const MAX_ROUNDS: usize = 16;
@@ -40,8 +42,8 @@ pub(super) struct Peer {
     pub id: PeerId,
     pub new: NewPeer,
     pub agreement: Agreement,
-    pub(super) handshake: DtlsHandshake,
-    pub(super) checks: ConnectivityChecks,
+    handshake: DtlsHandshake,
+    checks: ConnectivityChecks,
     channel: PeerChannel,
     pub gathering: Gathering,
     /// Our user fragment of this generation of ICE.
@@ -50,10 +52,10 @@ pub(super) struct Peer {
     client_hello: CachedClientHello,
     /// Where the library sends its handshake.
     route: Option<TransportContext>,
-    pub(super) connect_times: ConnectTimes,
+    connect_times: ConnectTimes,
     /// Media may begin.
     pub is_starting: bool,
-    pub(super) is_started: bool,
+    is_started: bool,
     /// The task that sends pictures.
     pub send_task: Option<AbortHandle>,
     /// Its next use fails, as a fault of the library would.
@@ -118,7 +120,9 @@ impl Peer {
         // All that are known already: until a candidate comes, our checks from its address would make it a peer-reflexive one,
         // which some viewers do not nominate for a second.
         let answer = self.agreement.answer(negotiation, &local, &self.new.parts.track.ssrcs);
-        self.follow_audio();
+        if let Some(negotiation) = self.agreement.last() {
+            self.new.follow_audio(negotiation);
+        }
         self.connect_times.mark(ConnectStep::Answered, now);
         Ok((answer, is_new))
     }
@@ -353,6 +357,35 @@ impl Peer {
             RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => self.forward(PeerEvent::Ended),
             _ => {}
         }
+    }
+
+    /// Media begins with the keys of the handshake.
+    fn start_media(&mut self) -> bool {
+        let starts = self.new.start_media(self.agreement.last());
+        if starts {
+            self.handshake.media_sent();
+            (self.is_started, self.is_starting) = (true, true);
+        }
+        starts
+    }
+
+    /// Media takes the path that ICE has chosen. During a restart it stays on the former one.
+    fn follow_path(&mut self, net: &Net, now: Instant) {
+        let Some(pair) = self.new.parts.track.selected_pair(&mut self.new.parts.pc) else { return };
+        let path = path::of(&pair, |peer| net.tcp.connection(self.id, peer));
+        if path.is_some() && self.new.media.path != path {
+            tracing::debug!(?path, "media's path");
+            self.connect_times.mark(ConnectStep::Nominated, now);
+            self.new.media.path = path;
+        }
+    }
+
+    /// The path and what is known of it, once connected.
+    pub fn path_stats(&mut self) -> Option<PathStats> {
+        #[cfg(test)]
+        assert!(!self.is_broken, "on purpose");
+        let pair = self.new.parts.track.selected_pair(&mut self.new.parts.pc)?;
+        Some(path::stats(&pair, self.checks.round_trip))
     }
 
     pub fn forward(&self, event: PeerEvent) {

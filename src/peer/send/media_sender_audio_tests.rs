@@ -239,7 +239,7 @@ async fn a_flood_of_voice_is_cut_off_and_costs_no_memory_by_its_sources() {
             viewer.speak_at(later + Duration::from_secs(ssrc.into()), &voice(OPUS, ssrc, 1, 40));
         }
         assert_eq!(counts(&live).0 - taken, 1 + 7, "so many sources and no more");
-        viewer.speak_at(later + Duration::from_secs(300), &voice(OPUS, 9, 10_001, 40));
+        viewer.speak_at(later + Duration::from_mins(5), &voice(OPUS, 9, 10_001, 40));
         assert_eq!(counts(&live).0 - taken, 1 + 7 + 1, "those that are known go on");
     };
     LocalSet::new().run_until(test).await;
