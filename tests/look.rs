@@ -12,9 +12,9 @@ use support::mosquitto::Mosquitto;
 use support::recipes::{blocks, doc};
 use support::viewer::Dashboard;
 
-/// The test picture has bars from bright at the left to dark at the right in its upper part.
-const BRIGHT_END: Part = [2, 10, 10, 20];
-const DARK_END: Part = [88, 10, 10, 20];
+/// The test picture has bars from bright at the left to dark at the right in its upper part; the block that flashes ends above.
+const BRIGHT_END: Part = [2, 20, 10, 12];
+const DARK_END: Part = [88, 20, 10, 12];
 /// Where the text stands here, on a strip that is neither bright nor dark.
 const TEXT: Part = [84, 93, 16, 7];
 const HIDDEN: Part = [2, 8, 20, 25];

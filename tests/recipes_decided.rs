@@ -152,6 +152,11 @@ const BLOCKS: &[Row] = &[
         "<script type=\"module\"",
         Runs("what_the_docs_give_to_grafanas_text_panel_shows_the_picture_under_its_rules"),
     ),
+    (
+        "docs/embedding.md",
+        "button.onpointerdown",
+        NotHere("the element's talk() in Chromium: tests/page_sound.rs"),
+    ),
     ("docs/embedding.md", "<iframe", NotHere("the page may be framed: tests/http.rs")),
     ("docs/install.md", "[Service]", NotHere(SYSTEM)),
     ("docs/links.md", "http://CAMERA:8080/", Shown),
