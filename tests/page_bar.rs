@@ -169,7 +169,7 @@ async fn statistics_tell_the_way_of_the_picture_and_its_last_minute() {
     let rows = world
         .until(
             "(() => {
-                const rows = [...inBar('.ui-stats dl').children].map((row) => [row.querySelector('dt').textContent, row.querySelector('dd span').textContent]);
+                const rows = [...inBar('.ui-stats dl').children].filter((row) => !row.hidden).map((row) => [row.querySelector('dt').textContent, row.querySelector('dd span').textContent]);
                 const plots = [...inBar('.ui-stats').querySelectorAll('.ui-plot')].slice(0, 3);
                 const drawn = plots.every((plot) => /L/.test(plot.querySelector('path').getAttribute('d')) && /^In the last minute from /.test(plot.getAttribute('aria-label')));
                 return drawn && rows.every(([, value]) => value !== 'not known') && Object.fromEntries(rows);
