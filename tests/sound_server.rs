@@ -64,7 +64,7 @@ fn a_voice_is_played_and_captured_by_the_sound_server_over_its_restart() {
     let program = std::env::current_exe().expect("this program");
     let test = "a_voice_is_played_and_captured_by_the_sound_server_over_its_restart";
     let done = Command::new(program)
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(FOLDER, folder.path())
         .env("PULSE_SERVER", format!("unix:{}", socket(folder.path()).display()))
         .env("HOME", folder.path())

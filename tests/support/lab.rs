@@ -182,7 +182,7 @@ pub fn in_namespace(test: &str) -> bool {
     let status = Command::new("unshare")
         .arg("--net")
         .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
         .status()
         .expect("run unshare");
