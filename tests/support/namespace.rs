@@ -39,7 +39,7 @@ pub fn inside(test: &str, programs: &[(&str, &str)]) -> bool {
     let status = Command::new("unshare")
         .args(["--net", "--"])
         .arg(this)
-        .args([test, "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
         .stdin(Stdio::null())
         .status();
