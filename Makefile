@@ -26,7 +26,8 @@ RUN_PACKAGES := gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0
 # The last three are for GStreamer's own WHEP players.
 TEST_PACKAGES := mosquitto:mosquitto mosquitto_pub:mosquitto-clients chromium:chromium chromedriver:chromium-driver \
 	nft:nftables turnserver:coturn promtool:prometheus procps \
-	python3-venv python3-jsonschema xz:xz-utils gstreamer1.0-nice gstreamer1.0-libav libgstreamer-plugins-bad1.0-0
+	python3-venv python3-jsonschema xz:xz-utils gstreamer1.0-nice gstreamer1.0-libav libgstreamer-plugins-bad1.0-0 \
+	pulseaudio:pulseaudio gstreamer1.0-pulseaudio
 # The lab's guest is an amd64 machine, and only root may make its network: elsewhere its tests are skipped.
 LAB_PACKAGES := qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mkfs.ext4:e2fsprogs ip:iproute2 \
 	ssh:openssh-client unshare:util-linux curl:curl
