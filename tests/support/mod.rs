@@ -22,6 +22,7 @@ pub mod mosquitto;
 pub mod namespace;
 pub mod old_broker;
 pub mod patient;
+pub mod process_tree;
 pub mod recipes;
 pub mod relay;
 pub mod relayed_browser;
